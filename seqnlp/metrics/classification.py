@@ -1,0 +1,45 @@
+"""Accuracy and F1, computed by scikit-learn."""
+
+import datasets
+import evaluate
+from sklearn.metrics import accuracy_score, f1_score
+
+
+_INPUTS = """
+Args:
+    predictions: The predicted class ids.
+    references: The right class ids.
+"""
+
+
+def _info(description: str, citation: str) -> evaluate.MetricInfo:
+    return evaluate.MetricInfo(
+        description=description,
+        citation=citation,
+        inputs_description=_INPUTS,
+        features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
+    )
+
+
+class Accuracy(evaluate.Metric):
+    """The share of examples whose predicted class is the right one."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return _info(type(self).__doc__, "")
+
+    def _compute(self, predictions, references) -> dict[str, float]:
+        return {"accuracy": float(accuracy_score(references, predictions))}
+
+
+class F1(evaluate.Metric):
+    """
+    The harmonic mean of precision and recall (van Rijsbergen 1979, chapter 7).
+
+    `compute(..., average="binary")`, the default, is that of class 1; `average="macro"` is the mean over the classes.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return _info(type(self).__doc__, "")
+
+    def _compute(self, predictions, references, average: str = "binary") -> dict[str, float]:
+        return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}

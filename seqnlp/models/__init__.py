@@ -1,0 +1,64 @@
+"""The architectures, and their registration with transformers' Auto classes.
+
+The other files of this folder travel to the Hub with a published model; this one does not.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto import modeling_auto
+
+from .configuration_recurrent import RecurrentConfig
+from .modeling_recurrent import (
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    RecurrentForTokenClassification,
+    RecurrentModel,
+)
+from .recurrent_cache import RecurrentCache
+
+
+# For each Auto class the table of names beside it: pipelines and losses look there for what a model can do.
+_NAMES = {
+    AutoModel: modeling_auto.MODEL_MAPPING_NAMES,
+    AutoModelForCausalLM: modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    AutoModelForSequenceClassification: modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    AutoModelForTokenClassification: modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+}
+
+_MODELS = {
+    RecurrentConfig: {
+        AutoModel: RecurrentModel,
+        AutoModelForCausalLM: RecurrentForCausalLM,
+        AutoModelForSequenceClassification: RecurrentForSequenceClassification,
+        AutoModelForTokenClassification: RecurrentForTokenClassification,
+    },
+}
+
+
+def register() -> None:
+    """Make transformers' Auto classes and pipelines know every architecture; calling it again changes nothing."""
+    for config_class, models in _MODELS.items():
+        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+        AutoTokenizer.register(config_class, fast_tokenizer_class=PreTrainedTokenizerFast, exist_ok=True)
+        for auto_class, model_class in models.items():
+            auto_class.register(config_class, model_class, exist_ok=True)
+            _NAMES[auto_class][config_class.model_type] = model_class.__name__
+
+
+register()
+
+__all__ = [
+    "RecurrentCache",
+    "RecurrentConfig",
+    "RecurrentForCausalLM",
+    "RecurrentForSequenceClassification",
+    "RecurrentForTokenClassification",
+    "RecurrentModel",
+]

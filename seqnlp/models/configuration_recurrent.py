@@ -1,0 +1,120 @@
+"""Configuration of the recurrent family: Elman RNN, GRU and LSTM."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class RecurrentConfig(PreTrainedConfig):
+    r"""
+    Sizes, cell and initialisation of a [`RecurrentModel`] and of the heads on top of it.
+
+    The names follow `torch.nn.LSTM` where transformers has none: `hidden_size` is the width of one direction, so a
+    bidirectional net hands on vectors of `2 * hidden_size` (see [`output_size`][RecurrentConfig.output_size]).
+
+    Args:
+        vocab_size: Number of rows of the embedding matrix.
+        embedding_size: Width of a token's embedding; `None` means `hidden_size`.
+        hidden_size: Width of the hidden state of one direction.
+        num_hidden_layers: Number of stacked recurrent layers.
+        cell_type: `"elman"` (Elman 1990, "Finding Structure in Time"), `"gru"` (Cho et al. 2014, arXiv 1406.1078,
+            section 2.3) or `"lstm"` (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+        hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
+        bidirectional: Whether a second cell reads each row from its end (Schuster & Paliwal 1997).
+        recurrence_implementation: How the cells are run over time, `"fused"` (fast) or `"eager"` (the readable loop,
+            in which every state and gate can be observed by a forward hook on a cell). Both give the same numbers.
+        dropout: Probability of zeroing a component between two layers, never inside the recurrence (Zaremba et al.
+            2014, arXiv 1409.2329, section 3.1).
+        embedding_dropout: The same for the components of the embedded tokens.
+        head_dropout: The same for what a head reads: the pooled vector, or each token's last hidden state.
+        pooling: What a sequence classifier reads: the `"last"` valid state (in a bidirectional net the last of each
+            direction), the `"mean"` or `"max"` of the valid states, or their average under learned `"attention"`
+            weights (Yang et al. 2016, NAACL, section 2.2, equations 5 to 7).
+        recurrent_initializer: `"orthogonal"` per gate (Saxe et al. 2014, arXiv 1312.6120, section 3), `"identity"`
+            for the Elman cell (Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 3; meant for `hidden_act="relu"`),
+            or `"uniform"` in +-1/sqrt(hidden_size) for recurrent and input weights alike, as `torch.nn.LSTM` starts.
+        forget_gate_bias: Bias the LSTM's forget gate starts with (Gers et al. 2000; Jozefowicz et al. 2015, section
+            2.3).
+        initializer_range: Standard deviation of the embeddings and of the heads' weights at the start.
+        tie_word_embeddings: Whether the language model's output matrix is its embedding matrix (Press & Wolf 2017,
+            arXiv 1608.05859). Needs `embedding_size == hidden_size`.
+        use_cache: Whether the state after the last token is returned as `past_key_values`.
+
+    Raises:
+        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+    """
+
+    model_type = "seqnlp_recurrent"
+
+    vocab_size: int = 8000
+    embedding_size: int | None = None
+    hidden_size: int = 256
+    num_hidden_layers: int = 1
+    cell_type: Literal["elman", "gru", "lstm"] = "lstm"
+    hidden_act: Literal["tanh", "relu"] = "tanh"
+    bidirectional: bool = False
+    recurrence_implementation: Literal["eager", "fused"] = "fused"
+    dropout: float | int = 0.0
+    embedding_dropout: float | int = 0.0
+    head_dropout: float | int = 0.0
+    pooling: Literal["last", "mean", "max", "attention"] = "last"
+    recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
+    forget_gate_bias: float | int = 1.0
+    initializer_range: float | int = 0.1
+    tie_word_embeddings: bool = False
+    use_cache: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+
+    def __post_init__(self, **kwargs):
+        if self.embedding_size is None:
+            self.embedding_size = self.hidden_size
+        super().__post_init__(**kwargs)
+
+    @property
+    def output_size(self) -> int:
+        """Width of the vectors the last layer hands on: one `hidden_size` a direction."""
+        return self.hidden_size * self.num_directions
+
+    @property
+    def num_directions(self) -> int:
+        """1, or 2 for a bidirectional net."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def layer_types(self) -> list[str]:
+        """What transformers calls layers whose memory has a fixed size; it picks the cache and the masks by this."""
+        return ["linear_attention"] * self.num_hidden_layers
+
+    @property
+    def number_of_conv_states(self) -> int:
+        """Number of tensors in a layer's state, under the name by which transformers' caches ask for it."""
+        return 2 if self.cell_type == "lstm" else 1
+
+    def validate_architecture(self):
+        """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
+        for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1.")
+        for name in ("dropout", "embedding_dropout", "head_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is a probability: it must be at least 0 and below 1.")
+        if self.recurrent_initializer == "identity" and self.cell_type != "elman":
+            raise ValueError(
+                f"recurrent_initializer='identity' is for cell_type='elman' (Le et al. 2015), not {self.cell_type!r}, "
+                "whose gates multiply the state anyway: use 'orthogonal'."
+            )
+        if self.hidden_act != "tanh" and self.cell_type != "elman":
+            raise ValueError(f"hidden_act={self.hidden_act!r} is for cell_type='elman': {self.cell_type!r} uses tanh.")
+        if self.tie_word_embeddings and self.embedding_size not in (None, self.hidden_size):
+            raise ValueError(
+                f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "
+                f"{self.hidden_size}: set them equal or tie_word_embeddings=False."
+            )
+
+
+__all__ = ["RecurrentConfig"]

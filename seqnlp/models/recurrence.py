@@ -1,0 +1,319 @@
+"""The recurrent cells, written from their equations, and the two ways to run one over time.
+
+A cell's parameters are laid out as in `torch.nn.RNN`, `GRU` and `LSTM`: one matrix `W` for the input, one matrix `U`
+for the hidden state and a bias for each, the gates stacked along the first dimension in torch's order.
+
+Shapes: `B` rows, `T` time steps, `D` input width, `H` hidden width. A state is a tuple of tensors of shape `(B, H)`:
+the hidden state and, for the LSTM, the cell.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+State = tuple[torch.Tensor, ...]
+
+
+class RecurrentCell(nn.Module):
+    """What the cells share: the map from the input and the map from the hidden state, each with its bias."""
+
+    gates: tuple[str, ...] = ()
+    """Names of the stacked blocks of `input_proj` and `recurrent_proj`, in order."""
+
+    num_states = 1
+    """Number of tensors in the state."""
+
+    def __init__(self, input_size: int, hidden_size: int, hidden_act: str = "tanh"):
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.hidden_act = hidden_act
+        self.input_proj = nn.Linear(input_size, len(self.gates) * hidden_size)
+        self.recurrent_proj = nn.Linear(hidden_size, len(self.gates) * hidden_size)
+
+    def forward(self, projected_input: torch.Tensor, state: State) -> tuple[State, dict[str, torch.Tensor]]:
+        """
+        One time step.
+
+        Args:
+            projected_input: `input_proj` of this step's input, of shape `(B, len(gates) * H)`.
+            state: The state before the step.
+
+        Returns:
+            The state after the step, and every gate by its name, each of shape `(B, H)`.
+        """
+        raise NotImplementedError
+
+    def torch_weights(self) -> list[torch.Tensor]:
+        """The parameters in the order of torch's recurrent kernels: `W`, `U`, bias of `W`, bias of `U`."""
+        return [self.input_proj.weight, self.recurrent_proj.weight, self.input_proj.bias, self.recurrent_proj.bias]
+
+    def kernel(self, inputs: torch.Tensor, state: State, weights: list[torch.Tensor]) -> tuple[torch.Tensor, State]:
+        """
+        Run the cell over `(B, T, D)` inputs in torch's kernel; gives the `(B, T, H)` outputs and the final state.
+        """
+        raise NotImplementedError
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the maps are what their weights say: not wrapped (LoRA), quantized, parametrised or hooked.
+
+        A kernel that reads the weights would silently skip what such a wrapper adds.
+        """
+        return all(
+            type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
+            for module in (self.input_proj, self.recurrent_proj)
+        )
+
+
+class ElmanCell(RecurrentCell):
+    """The simple recurrent net: `h' = tanh(W x + U h + b)`.
+
+    Elman 1990, "Finding Structure in Time", figure 2; with ReLU instead of tanh, Le et al. 2015 (arXiv 1504.00941),
+    section 3.
+    """
+
+    gates = ("hidden_candidate",)
+
+    def forward(self, projected_input, state):
+        (hidden,) = state
+        activation = torch.tanh if self.hidden_act == "tanh" else torch.relu
+
+        hidden = activation(projected_input + self.recurrent_proj(hidden))
+
+        return (hidden,), {}
+
+    def kernel(self, inputs, state, weights):
+        run = torch.rnn_tanh if self.hidden_act == "tanh" else torch.rnn_relu
+        outputs, hidden = run(inputs, state[0].unsqueeze(0), weights, *_kernel_flags())
+        return outputs, (hidden.squeeze(0),)
+
+
+class GRUCell(RecurrentCell):
+    """The gated recurrent unit.
+
+    Cho et al. 2014 (arXiv 1406.1078), section 2.3, equations 5 to 8. One departure, that of cuDNN and `torch.nn.GRU`:
+    the reset gate multiplies `U h`, not `h` (equation 8), so that one product with `U` serves all three gates; and
+    the candidate has a second bias inside that product. The update gate keeps the old state, as in the paper.
+    """
+
+    gates = ("reset_gate", "update_gate", "hidden_candidate")
+
+    def forward(self, projected_input, state):
+        (hidden,) = state
+        from_input = projected_input.chunk(3, dim=-1)  # three of (B, H)
+        from_hidden = self.recurrent_proj(hidden).chunk(3, dim=-1)  # three of (B, H)
+
+        reset_gate = torch.sigmoid(from_input[0] + from_hidden[0])
+        update_gate = torch.sigmoid(from_input[1] + from_hidden[1])
+        hidden_candidate = torch.tanh(from_input[2] + reset_gate * from_hidden[2])
+        hidden = update_gate * hidden + (1 - update_gate) * hidden_candidate
+
+        gates = {"reset_gate": reset_gate, "update_gate": update_gate, "hidden_candidate": hidden_candidate}
+        return (hidden,), gates
+
+    def kernel(self, inputs, state, weights):
+        outputs, hidden = torch.gru(inputs, state[0].unsqueeze(0), weights, *_kernel_flags())
+        return outputs, (hidden.squeeze(0),)
+
+
+class LSTMCell(RecurrentCell):
+    """Long short-term memory with input, forget and output gate, without peepholes.
+
+    Hochreiter & Schmidhuber 1997 with the forget gate of Gers, Schmidhuber & Cummins 2000 (equations in section 2); in
+    today's notation Graves 2013 (arXiv 1308.0850), equations 7 to 11, less the peepholes.
+    """
+
+    gates = ("input_gate", "forget_gate", "cell_candidate", "output_gate")
+    num_states = 2
+
+    def forward(self, projected_input, state):
+        hidden, cell = state
+        from_input = projected_input.chunk(4, dim=-1)  # four of (B, H)
+        from_hidden = self.recurrent_proj(hidden).chunk(4, dim=-1)  # four of (B, H)
+
+        input_gate = torch.sigmoid(from_input[0] + from_hidden[0])
+        forget_gate = torch.sigmoid(from_input[1] + from_hidden[1])
+        cell_candidate = torch.tanh(from_input[2] + from_hidden[2])
+        output_gate = torch.sigmoid(from_input[3] + from_hidden[3])
+        cell = forget_gate * cell + input_gate * cell_candidate
+        hidden = output_gate * torch.tanh(cell)
+
+        gates = {
+            "input_gate": input_gate,
+            "forget_gate": forget_gate,
+            "cell_candidate": cell_candidate,
+            "output_gate": output_gate,
+        }
+        return (hidden, cell), gates
+
+    def kernel(self, inputs, state, weights):
+        outputs, hidden, cell = torch.lstm(inputs, [s.unsqueeze(0) for s in state], weights, *_kernel_flags())
+        return outputs, (hidden.squeeze(0), cell.squeeze(0))
+
+    def hold_cell_at_padding(
+        self, inputs: torch.Tensor, padding_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """
+        Inputs with one more feature, 1 at padding, and weights under which it shuts the input gate and opens the
+        forget gate.
+
+        The kernel gives the cell after the last step only. With the gates saturated to exactly 0 and 1 the padding
+        behind a row's last token leaves the cell as it was, so what comes out is the cell after that token, gradients
+        included.
+
+        Args:
+            inputs: `(B, T, D)`, padding at the end of each row.
+            padding_mask: `(B, T)`, true at padding.
+        """
+        weight, *others = self.torch_weights()
+        column = weight.new_zeros(len(self.gates), self.hidden_size)
+        column[self.gates.index("input_gate")] = -_SATURATION
+        column[self.gates.index("forget_gate")] = _SATURATION
+        inputs = torch.cat([inputs, padding_mask.unsqueeze(-1).to(inputs.dtype)], dim=-1)  # (B, T, D + 1)
+        return inputs, [torch.cat([weight, column.view(-1, 1)], dim=1), *others]
+
+
+CELL_CLASSES = {"elman": ElmanCell, "gru": GRUCell, "lstm": LSTMCell}
+
+# Far beyond what sigmoid can tell from 0 and 1 in any float type, and within the range of float16.
+_SATURATION = 3.0e4
+
+
+def _kernel_flags() -> tuple:
+    # has_biases, num_layers, dropout, train, bidirectional, batch_first. cuDNN can only go backward through a call
+    # with train=True, also in a model set to eval(); without dropout the flag changes nothing else.
+    return True, 1, 0.0, torch.is_grad_enabled(), False, True
+
+
+@dataclass(frozen=True)
+class Padding:
+    """
+    Where a batch has padding, and the order in which each direction reads it.
+
+    Attributes:
+        mask: `(B, T)` bool, true at valid tokens.
+        lengths: `(B,)`, the number of valid tokens of each row.
+        orders: For each direction the `(B, T)` positions in reading order, valid tokens first; `None` where that is
+            the order they stand in.
+    """
+
+    mask: torch.Tensor
+    lengths: torch.Tensor
+    orders: tuple[torch.Tensor | None, ...]
+
+    @classmethod
+    def from_mask(cls, mask: torch.Tensor | None, num_directions: int) -> "Padding | None":
+        """Read a `(B, T)` mask, nonzero at valid tokens; `None` where nothing is padding."""
+        # Looking at the values waits for the device, and a traced graph cannot branch on them: it takes the general
+        # road.
+        may_look = not torch.compiler.is_compiling()
+        if mask is None or (may_look and bool(mask.all())):
+            return None
+        mask = mask.bool()
+        length = mask.shape[1]
+        positions = torch.arange(length, device=mask.device)
+        orders = []
+        for direction in (positions, positions.flip(0))[:num_directions]:
+            order = torch.where(mask, direction, direction + length).argsort(dim=1)  # (B, T)
+            orders.append(None if may_look and bool((order == positions).all()) else order)
+        return cls(mask, mask.sum(dim=1), tuple(orders))
+
+
+def eager_recurrence(
+    cell: RecurrentCell,
+    inputs: torch.Tensor,
+    state: State,
+    padding: Padding | None = None,
+    reverse: bool = False,
+    return_state: bool = True,
+) -> tuple[torch.Tensor, State | None]:
+    """
+    Run a cell over time in a loop; padding leaves the state as it is.
+
+    Args:
+        cell: Any [`RecurrentCell`].
+        inputs: `(B, T, D)`.
+        state: The state before the first step.
+        padding: Which tokens are padding, or `None`.
+        reverse: Whether to read each row from its end.
+        return_state: Whether the final state is wanted; without it the fused implementation saves work.
+
+    Returns:
+        The hidden state at each token, `(B, T, H)`, zero at padding; and the state after the last valid token of each
+        row.
+    """
+    projected = cell.input_proj(inputs)  # (B, T, gates * H)
+    steps = range(inputs.shape[1])
+    outputs = [None] * len(steps)
+    for step in reversed(steps) if reverse else steps:
+        new_state, _ = cell(projected[:, step], state)
+        if padding is not None:
+            valid = padding.mask[:, step, None]
+            new_state = tuple(torch.where(valid, new, old) for new, old in zip(new_state, state, strict=True))
+        state = new_state
+        outputs[step] = state[0]
+    outputs = torch.stack(outputs, dim=1)  # (B, T, H)
+    if padding is not None:
+        outputs = outputs.masked_fill(~padding.mask.unsqueeze(-1), 0)
+    return outputs, state if return_state else None
+
+
+def fused_recurrence(
+    cell: RecurrentCell,
+    inputs: torch.Tensor,
+    state: State,
+    padding: Padding | None = None,
+    reverse: bool = False,
+    return_state: bool = True,
+) -> tuple[torch.Tensor, State | None]:
+    """
+    Run a cell over time in torch's kernel: oneDNN or ATen on CPU, cuDNN on CUDA. Same contract as
+    [`eager_recurrence`].
+
+    The kernels know nothing of padding (a PackedSequence does, but loses the fused CPU kernel). So each row's valid
+    tokens are first moved to its start in reading order, the kernel runs over the whole rectangle, and what it
+    computed at the padding behind them is dropped.
+    """
+    if inputs.shape[1] == 1:  # nothing to fuse, and unlike the kernels a cell can be traced into one graph
+        return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
+    if not cell.is_plain:
+        logger.warning_once(
+            "The projections of a recurrent cell are wrapped or hooked (LoRA, quantization, ...), which the fused "
+            "recurrence cannot see: such cells run by recurrence_implementation='eager'."
+        )
+        return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
+    return _run_kernel(cell, inputs, state, padding, reverse, return_state)
+
+
+@torch.compiler.disable  # traced, the kernels fall apart into one block of operations a time step: minutes to compile
+def _run_kernel(cell, inputs, state, padding, reverse, return_state):
+    if padding is None:
+        outputs, state = cell.kernel(inputs.flip(1) if reverse else inputs, state, cell.torch_weights())
+        return outputs.flip(1) if reverse else outputs, state
+
+    order = padding.orders[int(reverse)]
+    if order is not None:
+        inputs = inputs.gather(1, order.unsqueeze(-1).expand_as(inputs))
+    weights = cell.torch_weights()
+    if return_state and cell.num_states == 2:
+        positions = torch.arange(inputs.shape[1], device=inputs.device)
+        inputs, weights = cell.hold_cell_at_padding(inputs, positions >= padding.lengths.unsqueeze(1))
+    outputs, (_, *others) = cell.kernel(inputs, state, weights)
+
+    final_state = None
+    if return_state:
+        last = (padding.lengths - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, outputs.shape[-1])
+        is_empty = (padding.lengths == 0).unsqueeze(1)
+        final_state = (torch.where(is_empty, state[0], outputs.gather(1, last).squeeze(1)), *others)
+    if order is not None:
+        outputs = outputs.gather(1, order.argsort(dim=1).unsqueeze(-1).expand_as(outputs))
+    return outputs.masked_fill(~padding.mask.unsqueeze(-1), 0), final_state
+
+
+RECURRENCE_FUNCTIONS = {"eager": eager_recurrence, "fused": fused_recurrence}

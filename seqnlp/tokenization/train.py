@@ -1,0 +1,187 @@
+"""Train a character, word, BPE, WordPiece or unigram tokenizer with the `tokenizers` library."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+
+TokenizerType = Literal["char", "word", "bpe", "wordpiece", "unigram"]
+
+PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<s>", "</s>"
+SPECIAL_TOKENS = [PAD, UNK, BOS, EOS]
+
+
+class TokenizationError(ValueError):
+    """A tokenizer cannot be trained as asked; the message says why and what would do."""
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    tokenizer_type: TokenizerType = "bpe",
+    vocab_size: int = 8000,
+    lowercase: bool = False,
+    min_frequency: int = 1,
+    add_bos_token: bool = False,
+    add_eos_token: bool = False,
+    extra_special_tokens: Iterable[str] = (),
+    model_max_length: int | None = None,
+) -> PreTrainedTokenizerFast:
+    """
+    Train a tokenizer. Text is first normalised to NFC, so that one way to write an accent is one token.
+
+    | type | units | unseen characters |
+    | --- | --- | --- |
+    | `char` | Unicode characters, white space included | `<unk>` |
+    | `word` | words and punctuation marks, white space dropped | unseen words become `<unk>` |
+    | `bpe` | pairs (Sennrich et al. 2016, arXiv 1508.07909) of bytes (Radford et al. 2019, section 2.2) | bytes |
+    | `wordpiece` | pieces of words (Schuster & Nakajima 2012; as in Devlin et al. 2019) | the word becomes `<unk>` |
+    | `unigram` | pieces by a unigram language model (Kudo 2018, arXiv 1804.10959) | `<unk>` |
+
+    Args:
+        texts: The training texts.
+        tokenizer_type: One of the types above.
+        vocab_size: Size of the vocabulary at most, special tokens included. A character or word vocabulary keeps the
+            most frequent units; the subword types must have room for the whole alphabet.
+        lowercase: Whether to lower-case the text.
+        min_frequency: How often a unit must occur (`unigram` has no such bound).
+        add_bos_token: Whether encoding puts `<s>` before each text.
+        add_eos_token: Whether encoding puts `</s>` behind each text.
+        extra_special_tokens: Further tokens that are never split, e.g. `<url>`.
+        model_max_length: How many tokens `truncation=True` keeps; no bound by default.
+
+    Returns:
+        A fast tokenizer with `<pad>`, `<unk>`, `<s>` and `</s>` as ids 0 to 3, which `save_pretrained` writes and
+        `AutoTokenizer` loads without custom code.
+
+    Raises:
+        TokenizationError: For an unknown type, texts that hold no character, and a vocabulary too small for the
+            alphabet.
+    """
+    builders = {"char": _char, "word": _word, "bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}
+    if tokenizer_type not in builders:
+        raise TokenizationError(f"tokenizer_type={tokenizer_type!r} is not one of {', '.join(builders)}.")
+    special_tokens = [*SPECIAL_TOKENS, *(token for token in extra_special_tokens if token not in SPECIAL_TOKENS)]
+    if vocab_size <= len(special_tokens):
+        raise TokenizationError(
+            f"vocab_size={vocab_size} holds only the {len(special_tokens)} special tokens {special_tokens}: make it "
+            "larger."
+        )
+    texts = list(texts)
+    if any(not isinstance(text, str) for text in texts):
+        other = next(text for text in texts if not isinstance(text, str))
+        raise TokenizationError(
+            f"A tokenizer is trained on strings, and one of the texts is a {type(other).__name__}."
+        )
+    if not any(text.strip() for text in texts):
+        raise TokenizationError(
+            f"A tokenizer needs text to be trained on, and the {len(texts)} texts given are empty: check the text "
+            "column."
+        )
+
+    normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
+    tokenizer, trainer = builders[tokenizer_type](vocab_size, min_frequency, special_tokens)
+    tokenizer.normalizer = normalizer
+    tokenizer.add_special_tokens(special_tokens)
+    if tokenizer_type in ("bpe", "wordpiece", "unigram"):
+        _check_alphabet(tokenizer, tokenizer_type, texts, vocab_size, len(special_tokens))
+    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    if add_bos_token or add_eos_token:
+        template = [BOS] * add_bos_token + ["$A"] + [EOS] * add_eos_token
+        tokenizer.post_processor = processors.Sequence(
+            [
+                *([tokenizer.post_processor] if tokenizer.post_processor is not None else []),
+                processors.TemplateProcessing(
+                    single=" ".join(template),
+                    pair=" ".join(template + [token.replace("$A", "$B") for token in template]),
+                    special_tokens=[(token, tokenizer.token_to_id(token)) for token in (BOS, EOS)],
+                ),
+            ]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNK,
+        bos_token=BOS,
+        eos_token=EOS,
+        extra_special_tokens=special_tokens[len(SPECIAL_TOKENS) :],
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+        **({} if model_max_length is None else {"model_max_length": model_max_length}),
+    )
+
+
+def _char(vocab_size, min_frequency, special_tokens):
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s)."), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()  # without a decoder the characters would be joined by spaces
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special_tokens, show_progress=False
+    )
+    return tokenizer, trainer
+
+
+def _word(vocab_size, min_frequency, special_tokens):
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special_tokens, show_progress=False
+    )
+    return tokenizer, trainer
+
+
+def _bpe(vocab_size, min_frequency, special_tokens):
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=special_tokens,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # all 256 bytes: nothing is ever unknown
+        show_progress=False,
+    )
+    return tokenizer, trainer
+
+
+def _wordpiece(vocab_size, min_frequency, special_tokens):
+    tokenizer = Tokenizer(models.WordPiece(unk_token=UNK, max_input_chars_per_word=100))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special_tokens, show_progress=False
+    )
+    return tokenizer, trainer
+
+
+def _unigram(vocab_size, min_frequency, special_tokens):
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size, special_tokens=special_tokens, unk_token=UNK, show_progress=False
+    )
+    return tokenizer, trainer
+
+
+def _check_alphabet(tokenizer, tokenizer_type, texts, vocab_size, num_special_tokens) -> None:
+    if tokenizer_type == "bpe":
+        alphabet_size, what = 256, "bytes"
+    else:
+        alphabet, continuing = set(), set()
+        for text in texts:
+            for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text)):
+                alphabet.update(piece)
+                continuing.update(piece[1:])
+        # WordPiece writes a character differently inside a word ("##a"), so it may count twice.
+        alphabet_size = len(alphabet) + (len(continuing) if tokenizer_type == "wordpiece" else 0)
+        what = "distinct characters (counted twice where they stand both at the start and inside of words)"
+        what = what if tokenizer_type == "wordpiece" else "distinct characters"
+    needed = alphabet_size + num_special_tokens
+    if vocab_size < needed:
+        raise TokenizationError(
+            f"vocab_size={vocab_size} is smaller than the alphabet: {tokenizer_type} needs {needed} here, for "
+            f"{alphabet_size} {what} and {num_special_tokens} special tokens. Make it larger, or use "
+            "tokenizer_type='char' or 'word'."
+        )

@@ -1,0 +1,40 @@
+"""Training: arguments, the one loop, checkpoints and the record of a run."""
+
+from .arguments import (
+    ArgumentsError,
+    DataArguments,
+    ModelArguments,
+    TrainingArguments,
+    build_config,
+    parse_arguments,
+    public_path,
+)
+from .checkpoints import CheckpointError, CheckpointFolder
+from .loop import Predictions, TrainingError, TrainingLoop, count_labels
+from .optimization import create_optimizer, create_scheduler
+from .run import Run, run_recipe, start_run
+from .run_record import RunRecord, write_json
+
+
+__all__ = [
+    "ArgumentsError",
+    "CheckpointError",
+    "CheckpointFolder",
+    "DataArguments",
+    "ModelArguments",
+    "Predictions",
+    "Run",
+    "RunRecord",
+    "TrainingArguments",
+    "TrainingError",
+    "TrainingLoop",
+    "build_config",
+    "count_labels",
+    "create_optimizer",
+    "create_scheduler",
+    "parse_arguments",
+    "public_path",
+    "run_recipe",
+    "start_run",
+    "write_json",
+]

@@ -1,0 +1,164 @@
+"""A run from its first line to its results: devices, folders, records, and errors in one line."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration, PartialState
+from accelerate.utils import broadcast_object_list, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from .arguments import ArgumentsError, TrainingArguments, command_of
+from .checkpoints import CheckpointFolder
+from .run_record import RunRecord
+
+
+@dataclass
+class Run:
+    """
+    What a recipe works with.
+
+    Attributes:
+        accelerator: Devices, processes and trackers.
+        record: What becomes `run.json`.
+        output_dir: Where the results go.
+    """
+
+    accelerator: Accelerator
+    record: RunRecord
+    output_dir: Path
+
+    def on_main_process(self, function: Callable[[], Any]) -> Any:
+        """
+        Call `function` in the main process alone and hand its result to every process.
+
+        Raises:
+            Exception: What `function` raises, in every process.
+        """
+        outcome = [None, None]
+        if self.accelerator.is_main_process:
+            try:
+                outcome[0] = function()
+            except Exception as error:
+                outcome[1] = error
+        result, error = broadcast_object_list(outcome)
+        if error is not None:
+            raise error
+        return result
+
+    def finish(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        """
+        Write model, tokenizer and `run.json` to `output_dir`, in that order, by the main process; close the trackers.
+
+        Returns:
+            The model without what Accelerate wrapped around it.
+        """
+        accelerator = self.accelerator
+        model = accelerator.unwrap_model(model)
+        self.record.model = {
+            "class": type(model).__name__,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "config": {name: value for name, value in model.config.to_diff_dict().items() if name[0] != "_"},
+        }
+        self.record.tokenizer = {"class": type(tokenizer).__name__, "vocab_size": len(tokenizer)}
+        if accelerator.is_main_process:
+            results = self.output_dir / "checkpoints" / "tmp-results"
+            model.save_pretrained(results)
+            tokenizer.save_pretrained(results)
+            for file in results.iterdir():  # within one file system: each file appears whole
+                os.replace(file, self.output_dir / file.name)
+            results.rmdir()
+            self.record.write(self.output_dir / "run.json")
+        CheckpointFolder(self.output_dir).finish(accelerator)
+        accelerator.wait_for_everyone()
+        accelerator.end_training()
+        return model
+
+
+def start_run(task: str, architecture: str, training: TrainingArguments, *others: Any) -> Run:
+    """
+    Set up devices, processes, threads, seed, trackers and output folder.
+
+    Args:
+        task: Name of the recipe.
+        architecture: Goes into the name of the output folder if none is given.
+        training: The training arguments; their `output_dir` is filled in.
+        *others: Further argument dataclasses, for the record.
+
+    Raises:
+        ArgumentsError: If the output folder holds the checkpoints of an unfinished run that nobody said to continue
+            or to throw away, or a tracker is not known.
+    """
+    training.output_dir = training.output_dir or f"outputs/{task}-{architecture}"
+    output_dir = Path(training.output_dir)
+    log_with = [name for name in training.report_to.split(",") if name and name != "none"]
+    try:
+        accelerator = Accelerator(
+            mixed_precision=training.mixed_precision,
+            log_with=log_with or None,
+            project_dir=str(output_dir),
+            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False),
+        )
+    except ValueError as error:
+        raise ArgumentsError(
+            f"--report_to {training.report_to}, --mixed_precision {training.mixed_precision}: {error}"
+        ) from error
+
+    if accelerator.device.type == "cpu":
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+        # `accelerate launch` asks for one thread unless told otherwise, and most of the machine would idle.
+        torch.set_num_threads(training.num_threads or max(1, available_cores() // local))
+    set_seed(training.seed)
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+    if not accelerator.is_main_process:
+        logging.set_verbosity_error()
+
+    checkpoints = CheckpointFolder(output_dir)
+    if checkpoints.is_unfinished and not training.resume_from_checkpoint and not training.overwrite_output_dir:
+        raise ArgumentsError(
+            f"{output_dir} holds the checkpoints of an unfinished run: continue it by --resume_from_checkpoint "
+            "latest, throw it away by --overwrite_output_dir, or choose another --output_dir."
+        )
+    accelerator.wait_for_everyone()  # nobody looks any more when the main process begins to write
+    if accelerator.is_main_process:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    record = RunRecord(
+        task=task, command=command_of(sys.argv), seed=training.seed, num_processes=accelerator.num_processes
+    )
+    record.add_arguments(training, *others)
+    if log_with:
+        flat = {
+            name: value if isinstance(value, int | float | str) else str(value)
+            for name, value in record.hyperparameters.items()
+        }
+        accelerator.init_trackers("logs", config=flat)
+    return Run(accelerator, record, output_dir)
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_recipe(main: Callable[[], None]) -> None:
+    """
+    Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
+
+    Exits with 1 then. Other errors are bugs or the machine's, and keep their traceback.
+    """
+    try:
+        main()
+    except Exception as error:
+        if not type(error).__module__.startswith("seqnlp."):
+            raise
+        # Every process stops at the same error; one line is enough.
+        if PartialState._shared_state == {} or PartialState().is_local_main_process:
+            sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)

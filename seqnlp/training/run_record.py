@@ -1,0 +1,142 @@
+"""`run.json`: what ran, on what, with which result; everything a model card says comes from here."""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from .arguments import public_path
+
+
+LIBRARIES = (
+    "seqnlp",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "accelerate",
+    "evaluate",
+    "scikit-learn",
+    "numpy",
+)
+
+
+@dataclass
+class RunRecord:
+    """
+    The record of a run, written as `run.json`. Nothing in it names a path of the machine.
+
+    Attributes:
+        task: Name of the recipe.
+        command: The command that ran.
+        seed: The seed.
+        num_processes: Processes that trained together.
+        hyperparameters: Every argument of the recipe.
+        dataset: Name, configuration, revision, and rows and fingerprint of each split.
+        model: Class, parameters and configuration.
+        metrics: Final metrics by split, e.g. `{"validation": {...}, "test": {...}}`.
+        baselines: The same for what the model is compared with.
+        history: Metrics over time; each entry has `step` and `epoch`.
+        seconds: Wall-clock time, in all and for training alone (evaluation during training included).
+    """
+
+    task: str
+    command: str
+    seed: int
+    num_processes: int
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=lambda: library_versions())
+    hardware: dict[str, Any] = field(default_factory=lambda: hardware())
+    started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+    def log(self, step: int, epoch: float, **values: float) -> None:
+        """Add an entry to the history."""
+        self.history.append({"step": step, "epoch": round(epoch, 4), **values})
+
+    def add_arguments(self, *arguments: Any) -> None:
+        """Take the fields of argument dataclasses into `hyperparameters`."""
+        for argument in arguments:
+            values = asdict(argument) if is_dataclass(argument) else dict(argument)
+            for name, value in values.items():
+                self.hyperparameters[name] = public_path(value, name) if isinstance(value, str) else value
+
+    def write(self, path: str | Path) -> None:
+        """Write the record as JSON, in one move: a reader never finds half of it."""
+        write_json(path, asdict(self))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """
+    Write `content` as JSON by way of a temporary file beside it. Numbers that JSON has no way to write become null.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(_plain(content), file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # a numpy or torch number or array
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and accelerators, without the machine's name."""
+    found = {
+        "cpu": _cpu_name(),
+        "cpu_cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+    if torch.cuda.is_available():
+        found["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,54 @@
+"""Metrics over time as a picture."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+
+# Okabe & Ito 2008, "Color Universal Design": told apart with any colour vision.
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+
+
+def plot_learning_curves(
+    history: list[dict[str, Any]], path: str | Path, title: str = "", loss_unit: str = "nats per example"
+) -> None:
+    """
+    Draw the training and validation loss over the epochs and, beside it, the other validation metrics.
+
+    Args:
+        history: Entries with `epoch` and any of `train_loss`, `validation_loss` and `validation_...`, as in
+            `run.json`.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+        loss_unit: What the loss is counted in.
+    """
+    prefix = "validation_"
+    names = sorted({name for entry in history for name in entry if name.startswith(prefix)} - {"validation_loss"})
+    figure = Figure(figsize=(10 if names else 5.5, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2 if names else 1, squeeze=False)[0]
+
+    _draw(axes[0], history, "train_loss", "training", BLUE, "-")
+    _draw(axes[0], history, "validation_loss", "validation", ORANGE, "o-")
+    axes[0].set_ylabel(f"loss ({loss_unit})")
+    for name, colour, style in zip(names, (ORANGE, GREEN, BLUE), ("o-", "s--", "^:"), strict=False):
+        _draw(axes[1], history, name, name.removeprefix(prefix), colour, style)
+    if names:
+        axes[1].set_ylabel("validation score (share, 0 to 1)")
+    for axis in axes:
+        axis.set_xlabel("epoch (passes over the training data)")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def _draw(axis, history, name, label, colour, style) -> None:
+    points = [(entry["epoch"], entry[name]) for entry in history if name in entry]
+    if points:
+        axis.plot(*zip(*points, strict=True), style, color=colour, label=label, markersize=4)
