@@ -17,7 +17,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_recurrent import RecurrentConfig
-from .recurrence import CELL_CLASSES, RECURRENCE_FUNCTIONS, Padding, RecurrentCell, State
+from .recurrence import CELL_CLASSES, RECURRENCE_FUNCTIONS, GateProjection, Padding, RecurrentCell, State
 from .recurrent_cache import RecurrentCache, read_state, write_state
 
 
@@ -94,35 +94,33 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, GateProjection):
+            self._init_projection(module)
+            return
         super()._init_weights(module)
-        if isinstance(module, RecurrentCell):
-            self._init_cell(module)
-        elif isinstance(module, AttentionPooling):
+        if isinstance(module, AttentionPooling):
             init.normal_(module.context, std=self.config.initializer_range)
 
-    def _init_cell(self, cell: RecurrentCell) -> None:
-        config, size = self.config, cell.hidden_size
-        input_weight, recurrent_weight, input_bias, recurrent_bias = cell.torch_weights()
+    def _init_projection(self, projection: GateProjection) -> None:
+        config, size = self.config, projection.hidden_size
         if config.recurrent_initializer == "uniform":
-            bound = size**-0.5
-            init.uniform_(input_weight, -bound, bound)
-            init.uniform_(recurrent_weight, -bound, bound)
+            init.uniform_(projection.weight, -(size**-0.5), size**-0.5)
         else:
-            # Each gate has a matrix of its own in these stacks. Drawn apart and copied whole: a slice of a parameter
-            # does not know that the parameter has been loaded from a checkpoint, and would be overwritten.
-            drawn = torch.empty_like(input_weight)
+            if not projection.is_recurrent:
+                draw = nn.init.xavier_uniform_  # Glorot & Bengio 2010, equation 16
+            else:
+                draw = nn.init.eye_ if config.recurrent_initializer == "identity" else nn.init.orthogonal_
+            # Each gate has a matrix of its own in this stack. Drawn apart and copied whole: a slice of a parameter
+            # does not know that the parameter has been loaded from a checkpoint, and would be overwritten. In
+            # float32, since there is no QR decomposition in half precision.
+            drawn = torch.empty_like(projection.weight, dtype=torch.float32)
             for block in drawn.split(size):
-                nn.init.xavier_uniform_(block)  # Glorot & Bengio 2010, equation 16
-            init.copy_(input_weight, drawn)
-            drawn = torch.empty_like(recurrent_weight, dtype=torch.float32)  # no QR decomposition in half precision
-            for block in drawn.split(size):
-                (nn.init.eye_ if config.recurrent_initializer == "identity" else nn.init.orthogonal_)(block)
-            init.copy_(recurrent_weight, drawn.to(recurrent_weight.dtype))
-        bias = torch.zeros_like(input_bias)
-        if "forget_gate" in cell.gates:
-            bias.view(len(cell.gates), size)[cell.gates.index("forget_gate")] = config.forget_gate_bias
-        init.copy_(input_bias, bias)
-        init.zeros_(recurrent_bias)
+                draw(block)
+            init.copy_(projection.weight, drawn.to(projection.weight.dtype))
+        bias = torch.zeros_like(projection.bias)
+        if "forget_gate" in projection.gates and not projection.is_recurrent:  # of its two biases one is enough
+            bias.view(-1, size)[projection.gates.index("forget_gate")] = config.forget_gate_bias
+        init.copy_(projection.bias, bias)
 
     def set_recurrence_implementation(self, name: str) -> None:
         """

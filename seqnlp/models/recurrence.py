@@ -19,6 +19,24 @@ logger = logging.get_logger(__name__)
 State = tuple[torch.Tensor, ...]
 
 
+class GateProjection(nn.Linear):
+    """
+    The affine maps from a vector to every gate of a cell, stacked into one, in the order of `gates`.
+
+    Args:
+        input_size: Width of the vector.
+        hidden_size: Width of a gate.
+        gates: Names of the gates.
+        is_recurrent: Whether the vector is the hidden state, whose map starts differently.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, gates: tuple[str, ...], is_recurrent: bool):
+        super().__init__(input_size, len(gates) * hidden_size)
+        self.hidden_size = hidden_size
+        self.gates = gates
+        self.is_recurrent = is_recurrent
+
+
 class RecurrentCell(nn.Module):
     """What the cells share: the map from the input and the map from the hidden state, each with its bias."""
 
@@ -33,8 +51,8 @@ class RecurrentCell(nn.Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.hidden_act = hidden_act
-        self.input_proj = nn.Linear(input_size, len(self.gates) * hidden_size)
-        self.recurrent_proj = nn.Linear(hidden_size, len(self.gates) * hidden_size)
+        self.input_proj = GateProjection(input_size, hidden_size, self.gates, is_recurrent=False)
+        self.recurrent_proj = GateProjection(hidden_size, hidden_size, self.gates, is_recurrent=True)
 
     def forward(self, projected_input: torch.Tensor, state: State) -> tuple[State, dict[str, torch.Tensor]]:
         """
@@ -66,7 +84,7 @@ class RecurrentCell(nn.Module):
         A kernel that reads the weights would silently skip what such a wrapper adds.
         """
         return all(
-            type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
+            type(module) is GateProjection and not module._forward_hooks and not module._forward_pre_hooks
             for module in (self.input_proj, self.recurrent_proj)
         )
 

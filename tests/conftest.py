@@ -1,0 +1,20 @@
+import os
+
+
+# Before transformers and datasets are imported: they read these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import datasets
+import pytest
+import torch
+from transformers.utils import logging
+
+
+datasets.disable_progress_bars()
+logging.disable_progress_bar()
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)

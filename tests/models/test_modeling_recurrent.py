@@ -1,0 +1,432 @@
+"""What a Hugging Face model is expected to do, for every recurrent class."""
+
+import copy
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DynamicCache,
+    TextIteratorStreamer,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
+
+import seqnlp
+from seqnlp import (
+    RecurrentCache,
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    RecurrentForTokenClassification,
+    RecurrentModel,
+)
+from seqnlp.tokenization import train_tokenizer
+
+
+AUTO_CLASSES = {
+    RecurrentModel: AutoModel,
+    RecurrentForCausalLM: AutoModelForCausalLM,
+    RecurrentForSequenceClassification: AutoModelForSequenceClassification,
+    RecurrentForTokenClassification: AutoModelForTokenClassification,
+}
+TEXTS = ["what a fine day it was", "a bad day", "it was what it was", "fine, fine!"]
+
+every_class = pytest.mark.parametrize("model_class", AUTO_CLASSES)
+every_cell = pytest.mark.parametrize("cell_type", ["elman", "gru", "lstm"])
+
+
+def config_of(**kwargs):
+    sizes = {"vocab_size": 30, "hidden_size": 12, "num_hidden_layers": 2}
+    return RecurrentConfig(**{**sizes, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, **kwargs})
+
+
+def language_model(**kwargs):
+    return RecurrentForCausalLM(config_of(initializer_range=1.0, **kwargs)).eval()
+
+
+def ragged_prompts():
+    ids = torch.randint(4, 30, (3, 6))
+    mask = torch.ones_like(ids)
+    mask[0, :4] = 0
+    mask[1, :1] = 0
+    return ids.masked_fill(mask == 0, 0), mask
+
+
+@every_class
+@every_cell
+def test_saved_and_loaded_by_the_auto_class_to_the_bit(model_class, cell_type, tmp_path):
+    model = model_class(config_of(cell_type=cell_type, tie_word_embeddings=model_class is RecurrentForCausalLM)).eval()
+    model.save_pretrained(tmp_path)
+    loaded = AUTO_CLASSES[model_class].from_pretrained(tmp_path).eval()
+    assert type(loaded) is model_class
+    assert loaded.config.to_dict() == AutoConfig.from_pretrained(tmp_path).to_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    ids, mask = ragged_prompts()
+    assert torch.equal(model(ids, attention_mask=mask)[0], loaded(ids, attention_mask=mask)[0])
+
+
+def test_base_model_and_heads_load_from_each_other_and_keep_what_they_load(tmp_path):
+    classifier = RecurrentForSequenceClassification(config_of())
+    classifier.save_pretrained(tmp_path)
+    base = RecurrentModel.from_pretrained(tmp_path)
+    for name, tensor in base.state_dict().items():
+        assert torch.equal(tensor, classifier.model.state_dict()[name]), name
+    base.save_pretrained(tmp_path / "base")
+    # The head is new; a partly loaded model must not draw the loaded weights again.
+    tagger = RecurrentForTokenClassification.from_pretrained(tmp_path / "base")
+    for name, tensor in base.state_dict().items():
+        assert torch.equal(tensor, tagger.model.state_dict()[name]), name
+
+
+def test_import_again_and_register_again_are_silent():
+    seqnlp.models.register()
+    code = "import importlib, seqnlp; importlib.reload(seqnlp.models); importlib.reload(seqnlp)"
+    result = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+
+
+@every_cell
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+def test_padding_changes_no_logits(cell_type, pooling):
+    config = config_of(cell_type=cell_type, bidirectional=True, pooling=pooling)
+    model = RecurrentForSequenceClassification(config).eval()
+    row = torch.randint(4, 30, (1, 5))
+    alone = model(row).logits
+    pad = torch.zeros(1, 3, dtype=torch.long)
+    middle = torch.cat([row[:, :2], pad, row[:, 2:]], dim=1)
+    padded = torch.cat(
+        [torch.cat([row, pad], 1), torch.cat([pad, row], 1), middle, torch.zeros(1, 8, dtype=torch.long)]
+    )
+    logits = model(padded, attention_mask=(padded != 0).long()).logits
+    torch.testing.assert_close(logits[:3], alone.expand(3, -1))
+    assert logits.isfinite().all()
+
+
+def test_last_pooling_reads_the_end_of_each_direction():
+    model = RecurrentForSequenceClassification(config_of(bidirectional=True, num_hidden_layers=1)).eval()
+    ids, mask = ragged_prompts()
+    (hidden, _) = model.model(ids, attention_mask=mask).past_key_values.to_torch()
+    expected = model.score(torch.cat([hidden[0], hidden[1]], dim=-1))
+    torch.testing.assert_close(model(ids, attention_mask=mask).logits, expected)
+
+
+@every_cell
+@pytest.mark.parametrize("generation", [{}, {"num_beams": 4}, {"num_beams": 4, "num_return_sequences": 3}])
+def test_cached_generation_equals_uncached_and_batch_equals_alone(cell_type, generation):
+    model = language_model(cell_type=cell_type)
+    ids, mask = ragged_prompts()
+    settings = {"max_new_tokens": 10, "do_sample": False, **generation}
+    cached = model.generate(ids, attention_mask=mask, **settings)
+    assert torch.equal(cached, model.generate(ids, attention_mask=mask, use_cache=False, **settings))
+    copies = generation.get("num_return_sequences", 1)
+    for row in range(3):
+        valid = mask[row].bool()
+        alone = model.generate(ids[row : row + 1, valid], **settings)[:, valid.sum() :]
+        for index in range(copies):
+            together = cached[row * copies + index, 6:]
+            length = min(len(together), alone.shape[1])
+            assert torch.equal(together[:length], alone[index, :length])
+
+
+def test_static_cache_gives_the_same_tokens_and_other_caches_are_refused():
+    model = language_model()
+    ids, mask = ragged_prompts()
+    plain = model.generate(ids, attention_mask=mask, max_new_tokens=8)
+    static = model.generate(ids, attention_mask=mask, max_new_tokens=8, cache_implementation="static")
+    assert torch.equal(plain, static)
+    with pytest.raises(ValueError, match="cache_implementation='quantized'"):
+        model.generate(ids, attention_mask=mask, max_new_tokens=2, cache_implementation="quantized")
+    with pytest.raises(ValueError, match="assisted generation is not supported with stateful models"):
+        model.generate(ids[:1], max_new_tokens=2, assistant_model=copy.deepcopy(model))
+
+
+def test_generation_goes_on_from_a_state():
+    model = language_model(eos_token_id=None)
+    ids, mask = ragged_prompts()
+    whole = model.generate(ids, attention_mask=mask, max_new_tokens=9)
+    begun = model.generate(ids, attention_mask=mask, max_new_tokens=4, return_dict_in_generate=True)
+    mask = torch.cat([mask, mask.new_ones(3, begun.sequences.shape[1] - 6)], dim=1)
+    went_on = model.generate(
+        begun.sequences, attention_mask=mask, past_key_values=begun.past_key_values, max_new_tokens=5
+    )
+    assert torch.equal(whole, went_on)
+
+
+def test_a_dynamic_cache_made_from_the_config_works_and_one_for_keys_and_values_is_refused():
+    model = language_model()
+    ids = torch.randint(4, 30, (2, 6))
+    cache = DynamicCache(config=model.config)
+    model(ids[:, :4], past_key_values=cache)
+    torch.testing.assert_close(model(ids[:, 4:], past_key_values=cache).logits, model(ids).logits[:, 4:])
+    with pytest.raises(ValueError, match="needs RecurrentCache"):
+        model(ids, past_key_values=DynamicCache())
+
+
+def test_sampling_is_repeatable_and_streams():
+    tokenizer = train_tokenizer(TEXTS, "char", 60)
+    model = language_model(vocab_size=len(tokenizer), eos_token_id=None)
+    inputs = tokenizer("it was", return_tensors="pt")
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
+    torch.manual_seed(3)
+    streamed = model.generate(**inputs, max_new_tokens=12, do_sample=True, streamer=streamer)
+    torch.manual_seed(3)
+    assert torch.equal(streamed, model.generate(**inputs, max_new_tokens=12, do_sample=True))
+    assert "".join(streamer) == tokenizer.decode(streamed[0, inputs.input_ids.shape[1] :])
+
+
+def test_the_state_does_not_grow_with_the_text():
+    model = language_model()
+    sizes = []
+    for length in (10, 1000):
+        cache = model(torch.randint(4, 30, (1, length))).past_key_values
+        sizes.append(sum(state.numel() for state in cache.to_torch()))
+        assert cache.get_seq_length() == length
+    assert sizes[0] == sizes[1] == 2 * 2 * 12
+
+
+@every_class
+@every_cell
+def test_gradient_checkpointing_changes_no_gradient(model_class, cell_type):
+    torch.manual_seed(1)
+    model = model_class(config_of(cell_type=cell_type)).train()
+    ids, mask = ragged_prompts()
+
+    def gradients():
+        model.zero_grad()
+        model(ids, attention_mask=mask, use_cache=False)[0].pow(2).sum().backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    plain = gradients()
+    model.activation_checkpointing_enable()
+    checkpointed = gradients()
+    assert plain.keys() == checkpointed.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(gradient, checkpointed[name])
+
+
+def test_a_carried_state_survives_gradient_checkpointing():
+    model = RecurrentModel(config_of()).train()
+    model.activation_checkpointing_enable()
+    inputs = torch.randn(2, 8, 12)
+    cache = RecurrentCache(model.config)
+    pieces = [model(inputs_embeds=half, past_key_values=cache).last_hidden_state for half in inputs.split(4, dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, 1), model(inputs_embeds=inputs).last_hidden_state)
+
+
+@every_class
+def test_resized_embeddings(model_class):
+    model = model_class(config_of(tie_word_embeddings=model_class is RecurrentForCausalLM))
+    before = model.get_input_embeddings().weight.clone()
+    model.resize_token_embeddings(37)
+    assert torch.equal(model.get_input_embeddings().weight[:30], before)
+    outputs = model(torch.tensor([[36, 1]]))
+    if model_class is RecurrentForCausalLM:
+        assert outputs.logits.shape[-1] == model.config.vocab_size == 37
+        assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@every_class
+def test_hidden_states_are_the_embeddings_and_each_layer(model_class):
+    model = model_class(config_of(embedding_size=7)).eval()
+    states = model(torch.randint(30, (2, 5)), output_hidden_states=True).hidden_states
+    assert [tuple(state.shape) for state in states] == [(2, 5, 7), (2, 5, 12), (2, 5, 12)]
+
+
+def test_torch_compile_gives_the_same_numbers():
+    model = RecurrentForSequenceClassification(config_of(cell_type="gru", bidirectional=True)).train()
+    ids, mask = ragged_prompts()
+    labels = torch.tensor([0, 1, 0])
+    expected = model(ids, attention_mask=mask, labels=labels)
+    expected.loss.backward()
+    gradient = model.model.embed_tokens.weight.grad.clone()
+    model.zero_grad()
+    compiled = torch.compile(model, backend="aot_eager")(ids, attention_mask=mask, labels=labels)
+    compiled.loss.backward()
+    torch.testing.assert_close(compiled.logits, expected.logits)
+    torch.testing.assert_close(model.model.embed_tokens.weight.grad, gradient)
+
+
+def test_a_generation_step_compiles_into_one_graph():
+    model = language_model()
+    ids, _ = ragged_prompts()
+    step = torch.compile(model, backend="aot_eager", fullgraph=True)
+    cache = RecurrentCache(model.config, is_static=True)
+    with torch.no_grad():
+        expected = model(ids).logits
+        model(ids[:, :3], past_key_values=cache)
+        for position in range(3, 6):
+            logits = step(ids[:, position : position + 1], past_key_values=cache).logits
+            torch.testing.assert_close(logits[:, 0], expected[:, position])
+
+
+def test_initialisation():
+    model = RecurrentModel(config_of(hidden_size=16))
+    cell = model.layers[0].forward_cell
+    for block in cell.recurrent_proj.weight.split(16):
+        torch.testing.assert_close(block @ block.T, torch.eye(16), rtol=0, atol=1e-5)
+    bias = cell.input_proj.bias.view(4, 16)
+    assert (bias[1] == 1).all()  # the forget gate's
+    assert (bias[[0, 2, 3]] == 0).all()
+    assert (cell.recurrent_proj.bias == 0).all()
+    assert (model.embed_tokens.weight[0] == 0).all()  # padding
+
+    identity = config_of(cell_type="elman", recurrent_initializer="identity", hidden_act="relu")
+    assert torch.equal(RecurrentModel(identity).layers[1].forward_cell.recurrent_proj.weight, torch.eye(12))
+    uniform = RecurrentModel(config_of(recurrent_initializer="uniform")).layers[0].forward_cell.recurrent_proj.weight
+    assert 0.9 * 12**-0.5 < uniform.abs().max() <= 12**-0.5
+
+
+def test_losses_divide_by_num_items_in_batch_whatever_the_problem():
+    ids = torch.randint(30, (4, 6))
+    problems = {
+        "single_label_classification": torch.tensor([0, 1, 2, 0]),
+        "multi_label_classification": torch.randint(2, (4, 3)).float(),
+        "regression": torch.randn(4, 3),
+    }
+    for problem, labels in problems.items():
+        model = RecurrentForSequenceClassification(config_of(num_labels=3, problem_type=problem)).eval()
+        mean = model(ids, labels=labels).loss
+        torch.testing.assert_close(model(ids, labels=labels, num_items_in_batch=labels.numel() * 5).loss, mean / 5)
+    model = RecurrentForSequenceClassification(config_of(num_labels=1)).eval()
+    outputs = model(ids, labels=torch.tensor([0.5, 1.0, -1.0, 2.0]))
+    torch.testing.assert_close(
+        outputs.loss, (outputs.logits[:, 0] - torch.tensor([0.5, 1.0, -1.0, 2.0])).pow(2).mean()
+    )
+
+
+def test_causal_loss_is_the_cross_entropy_of_the_next_token():
+    model = language_model()
+    ids = torch.randint(4, 30, (2, 7))
+    outputs = model(ids, labels=ids.clone())
+    expected = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    torch.testing.assert_close(outputs.loss, expected)
+    torch.testing.assert_close(model(ids, logits_to_keep=2).logits, outputs.logits[:, -2:])
+
+
+@pytest.mark.parametrize("model_class", [RecurrentForSequenceClassification, RecurrentForTokenClassification])
+def test_trainer_learns_and_saves(model_class, tmp_path):
+    ids = torch.randint(4, 30, (32, 6))
+    is_high = (ids > 16).long()
+    labels = is_high if model_class is RecurrentForTokenClassification else is_high[:, -1]
+    data = [{"input_ids": row, "labels": label} for row, label in zip(ids, labels, strict=True)]
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=60, learning_rate=0.03, report_to="none", use_cpu=True, disable_tqdm=True
+    )
+    trainer = Trainer(model=model_class(config_of(cell_type="gru")), args=arguments, train_dataset=data)
+    trainer.train()
+    predicted = trainer.predict(data).predictions.argmax(-1)
+    assert (predicted == labels.numpy()).mean() > 0.95
+    trainer.save_model(str(tmp_path / "final"))
+    assert isinstance(AUTO_CLASSES[model_class].from_pretrained(tmp_path / "final"), model_class)
+
+
+def test_a_language_model_overfits_one_batch():
+    model = RecurrentForCausalLM(config_of(hidden_size=32))
+    ids = torch.randint(4, 30, (4, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(120):
+        optimizer.zero_grad()
+        loss = model(ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+    # The first token is not predicted; the nine after it follow from their beginnings alone.
+    assert loss < 0.1
+
+
+def test_pipelines(tmp_path, caplog):
+    tokenizer = train_tokenizer(TEXTS, "word", 60)
+    classifier = RecurrentForSequenceClassification(
+        config_of(vocab_size=len(tokenizer), id2label={0: "sad", 1: "glad"}, label2id={"sad": 0, "glad": 1})
+    )
+    for model, folder in ((classifier, "classifier"), (language_model(vocab_size=len(tokenizer)), "lm")):
+        model.save_pretrained(tmp_path / folder)
+        tokenizer.save_pretrained(tmp_path / folder)
+    with caplog.at_level("WARNING", logger="transformers"):
+        classify = pipeline("text-classification", model=str(tmp_path / "classifier"), device="cpu")
+        alone = [classify(text)[0] for text in TEXTS]
+        together = classify(TEXTS, batch_size=3, padding=True)
+        assert [answer["label"] for answer in alone] == [answer["label"] for answer in together]
+        np.testing.assert_allclose([a["score"] for a in alone], [a["score"] for a in together], rtol=1e-5)
+        generate = pipeline("text-generation", model=str(tmp_path / "lm"), device="cpu")
+        generate.tokenizer.padding_side = "left"
+        answers = generate(TEXTS[:3], batch_size=3, max_new_tokens=4, do_sample=False, num_beams=2)
+        assert all(answer[0]["generated_text"] for answer in answers)
+    assert "not supported" not in caplog.text
+    assert isinstance(AutoTokenizer.from_pretrained(tmp_path / "lm"), type(tokenizer))
+
+
+def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
+    RecurrentForCausalLM.register_for_auto_class("AutoModelForCausalLM")
+    RecurrentConfig.register_for_auto_class()
+    model = language_model(cell_type="gru")
+    try:
+        model.save_pretrained(tmp_path)
+    finally:
+        RecurrentForCausalLM._auto_class = RecurrentConfig._auto_class = None
+    ids = torch.randint(4, 30, (1, 6))
+    torch.save({"ids": ids, "logits": model(ids).logits}, tmp_path / "expected.pt")
+    code = f"""
+        import sys
+        sys.modules["seqnlp"] = None  # importing it fails
+        import torch
+        from transformers import AutoModelForCausalLM
+        model = AutoModelForCausalLM.from_pretrained({str(tmp_path)!r}, trust_remote_code=True).eval()
+        expected = torch.load({str(tmp_path / "expected.pt")!r})
+        assert torch.equal(model(expected["ids"]).logits, expected["logits"])
+        model.generate(expected["ids"], max_new_tokens=3, num_beams=2)
+    """
+    environment = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "PATH": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"hidden_size": 0}, "hidden_size=0 must be at least 1"),
+        ({"dropout": 1.0}, "dropout=1.0 is a probability"),
+        ({"cell_type": "lsmt"}, "lsmt"),
+        ({"pooling": "first"}, "first"),
+        ({"hidden_size": "8"}, "hidden_size"),
+        ({"recurrent_initializer": "identity"}, "is for cell_type='elman'"),
+        ({"hidden_act": "relu"}, "is for cell_type='elman'"),
+        ({"tie_word_embeddings": True, "embedding_size": 5}, "needs embedding_size == hidden_size"),
+    ],
+)
+def test_configurations_that_mean_nothing_are_refused(fields, message):
+    with pytest.raises(Exception, match=message):
+        config_of(**fields)
+
+
+def test_wrong_calls_are_refused_with_the_reason():
+    with pytest.raises(ValueError, match="cannot be bidirectional"):
+        RecurrentForCausalLM(config_of(bidirectional=True))
+    both_ways = RecurrentModel(config_of(bidirectional=True))
+    ids = torch.randint(30, (2, 5))
+    with pytest.raises(ValueError, match="cannot go on from a state"):
+        both_ways(ids, past_key_values=both_ways(ids).past_key_values)
+    model = RecurrentModel(config_of())
+    with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
+        model()
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 3\) does not fit 5 tokens in 2 rows"):
+        model(ids, attention_mask=torch.ones(2, 3))
+    with pytest.raises(ValueError, match="recurrence_implementation='fast'"):
+        model.set_recurrence_implementation("fast")

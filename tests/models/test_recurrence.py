@@ -1,0 +1,261 @@
+"""The cells and the two ways to run them, against torch.nn: outputs, final states and every gradient."""
+
+import pytest
+import torch
+from torch import nn
+
+from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel
+
+
+TORCH_CLASSES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+MASKS = {
+    "none": None,
+    "right": [[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0]],
+    "left": [[0, 0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 1]],
+    "middle": [[1, 0, 0, 1, 1, 0, 1], [0, 1, 1, 0, 1, 1, 0], [1, 1, 0, 1, 1, 1, 1]],
+}
+
+every_cell = pytest.mark.parametrize("cell_type", ["elman", "gru", "lstm"])
+both_implementations = pytest.mark.parametrize("implementation", ["eager", "fused"])
+
+
+def as_tuple(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def make(cell_type, implementation, bidirectional=False, num_layers=2, **kwargs):
+    module = TORCH_CLASSES[cell_type](
+        5, 6, num_layers, batch_first=True, bidirectional=bidirectional, **kwargs
+    ).double()
+    model = RecurrentModel.from_torch(module, vocab_size=20, recurrence_implementation=implementation)
+    return module, model
+
+
+@every_cell
+@both_implementations
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("padding", MASKS)
+def test_outputs_states_and_gradients_equal_torch_run_on_each_row_alone(
+    cell_type, implementation, bidirectional, padding
+):
+    module, model = make(cell_type, implementation, bidirectional)
+    inputs = torch.randn(3, 7, 5, dtype=torch.double)
+    mask = torch.ones(3, 7, dtype=torch.long) if MASKS[padding] is None else torch.tensor(MASKS[padding])
+
+    ours = inputs.clone().requires_grad_()
+    outputs = model(inputs_embeds=ours, attention_mask=None if MASKS[padding] is None else mask)
+    states = outputs.past_key_values.to_torch()
+    output_weights, state_weights = torch.randn_like(outputs.last_hidden_state), torch.randn_like(states[0])
+    loss = (outputs.last_hidden_state * output_weights)[mask.bool()].sum() + sum(
+        (s * state_weights).sum() for s in states
+    )
+    loss.backward()
+
+    theirs = inputs.clone().requires_grad_()
+    loss = 0
+    for row in range(3):
+        valid = mask[row].bool()
+        expected, expected_states = module(theirs[row : row + 1, valid])
+        torch.testing.assert_close(outputs.last_hidden_state[row, valid], expected[0])
+        for state, expected_state in zip(states, as_tuple(expected_states), strict=True):
+            torch.testing.assert_close(state[:, row], expected_state[:, 0])
+            loss = loss + (expected_state[:, 0] * state_weights[:, row]).sum()
+        loss = loss + (expected[0] * output_weights[row, valid]).sum()
+    loss.backward()
+
+    assert (outputs.last_hidden_state[~mask.bool()] == 0).all()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    assert (ours.grad[~mask.bool()] == 0).all()
+    pairs = list(model._paired_weights(module))
+    assert len(pairs) == len(list(module.parameters()))
+    for parameter, expected in pairs:
+        torch.testing.assert_close(parameter.grad, expected.grad)
+
+
+@every_cell
+@both_implementations
+def test_float32_equals_torch(cell_type, implementation):
+    module = TORCH_CLASSES[cell_type](16, 32, 2, batch_first=True)
+    model = RecurrentModel.from_torch(module, vocab_size=20, recurrence_implementation=implementation)
+    inputs = torch.randn(4, 20, 16)
+    torch.testing.assert_close(model(inputs_embeds=inputs).last_hidden_state, module(inputs)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "fused"])
+def test_relu_elman_equals_torch(implementation):
+    module, model = make("elman", implementation, nonlinearity="relu")
+    inputs = torch.randn(2, 9, 5, dtype=torch.double)
+    torch.testing.assert_close(model(inputs_embeds=inputs).last_hidden_state, module(inputs)[0])
+
+
+@every_cell
+@both_implementations
+def test_a_text_read_in_pieces_equals_the_text_read_at_once(cell_type, implementation):
+    _, model = make(cell_type, implementation)
+    inputs = torch.randn(3, 10, 5, dtype=torch.double)
+    mask = torch.ones(3, 10, dtype=torch.long)
+    mask[0, :4] = 0  # the first piece of this row is all padding but for the last token
+    mask[1, 3:6] = 0
+    whole = model(inputs_embeds=inputs, attention_mask=mask)
+    cache = RecurrentCache(model.config)
+    pieces = [
+        model(inputs_embeds=inputs[:, a:b], attention_mask=mask[:, a:b], past_key_values=cache).last_hidden_state
+        for a, b in ((0, 3), (3, 4), (4, 10))
+    ]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole.last_hidden_state)
+    for state, expected in zip(cache.to_torch(), whole.past_key_values.to_torch(), strict=True):
+        torch.testing.assert_close(state, expected)
+    assert cache.get_seq_length() == 10
+
+
+@every_cell
+@both_implementations
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_row_without_a_valid_token_keeps_the_initial_state(cell_type, implementation, bidirectional):
+    _, model = make(cell_type, implementation, bidirectional)
+    mask = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 1]])
+    inputs = torch.randn(2, 4, 5, dtype=torch.double, requires_grad=True)
+    outputs = model(inputs_embeds=inputs, attention_mask=mask)
+    assert (outputs.last_hidden_state[0] == 0).all()
+    assert all((state[:, 0] == 0).all() for state in outputs.past_key_values.to_torch())
+    outputs.last_hidden_state.sum().backward()
+    assert inputs.grad.isfinite().all()
+
+    if not bidirectional:  # and the state it was given, if it was given one
+        cache = model(inputs_embeds=torch.randn(2, 3, 5, dtype=torch.double)).past_key_values
+        before = [state.clone() for state in cache.to_torch()]
+        model(inputs_embeds=inputs, attention_mask=mask, past_key_values=cache)
+        for state, expected in zip(cache.to_torch(), before, strict=True):
+            torch.testing.assert_close(state[:, 0], expected[:, 0])
+
+
+@both_implementations
+def test_no_mask_means_that_pad_ids_are_tokens(implementation):
+    config = RecurrentConfig(vocab_size=10, hidden_size=8, pad_token_id=0, recurrence_implementation=implementation)
+    model = RecurrentModel(config)
+    torch.nn.init.normal_(model.embed_tokens.weight)  # the pad id's too, which starts as zero
+    ids = torch.tensor([[0, 3, 0, 4, 0]])
+    without = model(ids).last_hidden_state
+    torch.testing.assert_close(without, model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state)
+    assert (without != 0).any(dim=-1).all()
+
+
+@every_cell
+def test_both_implementations_under_bf16_autocast_agree(cell_type):
+    module = TORCH_CLASSES[cell_type](16, 32, batch_first=True)
+    model = RecurrentModel.from_torch(module, vocab_size=20)
+    inputs = torch.randn(4, 20, 16)
+    mask = torch.ones(4, 20, dtype=torch.long)
+    mask[0, 12:] = 0
+    exact = model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+    for implementation in ("eager", "fused"):
+        model.set_recurrence_implementation(implementation)
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = model(inputs_embeds=inputs, attention_mask=mask)
+        torch.testing.assert_close(outputs.last_hidden_state.float(), exact, rtol=0, atol=0.05)
+        outputs.last_hidden_state.sum().backward()
+
+
+@every_cell
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_weights_with_padding(cell_type, dtype):
+    module = TORCH_CLASSES[cell_type](16, 32, batch_first=True)
+    model = RecurrentModel.from_torch(module, vocab_size=20)
+    inputs, mask = torch.randn(4, 20, 16), torch.ones(4, 20, dtype=torch.long)
+    mask[0, 12:] = 0
+    exact = model(inputs_embeds=inputs, attention_mask=mask).past_key_values.to_torch()
+    half = model.to(dtype)(inputs_embeds=inputs.to(dtype), attention_mask=mask).past_key_values.to_torch()
+    for state, expected in zip(half, exact, strict=True):
+        torch.testing.assert_close(state.float(), expected, rtol=0, atol=0.05)
+
+
+@every_cell
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_to_torch_gives_the_weights_back(cell_type, bidirectional):
+    module, model = make(cell_type, "fused", bidirectional, dropout=0.1)
+    back = model.to_torch()
+    assert type(back) is type(module)
+    for name, parameter in module.named_parameters():
+        assert torch.equal(parameter, back.get_parameter(name)), name
+    assert (back.bidirectional, back.num_layers, back.dropout) == (bidirectional, 2, 0.1)
+
+
+def test_from_torch_takes_embeddings_and_missing_biases():
+    embeddings, module = nn.Embedding(11, 5, padding_idx=2), nn.GRU(5, 6, bias=False, batch_first=True)
+    model = RecurrentModel.from_torch(module, embeddings)
+    ids = torch.randint(11, (2, 4))
+    torch.testing.assert_close(model(ids).last_hidden_state, module(embeddings(ids))[0])
+    assert (model.config.vocab_size, model.config.pad_token_id) == (11, 2)
+
+
+def test_from_torch_refuses_what_it_cannot_represent():
+    with pytest.raises(ValueError, match="proj_size=3"):
+        RecurrentModel.from_torch(nn.LSTM(5, 6, proj_size=3))
+    with pytest.raises(ValueError, match="7 wide, but the module reads 5"):
+        RecurrentModel.from_torch(nn.LSTM(5, 6), nn.Embedding(3, 7))
+
+
+def test_every_gate_and_state_can_be_observed_in_the_eager_loop():
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, recurrence_implementation="eager"))
+    seen = []
+    model.layers[0].forward_cell.register_forward_hook(lambda cell, inputs, output: seen.append(output))
+    outputs = model(torch.randint(9, (2, 6)))
+    assert len(seen) == 6
+    (hidden, cell), gates = seen[3]
+    assert torch.equal(hidden, outputs.last_hidden_state[:, 3])
+    assert set(gates) == {"input_gate", "forget_gate", "cell_candidate", "output_gate"}
+    torch.testing.assert_close(hidden, gates["output_gate"] * cell.tanh())
+    (grad,) = torch.autograd.grad(outputs.last_hidden_state[:, 5].sum(), hidden)
+    assert grad.abs().sum() > 0
+
+
+def test_eager_can_be_differentiated_twice():
+    module, model = make("lstm", "eager")
+    inputs = torch.randn(1, 4, 5, dtype=torch.double, requires_grad=True)
+    (grad,) = torch.autograd.grad(model(inputs_embeds=inputs).last_hidden_state.sum(), inputs, create_graph=True)
+    grad.pow(2).sum().backward()
+    assert inputs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("target", ["input_proj", "recurrent_proj"])
+def test_fused_does_not_pass_over_a_wrapped_projection(target):
+    from peft import LoraConfig, get_peft_model
+
+    config = RecurrentConfig(vocab_size=9, hidden_size=4)
+    model = get_peft_model(RecurrentModel(config), LoraConfig(target_modules=[target], init_lora_weights=False)).eval()
+    ids = torch.randint(9, (2, 6))
+    fused = model(ids).last_hidden_state
+    with model.disable_adapter():
+        assert not torch.allclose(fused, model(ids).last_hidden_state)
+    model.base_model.model.set_recurrence_implementation("eager")
+    torch.testing.assert_close(fused, model(ids).last_hidden_state)
+
+
+def test_cache_repeats_selects_resets_and_refuses_to_crop():
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4))
+    cache = model(torch.randint(9, (3, 5))).past_key_values
+    hidden = cache.to_torch()[0].clone()
+    cache.batch_repeat_interleave(2)
+    assert torch.equal(cache.to_torch()[0], hidden.repeat_interleave(2, dim=1))
+    cache.batch_select_indices(torch.tensor([0, 2, 4]))
+    cache.reorder_cache(torch.tensor([2, 0, 1]))
+    assert torch.equal(cache.to_torch()[0], hidden[:, [2, 0, 1]])
+    with pytest.raises(ValueError, match="cannot be taken back by 2 tokens"):
+        cache.crop(-2)
+    assert not cache.is_croppable
+    cache.reset()
+    assert cache.get_seq_length() == 0
+    ids = torch.randint(9, (3, 5))
+    torch.testing.assert_close(model(ids, past_key_values=cache).last_hidden_state, model(ids).last_hidden_state)
+
+
+def test_state_carries_gradients_until_it_is_detached():
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4)).train()
+    first = torch.randn(2, 3, 4, requires_grad=True)
+    cache = RecurrentCache(model.config)
+    model(inputs_embeds=first, past_key_values=cache)
+    model(inputs_embeds=torch.randn(2, 3, 4), past_key_values=cache).last_hidden_state.sum().backward()
+    assert first.grad.abs().sum() > 0
+    cache = RecurrentCache(model.config)
+    model(inputs_embeds=first, past_key_values=cache)
+    assert not any(state.requires_grad for state in cache.detach_().to_torch())
