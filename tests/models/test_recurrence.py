@@ -210,7 +210,7 @@ def test_every_gate_and_state_can_be_observed_in_the_eager_loop():
 
 
 def test_eager_can_be_differentiated_twice():
-    module, model = make("lstm", "eager")
+    _, model = make("lstm", "eager")
     inputs = torch.randn(1, 4, 5, dtype=torch.double, requires_grad=True)
     (grad,) = torch.autograd.grad(model(inputs_embeds=inputs).last_hidden_state.sum(), inputs, create_graph=True)
     grad.pow(2).sum().backward()
