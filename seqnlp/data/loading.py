@@ -244,7 +244,8 @@ def _encode_labels(prepared: dict, feature, name: str, column: str) -> dict[str,
 
 def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
     is_validation = [split_of(text, validation=10, test=0) == "validation" for text in train["text"]]
-    if all(is_validation) or not any(is_validation):
+    kept_classes = {label for label, chosen in zip(train["label"], is_validation, strict=True) if not chosen}
+    if not any(is_validation) or len(kept_classes) < 2:
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
             "apart."

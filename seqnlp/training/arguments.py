@@ -290,7 +290,7 @@ def _yaml_to_arguments(path: str, names: list[str], recipe: str) -> list[str]:
 
 def _nearest(name: str, names, prefix: str = "") -> str:
     matches = difflib.get_close_matches(name.replace("-", "_"), list(names), n=1, cutoff=0.5)
-    return f"; did you mean {prefix}{matches[0]}?" if matches else ""
+    return f" (did you mean {prefix}{matches[0]}?)" if matches else ""
 
 
 def build_config(config_class: type[ConfigType], overrides: str | None = None, **fields: Any) -> ConfigType:
@@ -312,7 +312,8 @@ def build_config(config_class: type[ConfigType], overrides: str | None = None, *
             raise ArgumentsError(f"--config_overrides {pair.strip()!r} must be name=value, e.g. hidden_size=256.")
         if name not in known:
             raise ArgumentsError(
-                f"--config_overrides: {config_class.__name__} has no field {name!r}{_nearest(name, known)}."
+                f"--config_overrides {pair.strip()}: {config_class.__name__} has no field {name!r}"
+                f"{_nearest(name, known)}."
             )
         value = yaml.safe_load(text)
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from seqnlp.metrics import F1, Accuracy, classification_report
+
+
+def test_accuracy_and_f1():
+    predictions, references = [1, 1, 0, 0, 1], [1, 0, 0, 1, 1]
+    assert Accuracy().compute(predictions=predictions, references=references) == {"accuracy": 0.6}
+    # precision 2/3, recall 2/3
+    assert F1().compute(predictions=predictions, references=references)["f1"] == pytest.approx(2 / 3)
+    macro = F1().compute(predictions=[0, 1, 2, 2], references=[0, 1, 1, 2], average="macro")["f1"]
+    assert macro == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+
+
+def test_batches_add_up():
+    metric = Accuracy()
+    metric.add_batch(predictions=[0, 1], references=[0, 0])
+    metric.add_batch(predictions=[1], references=[1])
+    assert metric.compute()["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_report_shows_the_surest_errors_first_and_masks_handles():
+    logits = np.array([[0.0, 9.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])
+    labels = np.array([0, 0, 0, 1])
+    scores = {"ours": {"accuracy": 0.5, "f1": 0.5}}
+    report = classification_report(["sad", "glad"], ["@bob sure", "mild", "right", "right"], labels, logits, scores)
+    assert report.index("@user sure") < report.index("mild")
+    assert "@bob" not in report
+    assert "right" not in report
+    assert "50.0%" in report
+    assert "glad (100.0%)" in report
+    assert ["sad", "1", "2"] in [line.split() for line in report.splitlines()]

@@ -1,0 +1,130 @@
+import pytest
+
+from seqnlp import RecurrentConfig
+from seqnlp.training import (
+    ArgumentsError,
+    DataArguments,
+    ModelArguments,
+    TrainingArguments,
+    build_config,
+    parse_arguments,
+    public_path,
+)
+from seqnlp.training.arguments import command_of
+
+
+def parse(*argv):
+    return parse_arguments(DataArguments, ModelArguments, TrainingArguments, recipe="sentiment_analysis", argv=[*argv])
+
+
+@pytest.fixture
+def yaml_file(tmp_path):
+    def write(text):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_flags_win_over_yaml_which_wins_over_defaults(yaml_file):
+    path = yaml_file(
+        "recipe: sentiment_analysis\nlearning_rate: 1e-3\nseed: 7\narchitecture: gru\nlowercase: false\n"
+        "max_grad_norm: 0\n"
+        "warmup_ratio: null\nconfig_overrides: {hidden_size: 64, pooling: max}\n"
+    )
+    data, model, training = parse("--seed", "9", "--config", path)
+    assert (training.learning_rate, training.seed, training.max_grad_norm) == (1e-3, 9, 0)
+    assert training.warmup_ratio == TrainingArguments().warmup_ratio
+    assert (model.architecture, model.lowercase) == ("gru", False)
+    assert model.config_overrides == "hidden_size=64,pooling=max"
+    assert data == DataArguments()
+    assert parse(f"--config={path}")[2].seed == 7
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--learnin_rate", "1"], r"There is no flag --learnin_rate .did you mean --learning_rate\?"),
+        (["--learn", "1"], "There is no flag --learn"),  # no abbreviations: they change meaning as flags are added
+        (["stray"], "'stray' belongs to no flag"),
+        (["--learning_rate", "fast"], "argument --learning_rate.*invalid float value: 'fast'"),
+        (["--architecture", "lsmt"], "argument --architecture.*invalid choice: 'lsmt'"),
+        (["--num_train_epochs", "0"], "--num_train_epochs 0.0 must be above 0"),
+        (
+            ["--checkpointing_steps", "often"],
+            "--checkpointing_steps often must be a number of steps or the word epoch",
+        ),
+        (["--warmup_ratio", "2"], "--warmup_ratio 2.0 is a share"),
+        (["--hub_model_id", "a/b"], "does nothing without --push_to_hub"),
+        (["--config"], "--config needs the name of a YAML file"),
+        (["--config", "no.yaml"], "--config no.yaml cannot be read: No such file"),
+    ],
+)
+def test_what_does_not_fit_is_named(argv, message):
+    with pytest.raises(ArgumentsError, match=message) as raised:
+        parse(*argv)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lerning_rate: 1", r"run.yaml: there is no argument 'lerning_rate' .did you mean learning_rate\?"),
+        ("seed: many", r"argument --seed: invalid int value: 'many' \(in .*run.yaml\)"),
+        ("recipe: translation", r"run.yaml is for recipes/translation.py; this is sentiment_analysis"),
+        ("- seed", "must be a list of `key: value` lines, and holds a list"),
+        ("seed: [", "is not YAML"),
+    ],
+)
+def test_what_does_not_fit_in_a_yaml_is_named_with_the_file(yaml_file, text, message):
+    with pytest.raises(ArgumentsError, match=message) as raised:
+        parse("--config", yaml_file(text))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_wrong_flag_is_not_blamed_on_the_yaml(yaml_file):
+    with pytest.raises(ArgumentsError) as raised:
+        parse("--config", yaml_file("seed: 1"), "--seed", "x")
+    assert "run.yaml" not in str(raised.value)
+
+
+def test_config_overrides():
+    config = build_config(
+        RecurrentConfig,
+        "hidden_size=64, dropout=1e-1,tie_word_embeddings=true,pooling=max",
+        hidden_size=8,
+        vocab_size=9,
+    )
+    assert (config.hidden_size, config.dropout, config.tie_word_embeddings, config.pooling) == (64, 0.1, True, "max")
+    assert config.vocab_size == 9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("hiden_size=3", r"RecurrentConfig has no field 'hiden_size' \(did you mean hidden_size\?\)"),
+        ("hidden_size", "'hidden_size' must be name=value"),
+        ("hidden_size=big", "hidden_size"),
+        ("cell_type=rnn", "cell_type"),
+        ("dropout=1.5", "dropout=1.5 is a probability"),
+    ],
+)
+def test_wrong_config_overrides(overrides, message):
+    with pytest.raises(ArgumentsError, match=message) as raised:
+        build_config(RecurrentConfig, overrides)
+    assert "\n" not in str(raised.value)
+    assert overrides in str(raised.value)
+
+
+def test_no_path_of_the_machine_is_published(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews").mkdir()
+    assert public_path(f"{tmp_path.parent}/elsewhere/data") == "<local:data>"
+    assert public_path("../data") == "<local:data>"
+    assert public_path("~/data") == "<local:data>"
+    assert public_path(f"{tmp_path}/recipes/x.yaml") == "recipes/x.yaml"
+    assert public_path("stanfordnlp/sst2", "dataset_name") == "stanfordnlp/sst2"
+    assert public_path("reviews", "dataset_name") == "<local:reviews>"
+    argv = [f"{tmp_path}/recipes/r.py", "--dataset_name", "reviews", "--output_dir=/somewhere/out", "--seed", "1"]
+    assert command_of(argv) == "recipes/r.py --dataset_name '<local:reviews>' '--output_dir=<local:out>' --seed 1"

@@ -1,0 +1,270 @@
+"""
+The training loop on a tiny classifier: what a step computes, what is kept, and that a resumed run is the same run.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from transformers import DataCollatorWithPadding
+
+from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
+from seqnlp.data import LengthGroupedBatchSampler
+from seqnlp.metrics import Accuracy
+from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import (
+    ArgumentsError,
+    CheckpointError,
+    TrainingArguments,
+    TrainingError,
+    TrainingLoop,
+    create_optimizer,
+    create_scheduler,
+    run_recipe,
+    start_run,
+)
+
+
+TOKENIZER = train_tokenizer(["a b c d e f"], "word", 20)
+GENERATOR = np.random.default_rng(0)
+ROWS = [GENERATOR.integers(4, 10, GENERATOR.integers(1, 9)).tolist() for _ in range(70)]
+DATA = [{"input_ids": row, "label": int(4 in row)} for row in ROWS]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state():
+    yield
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+
+
+class Interrupted(Exception):
+    """Stands for the plug being pulled."""
+
+
+def make_loop(folder, dropout=0.3, evaluate=None, stop_at=None, **arguments):
+    settings = {"report_to": "none", "num_train_epochs": 3, "per_device_train_batch_size": 8, "learning_rate": 0.01}
+    arguments = TrainingArguments(output_dir=str(folder), **{**settings, "num_threads": 1, **arguments})
+    run = start_run("test", "gru", arguments)
+    config = RecurrentConfig(vocab_size=20, hidden_size=8, cell_type="gru", embedding_dropout=dropout, pad_token_id=0)
+    sampler = LengthGroupedBatchSampler(
+        [len(row) for row in ROWS], arguments.per_device_train_batch_size, arguments.seed, pool_batches=2
+    )
+
+    def accuracy(loop):
+        logits, labels = loop.predict(DATA)
+        loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
+        return {**Accuracy().compute(predictions=logits.argmax(-1), references=labels), "loss": float(loss)}
+
+    model = RecurrentForSequenceClassification(config)
+    collator = DataCollatorWithPadding(TOKENIZER)
+    loop = TrainingLoop(run, arguments, model, DATA, sampler, collator, evaluate or accuracy)
+    if stop_at is not None:
+        step = loop._optimizer_step
+
+        def interrupted(batches):
+            if loop.step == stop_at:
+                raise Interrupted
+            step(batches)
+
+        loop._optimizer_step = interrupted
+    return run, loop
+
+
+def weights(loop):
+    return {name: tensor.clone() for name, tensor in loop.model.state_dict().items()}
+
+
+def entries(loop, *names):
+    """The history without what depends on the clock."""
+    return [{k: v for k, v in entry.items() if k != "targets_per_second"} for entry in loop.record.history]
+
+
+def test_it_learns_and_records(tmp_path):
+    run, loop = make_loop(
+        tmp_path, dropout=0.0, num_train_epochs=25, metric_for_best_model="accuracy", logging_steps=5
+    )
+    loop.train()
+    final = run.finish(loop.model, TOKENIZER)
+    record = json.loads((tmp_path / "run.json").read_text())
+    scores = [entry["validation_accuracy"] for entry in record["history"] if "validation_accuracy" in entry]
+    assert len(scores) == 25
+    assert max(scores) > 0.95
+    # What is saved is the best model, not the last.
+    loaded = RecurrentForSequenceClassification.from_pretrained(tmp_path)
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), final.state_dict().values(), strict=True)
+    )
+    logits, labels = loop.predict(DATA)
+    assert (logits.argmax(-1) == labels).mean() == pytest.approx(max(scores))
+    assert record["num_processes"] == 1
+    assert record["hyperparameters"]["learning_rate"] == 0.01
+    assert record["model"]["parameters"] == final.num_parameters()
+    assert {"torch", "transformers", "seqnlp"} <= set(record["versions"])
+    assert str(tmp_path.parent) not in (tmp_path / "run.json").read_text()
+    assert not list(tmp_path.rglob("tmp-*"))
+
+
+def test_accumulated_batches_give_the_gradient_of_the_whole(tmp_path):
+    trained = []
+    for batch_size, accumulation in ((32, 1), (8, 4), (4, 8)):
+        _, loop = make_loop(
+            tmp_path / str(batch_size),
+            dropout=0.0,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulation,
+        )
+        collate = loop.collator
+        micro = [collate(DATA[start : start + batch_size]) for start in range(0, 32, batch_size)]
+        seen = {}
+        loop.optimizer.step = lambda loop=loop, seen=seen: seen.update(
+            {name: parameter.grad.clone() for name, parameter in loop.model.named_parameters()}
+        )
+        loop._loss_sum, loop._targets_since = torch.zeros(()), 0
+        loop._optimizer_step(micro)
+        trained.append((float(loop._loss_sum), seen))
+    for loss, gradients in trained[1:]:
+        assert loss == pytest.approx(trained[0][0], abs=1e-6)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, trained[0][1][name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("stop_at", [5, 9, 14])  # mid-epoch, at an epoch's end, mid-epoch after a best model
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_resumed_run_is_the_same_run_to_the_bit(tmp_path, stop_at, accumulation):
+    settings = {"checkpointing_steps": "2", "logging_steps": 1, "gradient_accumulation_steps": accumulation}
+    settings |= {"num_train_epochs": 2 * accumulation, "eval_steps": 3}
+    _, whole = make_loop(tmp_path / "whole", **settings)
+    whole.train()
+
+    _, loop = make_loop(tmp_path / "cut", stop_at=stop_at, **settings)
+    with pytest.raises(Interrupted):
+        loop.train()
+    _, resumed = make_loop(tmp_path / "cut", resume_from_checkpoint="latest", **settings)
+    resumed.train()
+    assert entries(resumed) == entries(whole)
+    assert resumed.best_step == whole.best_step
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def test_an_unfinished_run_is_not_thrown_away_unasked(tmp_path):
+    _, loop = make_loop(tmp_path, stop_at=4, checkpointing_steps="2")
+    with pytest.raises(Interrupted):
+        loop.train()
+    with pytest.raises(ArgumentsError, match="holds the checkpoints of an unfinished run: continue it by --resume"):
+        make_loop(tmp_path)
+    _, loop = make_loop(tmp_path, overwrite_output_dir=True, max_train_steps=2)
+    assert (tmp_path / "checkpoints" / "step-00000002").is_dir()  # until the new run really trains
+    loop.train()
+    assert loop.record.history[0]["step"] == 2
+
+
+def test_checkpoints_are_pruned_and_the_best_model_is_kept(tmp_path):
+    losses = iter([3.0, 1.0, 2.0, 4.0, 5.0])
+    _, loop = make_loop(tmp_path, evaluate=lambda loop: {"loss": next(losses)}, num_train_epochs=5, save_total_limit=2)
+    best = {}
+    evaluate = loop.evaluate
+    loop.evaluate = lambda loop: best.update({loop.step: weights(loop)}) or evaluate(loop)
+    loop.train()
+    steps = loop.steps_per_epoch
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == [f"best-{2 * steps:08d}", f"step-{4 * steps:08d}", f"step-{5 * steps:08d}", "unfinished"]
+    assert (loop.best_step, loop.best_metric) == (2 * steps, 1.0)
+    for name, tensor in weights(loop).items():
+        assert torch.equal(tensor, best[2 * steps][name])
+
+
+def test_early_stopping(tmp_path):
+    scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    _, loop = make_loop(
+        tmp_path,
+        evaluate=lambda loop: {"accuracy": next(scores)},
+        num_train_epochs=5,
+        metric_for_best_model="accuracy",
+        early_stopping_patience=2,
+    )
+    loop.train()
+    assert loop.step == 4 * loop.steps_per_epoch
+    assert loop.best_step == 2 * loop.steps_per_epoch
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(tmp_path):
+    _, loop = make_loop(tmp_path, max_train_steps=20)
+    step, before = loop._optimizer_step, {}
+
+    def poisoned(batches):
+        if loop.step == 3:
+            before.update(weights(loop))
+            handle = loop.model.register_forward_hook(
+                lambda module, inputs, outputs: outputs.__setitem__("loss", outputs.loss * float("nan"))
+            )
+            try:
+                step(batches)
+            finally:
+                handle.remove()
+        step(batches)
+
+    loop._optimizer_step = poisoned
+    with pytest.raises(TrainingError, match="Training diverged at step 4: loss nan") as raised:
+        loop.train()
+    assert "step-00000003" in str(raised.value)
+    assert "--learning_rate 0.01" in str(raised.value)
+    _, resumed = make_loop(tmp_path, resume_from_checkpoint="latest", max_train_steps=20)
+    resumed.max_steps = 3  # load, and train no further
+    resumed.train()
+    for name, tensor in weights(resumed).items():
+        assert torch.equal(tensor, before[name])
+        assert tensor.isfinite().all()
+
+
+def test_predictions_are_every_example_once_in_order(tmp_path):
+    _, loop = make_loop(tmp_path, per_device_eval_batch_size=16)
+    logits, labels = loop.predict(DATA)
+    assert labels.tolist() == [row["label"] for row in DATA]
+    loop.model.eval()
+    alone = [loop.model(torch.tensor([row])).logits[0].tolist() for row in ROWS]
+    np.testing.assert_allclose(logits, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_resuming_from_nothing_and_unknown_metrics_are_named(tmp_path):
+    _, loop = make_loop(tmp_path / "a", resume_from_checkpoint="latest")
+    with pytest.raises(CheckpointError, match="there is no checkpoint in"):
+        loop.train()
+    _, loop = make_loop(tmp_path / "b", resume_from_checkpoint=str(tmp_path / "c"))
+    with pytest.raises(CheckpointError, match="there is no whole checkpoint"):
+        loop.train()
+    _, loop = make_loop(tmp_path / "d", metric_for_best_model="bleu", max_train_steps=1)
+    with pytest.raises(TrainingError, match="--metric_for_best_model bleu: there is only accuracy, loss"):
+        loop.train()
+
+
+def test_optimizer_and_schedule():
+    model = RecurrentForSequenceClassification(RecurrentConfig(vocab_size=5, hidden_size=4))
+    arguments = TrainingArguments(learning_rate=0.1, weight_decay=0.3, lr_scheduler_type="linear", warmup_ratio=0.2)
+    optimizer = create_optimizer(model, arguments)
+    decayed, spared = optimizer.param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
+    assert all(parameter.dim() == 2 for parameter in decayed["params"])
+    assert len(decayed["params"]) + len(spared["params"]) == len(list(model.parameters()))
+    scheduler = create_scheduler(optimizer, arguments, 10)
+    rates = []
+    for _ in range(10):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.0875, 0.075, 0.0625, 0.05, 0.0375, 0.025, 0.0125])
+
+
+def test_errors_for_the_user_are_one_line_and_others_keep_their_traceback(capsys):
+    def wrong():
+        raise ArgumentsError("--seed x is no number.")
+
+    with pytest.raises(SystemExit) as raised:
+        run_recipe(wrong)
+    assert raised.value.code == 1
+    assert capsys.readouterr().err == "error: --seed x is no number.\n"
+    with pytest.raises(ZeroDivisionError):
+        run_recipe(lambda: 1 / 0)
