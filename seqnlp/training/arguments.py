@@ -1,5 +1,6 @@
 """The arguments of the recipes: dataclasses read from flags and YAML files by one `HfArgumentParser`."""
 
+import argparse
 import dataclasses
 import difflib
 import re
@@ -44,7 +45,7 @@ class DataArguments:
         default="validation",
         metadata={
             "help": (
-                "Name of the split to validate on. Where the dataset has none, 10 % of the training texts are set "
+                "Name of the split to validate on. Where the dataset has none, 10 %% of the training texts are set "
                 "apart."
             )
         },
@@ -193,6 +194,10 @@ class TrainingArguments:
             raise ArgumentsError(f"--hub_model_id {self.hub_model_id} does nothing without --push_to_hub.")
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of a recipe's docstring, and says each flag's default."""
+
+
 class _Parser(HfArgumentParser):
     """Says what is wrong in one line instead of printing every flag there is."""
 
@@ -230,7 +235,7 @@ def parse_arguments(
     names = [f.name for dataclass_type in dataclass_types for f in dataclasses.fields(dataclass_type) if f.init]
     from_yaml = _yaml_to_arguments(path, names, recipe) if path else []
 
-    parser = _Parser(dataclass_types, description=description, allow_abbrev=False)
+    parser = _Parser(dataclass_types, description=description, allow_abbrev=False, formatter_class=_HelpFormatter)
     parser.add_argument("--config", metavar="FILE.yaml", help="A YAML file that sets any of these flags; flags win.")
     given = {
         argument.split("=")[0].replace("-", "_").replace("__", "--", 1) for argument in argv if argument[:2] == "--"

@@ -89,6 +89,16 @@ def test_a_wrong_flag_is_not_blamed_on_the_yaml(yaml_file):
     assert "run.yaml" not in str(raised.value)
 
 
+def test_help_lists_every_flag_with_its_default(capsys):
+    with pytest.raises(SystemExit) as raised:
+        parse("--help")
+    assert raised.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Highest learning rate of AdamW. (default: 0.001)" in printed
+    assert "10 % of the training texts" in printed
+    assert "--config FILE.yaml" in printed
+
+
 def test_config_overrides():
     config = build_config(
         RecurrentConfig,

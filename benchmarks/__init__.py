@@ -1,0 +1,1 @@
+"""Measurements: what the recipes reached, and (later) how fast."""
