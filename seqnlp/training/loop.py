@@ -96,6 +96,9 @@ class TrainingLoop:
         self.best_step = 0
         self.evaluations_without_gain = 0
         self.seconds_before = 0.0
+        # Since the last record:
+        self._loss_sum = torch.zeros((), device=accelerator.device)
+        self._logged_step, self._targets_since, self._logged_at = 0, 0, 0.0
 
     @property
     def epoch(self) -> float:
@@ -115,29 +118,26 @@ class TrainingLoop:
         self.checkpoints.begin(self.accelerator, resume=resume is not None)
         if path is not None:
             self._resume(load_checkpoint(self.accelerator, path))
-        self._started = self._logged_at = time.perf_counter()
-        self._loss_sum = torch.zeros((), device=self.accelerator.device)
-        self._logged_step, self._targets_since = self.step, 0
         self._checkpointed = self.step if path is not None else -1
+        self._started = self._logged_at = time.perf_counter()
 
-        progress = tqdm(
+        self.model.train()
+        stop = False
+        with tqdm(
             total=self.max_steps,
             initial=self.step,
             desc="training",
             unit="step",
             disable=not self.accelerator.is_main_process,
             dynamic_ncols=True,
-        )
-        self.model.train()
-        stop = False
-        while self.step < self.max_steps and not stop:
-            for micro_batches in self._epoch_batches():
-                self._optimizer_step(micro_batches)
-                progress.update()
-                stop = self._after_step(progress)
-                if stop or self.step >= self.max_steps:
-                    break
-        progress.close()
+        ) as progress:
+            while self.step < self.max_steps and not stop:
+                for micro_batches in self._epoch_batches():
+                    self._optimizer_step(micro_batches)
+                    progress.update()
+                    stop = self._after_step(progress)
+                    if stop or self.step >= self.max_steps:
+                        break
         if self._checkpointed != self.step:
             self._checkpoint()
         self._load_best()
@@ -276,6 +276,7 @@ class TrainingLoop:
             "best_metric": self.best_metric,
             "best_step": self.best_step,
             "evaluations_without_gain": self.evaluations_without_gain,
+            "since_record": {"step": self._logged_step, "loss_sum": float(self._loss_sum)},
             "seconds": self._elapsed(),
             "history": self.record.history,
         }
@@ -288,15 +289,16 @@ class TrainingLoop:
         self.best_metric = state["best_metric"]
         self.best_step = state["best_step"]
         self.evaluations_without_gain = state["evaluations_without_gain"]
+        self._logged_step = state["since_record"]["step"]
+        self._loss_sum += state["since_record"]["loss_sum"]
         self.seconds_before = state["seconds"]
         self.record.history[:] = state["history"]
 
     def _load_best(self) -> None:
         if self.best_metric is not None and self.best_step != self.step:
             weights = self.checkpoints.best(self.best_step) / "model.safetensors"
-            load_model(
-                self.accelerator.unwrap_model(self.model), weights, strict=False
-            )  # tied weights are stored once
+            # Not strict, since tied weights are stored once.
+            load_model(self.accelerator.unwrap_model(self.model), weights, strict=False)
 
     def _stop_diverged(self, loss: float, norm: float | None) -> None:
         """The weights are still those before this step: keep them, then stop."""
