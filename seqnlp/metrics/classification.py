@@ -21,7 +21,15 @@ def _info(description: str, citation: str) -> evaluate.MetricInfo:
     )
 
 
-class Accuracy(evaluate.Metric):
+class OfflineMetric(evaluate.Metric):
+    """A metric that needs no network and, in a single process, no file either."""
+
+    def __init__(self, **kwargs):
+        kwargs.setdefault("keep_in_memory", kwargs.get("num_process", 1) == 1)
+        super().__init__(**kwargs)
+
+
+class Accuracy(OfflineMetric):
     """The share of examples whose predicted class is the right one."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -31,7 +39,7 @@ class Accuracy(evaluate.Metric):
         return {"accuracy": float(accuracy_score(references, predictions))}
 
 
-class F1(evaluate.Metric):
+class F1(OfflineMetric):
     """
     The harmonic mean of precision and recall (van Rijsbergen 1979, chapter 7).
 
