@@ -141,6 +141,7 @@ def main() -> None:
             f"Sentiment analysis, {model_args.architecture}",
         )
     model = run.finish(loop.model, tokenizer)
+    accelerator.print(f"\nModel, tokenizer, run.json and learning curves are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:
         print("Uploaded:", push_to_hub(model, tokenizer, run.output_dir, args.hub_model_id, args.hub_private_repo))
 

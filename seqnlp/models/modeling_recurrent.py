@@ -460,8 +460,11 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
         first = (states.shape[1] - 1) - torch.where(mask, positions.flip(0), 0).amax(dim=1)
         first = torch.where(mask.any(dim=1), first, 0)
         halves = states.split(self.config.hidden_size, dim=-1)
-        ends = [half[torch.arange(len(half)), end] for half, end in zip(halves, (last, first), strict=False)]
-        return torch.cat(ends, dim=-1)
+        ends = [
+            half.gather(1, end.view(-1, 1, 1).expand(-1, 1, half.shape[-1]))  # (B, 1, hidden_size)
+            for half, end in zip(halves, (last, first), strict=False)
+        ]
+        return torch.cat(ends, dim=-1).squeeze(1)
 
 
 class RecurrentForTokenClassification(RecurrentPreTrainedModel):

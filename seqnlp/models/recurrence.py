@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch._higher_order_ops.scan import scan
 from transformers.utils import logging
 
 
@@ -300,6 +301,8 @@ def fused_recurrence(
     """
     if inputs.shape[1] == 1:  # nothing to fuse, and unlike the kernels a cell can be traced into one graph
         return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
+    if torch.compiler.is_exporting():
+        return scan_recurrence(cell, inputs, state, padding, reverse, return_state)
     if not cell.is_plain:
         logger.warning_once(
             "The projections of a recurrent cell are wrapped or hooked (LoRA, quantization, ...), which the fused "
@@ -332,6 +335,35 @@ def _run_kernel(cell, inputs, state, padding, reverse, return_state):
     if order is not None:
         outputs = outputs.gather(1, order.argsort(dim=1).unsqueeze(-1).expand_as(outputs))
     return outputs.masked_fill(~padding.mask.unsqueeze(-1), 0), final_state
+
+
+def scan_recurrence(
+    cell: RecurrentCell,
+    inputs: torch.Tensor,
+    state: State,
+    padding: Padding | None = None,
+    reverse: bool = False,
+    return_state: bool = True,
+) -> tuple[torch.Tensor, State | None]:
+    """
+    Run a cell over time as one operator of a traced graph, for any number of steps: what `torch.export` and ONNX (as
+    `Scan`) take. Same contract as [`eager_recurrence`].
+    """
+    projected = cell.input_proj(inputs).transpose(0, 1)  # (T, B, gates * H)
+    valid = projected.new_ones(projected.shape[:2], dtype=torch.bool) if padding is None else padding.mask.t()
+    if reverse:
+        projected, valid = projected.flip(0), valid.flip(0)
+
+    def step(state: State, inputs: tuple[torch.Tensor, torch.Tensor]) -> tuple[State, torch.Tensor]:
+        projected, valid = inputs[0], inputs[1].unsqueeze(-1)
+        new_state, _ = cell(projected, state)
+        state = tuple(torch.where(valid, new, old) for new, old in zip(new_state, state, strict=True))
+        return state, state[0] * valid  # a product, since what is carried and what is given out must not be one tensor
+
+    state = tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in state)  # as the steps leave it
+    state, outputs = scan(step, state, (projected, valid))
+    outputs = outputs.flip(0) if reverse else outputs
+    return outputs.transpose(0, 1), state if return_state else None
 
 
 RECURRENCE_FUNCTIONS = {"eager": eager_recurrence, "fused": fused_recurrence}
