@@ -10,6 +10,10 @@ from .models import (
     RecurrentForSequenceClassification,
     RecurrentForTokenClassification,
     RecurrentModel,
+    RecurrentSeq2SeqCache,
+    RecurrentSeq2SeqConfig,
+    RecurrentSeq2SeqForConditionalGeneration,
+    RecurrentSeq2SeqModel,
 )
 
 
@@ -22,5 +26,9 @@ __all__ = [
     "RecurrentForSequenceClassification",
     "RecurrentForTokenClassification",
     "RecurrentModel",
+    "RecurrentSeq2SeqCache",
+    "RecurrentSeq2SeqConfig",
+    "RecurrentSeq2SeqForConditionalGeneration",
+    "RecurrentSeq2SeqModel",
     "__version__",
 ]

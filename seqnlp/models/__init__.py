@@ -7,6 +7,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -15,19 +16,23 @@ from transformers import (
 from transformers.models.auto import modeling_auto
 
 from .configuration_recurrent import RecurrentConfig
+from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
 from .modeling_recurrent import (
     RecurrentForCausalLM,
     RecurrentForSequenceClassification,
     RecurrentForTokenClassification,
     RecurrentModel,
 )
+from .modeling_recurrent_seq2seq import RecurrentSeq2SeqForConditionalGeneration, RecurrentSeq2SeqModel
 from .recurrent_cache import RecurrentCache
+from .recurrent_seq2seq_cache import RecurrentSeq2SeqCache
 
 
 # For each Auto class the table of names beside it: pipelines and losses look there for what a model can do.
 _NAMES = {
     AutoModel: modeling_auto.MODEL_MAPPING_NAMES,
     AutoModelForCausalLM: modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    AutoModelForSeq2SeqLM: modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     AutoModelForSequenceClassification: modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     AutoModelForTokenClassification: modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
 }
@@ -38,6 +43,10 @@ _MODELS = {
         AutoModelForCausalLM: RecurrentForCausalLM,
         AutoModelForSequenceClassification: RecurrentForSequenceClassification,
         AutoModelForTokenClassification: RecurrentForTokenClassification,
+    },
+    RecurrentSeq2SeqConfig: {
+        AutoModel: RecurrentSeq2SeqModel,
+        AutoModelForSeq2SeqLM: RecurrentSeq2SeqForConditionalGeneration,
     },
 }
 
@@ -61,4 +70,8 @@ __all__ = [
     "RecurrentForSequenceClassification",
     "RecurrentForTokenClassification",
     "RecurrentModel",
+    "RecurrentSeq2SeqCache",
+    "RecurrentSeq2SeqConfig",
+    "RecurrentSeq2SeqForConditionalGeneration",
+    "RecurrentSeq2SeqModel",
 ]

@@ -1,0 +1,149 @@
+"""Configuration of the recurrent encoder-decoder, with or without attention."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .configuration_recurrent import RecurrentConfig
+
+
+@strict
+class RecurrentSeq2SeqConfig(PreTrainedConfig):
+    r"""
+    Sizes, cell, attention and initialisation of a [`RecurrentSeq2SeqModel`].
+
+    Encoder and decoder have the same cell, depth and width; `hidden_size` is the width of one direction. The defaults
+    are close to Bahdanau et al. 2015 (arXiv 1409.0473); Luong et al. 2015 (arXiv 1508.04025) is
+    `bidirectional=False, attention_type="multiplicative", input_feeding=True`; Sutskever et al. 2014 (arXiv 1409.3215)
+    is `bidirectional=False, attention_type="none"`.
+
+    Args:
+        vocab_size: Number of rows of the embedding matrices; source and target have one vocabulary.
+        embedding_size: Width of a token's embedding; `None` means `hidden_size`.
+        hidden_size: Width of the decoder's hidden state, and of one direction of the encoder's.
+        num_hidden_layers: Number of stacked recurrent layers, in the encoder and again in the decoder.
+        cell_type: `"elman"`, `"gru"` or `"lstm"`, as in [`RecurrentConfig`].
+        hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
+        bidirectional: Whether the encoder also reads each source from its end. The decoder never does.
+        attention_type: How the decoder looks back at the source: `"additive"` (Bahdanau et al. 2015, appendix A.1.2),
+            `"multiplicative"` (Luong et al. 2015, section 3.1, "general"), or not at all, `"none"`: then what it knows
+            of the source is the state that it starts from.
+        attention_size: Width in which additive attention compares; `None` means `hidden_size`.
+        input_feeding: Whether the decoder's first layer also reads the attentional vector of the token before (Luong
+            et al. 2015, section 3.3). Then training steps through the target token by token; without it the fused
+            kernels read the whole target at once, which is many times faster.
+        recurrence_implementation: How the cells are run over time, `"fused"` (fast) or `"eager"` (the readable loop).
+        dropout: Probability of zeroing a component between two layers, never inside the recurrence.
+        embedding_dropout: The same for the components of the embedded tokens.
+        head_dropout: The same for what the output layer reads.
+        recurrent_initializer: `"orthogonal"`, `"identity"` or `"uniform"`, as in [`RecurrentConfig`].
+        forget_gate_bias: Bias the LSTM's forget gate starts with.
+        initializer_range: Standard deviation of the embeddings and of every map outside the cells at the start.
+        share_embeddings: Whether source and target tokens are embedded by one matrix.
+        tie_word_embeddings: Whether the output matrix is the target's embedding matrix (Press & Wolf 2017, arXiv
+            1608.05859; with `share_embeddings` their three-way tying, section 3). Needs
+            `embedding_size == hidden_size`.
+        label_smoothing: Share of the target's probability that is spread evenly over the vocabulary while training
+            (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+        use_cache: Whether the state after the last token is returned as `past_key_values`.
+        decoder_start_token_id: The token that the decoder reads first; `None` means `bos_token_id`.
+
+    Raises:
+        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+    """
+
+    model_type = "seqnlp_recurrent_seq2seq"
+
+    vocab_size: int = 8000
+    embedding_size: int | None = None
+    hidden_size: int = 256
+    num_hidden_layers: int = 1
+    cell_type: Literal["elman", "gru", "lstm"] = "lstm"
+    hidden_act: Literal["tanh", "relu"] = "tanh"
+    bidirectional: bool = True
+    attention_type: Literal["none", "additive", "multiplicative"] = "additive"
+    attention_size: int | None = None
+    input_feeding: bool = False
+    recurrence_implementation: Literal["eager", "fused"] = "fused"
+    dropout: float | int = 0.0
+    embedding_dropout: float | int = 0.0
+    head_dropout: float | int = 0.0
+    recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
+    forget_gate_bias: float | int = 1.0
+    initializer_range: float | int = 0.1
+    share_embeddings: bool = True
+    tie_word_embeddings: bool = False
+    label_smoothing: float | int = 0.0
+    use_cache: bool = True
+    is_encoder_decoder: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    decoder_start_token_id: int | None = None
+
+    def __post_init__(self, **kwargs):
+        if self.embedding_size is None:
+            self.embedding_size = self.hidden_size
+        super().__post_init__(**kwargs)
+
+    def recurrent_config(self, of_decoder: bool) -> RecurrentConfig:
+        """What the recurrent layers of one side are built from."""
+        input_size = self.hidden_size if self.embedding_size is None else self.embedding_size
+        return RecurrentConfig(
+            vocab_size=self.vocab_size,
+            embedding_size=input_size + self.hidden_size if of_decoder and self.input_feeding else input_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            cell_type=self.cell_type,
+            hidden_act=self.hidden_act,
+            bidirectional=self.bidirectional and not of_decoder,
+            recurrence_implementation=self.recurrence_implementation,
+            dropout=self.dropout,
+            embedding_dropout=self.embedding_dropout,
+            head_dropout=self.head_dropout,
+            recurrent_initializer=self.recurrent_initializer,
+            forget_gate_bias=self.forget_gate_bias,
+        )
+
+    @property
+    def source_size(self) -> int:
+        """Width of the vectors the encoder hands on: one `hidden_size` a direction."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    @property
+    def layer_types(self) -> list[str]:
+        """What transformers calls layers whose memory has a fixed size; it picks the masks by this."""
+        return ["linear_attention"] * self.num_hidden_layers
+
+    @property
+    def number_of_conv_states(self) -> int:
+        """Number of tensors in a layer's state, under the name by which transformers' caches ask for it."""
+        return 2 if self.cell_type == "lstm" else 1
+
+    def validate_architecture(self):
+        """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
+        self.recurrent_config(of_decoder=False)  # sizes, dropouts, cell and initialisation: the layers' own checks
+        if self.attention_size is not None:
+            if self.attention_type != "additive":
+                raise ValueError(
+                    f"attention_size={self.attention_size} is for attention_type='additive', not "
+                    f"{self.attention_type!r}: leave it out."
+                )
+            if self.attention_size < 1:
+                raise ValueError(f"attention_size={self.attention_size} must be at least 1.")
+        if self.input_feeding and self.attention_type == "none":
+            raise ValueError(
+                "input_feeding=True feeds back what attention found, and attention_type='none' finds nothing: choose "
+                "'additive' or 'multiplicative', or input_feeding=False."
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1.")
+        if self.tie_word_embeddings and self.embedding_size not in (None, self.hidden_size):
+            raise ValueError(
+                f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "
+                f"{self.hidden_size}: set them equal or tie_word_embeddings=False."
+            )
+
+
+__all__ = ["RecurrentSeq2SeqConfig"]

@@ -1,0 +1,580 @@
+"""The recurrent encoder-decoder, with or without attention: what came before the Transformer.
+
+An encoder reads the source; a decoder starts from where the encoder ended, predicts the target token by token and,
+with attention, looks back at every source token before each prediction.
+
+Shapes: `B` rows, `S` source tokens, `T` target tokens, `E` embedding width, `H` hidden width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import Cache, EncoderDecoderCache, GenerationMixin
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPastAndCrossAttentions,
+    ModelOutput,
+    Seq2SeqLMOutput,
+    Seq2SeqModelOutput,
+)
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .attention import AdditiveAttention, MultiplicativeAttention
+from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
+from .modeling_recurrent import RecurrentLayer, RecurrentModel, RecurrentPreTrainedModel
+from .recurrence import Padding, State
+from .recurrent_cache import read_state, write_state
+from .recurrent_seq2seq_cache import AttentionCache, RecurrentSeq2SeqCache
+
+
+@dataclass
+class RecurrentEncoderOutput(ModelOutput):
+    """
+    What the decoder needs to know of the source.
+
+    Args:
+        last_hidden_state: `(B, S, source_size)`, zero at padding.
+        final_state: Where each layer ended, `(B, num_hidden_layers, number of state tensors, source_size)`: the hidden
+            state and, for an LSTM, the cell, after the last valid token of each direction, the directions side by
+            side.
+        hidden_states: The embeddings and each layer's states, with `output_hidden_states=True`.
+        attentions: Always `None`.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    final_state: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source as attention sees it: `(B, S, source_size)` states, `(B, S)` mask, `(B, S, A)` projected keys."""
+
+    hidden_states: torch.Tensor
+    mask: torch.Tensor | None
+    projected_keys: torch.Tensor
+
+
+class LayerStates(nn.Module):
+    """Hands on a layer's outputs over the whole target, run at once or step by step: hooks see them here."""
+
+    def forward(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """Both `(B, T, width)`."""
+        return outputs
+
+
+class Alignment(nn.Module):
+    """Hands on the weights over the whole target, `(B, T, S)`, as those of one head, `(B, 1, T, S)`."""
+
+    def forward(self, weights: torch.Tensor) -> torch.Tensor:
+        """From `(B, T, S)` to `(B, 1, T, S)`."""
+        return weights.unsqueeze(1)
+
+
+class Bridge(nn.Module):
+    """
+    From where the encoder ended to where the decoder starts: `s_0 = tanh(W h + b)`, layer by layer.
+
+    Bahdanau et al. 2015 (arXiv 1409.0473), appendix A.2.2, from the backward direction alone and for one layer. Here
+    the map reads the final states of both directions and each decoder layer starts from the encoder layer of the same
+    height, as in Sutskever et al. 2014 (arXiv 1409.3215), section 2. The LSTM's cell, which is not bounded by one, has
+    a map of its own without tanh.
+    """
+
+    def __init__(self, config: RecurrentSeq2SeqConfig):
+        super().__init__()
+        self.projs = nn.ModuleList(
+            nn.ModuleList(
+                nn.Linear(config.source_size, config.hidden_size) for _ in range(config.number_of_conv_states)
+            )
+            for _ in range(config.num_hidden_layers)
+        )
+
+    def forward(self, final_state: torch.Tensor) -> list[State]:
+        """
+        From `(B, num_layers, num_states, source_size)` to a state a layer, its tensors `(B, 1, H)` as a layer of one
+        direction reads them.
+        """
+        states = []
+        for layer, projs in enumerate(self.projs):
+            hidden, *cell = (proj(final_state[:, layer, index]).unsqueeze(1) for index, proj in enumerate(projs))
+            states.append((torch.tanh(hidden), *cell))
+        return states
+
+
+class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
+    """What encoder, decoder and the whole share: the initialisation of the recurrent models, and flags."""
+
+    config: RecurrentSeq2SeqConfig
+    _can_record_outputs = {}
+
+    def set_recurrence_implementation(self, name: str) -> None:
+        """
+        Choose how the cells are run over time from now on, `"eager"` or `"fused"`.
+
+        Raises:
+            ValueError: For another name.
+        """
+        super().set_recurrence_implementation(name)
+        for module in self.modules():
+            if isinstance(module, RecurrentLayer):
+                module.config.recurrence_implementation = name
+
+
+class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
+    """Embedded source tokens through recurrent layers, which usually read both ways (Bahdanau et al. 2015, 3.2)."""
+
+    _can_record_outputs = {"hidden_states": RecurrentLayer}
+
+    def __init__(self, config: RecurrentSeq2SeqConfig):
+        super().__init__(config)
+        layer_config = config.recurrent_config(of_decoder=False)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.layers = nn.ModuleList([RecurrentLayer(layer_config, index) for index in range(config.num_hidden_layers)])
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> RecurrentEncoderOutput:
+        """
+        Args:
+            input_ids: `(batch_size, source_length)`.
+            attention_mask: `(batch_size, source_length)`, 0 at padding, which may stand anywhere and changes nothing.
+            inputs_embeds: `(batch_size, source_length, embedding_size)`, instead of `input_ids`.
+
+        Returns:
+            [`RecurrentEncoderOutput`].
+
+        Raises:
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or the mask has another shape.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        mask = RecurrentModel._token_mask(attention_mask, inputs_embeds)
+        padding = Padding.from_mask(mask, 2 if self.config.bidirectional else 1)
+        hidden_states = self.embedding_dropout(inputs_embeds)
+        final_states = []
+        for layer in self.layers:
+            hidden_states, state = layer(hidden_states, None, padding, True)
+            final_states.append(torch.stack([tensor.flatten(1) for tensor in state], dim=1))  # (B, N, source_size)
+        return RecurrentEncoderOutput(
+            last_hidden_state=hidden_states,
+            final_state=torch.stack(final_states, dim=1),  # (B, L, N, source_size)
+        )
+
+
+class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
+    """
+    Embedded target tokens through recurrent layers, and from their states back to the source.
+
+    The order is that of Luong et al. 2015 (arXiv 1508.04025), section 3, for either attention: the recurrent state
+    `h_t`, which has read token `t`, asks; the context `c_t` answers; the prediction is made from the attentional
+    vector `tanh(W [c_t; h_t])`. In Bahdanau et al. 2015 the state before token `t` asks and the context enters the
+    recurrence. The departure is deliberate: the recurrence then does not wait for attention, so that training runs
+    the layers over the whole target in the fused kernels and attends afterwards, all positions at once. With input
+    feeding (section 3.3) the attentional vector does enter the recurrence, one token later, and the decoder has to
+    step.
+    """
+
+    _can_record_outputs = {"hidden_states": LayerStates, "cross_attentions": Alignment}
+
+    def __init__(self, config: RecurrentSeq2SeqConfig):
+        super().__init__(config)
+        layer_config = config.recurrent_config(of_decoder=True)
+        size, source_size = config.hidden_size, config.source_size
+        # Where source and target share a matrix the encoder holds it, and the model embeds for both.
+        self.embed_tokens = (
+            None
+            if config.share_embeddings
+            else nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        )
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.bridge = Bridge(config)
+        self.layers = nn.ModuleList([RecurrentLayer(layer_config, index) for index in range(config.num_hidden_layers)])
+        self.layer_states = LayerStates()
+        self.attention = None
+        if config.attention_type != "none":
+            if config.attention_type == "additive":
+                self.attention = AdditiveAttention(size, source_size, config.attention_size or size)
+            else:
+                self.attention = MultiplicativeAttention(size, source_size)
+            self.attentional_proj = nn.Linear(source_size + size, size, bias=False)
+            self.alignment = Alignment()
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        inputs_embeds: torch.FloatTensor,
+        attention_mask: torch.Tensor | None = None,
+        encoder_hidden_states: torch.FloatTensor | None = None,
+        encoder_attention_mask: torch.Tensor | None = None,
+        encoder_final_state: torch.FloatTensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        """
+        Args:
+            inputs_embeds: `(batch_size, target_length, embedding_size)`.
+            attention_mask: `(batch_size, target_length)`, or longer by the tokens already read; 0 at padding.
+            encoder_hidden_states: `(batch_size, source_length, source_size)`.
+            encoder_attention_mask: `(batch_size, source_length)`, 0 at padding.
+            encoder_final_state: As in [`RecurrentEncoderOutput`]; not read where `past_key_values` hold a state.
+            past_key_values: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
+            use_cache: Whether to return the final state.
+
+        Returns:
+            `last_hidden_state`, `(batch_size, target_length, hidden_size)`, zero at padding: the attentional vectors,
+            or without attention the top layer's states. `hidden_states` end with it too.
+
+        Raises:
+            ValueError: If there is neither a state nor an encoder's final state to start from, if attention has
+                nothing to look at, or if the cache is of another kind.
+        """
+        if use_cache and past_key_values is None:
+            past_key_values = RecurrentSeq2SeqCache(self.config)
+        states = self._first_states(past_key_values, encoder_final_state)
+        source, feed = self._look_up(past_key_values, encoder_hidden_states, encoder_attention_mask)
+        padding = Padding.from_mask(RecurrentModel._token_mask(attention_mask, inputs_embeds), 1)
+        hidden_states = self.embedding_dropout(inputs_embeds)
+
+        if self.config.input_feeding:
+            if feed is None:
+                feed = hidden_states.new_zeros(hidden_states.shape[0], self.config.hidden_size)
+            outputs, states, vectors, weights, feed = self._step(hidden_states, feed, states, padding, source)
+        else:
+            outputs, states, vectors, weights = self._read(
+                hidden_states, states, padding, source, past_key_values is not None
+            )
+        for output in outputs:
+            hidden_states = self.layer_states(hidden_states, output)
+        if weights is not None:
+            self.alignment(weights)
+        if past_key_values is not None:
+            self._keep(past_key_values, states, source, feed, inputs_embeds.shape[1])
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=vectors, past_key_values=past_key_values)
+
+    def _read(self, hidden_states, states: list[State], padding: Padding | None, source: Source | None, return_state):
+        """
+        Read target tokens: up through the layers, all tokens at once, and then from their states to the source.
+
+        Returns the layers' outputs, their final states, and `(B, T, H)` attentional vectors with `(B, T, S)` weights,
+        or without attention the top layer's states and `None`.
+        """
+        outputs, final_states = [], []
+        for layer, state in zip(self.layers, states, strict=True):
+            hidden_states, state = layer(hidden_states, state, padding, return_state)
+            outputs.append(hidden_states)
+            final_states.append(state)
+        if self.attention is None:
+            return outputs, final_states, hidden_states, None
+
+        context, weights = self.attention(
+            hidden_states, source.hidden_states, source.hidden_states, source.mask, source.projected_keys
+        )
+        # Luong et al. 2015, equation 5
+        vectors = torch.tanh(self.attentional_proj(torch.cat([context, hidden_states], dim=-1)))  # (B, T, H)
+        if padding is not None:
+            vectors = vectors.masked_fill(~padding.mask.unsqueeze(-1), 0)
+        return outputs, final_states, vectors, weights
+
+    def _step(self, hidden_states, feed: torch.Tensor, states: list[State], padding: Padding | None, source: Source):
+        """
+        Read target tokens one by one, each beside the attentional vector of the one before it.
+
+        Luong et al. 2015, section 3.3. Returns what [`_read`][RecurrentSeq2SeqDecoder._read] does, and the last
+        attentional vector, `(B, H)`; at padding it stays what it was.
+        """
+        seen = []
+        for step in range(hidden_states.shape[1]):
+            here = None
+            if padding is not None:
+                valid = padding.mask[:, step : step + 1]
+                here = Padding(valid, valid.sum(dim=1), (None,))
+            inputs = torch.cat([hidden_states[:, step : step + 1], feed.unsqueeze(1)], dim=-1)  # (B, 1, E + H)
+            outputs, states, vector, weights = self._read(inputs, states, here, source, True)
+            seen.append((*outputs, vector, weights))
+            vector = vector.squeeze(1)  # (B, H)
+            feed = vector if here is None else torch.where(here.mask, vector, feed)
+        *outputs, vectors, weights = (torch.cat(pieces, dim=1) for pieces in zip(*seen, strict=True))
+        return outputs, states, vectors, weights, feed
+
+    def _first_states(self, cache: Cache | None, final_state: torch.Tensor | None) -> list[State]:
+        """The states in the cache, or before the first token those that the bridge makes."""
+        if cache is not None:
+            if not (
+                isinstance(cache, EncoderDecoderCache) and isinstance(cache.cross_attention_cache, AttentionCache)
+            ):
+                raise ValueError(
+                    f"past_key_values is a {type(cache).__name__}, without a place for a recurrent decoder's state: "
+                    "use RecurrentSeq2SeqCache(model.config), or leave it out."
+                )
+            states = [read_state(cache.self_attention_cache, index) for index in range(len(self.layers))]
+            if states[0] is not None:
+                return states
+        if final_state is None:
+            raise ValueError(
+                "The decoder starts from where the encoder ended, and encoder_outputs has no final_state: give "
+                "input_ids, or encoder_outputs as model.get_encoder() returns them."
+            )
+        return self.bridge(final_state)
+
+    def _look_up(
+        self, cache: Cache | None, hidden_states: torch.Tensor | None, mask: torch.Tensor | None
+    ) -> tuple[Source | None, torch.Tensor | None]:
+        """The source, its keys projected once a text, and the last attentional vector if the cache holds one."""
+        if self.attention is None:
+            return None, None
+        if hidden_states is None:
+            raise ValueError("Attention has no source to look at: give input_ids or encoder_outputs.")
+        kept = None if cache is None else read_state(cache.cross_attention_cache, 0)
+        projected_keys, *feed = (self.attention.project_keys(hidden_states),) if kept is None else kept
+        return Source(hidden_states, mask, projected_keys), feed[0] if feed else None
+
+    def _keep(self, cache: Cache, states: list[State], source: Source | None, feed, num_tokens: int) -> None:
+        """Write the state after `num_tokens` more target tokens to the cache."""
+        for index, state in enumerate(states):
+            write_state(cache.self_attention_cache, index, state, num_tokens)
+        if source is not None:
+            num_keys = 0 if cache.is_updated[0] else source.projected_keys.shape[1]
+            kept = (source.projected_keys,) if feed is None else (source.projected_keys, feed)
+            write_state(cache.cross_attention_cache, 0, kept, num_keys)
+            cache.is_updated[0] = True
+
+
+class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
+    """Encoder and decoder. No padding, of the source or of the target, changes a valid output or the final state."""
+
+    def __init__(self, config: RecurrentSeq2SeqConfig):
+        super().__init__(config)
+        self.encoder = RecurrentSeq2SeqEncoder(config)
+        self.decoder = RecurrentSeq2SeqDecoder(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The source's embedding, which is the target's too with `share_embeddings`."""
+        return self.encoder.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace what [`get_input_embeddings`][RecurrentSeq2SeqModel.get_input_embeddings] gives."""
+        self.encoder.embed_tokens = value
+
+    def _resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
+        embeddings = super()._resize_token_embeddings(*args, **kwargs)
+        self._resize_decoder_embeddings(embeddings.num_embeddings)
+        return embeddings
+
+    def _resize_decoder_embeddings(self, num_embeddings: int) -> None:
+        # There is one vocabulary: the target's matrix, if it has one of its own, follows the source's.
+        if self.decoder.embed_tokens is not None:
+            self.decoder.embed_tokens = self._get_resized_embeddings(self.decoder.embed_tokens, num_embeddings)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        decoder_inputs_embeds: torch.FloatTensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> Seq2SeqModelOutput:
+        """
+        Args:
+            input_ids: `(batch_size, source_length)`.
+            attention_mask: `(batch_size, source_length)`, 0 at padding of the source.
+            decoder_input_ids: `(batch_size, target_length)`: the start token and the target but for its last token.
+            decoder_attention_mask: `(batch_size, target_length)`, 0 at padding of the target.
+            encoder_outputs: What the encoder returned, instead of `input_ids`; as a tuple, `(last_hidden_state,
+                final_state)`.
+            past_key_values: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
+            inputs_embeds: `(batch_size, source_length, embedding_size)`, instead of `input_ids`.
+            decoder_inputs_embeds: `(batch_size, target_length, embedding_size)`, instead of `decoder_input_ids`.
+            use_cache: Whether to return the final state.
+
+        Returns:
+            `last_hidden_state`, `(batch_size, target_length, hidden_size)`, zero at padding, and `past_key_values`;
+            with `output_attentions=True` the alignment as `cross_attentions`, one tensor `(batch_size, 1,
+            target_length, source_length)`, and no other attentions, since there are none.
+
+        Raises:
+            ValueError: If not exactly one of `decoder_input_ids` and `decoder_inputs_embeds` is given; see also the
+                encoder and the decoder.
+        """
+        if (decoder_input_ids is None) == (decoder_inputs_embeds is None):
+            raise ValueError(
+                "Give exactly one of decoder_input_ids and decoder_inputs_embeds, or labels to the model with a head."
+            )
+        if encoder_outputs is None:
+            encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
+        elif not isinstance(encoder_outputs, ModelOutput):
+            encoder_outputs = RecurrentEncoderOutput(*encoder_outputs)
+        if decoder_inputs_embeds is None:
+            shares = self.decoder.embed_tokens is None
+            decoder_inputs_embeds = (self.encoder if shares else self.decoder).embed_tokens(decoder_input_ids)
+
+        decoder_outputs: BaseModelOutputWithPastAndCrossAttentions = self.decoder(
+            decoder_inputs_embeds,
+            attention_mask=decoder_attention_mask,
+            encoder_hidden_states=encoder_outputs.last_hidden_state,
+            encoder_attention_mask=attention_mask,
+            encoder_final_state=encoder_outputs.get("final_state"),
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        return Seq2SeqModelOutput(
+            last_hidden_state=decoder_outputs.last_hidden_state,
+            past_key_values=decoder_outputs.past_key_values,
+            decoder_hidden_states=decoder_outputs.hidden_states,
+            cross_attentions=decoder_outputs.cross_attentions,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            encoder_hidden_states=encoder_outputs.get("hidden_states"),
+        )
+
+
+class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, GenerationMixin):
+    """
+    A recurrent encoder-decoder that writes: translation, summaries, any text from a text.
+
+    Sutskever et al. 2014 (arXiv 1409.3215) without attention, Bahdanau et al. 2015 and Luong et al. 2015 with it.
+    """
+
+    def __init__(self, config: RecurrentSeq2SeqConfig):
+        super().__init__(config)
+        self.model = RecurrentSeq2SeqModel(config)
+        self.head_dropout = nn.Dropout(config.head_dropout)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        side = "encoder" if config.share_embeddings else "decoder"
+        self._tied_weights_keys = {"lm_head.weight": f"model.{side}.embed_tokens.weight"}
+        self.post_init()
+
+    def _resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
+        embeddings = super()._resize_token_embeddings(*args, **kwargs)
+        self.model._resize_decoder_embeddings(embeddings.num_embeddings)
+        return embeddings
+
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
+        """
+        The labels one place to the right behind `decoder_start_token_id`, `pad_token_id` where they are -100.
+
+        Raises:
+            ValueError: If the configuration lacks one of the two ids.
+        """
+        start = self.config.decoder_start_token_id
+        start = self.config.bos_token_id if start is None else start
+        if start is None or self.config.pad_token_id is None:
+            raise ValueError(
+                f"decoder_start_token_id={start} and pad_token_id={self.config.pad_token_id}: set both in the "
+                "configuration to make decoder_input_ids from labels."
+            )
+        decoder_input_ids = labels.roll(1, dims=1)
+        decoder_input_ids[:, 0] = start
+        return decoder_input_ids.masked_fill(decoder_input_ids == -100, self.config.pad_token_id)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.LongTensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        decoder_inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> Seq2SeqLMOutput:
+        """
+        Args:
+            labels: `(batch_size, target_length)`, the target, -100 where no loss is wanted. Unless the decoder's input
+                is given it is made of them; they are not shifted against the logits. The state is then returned only
+                if `use_cache` asks for it.
+
+        The other arguments are those of [`RecurrentSeq2SeqModel.forward`].
+
+        Returns:
+            `loss` (nats a token, the sum divided by `num_items_in_batch` if that is given; smoothed by
+            `label_smoothing` in training mode alone, so that an evaluation's loss stays the cross-entropy), `logits`
+            of shape `(batch_size, target_length, vocab_size)` and `past_key_values`.
+        """
+        if labels is not None:
+            use_cache = bool(use_cache)
+            if decoder_input_ids is None and decoder_inputs_embeds is None:
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        outputs: Seq2SeqModelOutput = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        logits = self.lm_head(self.head_dropout(outputs.last_hidden_state))
+        loss = None if labels is None else self._loss(logits, labels, kwargs.get("num_items_in_batch"))
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+        )
+
+    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten().to(logits.device),
+            ignore_index=-100,
+            reduction="mean" if num_items_in_batch is None else "sum",
+            label_smoothing=self.config.label_smoothing if self.training else 0.0,
+        )
+        return loss if num_items_in_batch is None else loss / num_items_in_batch
+
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
+        # transformers would hand over caches that cannot count tokens and have no place for the attentional vector.
+        if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
+            return super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+        implementation = generation_config.cache_implementation
+        if implementation not in (None, "dynamic", "static", "offloaded"):
+            raise ValueError(
+                f"cache_implementation={implementation!r} is for keys and values; a recurrent state has a fixed, "
+                "small size: leave it out, or use 'static' to compile."
+            )
+        model_kwargs["past_key_values"] = RecurrentSeq2SeqCache(self.config, is_static=implementation == "static")
+
+
+__all__ = [
+    "RecurrentEncoderOutput",
+    "RecurrentSeq2SeqForConditionalGeneration",
+    "RecurrentSeq2SeqModel",
+    "RecurrentSeq2SeqPreTrainedModel",
+]

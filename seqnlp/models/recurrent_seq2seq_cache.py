@@ -1,0 +1,34 @@
+"""The state of a recurrent decoder with attention as a transformers `Cache`; it does not grow with the target."""
+
+from transformers import Cache, EncoderDecoderCache, PreTrainedConfig
+
+from .recurrent_cache import RecurrentCache, RecurrentCacheLayer
+
+
+class AttentionCache(RecurrentCache):
+    """
+    What attention keeps from step to step: the source's projected keys, `(B, S, A)`, and with input feeding the
+    attentional vector of the last token, `(B, H)`.
+
+    Args:
+        config: The model's configuration.
+        is_static: Whether they keep their address, as compiled generation needs.
+    """
+
+    def __init__(self, config: PreTrainedConfig, is_static: bool = False):
+        Cache.__init__(self, layers=[RecurrentCacheLayer(2 if config.input_feeding else 1, is_static)])
+
+
+class RecurrentSeq2SeqCache(EncoderDecoderCache):
+    """
+    The decoder's state after the target tokens it has read. It can be reordered (beam search), repeated and reset, but
+    not cropped. Its `self_attention_cache` is the [`RecurrentCache`] of the recurrent layers, its
+    `cross_attention_cache` an [`AttentionCache`].
+
+    Args:
+        config: The model's configuration.
+        is_static: Whether states keep their address from step to step, as compiled generation needs.
+    """
+
+    def __init__(self, config: PreTrainedConfig, is_static: bool = False):
+        super().__init__(RecurrentCache(config, is_static), AttentionCache(config, is_static))
