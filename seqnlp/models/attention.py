@@ -70,12 +70,14 @@ class AdditiveAttention(RecurrentAttention):
         super().__init__()
         self.q_proj = nn.Linear(query_size, attention_size, bias=False)  # W
         self.k_proj = nn.Linear(key_size, attention_size, bias=False)  # U
-        self.score_proj = nn.Linear(attention_size, 1, bias=False)  # v
+        self.score_vector = nn.Parameter(torch.empty(attention_size))  # v
+        nn.init.normal_(self.score_vector, std=attention_size**-0.5)
 
     def similarity(self, query, projected_keys):
         projected_query = self.q_proj(query)  # (B, T, A)
         compared = torch.tanh(projected_query.unsqueeze(2) + projected_keys.unsqueeze(1))  # (B, T, S, A)
-        return self.score_proj(compared).squeeze(-1)  # (B, T, S)
+        # A copy, since BLAS rounds by where a vector begins in memory, and one that was loaded begins anywhere.
+        return compared @ self.score_vector.clone()  # (B, T, S)
 
 
 class MultiplicativeAttention(RecurrentAttention):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import Cache, EncoderDecoderCache, GenerationMixin
+from transformers import initialization as init
 from transformers.modeling_outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     ModelOutput,
@@ -59,11 +60,26 @@ class Source:
     projected_keys: torch.Tensor
 
 
+class FlatRecurrentLayer(RecurrentLayer):
+    """
+    A [`RecurrentLayer`] whose state goes in and out tensor by tensor.
+
+    Reentrant gradient checkpointing carries the gradients of tensors, not of tuples of them, and here the loss reaches
+    the encoder through its final state: without attention by no other way.
+    """
+
+    def forward(
+        self, hidden_states: torch.Tensor, padding: Padding | None, return_state: bool, *state: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """The outputs, and behind them the tensors of the final state if `return_state`; no `state` means zeros."""
+        outputs, final_state = super().forward(hidden_states, state or None, padding, return_state)
+        return outputs, *(final_state or ())
+
+
 class LayerStates(nn.Module):
     """Hands on a layer's outputs over the whole target, run at once or step by step: hooks see them here."""
 
     def forward(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """Both `(B, T, width)`."""
         return outputs
 
 
@@ -71,7 +87,6 @@ class Alignment(nn.Module):
     """Hands on the weights over the whole target, `(B, T, S)`, as those of one head, `(B, 1, T, S)`."""
 
     def forward(self, weights: torch.Tensor) -> torch.Tensor:
-        """From `(B, T, S)` to `(B, 1, T, S)`."""
         return weights.unsqueeze(1)
 
 
@@ -87,10 +102,9 @@ class Bridge(nn.Module):
 
     def __init__(self, config: RecurrentSeq2SeqConfig):
         super().__init__()
+        sizes = (config.source_size, config.hidden_size)
         self.projs = nn.ModuleList(
-            nn.ModuleList(
-                nn.Linear(config.source_size, config.hidden_size) for _ in range(config.number_of_conv_states)
-            )
+            nn.ModuleList(nn.Linear(*sizes) for _ in range(config.number_of_conv_states))
             for _ in range(config.num_hidden_layers)
         )
 
@@ -110,7 +124,14 @@ class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
     """What encoder, decoder and the whole share: the initialisation of the recurrent models, and flags."""
 
     config: RecurrentSeq2SeqConfig
+    _no_split_modules = ["FlatRecurrentLayer"]
     _can_record_outputs = {}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AdditiveAttention):
+            init.normal_(module.score_vector, std=self.config.initializer_range)
 
     def set_recurrence_implementation(self, name: str) -> None:
         """
@@ -128,14 +149,14 @@ class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
 class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
     """Embedded source tokens through recurrent layers, which usually read both ways (Bahdanau et al. 2015, 3.2)."""
 
-    _can_record_outputs = {"hidden_states": RecurrentLayer}
+    _can_record_outputs = {"hidden_states": FlatRecurrentLayer}
 
     def __init__(self, config: RecurrentSeq2SeqConfig):
         super().__init__(config)
         layer_config = config.recurrent_config(of_decoder=False)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.layers = nn.ModuleList([RecurrentLayer(layer_config, index) for index in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList([FlatRecurrentLayer(layer_config, i) for i in range(config.num_hidden_layers)])
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -169,7 +190,7 @@ class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
         hidden_states = self.embedding_dropout(inputs_embeds)
         final_states = []
         for layer in self.layers:
-            hidden_states, state = layer(hidden_states, None, padding, True)
+            hidden_states, *state = layer(hidden_states, padding, True)
             final_states.append(torch.stack([tensor.flatten(1) for tensor in state], dim=1))  # (B, N, source_size)
         return RecurrentEncoderOutput(
             last_hidden_state=hidden_states,
@@ -197,14 +218,12 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         layer_config = config.recurrent_config(of_decoder=True)
         size, source_size = config.hidden_size, config.source_size
         # Where source and target share a matrix the encoder holds it, and the model embeds for both.
-        self.embed_tokens = (
-            None
-            if config.share_embeddings
-            else nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
-        )
+        self.embed_tokens = None
+        if not config.share_embeddings:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.bridge = Bridge(config)
-        self.layers = nn.ModuleList([RecurrentLayer(layer_config, index) for index in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList([FlatRecurrentLayer(layer_config, i) for i in range(config.num_hidden_layers)])
         self.layer_states = LayerStates()
         self.attention = None
         if config.attention_type != "none":
@@ -280,9 +299,9 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         """
         outputs, final_states = [], []
         for layer, state in zip(self.layers, states, strict=True):
-            hidden_states, state = layer(hidden_states, state, padding, return_state)
+            hidden_states, *state = layer(hidden_states, padding, return_state, *state)
             outputs.append(hidden_states)
-            final_states.append(state)
+            final_states.append(tuple(state))
         if self.attention is None:
             return outputs, final_states, hidden_states, None
 
