@@ -31,8 +31,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             of the source is the state that it starts from.
         attention_size: Width in which additive attention compares; `None` means `hidden_size`.
         input_feeding: Whether the decoder's first layer also reads the attentional vector of the token before (Luong
-            et al. 2015, section 3.3). Then training steps through the target token by token; without it the fused
-            kernels read the whole target at once, which is many times faster.
+            et al. 2015, section 3.3). Then training has to step through the target token by token; without it the
+            fused kernels read the whole target at once and attention follows for all its tokens, which is faster.
         recurrence_implementation: How the cells are run over time, `"fused"` (fast) or `"eager"` (the readable loop).
         dropout: Probability of zeroing a component between two layers, never inside the recurrence.
         embedding_dropout: The same for the components of the embedded tokens.
