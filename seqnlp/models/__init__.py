@@ -5,18 +5,26 @@ The other files of this folder travel to the Hub with a published model; this on
 
 from transformers import (
     AutoConfig,
+    AutoImageProcessor,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedTokenizerFast,
+    ViTImageProcessorPil,
 )
 from transformers.models.auto import modeling_auto
 
 from .configuration_recurrent import RecurrentConfig
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
+from .configuration_transformer import TransformerConfig
+from .configuration_transformer_decoder import TransformerDecoderConfig
+from .configuration_transformer_encoder import TransformerEncoderConfig
+from .configuration_vision_transformer import VisionTransformerConfig
 from .modeling_recurrent import (
     RecurrentForCausalLM,
     RecurrentForSequenceClassification,
@@ -24,6 +32,19 @@ from .modeling_recurrent import (
     RecurrentModel,
 )
 from .modeling_recurrent_seq2seq import RecurrentSeq2SeqForConditionalGeneration, RecurrentSeq2SeqModel
+from .modeling_transformer import TransformerForConditionalGeneration, TransformerModel
+from .modeling_transformer_decoder import (
+    TransformerDecoderForCausalLM,
+    TransformerDecoderForSequenceClassification,
+    TransformerDecoderModel,
+)
+from .modeling_transformer_encoder import (
+    TransformerEncoderForMaskedLM,
+    TransformerEncoderForSequenceClassification,
+    TransformerEncoderForTokenClassification,
+    TransformerEncoderModel,
+)
+from .modeling_vision_transformer import VisionTransformerForImageClassification, VisionTransformerModel
 from .recurrent_cache import RecurrentCache
 from .recurrent_seq2seq_cache import RecurrentSeq2SeqCache
 
@@ -32,6 +53,8 @@ from .recurrent_seq2seq_cache import RecurrentSeq2SeqCache
 _NAMES = {
     AutoModel: modeling_auto.MODEL_MAPPING_NAMES,
     AutoModelForCausalLM: modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    AutoModelForImageClassification: modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+    AutoModelForMaskedLM: modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     AutoModelForSeq2SeqLM: modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     AutoModelForSequenceClassification: modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     AutoModelForTokenClassification: modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
@@ -48,6 +71,25 @@ _MODELS = {
         AutoModel: RecurrentSeq2SeqModel,
         AutoModelForSeq2SeqLM: RecurrentSeq2SeqForConditionalGeneration,
     },
+    TransformerConfig: {
+        AutoModel: TransformerModel,
+        AutoModelForSeq2SeqLM: TransformerForConditionalGeneration,
+    },
+    TransformerDecoderConfig: {
+        AutoModel: TransformerDecoderModel,
+        AutoModelForCausalLM: TransformerDecoderForCausalLM,
+        AutoModelForSequenceClassification: TransformerDecoderForSequenceClassification,
+    },
+    TransformerEncoderConfig: {
+        AutoModel: TransformerEncoderModel,
+        AutoModelForMaskedLM: TransformerEncoderForMaskedLM,
+        AutoModelForSequenceClassification: TransformerEncoderForSequenceClassification,
+        AutoModelForTokenClassification: TransformerEncoderForTokenClassification,
+    },
+    VisionTransformerConfig: {
+        AutoModel: VisionTransformerModel,
+        AutoModelForImageClassification: VisionTransformerForImageClassification,
+    },
 }
 
 
@@ -55,7 +97,12 @@ def register() -> None:
     """Make transformers' Auto classes and pipelines know every architecture; calling it again changes nothing."""
     for config_class, models in _MODELS.items():
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
-        AutoTokenizer.register(config_class, fast_tokenizer_class=PreTrainedTokenizerFast, exist_ok=True)
+        if config_class is VisionTransformerConfig:
+            AutoImageProcessor.register(
+                config_class, image_processor_classes={"pil": ViTImageProcessorPil}, exist_ok=True
+            )
+        else:
+            AutoTokenizer.register(config_class, fast_tokenizer_class=PreTrainedTokenizerFast, exist_ok=True)
         for auto_class, model_class in models.items():
             auto_class.register(config_class, model_class, exist_ok=True)
             _NAMES[auto_class][config_class.model_type] = model_class.__name__
@@ -74,4 +121,19 @@ __all__ = [
     "RecurrentSeq2SeqConfig",
     "RecurrentSeq2SeqForConditionalGeneration",
     "RecurrentSeq2SeqModel",
+    "TransformerConfig",
+    "TransformerDecoderConfig",
+    "TransformerDecoderForCausalLM",
+    "TransformerDecoderForSequenceClassification",
+    "TransformerDecoderModel",
+    "TransformerEncoderConfig",
+    "TransformerEncoderForMaskedLM",
+    "TransformerEncoderForSequenceClassification",
+    "TransformerEncoderForTokenClassification",
+    "TransformerEncoderModel",
+    "TransformerForConditionalGeneration",
+    "TransformerModel",
+    "VisionTransformerConfig",
+    "VisionTransformerForImageClassification",
+    "VisionTransformerModel",
 ]

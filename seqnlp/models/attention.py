@@ -1,10 +1,212 @@
-"""Attention for recurrent decoders: queries and keys -> similarity -> weights -> average of the values.
+"""Attention: queries, keys and values -> similarity -> weights -> output, for one head and for many.
 
-Shapes: `B` rows, `T` queries (target tokens), `S` keys (source tokens), `A` width in which the two are compared.
+Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), section 3.2. Shapes: `B` rows, `H` query heads,
+`G` key and value heads, `T` queries, `S` keys, `D` components a head.
 """
 
 import torch
 from torch import nn
+from transformers import Cache, EncoderDecoderCache, PreTrainedConfig
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
+
+
+def dot_product_similarity(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
+    """
+    How well each query fits each key: `Q K^T / sqrt(D)` (section 3.2.1, equation 1, inside the softmax).
+
+    Args:
+        query: `(B, H, T, D)`.
+        key: `(B, H, S, D)`.
+        scaling: `1 / sqrt(D)`, which keeps the variance of the scores that of the components.
+
+    Returns:
+        Scores, `(B, H, T, S)`.
+    """
+    return query @ key.transpose(-2, -1) * scaling
+
+
+def attention_weights(scores: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """
+    Scores to weights that sum to one over the keys; what the mask hides gets none (section 3.2.3).
+
+    Args:
+        scores: `(B, H, T, S)`.
+        attention_mask: Broadcastable to the scores: bool, true where a query may look, or floats that are added, very
+            negative where it may not.
+
+    Returns:
+        `(B, H, T, S)`. A query that may look nowhere (padding) gets equal weights rather than NaN.
+    """
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
+        scores = scores + attention_mask
+    # In float32: half precision cannot tell many small weights from zero.
+    return scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
+
+
+def share_key_value_heads(states: torch.Tensor, num_groups: int) -> torch.Tensor:
+    """
+    Give each query head its keys or values: `num_groups` neighbouring query heads share one head.
+
+    Ainslie et al. 2023, "GQA" (arXiv 2305.13245), section 2.2.
+
+    Args:
+        states: `(B, G, S, D)`.
+        num_groups: `H / G`; 1 is ordinary multi-head attention.
+
+    Returns:
+        `(B, H, S, D)`.
+    """
+    return states if num_groups == 1 else states.repeat_interleave(num_groups, dim=1)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Scaled dot-product attention (section 3.2.1, equation 1), stage by stage: the reference for all faster ones.
+
+    Args:
+        module: The attention that calls; its `num_key_value_groups` and `training` are read.
+        query: `(B, H, T, D)`.
+        key: `(B, G, S, D)`.
+        value: `(B, G, S, D)`.
+        attention_mask: See [`attention_weights`]; `None` lets every query look everywhere.
+        scaling: See [`dot_product_similarity`].
+        dropout: Probability of dropping a weight.
+
+    Returns:
+        The output, `(B, T, H, D)`, and the weights, `(B, H, T, S)`.
+    """
+    key = share_key_value_heads(key, module.num_key_value_groups)
+    value = share_key_value_heads(value, module.num_key_value_groups)
+
+    scores = dot_product_similarity(query, key, scaling)  # (B, H, T, S)
+    weights = attention_weights(scores, attention_mask)  # (B, H, T, S)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    output = weights @ value  # (B, H, T, D)
+
+    return output.transpose(1, 2).contiguous(), weights
+
+
+def rotate(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
+    """
+    Turn each pair of components by its angle (Su et al. 2021, arXiv 2104.09864, section 3.4.2, equation 34).
+
+    One departure, that of Llama: component `i` is paired with `i + D / 2`, not with its neighbour. It renames
+    components and changes nothing else.
+
+    Args:
+        states: Queries or keys, `(B, H, T, D)`.
+        cosines: `(B, T, D)`, the second half a copy of the first.
+        sines: The same.
+
+    Returns:
+        `(B, H, T, D)`.
+    """
+    first, second = states.chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return states * cosines.unsqueeze(1) + turned * sines.unsqueeze(1)
+
+
+class MultiHeadAttention(nn.Module):
+    """
+    Multi-head attention (section 3.2.2), over a text itself or from a decoder's states over an encoder's.
+
+    With `num_key_value_heads < num_attention_heads` several heads share keys and values (Ainslie et al. 2023). The
+    interface that computes it is `config._attn_implementation`: [`eager_attention_forward`], sdpa, flex or flash.
+    """
+
+    def __init__(self, config: PreTrainedConfig, layer_idx: int, is_causal: bool = False):
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer_idx
+        self.is_causal = is_causal
+        self.head_dim = config.head_dim
+        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        self.scaling = self.head_dim**-0.5
+        self.attention_dropout = config.attention_dropout
+        query_size = config.num_attention_heads * self.head_dim
+        key_value_size = config.num_key_value_heads * self.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, query_size, bias=config.use_bias)
+        self.k_proj = nn.Linear(config.hidden_size, key_value_size, bias=config.use_bias)
+        self.v_proj = nn.Linear(config.hidden_size, key_value_size, bias=config.use_bias)
+        self.o_proj = nn.Linear(query_size, config.hidden_size, bias=config.use_bias)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        past_key_values: Cache | None = None,
+        key_value_states: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Args:
+            hidden_states: What asks, `(B, T, hidden_size)`.
+            attention_mask: What `create_causal_mask` or `create_bidirectional_mask` of transformers made.
+            position_embeddings: Cosines and sines by which queries and keys are turned, each `(B, T, head_dim)`.
+            past_key_values: Keys and values of earlier tokens; updated in place.
+            key_value_states: What is asked, `(B, S, hidden_size)`; `None` for `hidden_states` itself.
+
+        Returns:
+            `(B, T, hidden_size)`, and the weights, `(B, H, T, S)`, or `None` where the interface does not tell them.
+        """
+        query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
+        if key_value_states is None:
+            key = self._split_heads(self.k_proj(hidden_states))  # (B, G, T, D)
+            value = self._split_heads(self.v_proj(hidden_states))  # (B, G, T, D)
+            if position_embeddings is not None:
+                query = rotate(query, *position_embeddings)
+                key = rotate(key, *position_embeddings)
+            if past_key_values is not None:
+                if isinstance(past_key_values, EncoderDecoderCache):
+                    past_key_values = past_key_values.self_attention_cache
+                key, value = past_key_values.update(key, value, self.layer_idx)  # (B, G, S, D)
+        else:
+            key, value = self._encoded_keys_and_values(key_value_states, past_key_values)
+
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        output, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            **kwargs,
+        )
+        return self.o_proj(output.flatten(2)), weights  # output: (B, T, H, D)
+
+    def _encoded_keys_and_values(
+        self, key_value_states: torch.Tensor, past_key_values: EncoderDecoderCache | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # An encoded text does not change while its translation is written: projected once, then read from the cache.
+        if past_key_values is not None and past_key_values.is_updated.get(self.layer_idx):
+            cached = past_key_values.cross_attention_cache.layers[self.layer_idx]
+            return cached.keys, cached.values
+        key = self._split_heads(self.k_proj(key_value_states))  # (B, G, S, D)
+        value = self._split_heads(self.v_proj(key_value_states))  # (B, G, S, D)
+        if past_key_values is not None:
+            key, value = past_key_values.cross_attention_cache.update(key, value, self.layer_idx)
+            past_key_values.is_updated[self.layer_idx] = True
+        return key, value
+
+    def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
+        """From `(B, T, heads * D)` to `(B, heads, T, D)`."""
+        return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
 class RecurrentAttention(nn.Module):
@@ -97,6 +299,3 @@ class MultiplicativeAttention(RecurrentAttention):
 
     def similarity(self, query, projected_keys):
         return query @ projected_keys.transpose(1, 2)  # (B, T, S)
-
-
-__all__ = ["AdditiveAttention", "MultiplicativeAttention", "RecurrentAttention"]

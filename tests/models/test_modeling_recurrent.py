@@ -394,7 +394,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
         from transformers import AutoModelForCausalLM
         model = AutoModelForCausalLM.from_pretrained({str(tmp_path)!r}, trust_remote_code=True).eval()
         expected = torch.load({str(tmp_path / "expected.pt")!r})
-        assert torch.equal(model(expected["ids"]).logits, expected["logits"])
+        torch.testing.assert_close(model(expected["ids"]).logits, expected["logits"])  # threads may differ
         model.generate(expected["ids"], max_new_tokens=3, num_beams=2)
     """
     environment = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "PATH": ""}

@@ -1,0 +1,124 @@
+"""Configuration of the encoder-decoder Transformer: translation and everything else from text to text."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .transformer_checks import check_architecture, derive_sizes
+
+
+@strict
+class TransformerConfig(PreTrainedConfig):
+    r"""
+    Sizes and parts of a [`TransformerModel`] and of the [`TransformerForConditionalGeneration`] on top of it.
+
+    The defaults are the base model of Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), table 3.
+
+    Args:
+        vocab_size: Number of rows of the embedding matrix, for source and target alike.
+        hidden_size: Width of a token's vector from layer to layer, `d_model`.
+        intermediate_size: Width inside the feed-forward, `d_ff`; `None` means four times `hidden_size`, or 8/3 times
+            for SwiGLU, which has three matrices where the others have two.
+        num_hidden_layers: Number of layers of the encoder.
+        decoder_layers: Number of layers of the decoder; `None` means as many.
+        num_attention_heads: Number of heads that ask.
+        num_key_value_heads: Number of heads that answer, each shared by neighbouring query heads (Ainslie et al. 2023,
+            arXiv 2305.13245); `None` for one a query head.
+        head_dim: Width of a head; `None` means `hidden_size / num_attention_heads`.
+        hidden_act: The feed-forward: `"relu"`, `"gelu"` or `"swiglu"` (Shazeer 2020, arXiv 2002.05202).
+        position_embedding_type: `"sinusoidal"` (section 3.5), `"learned"` (table 3, row E), `"rotary"` (Su et al.
+            2021, arXiv 2104.09864; in self-attention alone) or `"none"`.
+        rope_theta: The base of the rotary angles.
+        max_position_embeddings: Number of learned positions; with the others, the longest text meant to be read.
+        norm_type: `"layer_norm"` (Ba et al. 2016) or `"rms_norm"` (Zhang & Sennrich 2019, arXiv 1910.07467).
+        norm_position: `"post"`, behind each residual connection, or `"pre"`, before each sublayer (Xiong et al. 2020,
+            arXiv 2002.04745), which trains without warm-up.
+        layer_norm_eps: What is added to the variance in a norm of either type.
+        use_bias: Whether the linear maps of attention and feed-forward, and LayerNorm, add a bias.
+        scale_embedding: Whether embeddings are multiplied by `sqrt(hidden_size)` (section 3.4).
+        embedding_norm: Whether the embedded tokens go through a norm before the first layer.
+        dropout: Probability of zeroing a component of the embeddings and of each sublayer's output (section 5.4).
+        attention_dropout: The same for an attention weight.
+        activation_dropout: The same inside the feed-forward.
+        initializer_range: Standard deviation of all weights at the start.
+        tie_word_embeddings: Whether source, target and output share one matrix (section 3.4; Press & Wolf 2017), or
+            have one each.
+        use_cache: Whether keys and values are returned as `past_key_values`.
+        label_smoothing: Share of each label that the training loss spreads over the vocabulary (section 5.4);
+            evaluation has none.
+        loss_chunk_size: Compute the training loss for so many tokens at a time, without ever holding all the logits,
+            and return none; `None` for logits as everyone expects.
+        decoder_start_token_id: What the decoder reads first; `None` means `bos_token_id`, or else `pad_token_id`.
+
+    Raises:
+        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+    """
+
+    model_type = "seqnlp_transformer"
+    keys_to_ignore_at_inference = ["past_key_values"]
+    base_model_tp_plan = {
+        f"{part}.layers.*.{module}": style
+        for part in ("encoder", "decoder")
+        for module, style in {
+            "self_attn.q_proj": "colwise",
+            "self_attn.k_proj": "colwise",
+            "self_attn.v_proj": "colwise",
+            "self_attn.o_proj": "rowwise",
+            "cross_attn.q_proj": "colwise",
+            "cross_attn.k_proj": "colwise",
+            "cross_attn.v_proj": "colwise",
+            "cross_attn.o_proj": "rowwise",
+            "mlp.gate_proj": "colwise",
+            "mlp.up_proj": "colwise",
+            "mlp.down_proj": "rowwise",
+        }.items()
+        if part == "decoder" or not module.startswith("cross_attn")
+    }
+
+    vocab_size: int = 37000
+    hidden_size: int = 512
+    intermediate_size: int | None = None
+    num_hidden_layers: int = 6
+    decoder_layers: int | None = None
+    num_attention_heads: int = 8
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    hidden_act: Literal["relu", "gelu", "swiglu"] = "relu"
+    position_embedding_type: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
+    rope_theta: float | int = 10000.0
+    max_position_embeddings: int = 1024
+    norm_type: Literal["layer_norm", "rms_norm"] = "layer_norm"
+    norm_position: Literal["pre", "post"] = "post"
+    layer_norm_eps: float | int = 1e-6
+    use_bias: bool = True
+    scale_embedding: bool = True
+    embedding_norm: bool = False
+    dropout: float | int = 0.1
+    attention_dropout: float | int = 0.0
+    activation_dropout: float | int = 0.0
+    initializer_range: float | int = 0.02
+    tie_word_embeddings: bool = True
+    use_cache: bool = True
+    label_smoothing: float | int = 0.1
+    loss_chunk_size: int | None = None
+    is_encoder_decoder: bool = True
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 2
+    eos_token_id: int | list[int] | None = 3
+    decoder_start_token_id: int | None = None
+
+    def __post_init__(self, **kwargs):
+        derive_sizes(self)
+        if self.decoder_layers is None:
+            self.decoder_layers = self.num_hidden_layers
+        if self.decoder_start_token_id is None:
+            self.decoder_start_token_id = self.pad_token_id if self.bos_token_id is None else self.bos_token_id
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self):
+        """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
+        check_architecture(self)
+
+
+__all__ = ["TransformerConfig"]

@@ -1,0 +1,117 @@
+"""Configuration of the Transformer decoder: language models."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .transformer_checks import check_architecture, derive_sizes
+
+
+@strict
+class TransformerDecoderConfig(PreTrainedConfig):
+    r"""
+    Sizes and parts of a [`TransformerDecoderModel`] and of the heads on top of it.
+
+    The defaults are today's: rotary positions, RMSNorm before each sublayer, SwiGLU, no biases (Touvron et al. 2023,
+    arXiv 2302.13971, section 2.2). With learned positions, `"layer_norm"`, `"gelu"` and biases it is GPT-2 (Radford et
+    al. 2019).
+
+    Args:
+        vocab_size: Number of rows of the embedding matrix.
+        hidden_size: Width of a token's vector from layer to layer.
+        intermediate_size: Width inside the feed-forward; `None` means four times `hidden_size`, or 8/3 times for
+            SwiGLU, which has three matrices where the others have two.
+        num_hidden_layers: Number of layers.
+        num_attention_heads: Number of heads that ask.
+        num_key_value_heads: Number of heads that answer, each shared by neighbouring query heads (Ainslie et al. 2023,
+            arXiv 2305.13245); `None` for one a query head.
+        head_dim: Width of a head; `None` means `hidden_size / num_attention_heads`.
+        hidden_act: The feed-forward: `"relu"`, `"gelu"` or `"swiglu"` (Shazeer 2020, arXiv 2002.05202).
+        position_embedding_type: `"rotary"` (Su et al. 2021, arXiv 2104.09864), `"sinusoidal"` (Vaswani et al. 2017),
+            `"learned"`, or `"none"`: behind a causal mask the order can be learned without (Kazemnejad et al. 2023,
+            arXiv 2305.19466).
+        rope_theta: The base of the rotary angles.
+        max_position_embeddings: Number of learned positions; with the others, the longest text meant to be read.
+        norm_type: `"rms_norm"` (Zhang & Sennrich 2019, arXiv 1910.07467) or `"layer_norm"` (Ba et al. 2016).
+        norm_position: `"pre"`, before each sublayer, or `"post"`, behind its residual connection (Xiong et al. 2020,
+            arXiv 2002.04745).
+        layer_norm_eps: What is added to the variance in a norm of either type.
+        use_bias: Whether the linear maps of attention and feed-forward, and LayerNorm, add a bias.
+        scale_embedding: Whether embeddings are multiplied by `sqrt(hidden_size)` (Vaswani et al. 2017, section 3.4).
+        embedding_norm: Whether the embedded tokens go through a norm before the first layer.
+        dropout: Probability of zeroing a component of the embeddings and of each sublayer's output.
+        attention_dropout: The same for an attention weight.
+        activation_dropout: The same inside the feed-forward.
+        head_dropout: The same for what a classifier reads.
+        initializer_range: Standard deviation of all weights at the start.
+        tie_word_embeddings: Whether the output matrix is the embedding matrix (Press & Wolf 2017, arXiv 1608.05859).
+        use_cache: Whether keys and values are returned as `past_key_values`.
+        label_smoothing: Share of each label that the training loss spreads over the vocabulary; evaluation has none.
+        loss_chunk_size: Compute the training loss for so many tokens at a time, without ever holding all the logits,
+            and return none; `None` for logits as everyone expects.
+
+    Raises:
+        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+    """
+
+    model_type = "seqnlp_transformer_decoder"
+    keys_to_ignore_at_inference = ["past_key_values"]
+    base_model_tp_plan = {
+        "layers.*.self_attn.q_proj": "colwise",
+        "layers.*.self_attn.k_proj": "colwise",
+        "layers.*.self_attn.v_proj": "colwise",
+        "layers.*.self_attn.o_proj": "rowwise",
+        "layers.*.mlp.gate_proj": "colwise",
+        "layers.*.mlp.up_proj": "colwise",
+        "layers.*.mlp.down_proj": "rowwise",
+    }
+    base_model_pp_plan = {
+        "embed_tokens": (["input_ids"], ["inputs_embeds"]),
+        "layers": (["hidden_states", "attention_mask"], ["hidden_states"]),
+        "norm": (["hidden_states"], ["hidden_states"]),
+    }
+
+    vocab_size: int = 8000
+    hidden_size: int = 256
+    intermediate_size: int | None = None
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    hidden_act: Literal["relu", "gelu", "swiglu"] = "swiglu"
+    position_embedding_type: Literal["sinusoidal", "learned", "rotary", "none"] = "rotary"
+    rope_theta: float | int = 10000.0
+    max_position_embeddings: int = 1024
+    norm_type: Literal["layer_norm", "rms_norm"] = "rms_norm"
+    norm_position: Literal["pre", "post"] = "pre"
+    layer_norm_eps: float | int = 1e-6
+    use_bias: bool = False
+    scale_embedding: bool = False
+    embedding_norm: bool = False
+    dropout: float | int = 0.0
+    attention_dropout: float | int = 0.0
+    activation_dropout: float | int = 0.0
+    head_dropout: float | int = 0.0
+    initializer_range: float | int = 0.02
+    tie_word_embeddings: bool = True
+    use_cache: bool = True
+    label_smoothing: float | int = 0.0
+    loss_chunk_size: int | None = None
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+
+    def __post_init__(self, **kwargs):
+        derive_sizes(self)
+        if self.position_embedding_type in ("sinusoidal", "learned") or self.scale_embedding or self.embedding_norm:
+            # A pipeline stage is handed states instead of embeddings, and would prepare them once more.
+            self.base_model_pp_plan = None
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self):
+        """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
+        check_architecture(self)
+
+
+__all__ = ["TransformerDecoderConfig"]

@@ -1,0 +1,217 @@
+"""Losses over a vocabulary: cross-entropy with label smoothing, and one that never holds all the logits.
+
+Every loss is in nats an item: a mean over the labels that count, or a sum over them divided by `num_items_in_batch`,
+which is what gradient accumulation needs. Shapes: `N` labels, `V` classes, `H` the width of the states.
+"""
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+
+IGNORE_INDEX = -100
+
+
+def cross_entropy(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float = 0.0,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    ignore_index: int = IGNORE_INDEX,
+) -> torch.Tensor:
+    """
+    The mean of `-log p(label)`, where a share of each label is spread evenly over all classes (Szegedy et al. 2016,
+    arXiv 1512.00567, section 7; Vaswani et al. 2017, section 5.4).
+
+    Args:
+        logits: `(..., V)`.
+        labels: `(...)`, `ignore_index` where no loss is wanted.
+        label_smoothing: The share that is spread.
+        num_items_in_batch: What to divide the sum by, instead of the number of labels that count here.
+        ignore_index: The label that does not count.
+
+    Returns:
+        A scalar in float32.
+    """
+    logits, labels = logits.flatten(0, -2).float(), labels.flatten().to(logits.device)
+    reduction = "mean" if num_items_in_batch is None else "sum"
+    loss = nn.functional.cross_entropy(
+        logits, labels, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+    )
+    return loss if num_items_in_batch is None else loss / _on_device(num_items_in_batch, loss)
+
+
+def chunked_cross_entropy(
+    hidden_states: torch.Tensor,
+    lm_head: nn.Module,
+    labels: torch.Tensor,
+    chunk_size: int,
+    label_smoothing: float = 0.0,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    ignore_index: int = IGNORE_INDEX,
+) -> torch.Tensor:
+    """
+    The same as `cross_entropy(lm_head(hidden_states), labels, ...)`, loss and gradients, without the `(N, V)` logits.
+
+    They are computed for `chunk_size` labels at a time, and only where a label counts; while a chunk is there, its
+    share of the gradients is computed too, so that nothing has to be kept or computed again (as in Hsu et al. 2024,
+    "Liger Kernel", arXiv 2410.10989, section 3.2).
+
+    Args:
+        hidden_states: `(..., H)`.
+        lm_head: The linear map from states to logits. One that is not a plain `nn.Linear` (wrapped by LoRA, quantized,
+            sharded, hooked) is called chunk by chunk, and once more in the backward pass.
+        labels: `(...)`, `ignore_index` where no loss is wanted.
+        chunk_size: Number of labels a chunk.
+        label_smoothing: See [`cross_entropy`].
+        num_items_in_batch: See [`cross_entropy`].
+        ignore_index: See [`cross_entropy`].
+
+    Returns:
+        A scalar in float32.
+    """
+    hidden_states, labels = hidden_states.flatten(0, -2), labels.flatten().to(hidden_states.device)
+    counts = labels != ignore_index
+    hidden_states, labels = hidden_states[counts], labels[counts]
+    if _is_plain_linear(lm_head):
+        loss = ChunkedCrossEntropy.apply(
+            hidden_states, lm_head.weight, lm_head.bias, labels, chunk_size, label_smoothing
+        )
+    else:
+        chunks = zip(hidden_states.split(chunk_size), labels.split(chunk_size), strict=True)
+        loss = hidden_states.new_zeros((), dtype=torch.float32)
+        for states, targets in chunks:
+            loss = loss + torch.utils.checkpoint.checkpoint(
+                _summed_loss_of_chunk, lm_head, states, targets, label_smoothing, use_reentrant=False
+            )
+    return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """
+    The summed cross-entropy of a linear map's logits; forward computes the gradients too, chunk by chunk.
+
+    With `q` the smoothed target distribution and `p = softmax(z)`, the loss of one label is `-sum q log p`, and its
+    gradient for the logits `z` is `p - q`.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden_states, weight, bias, labels, chunk_size, label_smoothing):
+        """From `(N, H)` states, `(V, H)` weight, `(V,)` bias or `None` and `(N,)` labels to the summed loss."""
+        device = hidden_states.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
+        needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        states_gradient = torch.empty_like(hidden_states) if needs_states else None
+        # Sums over all chunks: in float32, lest half precision lose what a late chunk adds.
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
+        bias_gradient = torch.zeros_like(bias, dtype=torch.float32) if needs_bias else None
+        narrow_weight = weight.to(dtype)
+        narrow_bias = None if bias is None else bias.to(dtype)
+        smooth, vocab_size = label_smoothing, weight.shape[0]
+        loss = hidden_states.new_zeros((), dtype=torch.float32)
+
+        for start in range(0, len(labels), chunk_size):
+            states = hidden_states[start : start + chunk_size].to(dtype)  # (C, H)
+            target = labels[start : start + chunk_size].unsqueeze(1)  # (C, 1)
+            logits = nn.functional.linear(states, narrow_weight, narrow_bias).float()  # (C, V)
+            log_sum = logits.logsumexp(dim=-1, keepdim=True)  # (C, 1)
+            loss += (log_sum - (1 - smooth) * logits.gather(1, target)).sum()
+            if smooth:
+                loss -= smooth / vocab_size * logits.sum()
+            if not (needs_states or needs_weight or needs_bias):
+                continue
+            gradient = logits.sub_(log_sum).exp_()  # (C, V): p, in place of the logits
+            if smooth:
+                gradient -= smooth / vocab_size
+            gradient.scatter_add_(1, target, gradient.new_full(target.shape, smooth - 1))
+            if needs_bias:
+                bias_gradient += gradient.sum(dim=0)
+            gradient = gradient.to(dtype)
+            if needs_states:
+                states_gradient[start : start + chunk_size] = gradient @ narrow_weight
+            if needs_weight and dtype == torch.float32:
+                weight_gradient.addmm_(gradient.t(), states)
+            elif needs_weight:
+                weight_gradient += gradient.t() @ states
+        ctx.save_for_backward(states_gradient, weight_gradient, bias_gradient)
+        ctx.dtypes = hidden_states.dtype, weight.dtype, None if bias is None else bias.dtype
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, loss_gradient):
+        """Scale what forward computed."""
+        gradients = [
+            None if gradient is None else (gradient * loss_gradient).to(dtype)
+            for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        ]
+        return *gradients, None, None, None
+
+
+def next_token_labels(labels: torch.Tensor, ignore_index: int = IGNORE_INDEX) -> torch.Tensor:
+    """Shift `(B, T)` labels so that each position has the token after it; the last has none."""
+    return nn.functional.pad(labels[:, 1:], (0, 1), value=ignore_index)
+
+
+def causal_language_model_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    shift_labels: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    ignore_index: int = IGNORE_INDEX,
+    **kwargs,
+) -> torch.Tensor:
+    """
+    The cross-entropy of each next token, with the arguments of transformers' loss of that name and label smoothing.
+
+    Args:
+        logits: `(B, T, V)`.
+        labels: `(B, T)`, not shifted; not read where `shift_labels` are given.
+        shift_labels: `(B, T)`, shifted already.
+    """
+    targets = next_token_labels(labels, ignore_index) if shift_labels is None else shift_labels
+    return cross_entropy(logits, targets, label_smoothing, num_items_in_batch, ignore_index)
+
+
+def token_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float = 0.0,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    ignore_index: int = IGNORE_INDEX,
+    **kwargs,
+) -> torch.Tensor:
+    """The cross-entropy of the label at each position, unshifted: of translations and of masked tokens."""
+    return cross_entropy(logits, labels, label_smoothing, num_items_in_batch, ignore_index)
+
+
+def divide_by_items(
+    loss: torch.Tensor, labels: torch.Tensor, problem_type: str, num_items_in_batch: torch.Tensor | int | None
+) -> torch.Tensor:
+    """
+    Make a classifier's loss a sum over the batch divided by `num_items_in_batch`, whatever the problem.
+
+    Of transformers' losses for a whole text only the single-label one does so itself; those of several labels and of
+    regression stay means over the batch, and gradients accumulated over unequal batches would be wrong.
+    """
+    if num_items_in_batch is None or problem_type == "single_label_classification":
+        return loss
+    return loss * labels.numel() / _on_device(num_items_in_batch, loss)
+
+
+def _summed_loss_of_chunk(lm_head, states, targets, label_smoothing):
+    logits = lm_head(states).float()
+    return nn.functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
+
+
+def _is_plain_linear(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Linear
+        and type(module.weight) is nn.Parameter
+        and not (module._forward_hooks or module._forward_pre_hooks)
+    )
+
+
+def _on_device(number: torch.Tensor | int, loss: torch.Tensor) -> torch.Tensor | int:
+    return number.to(loss.device) if isinstance(number, torch.Tensor) else number

@@ -1,0 +1,166 @@
+"""The losses against torch's, and the chunked one against the plain one: loss, gradients, memory."""
+
+import pytest
+import torch
+from torch import nn
+
+from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
+from seqnlp.models.losses import (
+    ChunkedCrossEntropy,
+    causal_language_model_loss,
+    chunked_cross_entropy,
+    cross_entropy,
+    divide_by_items,
+)
+
+
+def labelled_states(num_ignored=4):
+    states = torch.randn(3, 5, 8, requires_grad=True)
+    labels = torch.randint(0, 11, (3, 5))
+    labels.view(-1)[torch.randperm(15)[:num_ignored]] = -100
+    return states, labels
+
+
+def test_cross_entropy_is_the_formula():
+    logits, labels = torch.randn(4, 7), torch.tensor([1, 0, -100, 6])
+    log_probabilities = logits.log_softmax(-1)
+    smoothed = [-0.9 * log_probabilities[i, labels[i]] - 0.1 * log_probabilities[i].mean() for i in (0, 1, 3)]
+    torch.testing.assert_close(cross_entropy(logits, labels, label_smoothing=0.1), sum(smoothed) / 3)
+    torch.testing.assert_close(cross_entropy(logits, labels, 0.1, num_items_in_batch=12), sum(smoothed) / 12)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("num_items", [None, 40, torch.tensor(40)])
+@pytest.mark.parametrize(("smoothing", "bias", "chunk_size"), [(0.0, False, 4), (0.1, True, 4), (0.2, False, 1000)])
+def test_chunked_equals_plain_loss_and_gradients(wrapped, num_items, smoothing, bias, chunk_size):
+    states, labels = labelled_states()
+    head = nn.Linear(8, 11, bias=bias)
+    lm_head = nn.Sequential(head) if wrapped else head
+    plain = cross_entropy(head(states), labels, smoothing, num_items)
+    chunked = chunked_cross_entropy(states, lm_head, labels, chunk_size, smoothing, num_items)
+    torch.testing.assert_close(chunked, plain)
+    inputs = (states, *head.parameters())
+    # A factor, such as that of gradient accumulation, must reach the gradients.
+    expected = torch.autograd.grad(3 * plain, inputs)
+    for ours, theirs in zip(torch.autograd.grad(3 * chunked, inputs), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_frozen_head_and_frozen_states():
+    states, labels = labelled_states()
+    head = nn.Linear(8, 11)
+    expected = torch.autograd.grad(cross_entropy(head(states), labels), (states, head.weight))
+    frozen = nn.Linear(8, 11)
+    frozen.load_state_dict(head.state_dict())
+    frozen.requires_grad_(False)
+    (gradient,) = torch.autograd.grad(chunked_cross_entropy(states, frozen, labels, 4), states)
+    torch.testing.assert_close(gradient, expected[0])
+    (gradient,) = torch.autograd.grad(chunked_cross_entropy(states.detach(), head, labels, 4), head.weight)
+    torch.testing.assert_close(gradient, expected[1])
+    assert not chunked_cross_entropy(states.detach(), frozen, labels, 4).requires_grad
+
+
+def test_all_ignored_is_zero_items_as_in_torch():
+    states, labels = labelled_states(num_ignored=15)
+    head = nn.Linear(8, 11)
+    assert chunked_cross_entropy(states, head, labels, 4).isnan()
+    assert cross_entropy(head(states), labels).isnan()
+    loss = chunked_cross_entropy(states, head, labels, 4, num_items_in_batch=3)
+    loss.backward()
+    assert loss == 0
+    assert (states.grad == 0).all()
+
+
+def test_gradients_by_finite_differences():
+    states = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 5, 2, 2, 1])
+    # The loss is kept in float32, which bounds the precision of the differences.
+    assert torch.autograd.gradcheck(
+        lambda s, w: ChunkedCrossEntropy.apply(s, w, None, labels, 2, 0.1), (states, weight), eps=1e-2, atol=1e-2
+    )
+
+
+def test_under_autocast_and_in_half_precision():
+    states, labels = labelled_states()
+    head = nn.Linear(8, 11, bias=False)
+    for dtype, model_dtype in ((torch.bfloat16, torch.float32), (torch.bfloat16, torch.bfloat16)):
+        head, narrow = head.to(model_dtype), states.detach().to(model_dtype).requires_grad_()
+        with torch.autocast("cpu", dtype=dtype, enabled=model_dtype == torch.float32):
+            plain = cross_entropy(head(narrow), labels)
+            chunked = chunked_cross_entropy(narrow, head, labels, 4)
+        torch.testing.assert_close(chunked, plain, rtol=2e-2, atol=2e-2)
+        for ours, theirs in zip(
+            torch.autograd.grad(chunked, (narrow, head.weight)),
+            torch.autograd.grad(plain, (narrow, head.weight)),
+            strict=True,
+        ):
+            assert ours.dtype == model_dtype
+            torch.testing.assert_close(ours, theirs, rtol=5e-2, atol=5e-3)
+
+
+def test_no_tensor_is_as_large_as_the_logits():
+    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+        size = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            for tensor in result if isinstance(result, (tuple, list)) else [result]:
+                if isinstance(tensor, torch.Tensor):
+                    self.size = max(self.size, tensor.numel())
+            return result
+
+    states = torch.randn(512, 8, requires_grad=True)
+    head, labels = nn.Linear(8, 300), torch.randint(0, 300, (512,))
+    with Largest() as largest:
+        chunked_cross_entropy(states, head, labels, 32).backward()
+    assert largest.size == 32 * 300
+    with Largest() as largest:
+        cross_entropy(head(states), labels).backward()
+    assert largest.size == 512 * 300
+
+
+def test_the_causal_loss_shifts_unless_it_is_done():
+    logits, labels = torch.randn(2, 6, 11), torch.randint(0, 11, (2, 6))
+    expected = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    torch.testing.assert_close(causal_language_model_loss(logits, labels, vocab_size=11), expected)
+    shifted = labels.roll(-1, dims=1)
+    shifted[:, -1] = -100
+    torch.testing.assert_close(causal_language_model_loss(logits, None, shift_labels=shifted), expected)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_trains_the_same_with_chunks_but_returns_no_logits(tied):
+    sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = TransformerDecoderConfig(**sizes, label_smoothing=0.1, tie_word_embeddings=tied)
+    model = TransformerDecoderForCausalLM(config).train()
+    ids = torch.randint(0, 40, (3, 9))
+    labels = ids.masked_fill(torch.rand(3, 9) < 0.2, -100)
+
+    def step(**kwargs):
+        model.zero_grad()
+        outputs = model(ids, labels=labels, **kwargs)
+        outputs.loss.backward()
+        return outputs, {name: p.grad.clone() for name, p in model.named_parameters()}
+
+    for kwargs in ({}, {"num_items_in_batch": 100}, {"shift_labels": labels}):
+        model.config.loss_chunk_size = None
+        plain, expected = step(**kwargs)
+        model.config.loss_chunk_size = 7
+        chunked, gradients = step(**kwargs)
+        assert plain.logits is not None
+        assert chunked.logits is None
+        torch.testing.assert_close(chunked.loss, plain.loss)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, expected[name], msg=name)
+    # Evaluation gives logits, and a loss that is not smoothed.
+    evaluated = model.eval()(ids, labels=labels)
+    expected = causal_language_model_loss(evaluated.logits, labels)
+    torch.testing.assert_close(evaluated.loss, expected)
+
+
+def test_losses_of_a_classifier_divide_by_items():
+    loss, labels = torch.tensor(2.0), torch.zeros(4, 3)
+    assert divide_by_items(loss, labels, "regression", None) == 2
+    assert divide_by_items(loss, labels, "single_label_classification", 24) == 2
+    assert divide_by_items(loss, labels, "multi_label_classification", torch.tensor(24)) == 1
