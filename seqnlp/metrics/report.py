@@ -11,8 +11,8 @@ from tabulate import tabulate
 def classification_report(
     class_names: Sequence[str],
     texts: Sequence[str],
-    labels: np.ndarray,
     logits: np.ndarray,
+    labels: np.ndarray,
     scores: dict[str, dict[str, float]],
     num_errors: int = 5,
 ) -> str:
@@ -21,9 +21,9 @@ def classification_report(
 
     Args:
         class_names: Name of each class.
-        texts: The texts, in the order of the labels.
-        labels: `(num_examples,)` right class ids.
+        texts: The texts, in the order of logits and labels.
         logits: `(num_examples, num_classes)`.
+        labels: `(num_examples,)` right class ids.
         scores: For each model that is compared, its `accuracy` and `f1`.
         num_errors: How many errors are shown.
     """

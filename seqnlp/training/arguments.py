@@ -77,7 +77,9 @@ class DataArguments:
 class ModelArguments:
     """What is trained: an architecture, its sizes, and its tokenizer."""
 
-    architecture: Literal["elman", "gru", "lstm"] = field(default="lstm", metadata={"help": "The kind of model."})
+    architecture: Literal["elman", "gru", "lstm", "transformer"] = field(
+        default="lstm", metadata={"help": "The kind of model."}
+    )
     config_overrides: str | None = field(
         default=None,
         metadata={"help": "Fields of the model's configuration, e.g. hidden_size=256,num_hidden_layers=2."},

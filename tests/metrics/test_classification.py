@@ -24,7 +24,7 @@ def test_report_shows_the_surest_errors_first_and_masks_handles():
     logits = np.array([[0.0, 9.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])
     labels = np.array([0, 0, 0, 1])
     scores = {"ours": {"accuracy": 0.5, "f1": 0.5}}
-    report = classification_report(["sad", "glad"], ["@bob sure", "mild", "right", "right"], labels, logits, scores)
+    report = classification_report(["sad", "glad"], ["@bob sure", "mild", "right", "right"], logits, labels, scores)
     assert report.index("@user sure") < report.index("mild")
     assert "@bob" not in report
     assert "right" not in report
