@@ -5,7 +5,7 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .transformer_checks import check_architecture, derive_sizes
+from .transformer_checks import check_architecture, derive_sizes, fit_plans
 
 
 @strict
@@ -14,6 +14,7 @@ class TransformerConfig(PreTrainedConfig):
     Sizes and parts of a [`TransformerModel`] and of the [`TransformerForConditionalGeneration`] on top of it.
 
     The defaults are the base model of Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), table 3.
+    Its label smoothing of 0.1 belongs to the training and is left to it.
 
     Args:
         vocab_size: Number of rows of the embedding matrix, for source and target alike.
@@ -58,6 +59,9 @@ class TransformerConfig(PreTrainedConfig):
     model_type = "seqnlp_transformer"
     keys_to_ignore_at_inference = ["past_key_values"]
     base_model_tp_plan = {
+        "encoder.embed_tokens": "embedding_rowwise",
+        "decoder.embed_tokens": "embedding_rowwise",
+    } | {
         f"{part}.layers.*.{module}": style
         for part in ("encoder", "decoder")
         for module, style in {
@@ -100,7 +104,7 @@ class TransformerConfig(PreTrainedConfig):
     initializer_range: float | int = 0.02
     tie_word_embeddings: bool = True
     use_cache: bool = True
-    label_smoothing: float | int = 0.1
+    label_smoothing: float | int = 0.0
     loss_chunk_size: int | None = None
     is_encoder_decoder: bool = True
     pad_token_id: int | None = 0
@@ -110,6 +114,7 @@ class TransformerConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         derive_sizes(self)
+        fit_plans(self)
         if self.decoder_layers is None:
             self.decoder_layers = self.num_hidden_layers
         if self.decoder_start_token_id is None:

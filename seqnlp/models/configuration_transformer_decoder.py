@@ -5,7 +5,7 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .transformer_checks import check_architecture, derive_sizes
+from .transformer_checks import check_architecture, derive_sizes, fit_plans
 
 
 @strict
@@ -104,9 +104,7 @@ class TransformerDecoderConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         derive_sizes(self)
-        if self.position_embedding_type in ("sinusoidal", "learned") or self.scale_embedding or self.embedding_norm:
-            # A pipeline stage is handed states instead of embeddings, and would prepare them once more.
-            self.base_model_pp_plan = None
+        fit_plans(self)
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):

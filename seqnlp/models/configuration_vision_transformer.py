@@ -5,7 +5,7 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .transformer_checks import check_architecture, derive_sizes
+from .transformer_checks import check_architecture, derive_sizes, fit_plans
 
 
 @strict
@@ -82,6 +82,7 @@ class VisionTransformerConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         derive_sizes(self)
+        fit_plans(self)
         super().__post_init__(**kwargs)
 
     @property

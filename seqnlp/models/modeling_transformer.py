@@ -10,6 +10,7 @@ from transformers.modeling_outputs import (
     Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
+from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
@@ -61,6 +62,12 @@ class TransformerPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _can_compile_fullgraph = True
+
+    def init_parallel_plans(self) -> None:
+        """As transformers does, but the config's plan names the modules of both stacks: it is not for one alone."""
+        super().init_parallel_plans()
+        if isinstance(self, (TransformerEncoderStack, TransformerDecoderStack)):
+            self.tp_plan = None
 
     def _resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of=None, mean_resizing=True):
         resized = super()._resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
@@ -337,12 +344,15 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
         decoder_inputs_embeds: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqLMOutput:
         """
         Args:
             labels: `(batch_size, target_length)`, the target with its end token and -100 at padding. Without decoder
                 inputs they are made from it, shifted right.
+            logits_to_keep: Compute the logits of the last so many tokens only, or of the tokens at these indices; 0
+                for all.
 
         The other arguments are those of [`TransformerModel.forward`].
 
@@ -369,7 +379,8 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
             use_cache=use_cache,
             **kwargs,
         )
-        loss, logits = self._loss_and_logits(outputs.last_hidden_state, labels, kwargs.get("num_items_in_batch"))
+        hidden_states = slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep)
+        loss, logits = self._loss_and_logits(hidden_states, labels, kwargs.get("num_items_in_batch"))
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,

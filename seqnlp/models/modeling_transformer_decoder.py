@@ -204,6 +204,14 @@ class TransformerDecoderForCausalLM(TransformerDecoderPreTrainedModel, Generatio
             num_items_in_batch,
         )
 
+    def _prepare_position_ids_for_generation(self, inputs_tensor, model_kwargs):
+        # transformers puts all padding at position 0 and each new token one behind the last: after a prompt that ends
+        # in padding it would count from there.
+        mask = model_kwargs.get("attention_mask")
+        if isinstance(mask, torch.Tensor) and mask.dim() == 2:
+            return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+        return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
+
 
 class TransformerDecoderForSequenceClassification(TransformerDecoderPreTrainedModel):
     """

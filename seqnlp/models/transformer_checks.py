@@ -44,6 +44,18 @@ def derive_sizes(config: PreTrainedConfig) -> None:
         config.intermediate_size = third if config.hidden_act == "swiglu" else 4 * config.hidden_size
 
 
+def fit_plans(config: PreTrainedConfig) -> None:
+    """Take out of the class's plans for several devices what this configuration does not have or allow."""
+    if config.hidden_act != "swiglu":
+        plan = config.base_model_tp_plan
+        config.base_model_tp_plan = {name: how for name, how in plan.items() if not name.endswith("gate_proj")}
+    if config.base_model_pp_plan is not None and (
+        config.position_embedding_type in ("sinusoidal", "learned") or config.scale_embedding or config.embedding_norm
+    ):
+        # A pipeline stage is handed states instead of embeddings, and would prepare them once more.
+        config.base_model_pp_plan = None
+
+
 def check_architecture(config: PreTrainedConfig) -> None:
     """
     Refuse what cannot be built and what means nothing.

@@ -262,7 +262,7 @@ def test_explicit_positions_win():
 
 
 def test_labels_are_shifted_and_the_loss_is_not():
-    model = translator()
+    model = translator(dropout=0.0, label_smoothing=0.1)
     ids, labels = torch.randint(4, 30, (2, 5)), torch.tensor([[7, 8, 9, 3], [7, 3, -100, -100]])
     outputs = model(ids, labels=labels)
     read = torch.tensor([[2, 7, 8, 9], [2, 7, 3, 0]])
@@ -272,17 +272,15 @@ def test_labels_are_shifted_and_the_loss_is_not():
     torch.testing.assert_close(outputs.loss, expected)
     torch.testing.assert_close(model(ids, labels=labels, num_items_in_batch=12).loss, expected / 2)
     smoothed = torch.nn.functional.cross_entropy(outputs.logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
-    model = model.train()
-    model.config.dropout = 0.0
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    torch.testing.assert_close(model(ids, labels=labels).loss, smoothed)
+    torch.testing.assert_close(model.train()(ids, labels=labels).loss, smoothed)
+    kept = model.eval()(ids, labels=None, decoder_input_ids=read, logits_to_keep=2).logits
+    torch.testing.assert_close(kept, outputs.logits[:, -2:])
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_chunked_loss_trains_the_same(tied):
-    model = TransformerForConditionalGeneration(config_of(dropout=0.0, tie_word_embeddings=tied)).train()
+    config = config_of(dropout=0.0, label_smoothing=0.1, tie_word_embeddings=tied)
+    model = TransformerForConditionalGeneration(config).train()
     ids, labels = torch.randint(4, 30, (2, 5)), torch.tensor([[7, 8, 9, 3], [7, 3, -100, -100]])
 
     def step():

@@ -1,5 +1,6 @@
 """What a Hugging Face model is expected to do, for every Transformer class."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -117,6 +118,19 @@ def test_weights_are_drawn_with_the_initializer_range(model_class):
             assert (parameter == 1).all(), name
         else:
             assert parameter.std().item() == pytest.approx(0.2, rel=0.2 if parameter.numel() > 200 else 0.5), name
+
+
+@every_class
+@pytest.mark.parametrize("hidden_act", ["gelu", "swiglu"])
+def test_tensor_parallel_plans_name_all_and_only_what_there_is(model_class, hidden_act):
+    config = config_of(model_class, hidden_act=hidden_act)
+    model = model_class(config).base_model
+    planned = {name for name in config.base_model_tp_plan if not name.endswith("embed_tokens")}
+    used = {re.sub(r"^model\.", "", name) for name in model_class(config).tp_plan}
+    assert used - {"embed_tokens", "encoder.embed_tokens", "decoder.embed_tokens", "lm_head"} == planned
+    names = {re.sub(r"\.\d+\.", ".*.", name) for name, module in model.named_modules() if name.endswith("_proj")}
+    assert planned == names
+    assert "base_model_tp_plan" not in config.to_dict()
 
 
 @every_class

@@ -178,6 +178,13 @@ def test_generation_goes_on_from_a_cache_and_streams():
         do_sample=False,
     )
     assert torch.equal(whole, went_on)
+    # Also behind a prompt that ends in padding.
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0]] * 3)
+    whole = model.generate(ids, attention_mask=mask, max_new_tokens=5, do_sample=False)
+    again = model.generate(
+        whole[:, :8], attention_mask=torch.nn.functional.pad(mask, (0, 2), value=1), max_new_tokens=3, do_sample=False
+    )
+    assert torch.equal(whole, again)
 
     tokenizer = train_tokenizer(TEXTS, "char", 30)
     inputs = tokenizer("it was", return_tensors="pt")
