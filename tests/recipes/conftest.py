@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -28,15 +29,22 @@ class Launcher:
         return {**os.environ, "HF_HUB_OFFLINE": "1", **on_cpu}
 
     def start(self, recipe, *arguments, launcher=ONE_PROCESS):
-        """The running process, in a group of its own that can be killed whole."""
+        """The running process; end it by `kill`."""
         return subprocess.Popen(
             self.command(recipe, *arguments, launcher=launcher),
             cwd=ROOT,
             env=self.environment(launcher),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
         )
+
+    def kill(self, process):
+        """`kill -9` for the launcher and everything it started; workers are in sessions of their own."""
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for member in family:
+            member.kill()
+        psutil.wait_procs(family)
+        process.wait()
 
     def run(self, recipe, *arguments, launcher=ONE_PROCESS, timeout=300):
         """The finished process with what it printed."""

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 from pathlib import Path
 
@@ -170,8 +169,7 @@ def test_killed_at_random_and_resumed_it_ends_with_the_same_weights(launch, revi
             process.wait(timeout=chance.uniform(6, 14))
             break
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            launch.kill(process)
             kills += 1
     assert kills > 0
     if not (cut / "run.json").exists():
