@@ -48,7 +48,7 @@ class PatchEmbeddings(nn.Module):
         patches = patches.flatten(2).transpose(1, 2)  # (B, rows * columns, hidden_size)
         if self.class_token is None:
             return patches
-        return torch.cat([self.class_token.expand(len(patches), 1, -1), patches], dim=1)
+        return torch.cat([self.class_token.expand(patches.shape[0], 1, -1), patches], dim=1)
 
 
 class VisionTransformerPreTrainedModel(PreTrainedModel):

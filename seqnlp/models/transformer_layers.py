@@ -48,6 +48,13 @@ def count_positions(
     return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -num_tokens:]
 
 
+def select_tokens(hidden_states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """One token's state from each row: `(B, T, hidden_size)` states and `(B,)` places to `(B, hidden_size)`."""
+    # Spread out by hand: traced for export, take_along_dim would fix the number of rows and tokens.
+    index = index.view(-1, 1, 1).expand(-1, 1, hidden_states.shape[-1])
+    return hidden_states.gather(1, index).squeeze(1)
+
+
 def last_valid_token(attention_mask: torch.Tensor | None, hidden_states: torch.Tensor) -> torch.Tensor:
     """
     The state of each row's last valid token, wherever its padding stands.
@@ -63,7 +70,7 @@ def last_valid_token(attention_mask: torch.Tensor | None, hidden_states: torch.T
         return hidden_states[:, -1]
     positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
     last = torch.where(attention_mask[:, -hidden_states.shape[1] :].bool(), positions, 0).amax(dim=1)  # (B,)
-    return hidden_states.take_along_dim(last.view(-1, 1, 1), dim=1).squeeze(1)
+    return select_tokens(hidden_states, last)
 
 
 def pool_tokens(pooling: str, attention_mask: torch.Tensor | None, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -88,7 +95,7 @@ def pool_tokens(pooling: str, attention_mask: torch.Tensor | None, hidden_states
         pooled = hidden_states.masked_fill(~mask.unsqueeze(-1), torch.finfo(hidden_states.dtype).min).amax(dim=1)
         return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
     first = mask.int().argmax(dim=1)  # (B,); of equal values the first
-    return hidden_states.take_along_dim(first.view(-1, 1, 1), dim=1).squeeze(1)
+    return select_tokens(hidden_states, first)
 
 
 def position_angles(position_ids: torch.Tensor, size: int, base: float) -> torch.Tensor:
