@@ -31,7 +31,7 @@ SHAPES = [(2, 5), (3, 11), (4, 2)]
 
 WORDS = {"vocab_size": 20, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 RECURRENT = {**WORDS, "hidden_size": 6}
-ATTENTION = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.2}
+ATTENTION = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.2}
 # One configuration a head, chosen so that together they show every cell, every kind of position and every pooling
 # that selects tokens.
 HEADS = {
@@ -39,7 +39,7 @@ HEADS = {
     RecurrentForSequenceClassification: {**RECURRENT, "cell_type": "lstm", "bidirectional": True},
     RecurrentForTokenClassification: {**RECURRENT, "cell_type": "elman", "bidirectional": True},
     RecurrentSeq2SeqForConditionalGeneration: {**RECURRENT, "cell_type": "gru"},
-    TransformerDecoderForCausalLM: {**WORDS, **ATTENTION, "num_key_value_heads": 1},
+    TransformerDecoderForCausalLM: {**WORDS, **ATTENTION, "num_hidden_layers": 2, "num_key_value_heads": 1},
     TransformerDecoderForSequenceClassification: {**WORDS, **ATTENTION},
     TransformerEncoderForMaskedLM: {**WORDS, **ATTENTION, "position_embedding_type": "rotary"},
     TransformerEncoderForSequenceClassification: {**WORDS, **ATTENTION, "pooling": "first"},
