@@ -11,6 +11,8 @@ import torch
 from transformers.utils import logging
 
 
+# The models of the tests are so small that threads only wait for each other.
+torch.set_num_threads(1)
 datasets.disable_progress_bars()
 logging.disable_progress_bar()
 

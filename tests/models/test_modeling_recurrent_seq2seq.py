@@ -477,7 +477,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
         from transformers import AutoModelForSeq2SeqLM
         model = AutoModelForSeq2SeqLM.from_pretrained({str(tmp_path)!r}, trust_remote_code=True).eval()
         expected = torch.load({str(tmp_path / "expected.pt")!r})
-        assert torch.equal(model(**expected["inputs"]).logits, expected["logits"])
+        torch.testing.assert_close(model(**expected["inputs"]).logits, expected["logits"])
         model.generate(expected["inputs"]["input_ids"], max_new_tokens=3, num_beams=2)
         again = type(model)(model.config)  # drawn anew: nothing may be left as memory was found
         assert 0.3 < again.model.decoder.attention.score_vector.std() < 0.7
