@@ -1,4 +1,4 @@
-.PHONY: quality style test test-long quickstart
+.PHONY: quality style test test-long conformance quickstart
 
 quality:  ## what CI checks besides the tests
 	ruff check .
@@ -13,6 +13,9 @@ test:  ## unit tests and smoke runs of the recipes
 
 test-long:  ## kill tests and quality runs: minutes to hours
 	python -m pytest -m long
+
+conformance:  ## transformers' common test suite on every class; CONFORMANCE_TESTS=DIR names a checkout of transformers
+	python -m pytest conformance -q -rs
 
 quickstart:  ## the README's first command, in the current environment
 	pip install -e ".[samples]" -c constraints.txt

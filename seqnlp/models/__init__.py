@@ -45,7 +45,7 @@ from .modeling_transformer_encoder import (
     TransformerEncoderModel,
 )
 from .modeling_vision_transformer import VisionTransformerForImageClassification, VisionTransformerModel
-from .recurrent_cache import RecurrentCache
+from .recurrent_cache import RecurrentCache, StaticRecurrentCache
 from .recurrent_seq2seq_cache import RecurrentSeq2SeqCache
 
 
@@ -121,6 +121,7 @@ __all__ = [
     "RecurrentSeq2SeqConfig",
     "RecurrentSeq2SeqForConditionalGeneration",
     "RecurrentSeq2SeqModel",
+    "StaticRecurrentCache",
     "TransformerConfig",
     "TransformerDecoderConfig",
     "TransformerDecoderForCausalLM",

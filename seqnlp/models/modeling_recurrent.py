@@ -18,7 +18,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_recurrent import RecurrentConfig
 from .recurrence import CELL_CLASSES, RECURRENCE_FUNCTIONS, GateProjection, Padding, RecurrentCell, State
-from .recurrent_cache import RecurrentCache, read_state, write_state
+from .recurrent_cache import RecurrentCache, StaticRecurrentCache, read_state, write_state
 
 
 TORCH_CLASSES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -290,6 +290,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
     """
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _can_compile_fullgraph = True  # a step of generation, with a static cache
 
     def __init__(self, config: RecurrentConfig):
         if config.bidirectional:
@@ -356,7 +357,8 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
                 f"cache_implementation={implementation!r} is for keys and values; a recurrent state has a fixed, "
                 "small size: leave it out, or use 'static' to compile."
             )
-        model_kwargs["past_key_values"] = RecurrentCache(self.config, is_static=implementation == "static")
+        cache_class = StaticRecurrentCache if implementation == "static" else RecurrentCache
+        model_kwargs["past_key_values"] = cache_class(self.config)
 
 
 class AttentionPooling(nn.Module):

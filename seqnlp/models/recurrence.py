@@ -80,12 +80,16 @@ class RecurrentCell(nn.Module):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the maps are what their weights say: not wrapped (LoRA), quantized, parametrised or hooked.
+        """Whether the maps are what their weights say: not wrapped (LoRA), quantized, parametrised, hooked, offloaded.
 
-        A kernel that reads the weights would silently skip what such a wrapper adds.
+        A kernel that reads the weights would silently skip what such a wrapper adds, and offloaded weights are there
+        during a call of their map alone.
         """
         return all(
-            type(module) is GateProjection and not module._forward_hooks and not module._forward_pre_hooks
+            type(module) is GateProjection
+            and not module._forward_hooks
+            and not module._forward_pre_hooks
+            and not module.weight.is_meta
             for module in (self.input_proj, self.recurrent_proj)
         )
 
@@ -305,8 +309,8 @@ def fused_recurrence(
         return scan_recurrence(cell, inputs, state, padding, reverse, return_state)
     if not cell.is_plain:
         logger.warning_once(
-            "The projections of a recurrent cell are wrapped or hooked (LoRA, quantization, ...), which the fused "
-            "recurrence cannot see: such cells run by recurrence_implementation='eager'."
+            "The projections of a recurrent cell are wrapped, hooked or offloaded (LoRA, quantization, device_map, "
+            "...), which the fused recurrence cannot see: such cells run by recurrence_implementation='eager'."
         )
         return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
     return _run_kernel(cell, inputs, state, padding, reverse, return_state)

@@ -1,7 +1,7 @@
 """The state of a recurrent net as a transformers `Cache`: its size does not grow with the text."""
 
 import torch
-from transformers import Cache, DynamicCache, PreTrainedConfig
+from transformers import Cache, DynamicCache, PreTrainedConfig, StaticCache
 from transformers.cache_utils import LinearAttentionCacheLayerMixin, LinearAttentionLayer
 
 
@@ -16,6 +16,13 @@ class RecurrentCacheLayer(LinearAttentionLayer):
         self.is_compileable = is_static
         # A compiled step must find its numbers where they were: a tensor, as in transformers' own static layers.
         self.cumulative_length = torch.zeros((), dtype=torch.long) if is_static else 0
+
+    def lazy_initialization(self, *args, **kwargs) -> None:
+        """Set up a static layer's states, and move its count to their device: a compiled step may not mix devices."""
+        super().lazy_initialization(*args, **kwargs)
+        if self.is_compileable:
+            device = next(state.device for state in self.recurrent_states.values() if state is not None)
+            self.cumulative_length = self.cumulative_length.to(device)
 
     def update_recurrent_state(self, recurrent_states: torch.Tensor, state_idx: int = 0, **kwargs) -> torch.Tensor:
         """Store a state. A static layer copies it to a fixed address; else it is kept as it is, with its graph."""
@@ -57,22 +64,13 @@ class RecurrentCacheLayer(LinearAttentionLayer):
                 self.recurrent_states[index] = function(state)
 
 
-class RecurrentCache(DynamicCache):
+class RecurrentStates:
     """
-    The state of a [`RecurrentModel`] after the tokens it has read, one [`RecurrentCacheLayer`] a layer.
+    What the caches of a [`RecurrentModel`] share: the state after the tokens it has read, one [`RecurrentCacheLayer`]
+    a layer.
 
     It can be reordered (beam search), repeated and reset, but not cropped: a state cannot be taken back by a token.
-
-    Args:
-        config: The model's configuration.
-        is_static: Whether states keep their address from step to step, as compiled generation needs. Such a cache
-            cannot carry gradients from one step to the next.
     """
-
-    def __init__(self, config: PreTrainedConfig, is_static: bool = False):
-        number_of_states = config.number_of_conv_states
-        layers = [RecurrentCacheLayer(number_of_states, is_static) for _ in range(config.num_hidden_layers)]
-        Cache.__init__(self, layers=layers)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Number of tokens read so far, padding included."""
@@ -94,7 +92,7 @@ class RecurrentCache(DynamicCache):
                 "anew."
             )
 
-    def detach_(self) -> "RecurrentCache":
+    def detach_(self) -> "RecurrentStates":
         """Cut every state off from the graph that made it, in place; for truncated backpropagation through time."""
         for layer in self.layers:
             layer.detach()
@@ -111,6 +109,34 @@ class RecurrentCache(DynamicCache):
     def __iter__(self):
         for layer in self.layers:
             yield tuple(layer.recurrent_states.values())
+
+
+class RecurrentCache(RecurrentStates, DynamicCache):
+    """
+    The state of a [`RecurrentModel`], kept with the graph that made it: gradients flow from one call to the next.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: PreTrainedConfig):
+        Cache.__init__(self, layers=_layers(config, is_static=False))
+
+
+class StaticRecurrentCache(RecurrentStates, StaticCache):
+    """
+    The state of a [`RecurrentModel`] at an address that stays, as a compiled step needs it. It carries no gradients.
+
+    Args:
+        config: The model's configuration.
+    """
+
+    def __init__(self, config: PreTrainedConfig):
+        Cache.__init__(self, layers=_layers(config, is_static=True))
+
+
+def _layers(config: PreTrainedConfig, is_static: bool) -> list[RecurrentCacheLayer]:
+    return [RecurrentCacheLayer(config.number_of_conv_states, is_static) for _ in range(config.num_hidden_layers)]
 
 
 def read_state(cache: Cache, layer_idx: int) -> tuple[torch.Tensor, ...] | None:

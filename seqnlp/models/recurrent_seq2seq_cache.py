@@ -2,7 +2,7 @@
 
 from transformers import Cache, EncoderDecoderCache, PreTrainedConfig
 
-from .recurrent_cache import RecurrentCache, RecurrentCacheLayer
+from .recurrent_cache import RecurrentCache, RecurrentCacheLayer, StaticRecurrentCache
 
 
 class AttentionCache(RecurrentCache):
@@ -31,4 +31,5 @@ class RecurrentSeq2SeqCache(EncoderDecoderCache):
     """
 
     def __init__(self, config: PreTrainedConfig, is_static: bool = False):
-        super().__init__(RecurrentCache(config, is_static), AttentionCache(config, is_static))
+        cache_class = StaticRecurrentCache if is_static else RecurrentCache
+        super().__init__(cache_class(config), AttentionCache(config, is_static))

@@ -30,6 +30,7 @@ from seqnlp import (
     RecurrentForSequenceClassification,
     RecurrentForTokenClassification,
     RecurrentModel,
+    StaticRecurrentCache,
 )
 from seqnlp.tokenization import train_tokenizer
 
@@ -198,6 +199,22 @@ def test_the_state_does_not_grow_with_the_text():
 
 @every_class
 @every_cell
+def test_weights_offloaded_to_the_disk_give_the_same_numbers(model_class, cell_type, tmp_path):
+    model = model_class(config_of(cell_type=cell_type)).eval()
+    model.save_pretrained(tmp_path)
+    device_map = {name: "disk" for name, _ in model.named_modules() if name.endswith("layers.1")}
+    device_map |= {name: "cpu" for name, _ in model.named_modules() if name.endswith(("layers.0", "_dropout"))}
+    device_map |= {
+        name: "cpu" for name, _ in model.named_modules() if name.endswith(("embed_tokens", "score", "head"))
+    }
+    loaded = model_class.from_pretrained(tmp_path, device_map=device_map, offload_folder=tmp_path / "offloaded").eval()
+    assert {name for name, parameter in loaded.named_parameters() if parameter.is_meta}
+    ids, mask = ragged_prompts()
+    torch.testing.assert_close(loaded(ids, attention_mask=mask)[0], model(ids, attention_mask=mask)[0])
+
+
+@every_class
+@every_cell
 def test_gradient_checkpointing_changes_no_gradient(model_class, cell_type):
     torch.manual_seed(1)
     model = model_class(config_of(cell_type=cell_type)).train()
@@ -262,7 +279,7 @@ def test_a_generation_step_compiles_into_one_graph():
     model = language_model()
     ids, _ = ragged_prompts()
     step = torch.compile(model, backend="aot_eager", fullgraph=True)
-    cache = RecurrentCache(model.config, is_static=True)
+    cache = StaticRecurrentCache(model.config)
     with torch.no_grad():
         expected = model(ids).logits
         model(ids[:, :3], past_key_values=cache)
@@ -281,7 +298,6 @@ def test_initialisation():
     assert (bias[[0, 2, 3]] == 0).all()
     assert (cell.recurrent_proj.bias == 0).all()
     assert (model.embed_tokens.weight[0] == 0).all()  # padding
-
     identity = config_of(cell_type="elman", recurrent_initializer="identity", hidden_act="relu")
     assert torch.equal(RecurrentModel(identity).layers[1].forward_cell.recurrent_proj.weight, torch.eye(12))
     uniform = RecurrentModel(config_of(recurrent_initializer="uniform")).layers[0].forward_cell.recurrent_proj.weight

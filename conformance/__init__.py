@@ -1,0 +1,1 @@
+"""Transformers' common test suite, run on the classes of seqnlp; `make conformance`."""
