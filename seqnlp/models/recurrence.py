@@ -353,8 +353,10 @@ def scan_recurrence(
     Run a cell over time as one operator of a traced graph, for any number of steps: what `torch.export` and ONNX (as
     `Scan`) take. Same contract as [`eager_recurrence`].
     """
-    projected = cell.input_proj(inputs).transpose(0, 1)  # (T, B, gates * H)
+    # Not views: a second layer's scan is compared with the first's, which fails on the base of a view.
+    projected = cell.input_proj(inputs).transpose(0, 1).contiguous()  # (T, B, gates * H)
     valid = projected.new_ones(projected.shape[:2], dtype=torch.bool) if padding is None else padding.mask.t()
+    valid = valid.contiguous()
     if reverse:
         projected, valid = projected.flip(0), valid.flip(0)
 
