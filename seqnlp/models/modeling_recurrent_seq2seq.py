@@ -25,6 +25,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention import AdditiveAttention, MultiplicativeAttention
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
+from .losses import cross_entropy
 from .modeling_recurrent import RecurrentLayer, RecurrentModel, RecurrentPreTrainedModel
 from .recurrence import Padding, State
 from .recurrent_cache import read_state, write_state
@@ -557,7 +558,10 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
             **kwargs,
         )
         logits = self.lm_head(self.head_dropout(outputs.last_hidden_state))
-        loss = None if labels is None else self._loss(logits, labels, kwargs.get("num_items_in_batch"))
+        loss = None
+        if labels is not None:
+            smoothing = self.config.label_smoothing if self.training else 0.0
+            loss = cross_entropy(logits, labels, smoothing, kwargs.get("num_items_in_batch"))
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
@@ -567,16 +571,6 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
-
-    def _loss(self, logits: torch.Tensor, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
-        loss = nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(),
-            labels.flatten().to(logits.device),
-            ignore_index=-100,
-            reduction="mean" if num_items_in_batch is None else "sum",
-            label_smoothing=self.config.label_smoothing if self.training else 0.0,
-        )
-        return loss if num_items_in_batch is None else loss / num_items_in_batch
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
         # transformers would hand over caches that cannot count tokens and have no place for the attentional vector.

@@ -222,13 +222,13 @@ class Padding:
     Attributes:
         mask: `(B, T)` bool, true at valid tokens.
         lengths: `(B,)`, the number of valid tokens of each row.
-        orders: For each direction the `(B, T)` positions in reading order, valid tokens first; `None` where that is
-            the order they stand in.
+        orders: For each direction the `(B, T)` positions in reading order, valid tokens first, and the permutation
+            that undoes it; `None` where that is the order they stand in.
     """
 
     mask: torch.Tensor
     lengths: torch.Tensor
-    orders: tuple[torch.Tensor | None, ...]
+    orders: tuple[tuple[torch.Tensor, torch.Tensor] | None, ...]
 
     @classmethod
     def from_mask(cls, mask: torch.Tensor | None, num_directions: int) -> "Padding | None":
@@ -244,7 +244,8 @@ class Padding:
         orders = []
         for direction in (positions, positions.flip(0))[:num_directions]:
             order = torch.where(mask, direction, direction + length).argsort(dim=1)  # (B, T)
-            orders.append(None if may_look and bool((order == positions).all()) else order)
+            in_order = may_look and bool((order == positions).all())
+            orders.append(None if in_order else (order, order.argsort(dim=1)))
         return cls(mask, mask.sum(dim=1), tuple(orders))
 
 
@@ -324,7 +325,7 @@ def _run_kernel(cell, inputs, state, padding, reverse, return_state):
 
     order = padding.orders[int(reverse)]
     if order is not None:
-        inputs = inputs.gather(1, order.unsqueeze(-1).expand_as(inputs))
+        inputs = inputs.gather(1, order[0].unsqueeze(-1).expand_as(inputs))
     weights = cell.torch_weights()
     if return_state and cell.num_states == 2:
         positions = torch.arange(inputs.shape[1], device=inputs.device)
@@ -337,7 +338,7 @@ def _run_kernel(cell, inputs, state, padding, reverse, return_state):
         is_empty = (padding.lengths == 0).unsqueeze(1)
         final_state = (torch.where(is_empty, state[0], outputs.gather(1, last).squeeze(1)), *others)
     if order is not None:
-        outputs = outputs.gather(1, order.argsort(dim=1).unsqueeze(-1).expand_as(outputs))
+        outputs = outputs.gather(1, order[1].unsqueeze(-1).expand_as(outputs))
     return outputs.masked_fill(~padding.mask.unsqueeze(-1), 0), final_state
 
 

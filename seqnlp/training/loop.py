@@ -79,10 +79,7 @@ class TrainingLoop:
         self.record = run.record
         self.count_targets = count_targets
         self.batch_sampler = batch_sampler
-        # A generator of its own: making an iterator draws a number, which must not come from the model's randomness.
-        loader = DataLoader(
-            train_dataset, batch_sampler=batch_sampler, collate_fn=collator, generator=torch.Generator().manual_seed(0)
-        )
+        loader = DataLoader(train_dataset, batch_sampler=batch_sampler, collate_fn=collator)
         self.model, self.optimizer, self.loader = accelerator.prepare(
             model, create_optimizer(model, arguments), loader
         )
@@ -96,6 +93,7 @@ class TrainingLoop:
         self.best_step = 0
         self.evaluations_without_gain = 0
         self.seconds_before = 0.0
+        self._evaluation_loaders: dict[int, tuple[Dataset, DataLoader]] = {}
         # Since the last record:
         self._loss_sum = torch.zeros((), device=accelerator.device)
         self._logged_step, self._targets_since, self._logged_at = 0, 0, 0.0
@@ -145,10 +143,7 @@ class TrainingLoop:
 
     def predict(self, dataset: Dataset) -> Predictions:
         """Logits and labels of every example of `dataset` exactly once, in its order, the same on every process."""
-        loader = DataLoader(
-            dataset, batch_size=self.arguments.per_device_eval_batch_size, collate_fn=self.collator, shuffle=False
-        )
-        loader = self.accelerator.prepare_data_loader(loader)
+        loader = self._evaluation_loader(dataset)
         logits, labels = [], []
         was_training = self.model.training
         self.model.eval()
@@ -163,6 +158,15 @@ class TrainingLoop:
         if len(predictions.labels) != len(dataset):
             raise TrainingError(f"Evaluated {len(predictions.labels)} examples of a dataset of {len(dataset)}.")
         return predictions
+
+    def _evaluation_loader(self, dataset: Dataset) -> DataLoader:
+        # Made once a dataset: Accelerate keeps every loader that it prepares.
+        if id(dataset) not in self._evaluation_loaders:
+            batch_size = self.arguments.per_device_eval_batch_size
+            loader = DataLoader(dataset, batch_size=batch_size, collate_fn=self.collator, shuffle=False)
+            # With the dataset, whose id belongs to another once it is gone.
+            self._evaluation_loaders[id(dataset)] = dataset, self.accelerator.prepare_data_loader(loader)
+        return self._evaluation_loaders[id(dataset)][1]
 
     def _epoch_batches(self) -> Iterator[list[Batch]]:
         """The rest of the current epoch, in groups of the batches of one optimizer step."""
