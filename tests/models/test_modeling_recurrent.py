@@ -3,7 +3,6 @@
 import copy
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -393,7 +392,7 @@ def test_pipelines(tmp_path, caplog):
     assert isinstance(AutoTokenizer.from_pretrained(tmp_path / "lm"), type(tokenizer))
 
 
-def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
+def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp, tmp_path):
     RecurrentForCausalLM.register_for_auto_class("AutoModelForCausalLM")
     RecurrentConfig.register_for_auto_class()
     model = language_model(cell_type="gru")
@@ -404,8 +403,6 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
     ids = torch.randint(4, 30, (1, 6))
     torch.save({"ids": ids, "logits": model(ids).logits}, tmp_path / "expected.pt")
     code = f"""
-        import sys
-        sys.modules["seqnlp"] = None  # importing it fails
         import torch
         from transformers import AutoModelForCausalLM
         model = AutoModelForCausalLM.from_pretrained({str(tmp_path)!r}, trust_remote_code=True).eval()
@@ -413,15 +410,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
         torch.testing.assert_close(model(expected["ids"]).logits, expected["logits"])  # threads may differ
         model.generate(expected["ids"], max_new_tokens=3, num_beams=2)
     """
-    environment = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "PATH": ""}
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-    )
-    assert result.returncode == 0, result.stderr
+    run_without_seqnlp(code)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,5 @@
 """The recurrent encoder-decoder: against references, against itself, and as a Hugging Face model."""
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
 import torch
 from torch import nn
@@ -459,7 +455,7 @@ def test_learns_to_reverse_and_to_copy(decoder, steps, task):
     assert correct.double().mean() > 0.95
 
 
-def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
+def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp, tmp_path):
     RecurrentSeq2SeqForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")
     RecurrentSeq2SeqConfig.register_for_auto_class()
     model = RecurrentSeq2SeqForConditionalGeneration(config_of("additive, fed", share_embeddings=False)).eval()
@@ -470,8 +466,6 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
     inputs = inputs_of()
     torch.save({"inputs": inputs, "logits": model(**inputs).logits}, tmp_path / "expected.pt")
     code = f"""
-        import sys
-        sys.modules["seqnlp"] = None  # importing it fails
         import torch
         torch.set_num_threads(1)
         from transformers import AutoModelForSeq2SeqLM
@@ -483,15 +477,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(tmp_path):
         assert 0.3 < again.model.decoder.attention.score_vector.std() < 0.7
         assert (again.model.decoder.bridge.projs[1][0].bias == 0).all()
     """
-    environment = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "PATH": ""}
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-    )
-    assert result.returncode == 0, result.stderr
+    run_without_seqnlp(code)
 
 
 @pytest.mark.parametrize(
