@@ -1,0 +1,40 @@
+"""The command `seqnlp` and its verbs."""
+
+import sys
+
+import typer
+from transformers.utils import logging
+
+
+app = typer.Typer(
+    name="seqnlp",
+    help="Look inside sequence models, compare them, publish them and check what is published.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def seqnlp() -> None:
+    """Look inside sequence models, compare them, publish them and check what is published."""
+
+
+def main() -> None:
+    """
+    Run a verb; an error that seqnlp raises for the user is printed as one line, without a traceback, and exits with 2.
+    """
+    logging.disable_progress_bar()
+    try:
+        app()
+    except Exception as error:
+        if not type(error).__module__.startswith("seqnlp."):
+            raise  # a bug or the machine's trouble: the traceback tells
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
