@@ -1,6 +1,6 @@
 """Data: loading, checking and batching."""
 
-from .batching import LengthGroupedBatchSampler
+from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .errors import DataError
 from .loading import (
     DataSource,
@@ -18,6 +18,7 @@ __all__ = [
     "DataError",
     "DataSource",
     "LengthGroupedBatchSampler",
+    "TokenBatchSampler",
     "describe",
     "find_column",
     "fingerprint",

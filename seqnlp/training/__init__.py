@@ -10,7 +10,8 @@ from .arguments import (
     public_path,
 )
 from .checkpoints import CheckpointError, CheckpointFolder
-from .loop import Predictions, TrainingError, TrainingLoop, count_labels
+from .evaluation import Predictions
+from .loop import TrainingError, TrainingLoop, count_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run, run_recipe, start_run
 from .run_record import RunRecord, write_json

@@ -109,6 +109,10 @@ class TrainingArguments:
     max_train_steps: int | None = field(
         default=None, metadata={"help": "Optimizer steps in all; overrides num_train_epochs."}
     )
+    max_train_minutes: float | None = field(
+        default=None,
+        metadata={"help": "Stop this run after so many minutes, with a checkpoint to go on from as planned."},
+    )
     per_device_train_batch_size: int = field(
         default=32, metadata={"help": "Examples a process takes in one forward pass."}
     )
@@ -159,6 +163,9 @@ class TrainingArguments:
         default=None,
         metadata={"help": "CPU threads of a process; by default the cores, shared by its machine's processes."},
     )
+    dataloader_num_workers: int = field(
+        default=0, metadata={"help": "Processes that prepare batches ahead of each training process; 0 for none."}
+    )
     push_to_hub: bool = field(
         default=False, metadata={"help": "Upload model, tokenizer and run.json to the Hub at the end."}
     )
@@ -184,6 +191,10 @@ class TrainingArguments:
         for name in ("max_train_steps", "eval_steps", "early_stopping_patience", "num_threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ArgumentsError(f"--{name} {getattr(self, name)} must be at least 1.")
+        if self.max_train_minutes is not None and self.max_train_minutes <= 0:
+            raise ArgumentsError(f"--max_train_minutes {self.max_train_minutes} must be above 0.")
+        if self.dataloader_num_workers < 0:
+            raise ArgumentsError(f"--dataloader_num_workers {self.dataloader_num_workers} must be at least 0.")
         if not 0 <= self.warmup_ratio < 1:
             raise ArgumentsError(f"--warmup_ratio {self.warmup_ratio} is a share: it must be at least 0 and below 1.")
         if self.checkpointing_steps != "epoch" and not re.fullmatch(r"[1-9]\d*", self.checkpointing_steps):

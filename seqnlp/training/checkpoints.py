@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
 from .run_record import write_json
@@ -15,6 +17,8 @@ from .run_record import write_json
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "loop_state.json"
+POSITION_FILE = "data_position_{}.json"
+CARRIED_FILE = "carried_state_{}.safetensors"
 UNFINISHED = "unfinished"
 
 
@@ -62,13 +66,29 @@ class CheckpointFolder:
         if accelerator.is_main_process:
             (self.root / UNFINISHED).unlink(missing_ok=True)
 
-    def save(self, accelerator: Accelerator, state: dict[str, Any]) -> Path:
+    def save(
+        self,
+        accelerator: Accelerator,
+        state: dict[str, Any],
+        position: dict[str, Any] | None = None,
+        carried: dict[str, torch.Tensor] | None = None,
+    ) -> Path:
         """
         Write a checkpoint under a temporary name and rename it when it is whole; then prune. Called by every process.
+
+        Args:
+            accelerator: Its models, optimizers and scaler are saved.
+            state: The loop's own state, the same on every process.
+            position: This process's place in streamed data.
+            carried: The recurrent state that this process carries to its next batch.
         """
         target = self.root / f"step-{state['step']:08d}"
         temporary = self.root / f"tmp-{target.name}"
         accelerator.save_state(str(temporary))
+        if position is not None:
+            write_json(temporary / POSITION_FILE.format(accelerator.process_index), position)
+        if carried is not None:
+            save_file(carried, temporary / CARRIED_FILE.format(accelerator.process_index))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             write_json(temporary / STATE_FILE, state)
@@ -127,18 +147,28 @@ class CheckpointFolder:
         return path
 
 
-def load_checkpoint(accelerator: Accelerator, path: Path) -> dict[str, Any]:
+def load_checkpoint(
+    accelerator: Accelerator, path: Path
+) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, torch.Tensor] | None]:
     """
-    Load what [`CheckpointFolder.save`] wrote into everything `accelerator` has prepared, and return the loop's own
-    state.
+    Load what [`CheckpointFolder.save`] wrote into everything `accelerator` has prepared.
+
+    Returns:
+        The loop's own state, and this process's place in streamed data and carried recurrent state, if there are any.
 
     Raises:
         CheckpointError: If the model, optimizer or state does not fit or cannot be read.
     """
+    position = path / POSITION_FILE.format(accelerator.process_index)
+    carried = path / CARRIED_FILE.format(accelerator.process_index)
     try:
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
         accelerator.load_state(str(path))
+        return (
+            state,
+            json.loads(position.read_text(encoding="utf-8")) if position.is_file() else None,
+            load_file(carried, device=str(accelerator.device)) if carried.is_file() else None,
+        )
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"The checkpoint {path} does not fit this run or is damaged: {reason}") from error
-    return state

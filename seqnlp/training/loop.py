@@ -2,35 +2,28 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_model
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .arguments import TrainingArguments
+from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches
+from .carried_state import cache_to_tensors, tensors_to_cache
 from .checkpoints import CheckpointFolder, load_checkpoint
+from .evaluation import Predictions, RowFunction, evaluate_rows, logits_and_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run
 
 
-Batch = dict[str, torch.Tensor]
-
-
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and where the last good checkpoint is."""
-
-
-class Predictions(NamedTuple):
-    """What a classifier says of a dataset, in the dataset's order, each example once."""
-
-    logits: np.ndarray
-    labels: np.ndarray
 
 
 def count_labels(batch: Batch) -> int:
@@ -47,18 +40,26 @@ class TrainingLoop:
     `num_items_in_batch` and divide its summed loss by it, as the models of transformers do.
 
     The randomness of a step (dropout) is a function of seed, step and process alone, and the order of the data of seed
-    and epoch: a resumed run does what an uninterrupted one would have done.
+    and epoch: a resumed run does what an uninterrupted one would have done. A process that has no examples left takes
+    part in the step with a gradient of zero, so that no example is read twice or left out.
 
     Args:
         run: From [`start_run`]; its record gets the history.
         arguments: The training arguments.
         model: What is trained, not yet prepared.
-        train_dataset: A dataset with a length.
-        batch_sampler: Gives the batches of an epoch, e.g. [`seqnlp.data.LengthGroupedBatchSampler`]: it has
-            `set_epoch` and `skip_once`.
+        train_dataset: A dataset with a length, or an iterable one such as a `datasets.IterableDataset`, of which each
+            process reads its part; then `max_train_steps` must be given.
+        batch_sampler: Gives the batches of an epoch, as many in each, e.g. [`seqnlp.data.LengthGroupedBatchSampler`]:
+            it has `set_epoch` and `skip_once`. Batch `i` goes to process `i mod P`. None for an iterable dataset.
         collator: Makes a batch of examples.
         evaluate: Called with this loop; returns validation metrics by name, the same on every process.
         count_targets: Number of targets of a batch that enter its loss.
+        carries_state: Hand the `past_key_values` of a process's previous micro-batch, without their gradient, to the
+            next forward, beginning afresh with each epoch: truncated backpropagation through time (Williams & Peng
+            1990). Row `i` of a batch must then go on where row `i` of that process's previous batch ended.
+
+    Raises:
+        ArgumentsError: If streamed data is given without `max_train_steps`.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class TrainingLoop:
         run: Run,
         arguments: TrainingArguments,
         model: PreTrainedModel,
-        train_dataset: Dataset,
+        train_dataset: Dataset | Iterable[Any],
         batch_sampler,
-        collator: Callable[[list[Any]], Batch],
+        collator: Collator,
         evaluate: Callable[["TrainingLoop"], dict[str, float]],
         count_targets: Callable[[Batch], int] = count_labels,
+        carries_state: bool = False,
     ):
         self.accelerator = accelerator = run.accelerator
         self.arguments = arguments
@@ -78,12 +80,13 @@ class TrainingLoop:
         self.evaluate = evaluate
         self.record = run.record
         self.count_targets = count_targets
-        self.batch_sampler = batch_sampler
-        loader = DataLoader(train_dataset, batch_sampler=batch_sampler, collate_fn=collator)
-        self.model, self.optimizer, self.loader = accelerator.prepare(
-            model, create_optimizer(model, arguments), loader
-        )
-        self.steps_per_epoch = math.ceil(len(self.loader) / arguments.gradient_accumulation_steps)
+        self.carries_state = carries_state
+        if batch_sampler is None:
+            self.batches = StreamedBatches(train_dataset, collator, accelerator, arguments)
+        else:
+            self.batches = SizedBatches(train_dataset, batch_sampler, collator, accelerator, arguments)
+        self.steps_per_epoch = self.batches.steps_per_epoch
+        self.model, self.optimizer = accelerator.prepare(model, create_optimizer(model, arguments))
         self.max_steps = arguments.max_train_steps or math.ceil(arguments.num_train_epochs * self.steps_per_epoch)
         # Not prepared: Accelerate would step it once a process.
         self.scheduler = create_scheduler(self.optimizer.optimizer, arguments, self.max_steps)
@@ -93,7 +96,10 @@ class TrainingLoop:
         self.best_step = 0
         self.evaluations_without_gain = 0
         self.seconds_before = 0.0
-        self._evaluation_loaders: dict[int, tuple[Dataset, DataLoader]] = {}
+        self._carried = None  # the cache after a process's last micro-batch
+        self._carried_tensors: dict[str, torch.Tensor] | None = None  # the same, as a checkpoint holds it
+        self._is_out_of_time = False
+        self._started = time.perf_counter()
         # Since the last record:
         self._loss_sum = torch.zeros((), device=accelerator.device)
         self._logged_step, self._targets_since, self._logged_at = 0, 0, 0.0
@@ -101,7 +107,7 @@ class TrainingLoop:
     @property
     def epoch(self) -> float:
         """Passes over the data so far."""
-        return self.step / self.steps_per_epoch
+        return self.batches.epoch(self.step)
 
     def train(self) -> None:
         """
@@ -115,7 +121,7 @@ class TrainingLoop:
         path = self.checkpoints.find(resume) if resume else None
         self.checkpoints.begin(self.accelerator, resume=resume is not None)
         if path is not None:
-            self._resume(load_checkpoint(self.accelerator, path))
+            self._resume(*load_checkpoint(self.accelerator, path))
         self._checkpointed = self.step if path is not None else -1
         self._started = self._logged_at = time.perf_counter()
 
@@ -130,7 +136,9 @@ class TrainingLoop:
             dynamic_ncols=True,
         ) as progress:
             while self.step < self.max_steps and not stop:
-                for micro_batches in self._epoch_batches():
+                if self.batches.begins_epoch(self.step):
+                    self._carried = self._carried_tensors = None
+                for micro_batches in self.batches.rest_of_epoch(self.step):
                     self._optimizer_step(micro_batches)
                     progress.update()
                     stop = self._after_step(progress)
@@ -138,62 +146,53 @@ class TrainingLoop:
                         break
         if self._checkpointed != self.step:
             self._checkpoint()
+        self.record.stopped = None
+        if self._is_out_of_time and self.step < self.max_steps:
+            self.record.stopped = {
+                "reason": "max_train_minutes",
+                "step": self.step,
+                "planned_steps": self.max_steps,
+            }
         self._load_best()
         self.record.seconds["training"] = round(self._elapsed(), 1)
 
+    def evaluate_rows(self, dataset: Dataset, function: RowFunction, collator: Collator | None = None) -> list[Any]:
+        """
+        What `function(model, batch)`, a list of one Python object a row, says of every example of `dataset`.
+
+        Args:
+            dataset: A dataset with a length.
+            function: Called without gradients with the unwrapped model in evaluation mode (so it may `generate`), and
+                a batch on its device.
+            collator: Makes a batch of examples; the one of the training data by default.
+
+        Returns:
+            One object an example, each example exactly once, in the dataset's order, the same on every process.
+        """
+        batch_size = self.arguments.per_device_eval_batch_size
+        return evaluate_rows(self.accelerator, self.model, dataset, function, collator or self.collator, batch_size)
+
     def predict(self, dataset: Dataset) -> Predictions:
         """Logits and labels of every example of `dataset` exactly once, in its order, the same on every process."""
-        loader = self._evaluation_loader(dataset)
-        logits, labels = [], []
-        was_training = self.model.training
-        self.model.eval()
-        for batch in loader:
-            with torch.no_grad():
-                outputs = self.model(**{name: value for name, value in batch.items() if name != "labels"})
-            batch_logits, batch_labels = self.accelerator.gather_for_metrics((outputs.logits, batch["labels"]))
-            logits.append(batch_logits.float().cpu().numpy())
-            labels.append(batch_labels.cpu().numpy())
-        self.model.train(was_training)
-        predictions = Predictions(np.concatenate(logits), np.concatenate(labels))
-        if len(predictions.labels) != len(dataset):
-            raise TrainingError(f"Evaluated {len(predictions.labels)} examples of a dataset of {len(dataset)}.")
-        return predictions
+        logits, labels = zip(*self.evaluate_rows(dataset, logits_and_labels), strict=True)
+        return Predictions(np.stack(logits), np.stack(labels))
 
-    def _evaluation_loader(self, dataset: Dataset) -> DataLoader:
-        # Made once a dataset: Accelerate keeps every loader that it prepares.
-        if id(dataset) not in self._evaluation_loaders:
-            batch_size = self.arguments.per_device_eval_batch_size
-            loader = DataLoader(dataset, batch_size=batch_size, collate_fn=self.collator, shuffle=False)
-            # With the dataset, whose id belongs to another once it is gone.
-            self._evaluation_loaders[id(dataset)] = dataset, self.accelerator.prepare_data_loader(loader)
-        return self._evaluation_loaders[id(dataset)][1]
-
-    def _epoch_batches(self) -> Iterator[list[Batch]]:
-        """The rest of the current epoch, in groups of the batches of one optimizer step."""
-        epoch, done = divmod(self.step, self.steps_per_epoch)
-        accumulation = self.arguments.gradient_accumulation_steps
-        self.loader.set_epoch(epoch)
-        self.batch_sampler.set_epoch(epoch)
-        self.batch_sampler.skip_once(done * accumulation * self.accelerator.num_processes)
-        group = []
-        for batch in self.loader:
-            group.append(batch)
-            if len(group) == accumulation:
-                yield group
-                group = []
-        if group:
-            yield group
-
-    def _optimizer_step(self, micro_batches: list[Batch]) -> None:
+    def _optimizer_step(self, micro_batches: list[MicroBatch]) -> None:
         accelerator = self.accelerator
+        if self._carried_tensors is not None:
+            self._restore_carried(micro_batches[0].batch)
         torch.manual_seed((self.arguments.seed * 1_000_003 + self.step) * 4_099 + accelerator.process_index)
-        local_targets = sum(self.count_targets(batch) for batch in micro_batches)
-        targets = accelerator.reduce(torch.tensor(local_targets, device=accelerator.device), reduction="sum")
+        local_targets = sum(self.count_targets(micro.batch) for micro in micro_batches if micro.is_real)
+        # One exchange says how many targets there are, and whether all stop after this step.
+        agreed = torch.tensor([local_targets, self._time_is_up()], device=accelerator.device)
+        targets, out_of_time = accelerator.reduce(agreed, reduction="sum").unbind()
+        self._is_out_of_time = bool(out_of_time)
         loss_sum = torch.zeros((), device=accelerator.device)
-        for index, batch in enumerate(micro_batches):
+        for index, micro in enumerate(micro_batches):
             is_last = index == len(micro_batches) - 1
             with nullcontext() if is_last else accelerator.no_sync(self.model):
-                loss = self.model(**batch, num_items_in_batch=targets).loss
+                # A batch may have no target at all; its sum is 0, and 0 / 1 is too.
+                loss = self._forward(micro, targets.clamp(min=1))
                 # Gradients are averaged over the processes, and this loss is a share of one sum.
                 accelerator.backward(loss * accelerator.num_processes)
             loss_sum += loss.detach()
@@ -212,10 +211,31 @@ class TrainingLoop:
         self._loss_sum += loss_sum
         self._targets_since += int(targets)
 
+    def _forward(self, micro: MicroBatch, targets: torch.Tensor) -> torch.Tensor:
+        """This micro-batch's share of the step's loss."""
+        if not micro.is_real:
+            return self.model(**micro.batch, num_items_in_batch=targets).loss * 0.0
+        if not self.carries_state:
+            return self.model(**micro.batch, num_items_in_batch=targets).loss
+        outputs = self.model(**micro.batch, num_items_in_batch=targets, past_key_values=self._carried, use_cache=True)
+        self._carried = outputs.past_key_values.detach_()
+        return outputs.loss
+
+    def _restore_carried(self, batch: Batch) -> None:
+        """Put the state that a checkpoint held into a cache of the model's own kind, which any forward makes."""
+        with torch.no_grad():
+            cache = self.model(**batch, use_cache=True).past_key_values
+        self._carried = tensors_to_cache(self._carried_tensors, cache)
+        self._carried_tensors = None
+
+    def _time_is_up(self) -> bool:
+        minutes = self.arguments.max_train_minutes
+        return minutes is not None and time.perf_counter() - self._started >= 60 * minutes
+
     def _after_step(self, progress) -> bool:
         """Record, evaluate and checkpoint where it is due; true to stop early."""
         at_end = self.step >= self.max_steps
-        epoch_ends = self.step % self.steps_per_epoch == 0
+        epoch_ends = self.steps_per_epoch is not None and self.step % self.steps_per_epoch == 0
         if self.step % self.arguments.logging_steps == 0 or at_end:
             self._log_training(progress)
         stop = False
@@ -225,6 +245,13 @@ class TrainingLoop:
         every = self.arguments.checkpointing_steps
         if epoch_ends if every == "epoch" else self.step % int(every) == 0:
             self._checkpoint()
+        if self._is_out_of_time and not at_end:
+            if self.accelerator.is_main_process:
+                progress.write(
+                    f"--max_train_minutes {self.arguments.max_train_minutes:g}: time is up at step {self.step} of "
+                    f"{self.max_steps}; go on as planned by --resume_from_checkpoint latest"
+                )
+            return True
         return stop
 
     def _log_training(self, progress) -> None:
@@ -284,10 +311,13 @@ class TrainingLoop:
             "seconds": self._elapsed(),
             "history": self.record.history,
         }
-        self.checkpoints.save(self.accelerator, state)
+        carried = None if self._carried is None else cache_to_tensors(self._carried)
+        self.checkpoints.save(self.accelerator, state, self.batches.state(), carried)
         self._checkpointed = self.step
 
-    def _resume(self, state: dict[str, Any]) -> None:
+    def _resume(self, state: dict[str, Any], position: dict | None, carried: dict[str, torch.Tensor] | None) -> None:
+        self.batches.resume(position)
+        self._carried_tensors = carried
         self.step = state["step"]
         self.scheduler.load_state_dict({**state["scheduler"], "lr_lambdas": [None] * len(self.scheduler.lr_lambdas)})
         self.best_metric = state["best_metric"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import torch
-from accelerate import Accelerator, DataLoaderConfiguration, PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -75,7 +75,8 @@ class Run:
                 os.replace(file, self.output_dir / file.name)
             results.rmdir()
             self.record.write(self.output_dir / "run.json")
-        CheckpointFolder(self.output_dir).finish(accelerator)
+        if self.record.stopped is None:
+            CheckpointFolder(self.output_dir).finish(accelerator)
         accelerator.wait_for_everyone()
         accelerator.end_training()
         return model
@@ -103,7 +104,6 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
             mixed_precision=training.mixed_precision,
             log_with=log_with or None,
             project_dir=str(output_dir),
-            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=False),
         )
     except ValueError as error:
         raise ArgumentsError(

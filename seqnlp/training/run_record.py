@@ -46,6 +46,7 @@ class RunRecord:
         metrics: Final metrics by split, e.g. `{"validation": {...}, "test": {...}}`.
         baselines: The same for what the model is compared with.
         history: Metrics over time; each entry has `step` and `epoch`.
+        stopped: Why training ended before its planned last step, and where: `{"reason", "step", "planned_steps"}`.
         seconds: Wall-clock time, in all and for training alone (evaluation during training included).
     """
 
@@ -60,6 +61,7 @@ class RunRecord:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    stopped: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
     hardware: dict[str, Any] = field(default_factory=lambda: hardware())

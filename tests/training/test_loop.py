@@ -25,6 +25,7 @@ from seqnlp.training import (
     run_recipe,
     start_run,
 )
+from seqnlp.training.batches import MicroBatch
 
 
 TOKENIZER = train_tokenizer(["a b c d e f"], "word", 20)
@@ -42,6 +43,17 @@ def _fresh_state():
 
 class Interrupted(Exception):
     """Stands for the plug being pulled."""
+
+
+def interrupt(loop, stop_at):
+    step = loop._optimizer_step
+
+    def interrupted(batches):
+        if loop.step == stop_at:
+            raise Interrupted
+        step(batches)
+
+    loop._optimizer_step = interrupted
 
 
 def make_loop(folder, dropout=0.3, evaluate=None, stop_at=None, **arguments):
@@ -62,14 +74,7 @@ def make_loop(folder, dropout=0.3, evaluate=None, stop_at=None, **arguments):
     collator = DataCollatorWithPadding(TOKENIZER)
     loop = TrainingLoop(run, arguments, model, DATA, sampler, collator, evaluate or accuracy)
     if stop_at is not None:
-        step = loop._optimizer_step
-
-        def interrupted(batches):
-            if loop.step == stop_at:
-                raise Interrupted
-            step(batches)
-
-        loop._optimizer_step = interrupted
+        interrupt(loop, stop_at)
     return run, loop
 
 
@@ -119,10 +124,11 @@ def test_accumulated_batches_give_the_gradient_of_the_whole(tmp_path):
         collate = loop.collator
         micro = [collate(DATA[start : start + batch_size]) for start in range(0, 32, batch_size)]
         seen = {}
+        loop.scheduler.step = lambda: None
         loop.optimizer.step = lambda loop=loop, seen=seen: seen.update(
             {name: parameter.grad.clone() for name, parameter in loop.model.named_parameters()}
         )
-        loop._optimizer_step(micro)
+        loop._optimizer_step([MicroBatch(batch, True) for batch in micro])
         trained.append((float(loop._loss_sum), seen))
     for loss, gradients in trained[1:]:
         assert loss == pytest.approx(trained[0][0], abs=1e-6)
