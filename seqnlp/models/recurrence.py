@@ -8,11 +8,21 @@ the hidden state and, for the LSTM, the cell.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
 from torch._higher_order_ops.scan import scan
 from transformers.utils import logging
+
+from .recurrence_functions import (
+    BackpropagationThroughTime,
+    ElmanSteps,
+    GRUSteps,
+    LSTMSteps,
+    Packing,
+    ReluElmanSteps,
+)
 
 
 logger = logging.get_logger(__name__)
@@ -79,6 +89,11 @@ class RecurrentCell(nn.Module):
         raise NotImplementedError
 
     @property
+    def steps(self) -> type:
+        """The cell's equations and derivatives over all time steps, for [`BackpropagationThroughTime`]."""
+        raise NotImplementedError
+
+    @property
     def is_plain(self) -> bool:
         """Whether the maps are what their weights say: not wrapped (LoRA), quantized, parametrised, hooked, offloaded.
 
@@ -116,6 +131,10 @@ class ElmanCell(RecurrentCell):
         outputs, hidden = run(inputs, state[0].unsqueeze(0), weights, *_kernel_flags())
         return outputs, (hidden.squeeze(0),)
 
+    @property
+    def steps(self):
+        return ElmanSteps if self.hidden_act == "tanh" else ReluElmanSteps
+
 
 class GRUCell(RecurrentCell):
     """The gated recurrent unit.
@@ -126,6 +145,7 @@ class GRUCell(RecurrentCell):
     """
 
     gates = ("reset_gate", "update_gate", "hidden_candidate")
+    steps = GRUSteps
 
     def forward(self, projected_input, state):
         (hidden,) = state
@@ -154,6 +174,7 @@ class LSTMCell(RecurrentCell):
 
     gates = ("input_gate", "forget_gate", "cell_candidate", "output_gate")
     num_states = 2
+    steps = LSTMSteps
 
     def forward(self, projected_input, state):
         hidden, cell = state
@@ -248,6 +269,14 @@ class Padding:
             orders.append(None if in_order else (order, order.argsort(dim=1)))
         return cls(mask, mask.sum(dim=1), tuple(orders))
 
+    @cached_property
+    def packings(self) -> tuple[Packing, ...]:
+        """For each direction the order of the tokens without padding, shared by all layers."""
+        positions = torch.arange(self.mask.shape[1], device=self.mask.device).expand(self.mask.shape)
+        return tuple(
+            Packing.of_lengths(positions if order is None else order[0], self.lengths) for order in self.orders
+        )
+
 
 def eager_recurrence(
     cell: RecurrentCell,
@@ -297,8 +326,8 @@ def fused_recurrence(
     return_state: bool = True,
 ) -> tuple[torch.Tensor, State | None]:
     """
-    Run a cell over time in torch's kernel: oneDNN or ATen on CPU, cuDNN on CUDA. Same contract as
-    [`eager_recurrence`].
+    Run a cell over time in the fastest way that gives what [`eager_recurrence`] gives, and gradients once: in torch's
+    kernel (cuDNN on CUDA, oneDNN for the LSTM on CPU) or, on CPU, by [`BackpropagationThroughTime`].
 
     The kernels know nothing of padding (a PackedSequence does, but loses the fused CPU kernel). So each row's valid
     tokens are first moved to its start in reading order, the kernel runs over the whole rectangle, and what it
@@ -314,7 +343,35 @@ def fused_recurrence(
             "...), which the fused recurrence cannot see: such cells run by recurrence_implementation='eager'."
         )
         return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
-    return _run_kernel(cell, inputs, state, padding, reverse, return_state)
+    run = _run_unrolled if _is_faster_unrolled(cell, inputs, padding) else _run_kernel
+    return run(cell, inputs, state, padding, reverse, return_state)
+
+
+def _is_faster_unrolled(cell: RecurrentCell, inputs: torch.Tensor, padding: Padding | None) -> bool:
+    dtype = cell.input_proj.weight.dtype
+    if inputs.device.type != "cpu" or dtype not in (torch.float32, torch.float64, torch.bfloat16):
+        return False
+    if not isinstance(cell, LSTMCell):
+        return True
+    return padding is not None
+
+
+@torch.compiler.disable  # it reads the lengths, and its loop would be unrolled into the graph
+def _run_unrolled(cell, inputs, state, padding, reverse, return_state):
+    if padding is None:
+        batch_size, length = inputs.shape[:2]
+        order = torch.arange(length).flip(0) if reverse else torch.arange(length)
+        packing = Packing.of_lengths(order.expand(batch_size, -1), torch.full((batch_size,), length))
+    else:
+        packing = padding.packings[int(reverse)]
+    weights = cell.torch_weights()
+    dtype = weights[0].dtype
+    if torch.is_autocast_enabled("cpu") and dtype == torch.float32:
+        dtype = torch.get_autocast_dtype("cpu")
+    tensors = [tensor.to(dtype) for tensor in (inputs, *weights)]
+    with torch.autocast("cpu", enabled=False):
+        outputs, *final_state = BackpropagationThroughTime.apply(cell.steps, packing, *tensors, *state)
+    return outputs, tuple(tensor.to(weights[0].dtype) for tensor in final_state) if return_state else None
 
 
 @torch.compiler.disable  # traced, the kernels fall apart into one block of operations a time step: minutes to compile

@@ -51,6 +51,7 @@ def test_one_commit_with_the_code_and_nothing_private(run_folder, model_and_toke
                 "model.safetensors",
                 "modeling_recurrent.py",
                 "recurrence.py",
+                "recurrence_functions.py",
                 "recurrent_cache.py",
                 "run.json",
                 "tokenizer.json",

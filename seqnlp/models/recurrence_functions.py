@@ -1,0 +1,340 @@
+"""Backpropagation through time, written out, for the cells that run on a CPU.
+
+torch has a fused CPU kernel for the LSTM alone, and none that skips padding. What makes the functions below fast:
+
+- Tokens are *packed*: one row a valid token, step by step, the longest texts first. Padding costs nothing.
+- All that does not wait for the step before is one product over all tokens: the map from the inputs, their
+  gradient, and the gradient of each weight (`dW = delta^T x`, `dU = delta^T h_before`).
+- The loop over time keeps what is left, in place: forward one product and the gates; backward one product and the
+  deltas, since the derivative of every gate at its own place is computed beforehand, for all tokens at once.
+
+Notation: `x` the input, `h` the hidden state, `c` the LSTM's cell, `W`, `U`, `b`, `b_u` the parameters as in
+`torch.nn`; `d...` the gradient of the loss by `...`; `delta` the gradient by what goes into the gates' nonlinearities
+(Werbos 1990, "Backpropagation Through Time", section III). Shapes: `B` rows, `T` steps, `N` packed tokens, `D` input
+width, `H` hidden width, `G` gates.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.autograd.function import once_differentiable
+
+
+@dataclass(frozen=True)
+class Packing:
+    """
+    Which token is read when: the tokens of step 0, longest text first, then those of step 1, and so on.
+
+    What happens to a state over time is kept in one buffer of `B + N` rows: the `B` initial states, then the state
+    after each token. A step reads the first rows of the step before, since the texts that end drop off the end.
+
+    Attributes:
+        tokens: `(N,)`, where each packed token stands in the flattened `(B * T)` batch.
+        sizes: For each step, the number of texts that have a token left; it never grows.
+        rows: `(B,)`, the rows of the batch, longest first.
+        before: `(N,)`, for each token the row of the buffer with the state before it; `None` where it is the first
+            `N` rows in order.
+        last: `(B,)`, for each row of the batch the row of the buffer with its final state.
+    """
+
+    tokens: torch.Tensor
+    sizes: list[int]
+    rows: torch.Tensor
+    before: torch.Tensor | None
+    last: torch.Tensor
+
+    @classmethod
+    def of_lengths(cls, order: torch.Tensor, lengths: torch.Tensor) -> "Packing":
+        """
+        Args:
+            order: `(B, T)` positions in the order in which each row is read, padding last.
+            lengths: `(B,)`, how many of them are tokens.
+        """
+        batch_size, length = order.shape
+        device = order.device
+        lengths, rows = lengths.sort(descending=True, stable=True)
+        has_token = lengths > torch.arange(length, device=device).unsqueeze(1)  # (T, B)
+        sizes = has_token.sum(dim=1)
+        tokens = (order[rows] + length * rows.unsqueeze(1)).t()[has_token]  # (N,)
+
+        places = (sizes.cumsum(0) - sizes + batch_size).unsqueeze(1) + torch.arange(batch_size, device=device)
+        states = torch.cat([torch.arange(batch_size, device=device).unsqueeze(0), places])  # (T + 1, B)
+        last = torch.empty_like(rows)
+        last[rows] = states.gather(0, lengths.unsqueeze(0)).squeeze(0)
+        is_full = bool(has_token.all())
+        sizes = [size for size in sizes.tolist() if size]
+        return cls(tokens, sizes, rows, None if is_full else states[:-1][has_token], last)
+
+    def pack(self, batch: torch.Tensor) -> torch.Tensor:
+        """From `(B, T, ...)` to `(N, ...)`."""
+        return batch.flatten(0, 1).index_select(0, self.tokens)
+
+    def unpack(self, packed: torch.Tensor, length: int) -> torch.Tensor:
+        """From `(N, ...)` to `(B, T, ...)`, zero at padding."""
+        batch = packed.new_zeros(len(self.rows) * length, *packed.shape[1:])
+        return batch.index_copy_(0, self.tokens, packed).unflatten(0, (-1, length))
+
+    def start(self, state: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """The `(B + N, H)` buffer, begun with the `(B, H)` initial states."""
+        buffer = state.new_empty(len(self.rows) + len(self.tokens), state.shape[1], dtype=dtype)
+        buffer[: len(self.rows)] = state[self.rows]
+        return buffer
+
+    def start_gradient(self, state: torch.Tensor, final: torch.Tensor, outputs: torch.Tensor | None) -> torch.Tensor:
+        """The buffer of the gradients by a `state`, as they are before any step is taken back."""
+        buffer = torch.zeros_like(state, dtype=exact_dtype(state.dtype))
+        if outputs is not None:
+            buffer[len(self.rows) :] = self.pack(outputs)
+        return buffer.index_add_(0, self.last, final.to(buffer.dtype))
+
+    def initial(self, buffer: torch.Tensor) -> torch.Tensor:
+        """The `(B, H)` first rows of a buffer in the order of the batch."""
+        return torch.empty_like(buffer[: len(self.rows)]).index_copy_(0, self.rows, buffer[: len(self.rows)])
+
+    def split(self, packed: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """A view of each step's tokens."""
+        return packed.split(self.sizes)
+
+    def split_states(self, buffer: torch.Tensor) -> tuple[list[torch.Tensor], tuple[torch.Tensor, ...]]:
+        """Views of a buffer for each step: the states before it and the states after it."""
+        first, *after = buffer.split([len(self.rows), *self.sizes])
+        return [state[:size] for state, size in zip([first, *after], self.sizes, strict=False)], after
+
+    def states_before(self, buffer: torch.Tensor) -> torch.Tensor:
+        """For each token the state before it, `(N, H)`."""
+        return buffer[: len(self.tokens)] if self.before is None else buffer.index_select(0, self.before)
+
+
+class ElmanSteps:
+    """
+    `z = W x + b + U h_before + b_u` and `h = tanh(z)`.
+
+    Like each of the classes below it has two methods, both over all time steps. `forward` gives the buffers of the
+    states and what the way back needs; `backward` gives `delta` for `W` and for `U`. Both work in place, in what they
+    are given as `projected` and `d_states`. The first thing that `forward` gives is the hidden state in the type of the
+    products, which may be smaller than that in which it accumulates.
+    """
+
+    @classmethod
+    def forward(cls, packing, projected, weight, bias, initial):
+        hidden = packing.start(initial[0], weight.dtype)
+        projected += bias
+        for h_before, h, z in zip(*packing.split_states(hidden), packing.split(projected), strict=True):
+            z.addmm_(h_before, weight.t())
+            cls.activation(z, out=h)
+        return hidden, [hidden], []
+
+    @classmethod
+    def backward(cls, packing, saved, weight, d_states):
+        (hidden,), (d_hidden,) = saved, d_states
+        slope = cls.slope(hidden[len(packing.rows) :].to(d_hidden.dtype))
+        delta = torch.empty_like(slope, dtype=weight.dtype)
+        steps = zip(*packing.split_states(d_hidden), *map(packing.split, (slope, delta)), strict=True)
+        for dh_before, dh, slope_t, delta_t in reversed(list(steps)):
+            torch.mul(dh, slope_t, out=delta_t)  # delta = dh * tanh'(z)
+            add_product(dh_before, delta_t, weight)  # dh_before += U^T delta
+        return delta, delta
+
+    @staticmethod
+    def activation(z, out):
+        torch.tanh(z, out=out)
+
+    @staticmethod
+    def slope(hidden):
+        return 1 - hidden**2
+
+
+class ReluElmanSteps(ElmanSteps):
+    """`z = W x + b + U h_before + b_u` and `h = relu(z)`."""
+
+    @staticmethod
+    def activation(z, out):
+        torch.clamp(z, min=0, out=out)
+
+    @staticmethod
+    def slope(hidden):
+        return (hidden > 0).to(hidden.dtype)
+
+
+class GRUSteps:
+    """
+    With three parts each of `W x + b` and `U h_before + b_u`: `r = sigmoid(Wx_r + Uh_r)`, `z = sigmoid(Wx_z + Uh_z)`,
+    `n = tanh(Wx_n + r * Uh_n)` and `h = z * h_before + (1 - z) * n`.
+    """
+
+    @staticmethod
+    def forward(packing, projected, weight, bias, initial):
+        rounded = packing.start(initial[0], weight.dtype)  # what U is multiplied by
+        hidden = packing.start(initial[0], exact_dtype(weight.dtype)) if is_rounded(weight) else rounded
+        size = hidden.shape[1]
+        gates = projected.to(hidden.dtype)
+        uh_n = torch.empty_like(hidden[len(packing.rows) :])
+        uh = torch.empty(len(packing.rows), 3 * size, dtype=weight.dtype)
+        steps = zip(
+            *packing.split_states(hidden),
+            *packing.split_states(rounded),
+            packing.split(gates[:, : 2 * size]),
+            *map(packing.split, (*gates.split(size, dim=1), uh_n)),
+            strict=True,
+        )
+        for h_before, h, rounded_before, rounded_h, r_z, r, z, n, uh_n_t in steps:
+            uh_t = torch.addmm(bias, rounded_before, weight.t(), out=uh[: len(h)])
+            r_z.add_(uh_t[:, : 2 * size]).sigmoid_()
+            uh_n_t.copy_(uh_t[:, 2 * size :])
+            n.addcmul_(r, uh_n_t).tanh_()
+            torch.lerp(n, h_before, z, out=h)
+            if is_rounded(weight):
+                rounded_h.copy_(h)
+        return rounded, [hidden], [gates, uh_n]
+
+    @staticmethod
+    def backward(packing, saved, weight, d_states):
+        (hidden, gates, uh_n), (d_hidden,) = saved, d_states
+        size = hidden.shape[1]
+        r, z, n = gates.split(size, dim=1)
+        slopes = torch.empty_like(gates)
+        slope_r, slope_z, slope_uh = slopes.split(size, dim=1)
+        slope_n = (1 - z) * (1 - n**2)  # dh/dn * tanh'
+        torch.mul(slope_n, r, out=slope_uh)
+        torch.mul(slope_uh * uh_n, 1 - r, out=slope_r)  # dh/dn * tanh' * dn/dr * sigmoid', sigmoid' = r (1 - r)
+        torch.mul((packing.states_before(hidden) - n) * z, 1 - z, out=slope_z)  # dh/dz * sigmoid'
+
+        delta_u = torch.empty_like(slopes, dtype=weight.dtype)
+        steps = zip(
+            *packing.split_states(d_hidden),
+            *map(packing.split, (z, delta_u, slopes.unflatten(1, (3, size)), delta_u.unflatten(1, (3, size)))),
+            strict=True,
+        )
+        for dh_before, dh, z_t, delta_t, slopes_t, blocks_t in reversed(list(steps)):
+            torch.mul(slopes_t, dh.unsqueeze(1), out=blocks_t)  # delta = dh * slopes
+            dh_before.addcmul_(z_t, dh)  # dh_before += z * dh
+            add_product(dh_before, delta_t, weight)  # dh_before += U^T delta
+        delta_w = delta_u.clone()
+        torch.mul(d_hidden[len(packing.rows) :], slope_n, out=delta_w[:, 2 * size :])
+        return delta_w, delta_u
+
+
+class LSTMSteps:
+    """
+    With four parts of `W x + b + U h_before + b_u`: `i = sigmoid`, `f = sigmoid`, `g = tanh` and `o = sigmoid` of
+    them, `c = f * c_before + i * g` and `h = o * tanh(c)`.
+    """
+
+    @staticmethod
+    def forward(packing, projected, weight, bias, initial):
+        hidden = packing.start(initial[0], weight.dtype)
+        cell = packing.start(initial[1], exact_dtype(weight.dtype))
+        size = hidden.shape[1]
+        projected += bias
+        gates = torch.empty_like(projected, dtype=cell.dtype) if is_rounded(weight) else projected
+        tanh_c = torch.empty_like(cell[len(packing.rows) :])
+        steps = zip(
+            *packing.split_states(hidden),
+            *packing.split_states(cell),
+            packing.split(gates[:, : 2 * size]),
+            *map(packing.split, (*gates.split(size, dim=1), tanh_c, gates, projected)),
+            strict=True,
+        )
+        for h_before, h, c_before, c, i_f, i, f, g, o, tanh_c_t, gates_t, sums in steps:
+            sums.addmm_(h_before, weight.t())
+            if is_rounded(weight):
+                gates_t.copy_(sums)
+            i_f.sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
+            torch.mul(f, c_before, out=c).addcmul_(i, g)
+            torch.mul(o, torch.tanh(c, out=tanh_c_t), out=h)
+        return hidden, [hidden, cell], [gates, tanh_c]
+
+    @staticmethod
+    def backward(packing, saved, weight, d_states):
+        (_, cell, gates, tanh_c), (d_hidden, d_cell) = saved, d_states
+        size = cell.shape[1]
+        i, f, g, o = gates.split(size, dim=1)
+        slopes = torch.empty_like(gates)
+        slope_i, slope_f, slope_g, slope_o = slopes.split(size, dim=1)
+        torch.mul(g * i, 1 - i, out=slope_i)  # dc/di * sigmoid', sigmoid' = i (1 - i)
+        torch.mul(packing.states_before(cell) * f, 1 - f, out=slope_f)  # dc/df * sigmoid'
+        torch.mul(i, 1 - g**2, out=slope_g)  # dc/dg * tanh'
+        torch.mul(tanh_c * o, 1 - o, out=slope_o)  # dh/do * sigmoid'
+        slope_c = o * (1 - tanh_c**2)  # dh/dc
+
+        delta = torch.empty_like(slopes, dtype=weight.dtype)
+        steps = zip(
+            *packing.split_states(d_hidden),
+            *packing.split_states(d_cell),
+            packing.split(slopes.unflatten(1, (4, size))[:, :3]),
+            packing.split(delta.unflatten(1, (4, size))[:, :3]),
+            *map(packing.split, (delta[:, 3 * size :], delta, f, slope_o, slope_c)),
+            strict=True,
+        )
+        for step in reversed(list(steps)):
+            dh_before, dh, dc_before, dc, slopes_t, delta_ifg, delta_o, delta_t, f_t, slope_o_t, slope_c_t = step
+            dc.addcmul_(dh, slope_c_t)  # dc += dh * o * tanh'(c)
+            torch.mul(slopes_t, dc.unsqueeze(1), out=delta_ifg)  # delta = dc * slopes
+            torch.mul(slope_o_t, dh, out=delta_o)  # delta = dh * slope
+            dc_before.addcmul_(f_t, dc)  # dc_before += f * dc
+            add_product(dh_before, delta_t, weight)  # dh_before += U^T delta
+        return delta, delta
+
+
+class BackpropagationThroughTime(torch.autograd.Function):
+    """
+    A recurrent layer over packed tokens, one direction.
+
+    `apply(steps, packing, inputs, W, U, b, b_u, *state)` gives the `(B, T, H)` outputs, zero at padding, and the final
+    state. The parameters and the inputs are of one type. Where that is bfloat16, the products are, while gates and
+    what accumulates over time (the LSTM's cell, the GRU's hidden state, the gradients by the states) is float32.
+
+    It can be differentiated once, backward: a second time, forward mode and `torch.func` raise.
+    """
+
+    @staticmethod
+    def forward(ctx, steps, packing, inputs, weight, recurrent_weight, bias, recurrent_bias, *initial):
+        x = packing.pack(inputs)
+        projected = torch.addmm(bias, x, weight.t())  # (N, G * H)
+        hidden, states, saved = steps.forward(packing, projected, recurrent_weight, recurrent_bias, initial)
+        ctx.save_for_backward(x, weight, recurrent_weight, hidden, *states, *saved)
+        ctx.steps, ctx.packing, ctx.num_states, ctx.length = steps, packing, len(states), inputs.shape[1]
+        outputs = packing.unpack(hidden[len(packing.rows) :], ctx.length)
+        return outputs, *(state[packing.last] for state in states)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_outputs, *d_final):
+        x, weight, recurrent_weight, hidden, *saved = ctx.saved_tensors
+        packing, states = ctx.packing, saved[: ctx.num_states]
+        d_states = [
+            packing.start_gradient(state, final, None if index else d_outputs)
+            for index, (state, final) in enumerate(zip(states, d_final, strict=True))
+        ]
+        delta, delta_u = ctx.steps.backward(packing, saved, recurrent_weight, d_states)
+        needs = dict(zip(("x", "W", "U", "b", "b_u"), ctx.needs_input_grad[2:], strict=False))
+        return (
+            None,
+            None,
+            packing.unpack(delta @ weight, ctx.length) if needs["x"] else None,  # dx = W^T delta
+            delta.t() @ x if needs["W"] else None,  # dW = sum of delta x^T
+            delta_u.t() @ packing.states_before(hidden) if needs["U"] else None,  # dU = sum of delta h_before^T
+            delta.sum(dim=0) if needs["b"] else None,
+            delta_u.sum(dim=0) if needs["b_u"] else None,
+            *(packing.initial(d_state) for d_state in d_states),
+        )
+
+
+def exact_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type in which what is multiplied in `dtype` accumulates over time."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def is_rounded(weight: torch.Tensor) -> bool:
+    """Whether products with `weight` are of a smaller type than what accumulates over time."""
+    return weight.dtype != exact_dtype(weight.dtype)
+
+
+def add_product(target: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """`target += left @ right`, whatever the types."""
+    if target.dtype == left.dtype:
+        target.addmm_(left, right)
+    else:
+        target += left @ right
