@@ -109,10 +109,10 @@ class ElmanSteps:
     """
     `z = W x + b + U h_before + b_u` and `h = tanh(z)`.
 
-    Like each of the classes below it has two methods, both over all time steps. `forward` gives the buffers of the
-    states and what the way back needs; `backward` gives `delta` for `W` and for `U`. Both work in place, in what they
-    are given as `projected` and `d_states`. The first thing that `forward` gives is the hidden state in the type of the
-    products, which may be smaller than that in which it accumulates.
+    Like each of the classes below it has two methods, both over all time steps, which work in place in `projected`
+    and `d_states`. `forward` gives the hidden state in the type of the products (which may be smaller than the one in
+    which it accumulates), the states and what else the way back needs. `backward` gives the `delta` of the product
+    with `W` and that of the product with `U`.
     """
 
     @classmethod
