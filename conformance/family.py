@@ -58,6 +58,23 @@ class ModelTester:
         return self.get_config(), inputs
 
 
+class AttentionTester(ModelTester):
+    """Sizes of a small Transformer."""
+
+    sizes = {**ModelTester.sizes, "num_attention_heads": 4, "intermediate_size": 37}
+
+
+class EncoderDecoderInputs:
+    """For a tester of models that read a source and write a target, of as many tokens."""
+
+    def prepare_config_and_inputs_for_common(self):
+        """Source and target, each with its mask: the suite continues a target that has one."""
+        config, inputs = super().prepare_config_and_inputs_for_common()
+        shape = [self.batch_size, self.seq_length]
+        target = {"decoder_input_ids": ids_tensor(shape, self.vocab_size)}
+        return config, {**inputs, **target, "decoder_attention_mask": random_attention_mask(shape)}
+
+
 class FamilyTest(ModelTesterMixin, PipelineTesterMixin, TrainingTesterMixin):
     """
     The suite for one configuration of a family.

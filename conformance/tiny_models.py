@@ -14,9 +14,11 @@ TEXTS = [
 ]
 
 
-def small_tokenizer(extra_special_tokens=()):
-    """A byte-level tokenizer: it knows every text that a test may think of."""
-    return train_tokenizer(TEXTS, "bpe", 300, extra_special_tokens=extra_special_tokens)
+def small_tokenizer():
+    """A byte-level tokenizer: it knows every text that a test may think of, and cuts off what no model has places for."""
+    tokenizer = train_tokenizer(TEXTS, "bpe", 300, extra_special_tokens=["<mask>"], model_max_length=256)
+    tokenizer.mask_token = "<mask>"
+    return tokenizer
 
 
 def save_tiny_model(model, tokenizer=None, image_processor=None) -> dict:

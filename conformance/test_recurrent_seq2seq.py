@@ -1,0 +1,53 @@
+"""The recurrent encoder-decoder: every cell, every attention, with and without input feeding."""
+
+import unittest
+
+import torch
+from tests.generation.test_utils import GenerationTesterMixin
+
+from seqnlp import RecurrentSeq2SeqConfig, RecurrentSeq2SeqForConditionalGeneration, RecurrentSeq2SeqModel
+
+from .family import EncoderDecoderInputs, FamilyTest, ModelTester
+
+
+class RecurrentSeq2SeqTester(EncoderDecoderInputs, ModelTester):
+    pass
+
+
+class RecurrentSeq2SeqTest(FamilyTest, GenerationTesterMixin):
+    """What holds for every configuration of the recurrent encoder-decoder."""
+
+    config_class = RecurrentSeq2SeqConfig
+    model_tester_class = RecurrentSeq2SeqTester
+    is_encoder_decoder = True
+    has_attentions = False
+    all_model_classes = (RecurrentSeq2SeqModel, RecurrentSeq2SeqForConditionalGeneration)
+    training_class = RecurrentSeq2SeqForConditionalGeneration
+    pipeline_model_mapping = {"feature-extraction": RecurrentSeq2SeqModel}
+
+
+class TestSutskever(RecurrentSeq2SeqTest, unittest.TestCase):
+    config_fields = {"cell_type": "lstm", "attention_type": "none", "bidirectional": False}
+
+
+class TestBahdanau(RecurrentSeq2SeqTest, unittest.TestCase):
+    config_fields = {"cell_type": "gru", "attention_type": "additive", "attention_size": 24}
+
+
+class TestLuong(RecurrentSeq2SeqTest, unittest.TestCase):
+    config_fields = {
+        "cell_type": "lstm",
+        "attention_type": "multiplicative",
+        "input_feeding": True,
+        "bidirectional": False,
+        "tie_word_embeddings": True,
+    }
+
+
+class TestElman(RecurrentSeq2SeqTest, unittest.TestCase):
+    config_fields = {
+        "cell_type": "elman",
+        "attention_type": "additive",
+        "recurrence_implementation": "eager",
+        "share_embeddings": False,
+    }
