@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedTokenizerFast,
@@ -32,12 +33,14 @@ from .modeling_recurrent import (
     RecurrentModel,
 )
 from .modeling_recurrent_seq2seq import RecurrentSeq2SeqForConditionalGeneration, RecurrentSeq2SeqModel
+from .modeling_recurrent_time_series import RecurrentForTimeSeriesPrediction
 from .modeling_transformer import TransformerForConditionalGeneration, TransformerModel
 from .modeling_transformer_decoder import (
     TransformerDecoderForCausalLM,
     TransformerDecoderForSequenceClassification,
     TransformerDecoderModel,
 )
+from .modeling_transformer_decoder_time_series import TransformerDecoderForTimeSeriesPrediction
 from .modeling_transformer_encoder import (
     TransformerEncoderForMaskedLM,
     TransformerEncoderForSequenceClassification,
@@ -57,6 +60,7 @@ _NAMES = {
     AutoModelForMaskedLM: modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     AutoModelForSeq2SeqLM: modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     AutoModelForSequenceClassification: modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    AutoModelForTimeSeriesPrediction: modeling_auto.MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING_NAMES,
     AutoModelForTokenClassification: modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
 }
 
@@ -65,6 +69,7 @@ _MODELS = {
         AutoModel: RecurrentModel,
         AutoModelForCausalLM: RecurrentForCausalLM,
         AutoModelForSequenceClassification: RecurrentForSequenceClassification,
+        AutoModelForTimeSeriesPrediction: RecurrentForTimeSeriesPrediction,
         AutoModelForTokenClassification: RecurrentForTokenClassification,
     },
     RecurrentSeq2SeqConfig: {
@@ -79,6 +84,7 @@ _MODELS = {
         AutoModel: TransformerDecoderModel,
         AutoModelForCausalLM: TransformerDecoderForCausalLM,
         AutoModelForSequenceClassification: TransformerDecoderForSequenceClassification,
+        AutoModelForTimeSeriesPrediction: TransformerDecoderForTimeSeriesPrediction,
     },
     TransformerEncoderConfig: {
         AutoModel: TransformerEncoderModel,
@@ -115,6 +121,7 @@ __all__ = [
     "RecurrentConfig",
     "RecurrentForCausalLM",
     "RecurrentForSequenceClassification",
+    "RecurrentForTimeSeriesPrediction",
     "RecurrentForTokenClassification",
     "RecurrentModel",
     "RecurrentSeq2SeqCache",
@@ -126,6 +133,7 @@ __all__ = [
     "TransformerDecoderConfig",
     "TransformerDecoderForCausalLM",
     "TransformerDecoderForSequenceClassification",
+    "TransformerDecoderForTimeSeriesPrediction",
     "TransformerDecoderModel",
     "TransformerEncoderConfig",
     "TransformerEncoderForMaskedLM",

@@ -5,6 +5,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .series_checks import check_series
+
 
 @strict
 class RecurrentConfig(PreTrainedConfig):
@@ -41,6 +43,11 @@ class RecurrentConfig(PreTrainedConfig):
         tie_word_embeddings: Whether the language model's output matrix is its embedding matrix (Press & Wolf 2017,
             arXiv 1608.05859). Needs `embedding_size == hidden_size`.
         use_cache: Whether the state after the last token is returned as `past_key_values`.
+        input_size: Number of channels of a time series, which is then read instead of tokens: there is no token
+            embedding. `None` for text.
+        prediction_length: Steps that a model of time series predicts unless told otherwise.
+        input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
+        input_std: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
 
     Raises:
         ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
@@ -65,6 +72,10 @@ class RecurrentConfig(PreTrainedConfig):
     initializer_range: float | int = 0.1
     tie_word_embeddings: bool = False
     use_cache: bool = True
+    input_size: int | None = None
+    prediction_length: int = 1
+    input_mean: list[float | int] | None = None
+    input_std: list[float | int] | None = None
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -100,6 +111,7 @@ class RecurrentConfig(PreTrainedConfig):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1.")
+        check_series(self)
         for name in ("dropout", "embedding_dropout", "head_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is a probability: it must be at least 0 and below 1.")

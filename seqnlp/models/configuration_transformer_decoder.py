@@ -5,6 +5,7 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .series_checks import check_series
 from .transformer_checks import check_architecture, derive_sizes, fit_plans
 
 
@@ -50,6 +51,11 @@ class TransformerDecoderConfig(PreTrainedConfig):
         label_smoothing: Share of each label that the training loss spreads over the vocabulary; evaluation has none.
         loss_chunk_size: Compute the training loss for so many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
+        input_size: Number of channels of a time series, which is then read instead of tokens: there is no token
+            embedding. `None` for text.
+        prediction_length: Steps that a model of time series predicts unless told otherwise.
+        input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
+        input_std: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
 
     Raises:
         ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
@@ -98,6 +104,10 @@ class TransformerDecoderConfig(PreTrainedConfig):
     use_cache: bool = True
     label_smoothing: float | int = 0.0
     loss_chunk_size: int | None = None
+    input_size: int | None = None
+    prediction_length: int = 1
+    input_mean: list[float | int] | None = None
+    input_std: list[float | int] | None = None
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -110,6 +120,7 @@ class TransformerDecoderConfig(PreTrainedConfig):
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
         check_architecture(self)
+        check_series(self)
 
 
 __all__ = ["TransformerDecoderConfig"]

@@ -139,7 +139,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
     def __init__(self, config: RecurrentConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        self.embed_tokens = None
+        if config.input_size is None:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.layers = nn.ModuleList([RecurrentLayer(config, index) for index in range(config.num_hidden_layers)])
         self.gradient_checkpointing = False
@@ -175,6 +177,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
+            if self.embed_tokens is None:
+                raise ValueError(
+                    f"This model reads numbers (input_size={self.config.input_size}) and has no embeddings for "
+                    "input_ids: give inputs_embeds, or past_values to a model for time series prediction."
+                )
             inputs_embeds = self.embed_tokens(input_ids)
         if use_cache and past_key_values is None:
             past_key_values = RecurrentCache(self.config)

@@ -54,7 +54,9 @@ class TransformerDecoderModel(TransformerDecoderPreTrainedModel):
 
     def __init__(self, config: TransformerDecoderConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.embed_tokens = None
+        if config.input_size is None:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.embedding_scale = config.hidden_size**0.5 if config.scale_embedding else 1.0
         self.positions = Positions(config)
         self.embedding_norm = create_norm(config) if config.embedding_norm else nn.Identity()
@@ -98,6 +100,11 @@ class TransformerDecoderModel(TransformerDecoderPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
+            if self.embed_tokens is None:
+                raise ValueError(
+                    f"This model reads numbers (input_size={self.config.input_size}) and has no embeddings for "
+                    "input_ids: give inputs_embeds, or past_values to a model for time series prediction."
+                )
             inputs_embeds = self.embed_tokens(input_ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)

@@ -1,0 +1,191 @@
+"""What the heads for time series share: numbers in, the numbers that follow out.
+
+Shapes: `B` series, `C` steps of the past, `P` steps of the future, `D` channels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+
+from .losses import divide_by_items
+
+
+@dataclass
+class TimeSeriesPredictionOutput(ModelOutput):
+    """
+    What a model of time series returns.
+
+    Attributes:
+        loss: Mean squared error of the normalised values, one step ahead, if there are `future_values`.
+        prediction_outputs: `(batch_size, prediction_length, input_size)`, in the units of `past_values`.
+        hidden_states: The states of each layer, if asked for.
+        attentions: The attention weights of each layer, if asked for and if there are any.
+    """
+
+    loss: torch.FloatTensor | None = None
+    prediction_outputs: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+def carry_forward(values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """
+    Each channel's last observed value at each step, 0 before the first: `(B, T, D)` of both to the same shape.
+    """
+    steps = torch.arange(values.shape[1], device=values.device).view(1, -1, 1)
+    last = torch.where(observed, steps, -1).cummax(dim=1).values  # (B, T, D)
+    return values.gather(1, last.clamp(min=0)).masked_fill(last < 0, 0)
+
+
+def has_begun(observed: torch.Tensor) -> torch.Tensor:
+    """
+    From `(B, T, D)`, true where a number was observed, to `(B, T)`, true from a series' first observed number on.
+    """
+    return observed.any(dim=2).long().cummax(dim=1).values.bool()
+
+
+def prediction_targets(observed: torch.Tensor) -> torch.Tensor:
+    """
+    Which numbers enter the loss: those observed after their series has begun. `(B, T, D)` bool to `(B, T - 1, D)`.
+    """
+    return observed[:, 1:] & has_begun(observed)[:, :-1, None]
+
+
+class TimeSeriesPredictionMixin:
+    """
+    Predicts the next values of a series, and from its own predictions those after them.
+
+    A language model over numbers: where it has an embedding, this has a linear map from the values; where it has a
+    distribution over the vocabulary, this has the expected change from the last value (in normalised units, so an
+    untrained model says about what the last-value baseline says; compare the residual connections of Nair & Hinton
+    2010 and He et al. 2016). It is trained by teacher forcing (Williams & Zipser 1989) one step ahead at every step of
+    past and future at once, and predicts by rolling out (Graves 2013, arXiv 1308.0850, section 2): what it predicts
+    becomes its next input. So one model predicts any number of steps from any length of past, as a sequence model
+    does; a head that gives all future steps at once is tied to one horizon and learns from one position a series.
+
+    A step at which a channel was not observed holds its last observed value, and a second input a channel tells which
+    they are. Steps before a series' first observed number are padding and change nothing: align shorter series at
+    their end. Steps without any number later on are gaps, in which time passes.
+    """
+
+    main_input_name = "past_values"
+    _input_embed_layer = "input_projection"
+
+    def _add_layers(self, base: nn.Module, embedding_size: int) -> None:
+        config = self.config
+        self.model = base
+        self.input_projection = nn.Linear(2 * config.input_size, embedding_size)
+        self.head_dropout = nn.Dropout(config.head_dropout)
+        self.score = nn.Linear(config.hidden_size, config.input_size)
+
+    @can_return_tuple
+    def forward(
+        self,
+        past_values: torch.FloatTensor,
+        past_observed_mask: torch.Tensor | None = None,
+        future_values: torch.FloatTensor | None = None,
+        future_observed_mask: torch.Tensor | None = None,
+        prediction_length: int | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> TimeSeriesPredictionOutput:
+        """
+        Args:
+            past_values: `(batch_size, context_length, input_size)`, of any length.
+            past_observed_mask: Of the same shape, 0 where nothing was observed; `None` means that all was.
+            future_values: `(batch_size, any_length, input_size)`, for the loss.
+            future_observed_mask: Of that shape, 0 where nothing was observed.
+            prediction_length: How many steps to predict; those of `future_values`, or else of the config, by default.
+
+        Returns:
+            A [`TimeSeriesPredictionOutput`]: `loss`, if there are `future_values`, and `prediction_outputs`. In
+            training with `future_values` the latter are one step ahead, each from the true values before it;
+            otherwise they are rolled out from the past alone.
+
+        Raises:
+            ValueError: For values of another number of channels than the config's, and a mask of another shape.
+        """
+        past, past_observed = self._normalised(past_values, past_observed_mask, "past")
+        loss = outputs = predictions = None
+        if future_values is not None:
+            future, future_observed = self._normalised(future_values, future_observed_mask, "future")
+            values, observed = torch.cat([past, future], 1), torch.cat([past_observed, future_observed], 1)
+            predictions, outputs = self._one_step_ahead(values[:, :-1], observed[:, :-1], **kwargs)
+            targets = prediction_targets(observed)
+            squares = torch.where(targets, predictions - values[:, 1:], 0).float().pow(2)
+            loss = squares.mean()  # then as if over the targets alone
+            count = kwargs.get("num_items_in_batch")
+            loss = divide_by_items(loss, squares, "regression", targets.sum().clamp(min=1) if count is None else count)
+            predictions = predictions[:, -future.shape[1] :]
+        if future_values is None or not self.training:
+            if prediction_length is None:
+                prediction_length = self.config.prediction_length if future_values is None else future_values.shape[1]
+            predictions, rolled_out = self._roll_out(past, past_observed, prediction_length, **kwargs)
+            outputs = outputs or rolled_out
+        return TimeSeriesPredictionOutput(
+            loss=loss,
+            prediction_outputs=self._in_units(predictions),
+            hidden_states=outputs.hidden_states,
+            attentions=getattr(outputs, "attentions", None),
+        )
+
+    def _one_step_ahead(self, values, observed, use_cache=False, **kwargs):
+        """The prediction of each next step, `(B, T, D)`, and the base model's outputs."""
+        filled = carry_forward(values, observed)
+        features = torch.cat([filled, observed.to(filled.dtype)], dim=-1).to(self.input_projection.weight.dtype)
+        begun = has_begun(observed)
+        begun = begun | (torch.arange(begun.shape[1], device=begun.device) == begun.shape[1] - 1)  # never an empty row
+        kwargs = {**kwargs, "attention_mask": begun.long(), "use_cache": use_cache}
+        outputs = self.model(inputs_embeds=self.input_projection(features), **kwargs)
+        return filled + self.score(self.head_dropout(outputs.last_hidden_state)).to(filled.dtype), outputs
+
+    def _roll_out(self, past, observed, prediction_length, use_cache=None, **kwargs):
+        """`(B, prediction_length, D)` predictions from the past, and the base model's outputs for it."""
+        predictions, outputs = self._one_step_ahead(past, observed, use_cache=True, **kwargs)
+        step, cache = predictions[:, -1:], outputs.past_key_values
+        mask = has_begun(observed).long()
+        mask[:, -1] = 1
+        steps = [step]
+        for _ in range(prediction_length - 1):
+            mask = nn.functional.pad(mask, (0, 1), value=1)
+            features = torch.cat([step, torch.ones_like(step)], dim=-1).to(self.input_projection.weight.dtype)
+            states = self.model(
+                inputs_embeds=self.input_projection(features),
+                attention_mask=mask,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            step = step + self.score(self.head_dropout(states)).to(step.dtype)
+            steps.append(step)
+        return torch.cat(steps, dim=1), outputs
+
+    def _normalised(self, values, observed, which):
+        config = self.config
+        if values.dim() != 3 or values.shape[2] != config.input_size or values.shape[1] == 0:
+            raise ValueError(
+                f"{which}_values of shape {tuple(values.shape)} are not (batch_size, steps, channels) with "
+                f"input_size={config.input_size} channels and at least one step."
+            )
+        if observed is None:
+            observed = torch.ones_like(values, dtype=torch.bool)
+        elif observed.shape != values.shape:
+            raise ValueError(
+                f"{which}_observed_mask of shape {tuple(observed.shape)} must have the shape of {which}_values, "
+                f"{tuple(values.shape)}."
+            )
+        observed = observed.bool()
+        values = torch.where(observed, values, 0)  # what was not observed may be anything, NaN too
+        if config.input_mean is not None:
+            values = values - values.new_tensor(config.input_mean)
+        if config.input_std is not None:
+            values = values / values.new_tensor(config.input_std)
+        return values, observed
+
+    def _in_units(self, values):
+        if self.config.input_std is not None:
+            values = values * values.new_tensor(self.config.input_std)
+        if self.config.input_mean is not None:
+            values = values + values.new_tensor(self.config.input_mean)
+        return values
