@@ -87,6 +87,7 @@ class FamilyTest(ModelTesterMixin, PipelineTesterMixin, TrainingTesterMixin):
         all_model_classes: The classes to test.
         pipeline_model_mapping: For each pipeline task the class it runs.
         common_properties: Fields that every configuration is expected to have and this family has.
+        reads_text: Whether the family has a vocabulary.
         not_applicable: For each test that cannot apply, by name, the reason.
     """
 
@@ -95,6 +96,7 @@ class FamilyTest(ModelTesterMixin, PipelineTesterMixin, TrainingTesterMixin):
     model_tester_class = ModelTester
     training_class = None
     common_properties = ("hidden_size", "num_hidden_layers")
+    reads_text = True
     not_applicable = {}
 
     model_tester = None
@@ -127,7 +129,11 @@ class FamilyTest(ModelTesterMixin, PipelineTesterMixin, TrainingTesterMixin):
         # A configuration's file holds num_labels as id2label, and the suite looks for it by name.
         fields = {name: value for name, value in self.model_tester.config_fields.items() if name != "num_labels"}
         self.config_tester = ConfigTester(
-            self, config_class=self.config_class, common_properties=list(self.common_properties), **fields
+            self,
+            config_class=self.config_class,
+            has_text_modality=self.reads_text,
+            common_properties=list(self.common_properties),
+            **fields,
         )
 
     def _get_trainable_model_class(self):

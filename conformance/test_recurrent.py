@@ -2,7 +2,6 @@
 
 import unittest
 
-import torch
 from tests.generation.test_utils import GenerationTesterMixin
 
 from seqnlp import (
@@ -41,7 +40,7 @@ class RecurrentGenerationTest(RecurrentTest, GenerationTesterMixin):
     training_class = RecurrentForCausalLM
     pipeline_model_mapping = {**RecurrentTest.pipeline_model_mapping, "text-generation": RecurrentForCausalLM}
 
-    # The suite expects keys and values that grow with the text. A recurrent cache holds states of one size.
+    # The suite expects keys and values that grow with the text, or the state of a convolution.
 
     def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
         assert len(past_key_values) == config.num_hidden_layers
@@ -50,13 +49,6 @@ class RecurrentGenerationTest(RecurrentTest, GenerationTesterMixin):
             assert len(states) == config.number_of_conv_states
             for state in states:
                 assert tuple(state.shape) == (batch_size, 1, config.hidden_size)
-
-    def _check_caches_are_equal(self, cache1, cache2):
-        assert type(cache1) is type(cache2)
-        assert cache1.get_seq_length() == cache2.get_seq_length()
-        for states1, states2 in zip(cache1, cache2, strict=True):
-            for state1, state2 in zip(states1, states2, strict=True):
-                torch.testing.assert_close(state1, state2)
 
 
 class TestElman(RecurrentGenerationTest, unittest.TestCase):

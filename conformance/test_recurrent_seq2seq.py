@@ -2,7 +2,6 @@
 
 import unittest
 
-import torch
 from tests.generation.test_utils import GenerationTesterMixin
 
 from seqnlp import RecurrentSeq2SeqConfig, RecurrentSeq2SeqForConditionalGeneration, RecurrentSeq2SeqModel

@@ -6,6 +6,7 @@ from tests.test_modeling_common import floats_tensor
 from transformers import ViTImageProcessorPil
 
 from seqnlp import VisionTransformerConfig, VisionTransformerForImageClassification, VisionTransformerModel
+from seqnlp.models.modeling_vision_transformer import PatchEmbeddings
 
 from .family import AttentionTester, FamilyTest
 
@@ -36,12 +37,16 @@ class VisionTransformerTest(FamilyTest):
     model_tester_class = VisionTransformerTester
     common_properties = ("hidden_size", "num_hidden_layers", "num_attention_heads")
     all_model_classes = (VisionTransformerModel, VisionTransformerForImageClassification)
-    training_class = VisionTransformerForImageClassification
     pipeline_model_mapping = {
         "image-feature-extraction": VisionTransformerModel,
         "image-classification": VisionTransformerForImageClassification,
     }
-    test_resize_embeddings = False
+    reads_text = False
+    test_resize_embeddings = False  # there are none: a patch is embedded by a linear map of its pixels
+    not_applicable = {
+        "test_model_get_set_embeddings": "The suite expects an nn.Embedding; below is the same for patch embeddings.",
+        "test_training_overfit": "The suite has no training data for images: it raises for every such model.",
+    }
 
     @classmethod
     def tiny_model(cls, model_class):
@@ -49,6 +54,15 @@ class VisionTransformerTest(FamilyTest):
         config = cls.config_class(**{**cls.model_tester_class.sizes, **cls.config_fields})
         height, width = config.image_shape
         return model_class(config), None, ViTImageProcessorPil(size={"height": height, "width": width})
+
+    def test_patch_embeddings_are_the_input_embeddings(self):
+        config, _ = self.model_tester.prepare_config_and_inputs_for_common()
+        for model_class in self.all_model_classes:
+            model = model_class(config)
+            other = PatchEmbeddings(config)
+            model.set_input_embeddings(other)
+            assert model.get_input_embeddings() is other
+            assert model.get_output_embeddings() is None
 
 
 class TestClassToken(VisionTransformerTest, unittest.TestCase):

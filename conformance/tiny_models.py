@@ -15,7 +15,7 @@ TEXTS = [
 
 
 def small_tokenizer():
-    """A byte-level tokenizer: it knows every text that a test may think of, and cuts off what no model has places for."""
+    """A byte-level tokenizer: it knows every text, and cuts it off where models have no more places."""
     tokenizer = train_tokenizer(TEXTS, "bpe", 300, extra_special_tokens=["<mask>"], model_max_length=256)
     tokenizer.mask_token = "<mask>"
     return tokenizer

@@ -39,7 +39,9 @@ class RecurrentConfig(PreTrainedConfig):
             or `"uniform"` in +-1/sqrt(hidden_size) for recurrent and input weights alike, as `torch.nn.LSTM` starts.
         forget_gate_bias: Bias the LSTM's forget gate starts with (Gers et al. 2000; Jozefowicz et al. 2015, section
             2.3).
-        initializer_range: Standard deviation of the embeddings and of the heads' weights at the start.
+        initializer_range: Standard deviation of the embeddings and of the classifiers' heads at the start. A language
+            model's output matrix, and embeddings tied to it, start with `2 / sqrt(hidden_size)` over Elman cells and
+            `4 / sqrt(hidden_size)` over gated ones instead.
         tie_word_embeddings: Whether the language model's output matrix is its embedding matrix (Press & Wolf 2017,
             arXiv 1608.05859). Needs `embedding_size == hidden_size`.
         use_cache: Whether the state after the last token is returned as `past_key_values`.
@@ -48,6 +50,10 @@ class RecurrentConfig(PreTrainedConfig):
         prediction_length: Steps that a model of time series predicts unless told otherwise.
         input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
         input_std: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
+        label_smoothing: Share of each label that the training loss of a language model spreads over the vocabulary
+            (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
+        loss_chunk_size: Compute a language model's training loss for so many tokens at a time, without ever holding
+            all the logits, and return none; `None` for logits as everyone expects.
 
     Raises:
         ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
@@ -76,6 +82,8 @@ class RecurrentConfig(PreTrainedConfig):
     prediction_length: int = 1
     input_mean: list[float | int] | None = None
     input_std: list[float | int] | None = None
+    label_smoothing: float | int = 0.0
+    loss_chunk_size: int | None = None
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -107,12 +115,12 @@ class RecurrentConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
-        for name in ("vocab_size", "hidden_size", "embedding_size", "num_hidden_layers"):
+        for name in ("vocab_size", "hidden_size", "embedding_size", "num_hidden_layers", "loss_chunk_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1.")
         check_series(self)
-        for name in ("dropout", "embedding_dropout", "head_dropout"):
+        for name in ("dropout", "embedding_dropout", "head_dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is a probability: it must be at least 0 and below 1.")
         if self.recurrent_initializer == "identity" and self.cell_type != "elman":

@@ -39,13 +39,16 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         head_dropout: The same for what the output layer reads.
         recurrent_initializer: `"orthogonal"`, `"identity"` or `"uniform"`, as in [`RecurrentConfig`].
         forget_gate_bias: Bias the LSTM's forget gate starts with.
-        initializer_range: Standard deviation of the embeddings and of every map outside the cells at the start.
+        initializer_range: Standard deviation of the embeddings and of every map outside the cells at the start. The
+            output matrix, and embeddings tied to it, start as those of a [`RecurrentForCausalLM`] do.
         share_embeddings: Whether source and target tokens are embedded by one matrix.
         tie_word_embeddings: Whether the output matrix is the target's embedding matrix (Press & Wolf 2017, arXiv
             1608.05859; with `share_embeddings` their three-way tying, section 3). Needs
             `embedding_size == hidden_size`.
         label_smoothing: Share of the target's probability that is spread evenly over the vocabulary while training
             (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+        loss_chunk_size: Compute the training loss for so many tokens at a time, without ever holding all the logits,
+            and return none; `None` for logits as everyone expects.
         use_cache: Whether the state after the last token is returned as `past_key_values`.
         decoder_start_token_id: The token that the decoder reads first; `None` means `bos_token_id`.
 
@@ -75,6 +78,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
     share_embeddings: bool = True
     tie_word_embeddings: bool = False
     label_smoothing: float | int = 0.0
+    loss_chunk_size: int | None = None
     use_cache: bool = True
     is_encoder_decoder: bool = True
     pad_token_id: int | None = None
@@ -104,6 +108,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             head_dropout=self.head_dropout,
             recurrent_initializer=self.recurrent_initializer,
             forget_gate_bias=self.forget_gate_bias,
+            label_smoothing=self.label_smoothing,
+            loss_chunk_size=self.loss_chunk_size,
         )
 
     @property
@@ -123,7 +129,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
-        self.recurrent_config(of_decoder=False)  # sizes, dropouts, cell and initialisation: the layers' own checks
+        self.recurrent_config(of_decoder=False)  # sizes, probabilities, cell and initialisation: checks of its own
         if self.attention_size is not None:
             if self.attention_type != "additive":
                 raise ValueError(
@@ -137,8 +143,6 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
                 "input_feeding=True feeds back what attention found, and attention_type='none' finds nothing: choose "
                 "'additive' or 'multiplicative', or input_feeding=False."
             )
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1.")
         if self.tie_word_embeddings and self.embedding_size not in (None, self.hidden_size):
             raise ValueError(
                 f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "

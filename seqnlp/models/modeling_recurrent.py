@@ -17,8 +17,9 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_recurrent import RecurrentConfig
+from .losses import causal_language_model_loss, chunked_cross_entropy, divide_by_items, next_token_labels
 from .recurrence import CELL_CLASSES, RECURRENCE_FUNCTIONS, GateProjection, Padding, RecurrentCell, State
-from .recurrent_cache import RecurrentCache, StaticRecurrentCache, read_state, write_state
+from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache, read_state, write_state
 
 
 TORCH_CLASSES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -100,6 +101,9 @@ class RecurrentPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, AttentionPooling):
             init.normal_(module.context, std=self.config.initializer_range)
+        is_tied = isinstance(module, nn.Embedding) and self.config.tie_word_embeddings
+        if is_tied or module is getattr(self, "lm_head", None):
+            self._init_output_matrix(module)
 
     def _init_projection(self, projection: GateProjection) -> None:
         config, size = self.config, projection.hidden_size
@@ -121,6 +125,16 @@ class RecurrentPreTrainedModel(PreTrainedModel):
         if "forget_gate" in projection.gates and not projection.is_recurrent:  # of its two biases one is enough
             bias.view(-1, size)[projection.gates.index("forget_gate")] = config.forget_gate_bias
         init.copy_(projection.bias, bias)
+
+    def _init_output_matrix(self, module: nn.Linear | nn.Embedding) -> None:
+        # The components of a new cell's hidden state are small, a few hundredths under gates and a few tenths without,
+        # and equally small whatever the width H. Under one deviation for all widths the logits, and with them the
+        # gradients of everything below, would shrink like sqrt(H), and narrow nets hardly learn.
+        gain = 2.0 if self.config.cell_type == "elman" else 4.0
+        init.normal_(module.weight, std=gain * self.config.hidden_size**-0.5)
+        padding_idx = getattr(module, "padding_idx", None)
+        if padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
+            init.zeros_(module.weight[padding_idx])  # a slice does not know that it has been loaded
 
     def set_recurrence_implementation(self, name: str) -> None:
         """
@@ -186,7 +200,6 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if use_cache and past_key_values is None:
             past_key_values = RecurrentCache(self.config)
 
-        num_tokens = inputs_embeds.shape[1]
         padding = Padding.from_mask(self._token_mask(attention_mask, inputs_embeds), self.config.num_directions)
         hidden_states = self.embedding_dropout(inputs_embeds)
         for layer in self.layers:
@@ -198,7 +211,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 )
             hidden_states, state = layer(hidden_states, state, padding, past_key_values is not None)
             if past_key_values is not None:
-                write_state(past_key_values, layer.layer_idx, state, num_tokens)
+                write_state(past_key_values, layer.layer_idx, state)
+        if isinstance(past_key_values, RecurrentStates):
+            past_key_values.count(inputs_embeds.shape[1])
 
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=past_key_values)
 
@@ -298,6 +313,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _can_compile_fullgraph = True  # a step of generation, with a static cache
+    loss_function = staticmethod(causal_language_model_loss)
 
     def __init__(self, config: RecurrentConfig):
         if config.bidirectional:
@@ -333,6 +349,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
 
         Returns:
             `loss` (nats a token), `logits` of shape `(batch_size, sequence_length, vocab_size)` and `past_key_values`.
+            In training with `config.loss_chunk_size` and labels there are no logits.
         """
         outputs: BaseModelOutputWithPast = self.model(
             input_ids=input_ids,
@@ -343,15 +360,36 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(self.head_dropout(outputs.last_hidden_state[:, kept, :]))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        hidden_states = self.head_dropout(outputs.last_hidden_state[:, kept, :])
+        loss, logits = None, None
+        if labels is not None and self.training and self.config.loss_chunk_size is not None:
+            loss = self._chunked_loss(hidden_states, labels, **kwargs)
+        else:
+            logits = self.lm_head(hidden_states)
+        if labels is not None and logits is not None:
+            smoothing = self.config.label_smoothing if self.training else 0.0
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels,
+                vocab_size=self.config.vocab_size,
+                **{"label_smoothing": smoothing, **kwargs},
+            )
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
+        )
+
+    def _chunked_loss(self, hidden_states, labels, shift_labels=None, num_items_in_batch=None, **kwargs):
+        targets = next_token_labels(labels) if shift_labels is None else shift_labels
+        return chunked_cross_entropy(
+            hidden_states,
+            self.lm_head,
+            targets,
+            self.config.loss_chunk_size,
+            self.config.label_smoothing,
+            num_items_in_batch,
         )
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
@@ -439,11 +477,7 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, logits=logits, pooled_logits=logits, config=self.config, **kwargs)
-            num_items = kwargs.get("num_items_in_batch")
-            # Only the single-label loss of transformers divides by num_items_in_batch; the others stay means over the
-            # batch.
-            if num_items is not None and self.config.problem_type != "single_label_classification":
-                loss = loss * labels.numel() / num_items
+            loss = divide_by_items(loss, labels, self.config.problem_type, kwargs.get("num_items_in_batch"))
         return SequenceClassifierOutputWithPast(
             loss=loss,
             logits=logits,

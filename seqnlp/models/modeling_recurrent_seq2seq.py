@@ -25,11 +25,12 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention import AdditiveAttention, MultiplicativeAttention
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
-from .losses import cross_entropy
+from .losses import chunked_cross_entropy, cross_entropy
 from .modeling_recurrent import RecurrentLayer, RecurrentModel, RecurrentPreTrainedModel
 from .recurrence import Padding, State
 from .recurrent_cache import read_state, write_state
 from .recurrent_seq2seq_cache import AttentionCache, RecurrentSeq2SeqCache
+from .recurrent_seq2seq_layers import Alignment, Bridge, FlatRecurrentLayer, LayerStates, Source
 
 
 @dataclass
@@ -50,75 +51,6 @@ class RecurrentEncoderOutput(ModelOutput):
     final_state: torch.FloatTensor | None = None
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """The source as attention sees it: `(B, S, source_size)` states, `(B, S)` mask, `(B, S, A)` projected keys."""
-
-    hidden_states: torch.Tensor
-    mask: torch.Tensor | None
-    projected_keys: torch.Tensor
-
-
-class FlatRecurrentLayer(RecurrentLayer):
-    """
-    A [`RecurrentLayer`] whose state goes in and out tensor by tensor.
-
-    Reentrant gradient checkpointing carries the gradients of tensors, not of tuples of them, and here the loss reaches
-    the encoder through its final state: without attention by no other way.
-    """
-
-    def forward(
-        self, hidden_states: torch.Tensor, padding: Padding | None, return_state: bool, *state: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        """The outputs, and behind them the tensors of the final state if `return_state`; no `state` means zeros."""
-        outputs, final_state = super().forward(hidden_states, state or None, padding, return_state)
-        return outputs, *(final_state or ())
-
-
-class LayerStates(nn.Module):
-    """Hands on a layer's outputs over the whole target, run at once or step by step: hooks see them here."""
-
-    def forward(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        return outputs
-
-
-class Alignment(nn.Module):
-    """Hands on the weights over the whole target, `(B, T, S)`, as those of one head, `(B, 1, T, S)`."""
-
-    def forward(self, weights: torch.Tensor) -> torch.Tensor:
-        return weights.unsqueeze(1)
-
-
-class Bridge(nn.Module):
-    """
-    From where the encoder ended to where the decoder starts: `s_0 = tanh(W h + b)`, layer by layer.
-
-    Bahdanau et al. 2015 (arXiv 1409.0473), appendix A.2.2, from the backward direction alone and for one layer. Here
-    the map reads the final states of both directions and each decoder layer starts from the encoder layer of the same
-    height, as in Sutskever et al. 2014 (arXiv 1409.3215), section 2. The LSTM's cell, which is not bounded by one, has
-    a map of its own without tanh.
-    """
-
-    def __init__(self, config: RecurrentSeq2SeqConfig):
-        super().__init__()
-        sizes = (config.source_size, config.hidden_size)
-        self.projs = nn.ModuleList(
-            nn.ModuleList(nn.Linear(*sizes) for _ in range(config.number_of_conv_states))
-            for _ in range(config.num_hidden_layers)
-        )
-
-    def forward(self, final_state: torch.Tensor) -> list[State]:
-        """
-        From `(B, num_layers, num_states, source_size)` to a state a layer, its tensors `(B, 1, H)` as a layer of one
-        direction reads them.
-        """
-        states = []
-        for layer, projs in enumerate(self.projs):
-            hidden, *cell = (proj(final_state[:, layer, index]).unsqueeze(1) for index, proj in enumerate(projs))
-            states.append((torch.tanh(hidden), *cell))
-        return states
 
 
 class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
@@ -371,11 +303,13 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
     def _keep(self, cache: Cache, states: list[State], source: Source | None, feed, num_tokens: int) -> None:
         """Write the state after `num_tokens` more target tokens to the cache."""
         for index, state in enumerate(states):
-            write_state(cache.self_attention_cache, index, state, num_tokens)
+            write_state(cache.self_attention_cache, index, state)
+        cache.self_attention_cache.count(num_tokens)
         if source is not None:
-            num_keys = 0 if cache.is_updated[0] else source.projected_keys.shape[1]
             kept = (source.projected_keys,) if feed is None else (source.projected_keys, feed)
-            write_state(cache.cross_attention_cache, 0, kept, num_keys)
+            write_state(cache.cross_attention_cache, 0, kept)
+            if not cache.is_updated[0]:
+                cache.cross_attention_cache.count(source.projected_keys.shape[1])
             cache.is_updated[0] = True
 
 
@@ -539,7 +473,8 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
         Returns:
             `loss` (nats a token, the sum divided by `num_items_in_batch` if that is given; smoothed by
             `label_smoothing` in training mode alone, so that an evaluation's loss stays the cross-entropy), `logits`
-            of shape `(batch_size, target_length, vocab_size)` and `past_key_values`.
+            of shape `(batch_size, target_length, vocab_size)` and `past_key_values`. In training with
+            `config.loss_chunk_size` and labels there are no logits.
         """
         if labels is not None:
             use_cache = bool(use_cache)
@@ -557,11 +492,8 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
             use_cache=use_cache,
             **kwargs,
         )
-        logits = self.lm_head(self.head_dropout(outputs.last_hidden_state))
-        loss = None
-        if labels is not None:
-            smoothing = self.config.label_smoothing if self.training else 0.0
-            loss = cross_entropy(logits, labels, smoothing, kwargs.get("num_items_in_batch"))
+        hidden_states = self.head_dropout(outputs.last_hidden_state)
+        loss, logits = self._loss_and_logits(hidden_states, labels, kwargs.get("num_items_in_batch"))
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
@@ -571,6 +503,17 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
+
+    def _loss_and_logits(self, hidden_states, labels, num_items_in_batch):
+        smoothing = self.config.label_smoothing if self.training else 0.0
+        chunk_size = self.config.loss_chunk_size
+        if labels is not None and self.training and chunk_size is not None:
+            loss = chunked_cross_entropy(
+                hidden_states, self.lm_head, labels, chunk_size, smoothing, num_items_in_batch
+            )
+            return loss, None
+        logits = self.lm_head(hidden_states)
+        return None if labels is None else cross_entropy(logits, labels, smoothing, num_items_in_batch), logits
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
         # transformers would hand over caches that cannot count tokens and have no place for the attentional vector.

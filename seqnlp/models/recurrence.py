@@ -277,6 +277,11 @@ class Padding:
             Packing.of_lengths(positions if order is None else order[0], self.lengths) for order in self.orders
         )
 
+    def to(self, *args, **kwargs) -> "Padding":
+        """As a tensor's `to`: accelerate moves what it hands to a layer on another device, if it has this method."""
+        orders = [None if order is None else tuple(o.to(*args, **kwargs) for o in order) for order in self.orders]
+        return Padding(self.mask.to(*args, **kwargs), self.lengths.to(*args, **kwargs), tuple(orders))
+
 
 def eager_recurrence(
     cell: RecurrentCell,

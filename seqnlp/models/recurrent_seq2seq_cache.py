@@ -1,8 +1,8 @@
 """The state of a recurrent decoder with attention as a transformers `Cache`; it does not grow with the target."""
 
-from transformers import Cache, EncoderDecoderCache, PreTrainedConfig
+from transformers import EncoderDecoderCache, PreTrainedConfig
 
-from .recurrent_cache import RecurrentCache, RecurrentCacheLayer, StaticRecurrentCache
+from .recurrent_cache import RecurrentCache, StaticRecurrentCache
 
 
 class AttentionCache(RecurrentCache):
@@ -16,7 +16,8 @@ class AttentionCache(RecurrentCache):
     """
 
     def __init__(self, config: PreTrainedConfig, is_static: bool = False):
-        Cache.__init__(self, layers=[RecurrentCacheLayer(2 if config.input_feeding else 1, is_static)])
+        self.is_static = is_static
+        self._create_layers(num_layers=1, num_states=2 if config.input_feeding else 1)
 
 
 class RecurrentSeq2SeqCache(EncoderDecoderCache):

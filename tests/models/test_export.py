@@ -77,7 +77,7 @@ class RecurrentStep(nn.Module):
 
     def forward(self, input_ids, hidden, cell):
         cache = RecurrentCache(self.model.config)
-        write_state(cache, 0, (hidden, cell), num_tokens=1)
+        write_state(cache, 0, (hidden, cell))
         logits = self.model(input_ids=input_ids, past_key_values=cache).logits
         return logits, *cache.layers[0].recurrent_states.values()
 

@@ -1,6 +1,7 @@
 """What a Hugging Face model is expected to do, for every recurrent class."""
 
 import copy
+import math
 import subprocess
 import sys
 
@@ -31,6 +32,7 @@ from seqnlp import (
     RecurrentModel,
     StaticRecurrentCache,
 )
+from seqnlp.models.losses import causal_language_model_loss
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -287,6 +289,41 @@ def test_a_generation_step_compiles_into_one_graph():
             torch.testing.assert_close(logits[:, 0], expected[:, position])
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("cell_type", ["elman", "gru", "lstm"])
+def test_a_new_language_model_knows_nothing(cell_type, tied):
+    config = config_of(cell_type=cell_type, hidden_size=128, vocab_size=8000, tie_word_embeddings=tied)
+    ids = torch.randint(1, 8000, (8, 50))
+    loss = RecurrentForCausalLM(config)(ids, labels=ids).loss
+    assert abs(loss.item() - math.log(8000)) < 0.6
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_chunks_change_neither_loss_nor_gradients(tied):
+    model = language_model(label_smoothing=0.1, tie_word_embeddings=tied).train()
+    ids, mask = ragged_prompts()
+    labels = ids.masked_fill(mask == 0, -100)
+
+    def step(**kwargs):
+        model.zero_grad()
+        outputs = model(ids, attention_mask=mask, labels=labels, **kwargs)
+        outputs.loss.backward()
+        return outputs, [parameter.grad.clone() for parameter in model.parameters()]
+
+    for kwargs in ({}, {"num_items_in_batch": 100}, {"shift_labels": labels}):
+        model.config.loss_chunk_size = None
+        plain, expected = step(**kwargs)
+        model.config.loss_chunk_size = 4
+        chunked, gradients = step(**kwargs)
+        assert plain.logits is not None
+        assert chunked.logits is None
+        torch.testing.assert_close(chunked.loss, plain.loss)
+        torch.testing.assert_close(gradients, expected)
+    # Evaluation gives logits, and a loss that is not smoothed.
+    evaluated = model.eval()(ids, attention_mask=mask, labels=labels)
+    torch.testing.assert_close(evaluated.loss, causal_language_model_loss(evaluated.logits, labels))
+
+
 def test_initialisation():
     model = RecurrentModel(config_of(hidden_size=16))
     cell = model.layers[0].forward_cell
@@ -297,6 +334,14 @@ def test_initialisation():
     assert (bias[[0, 2, 3]] == 0).all()
     assert (cell.recurrent_proj.bias == 0).all()
     assert (model.embed_tokens.weight[0] == 0).all()  # padding
+
+    head = RecurrentForCausalLM(config_of(hidden_size=64, vocab_size=2000)).lm_head.weight
+    assert 0.49 < head.std() < 0.51  # 4 / sqrt(64)
+    elman = config_of(cell_type="elman", hidden_size=64, vocab_size=2000, tie_word_embeddings=True)
+    tied = RecurrentForCausalLM(elman).lm_head.weight
+    assert 0.24 < tied.std() < 0.26  # 2 / sqrt(64)
+    assert (tied[0] == 0).all()  # padding
+
     identity = config_of(cell_type="elman", recurrent_initializer="identity", hidden_act="relu")
     assert torch.equal(RecurrentModel(identity).layers[1].forward_cell.recurrent_proj.weight, torch.eye(12))
     uniform = RecurrentModel(config_of(recurrent_initializer="uniform")).layers[0].forward_cell.recurrent_proj.weight

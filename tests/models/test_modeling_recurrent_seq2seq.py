@@ -371,9 +371,29 @@ def test_the_loss_is_the_cross_entropy_of_the_labels():
     torch.testing.assert_close(scaled, outputs.loss * 13 / 26)
     # Szegedy et al. 2016, section 7: while training a tenth of the target is spread over the vocabulary.
     smoothed = -(0.9 * likelihoods + 0.1 * log_probabilities.mean(-1)).mean()
-    torch.testing.assert_close(
-        model.train()(ids, attention_mask=mask, labels=labels).loss, smoothed, check_dtype=False
-    )
+    trained = model.train()(ids, attention_mask=mask, labels=labels)
+    torch.testing.assert_close(trained.loss, smoothed, check_dtype=False)
+
+
+@every_decoder
+def test_chunks_change_neither_loss_nor_gradients(decoder):
+    model = RecurrentSeq2SeqForConditionalGeneration(config_of(decoder, label_smoothing=0.1)).train()
+    inputs = {"input_ids": torch.randint(4, 30, (3, 6)), "labels": torch.randint(4, 30, (3, 5))}
+    inputs["labels"][1, 3:] = -100
+
+    def step(chunk_size):
+        model.config.loss_chunk_size = chunk_size
+        model.zero_grad()
+        outputs = model(**inputs, num_items_in_batch=40)
+        outputs.loss.backward()
+        return outputs, [parameter.grad.clone() for parameter in model.parameters()]
+
+    plain, expected = step(None)
+    chunked, gradients = step(4)
+    assert chunked.logits is None
+    torch.testing.assert_close(chunked.loss, plain.loss)
+    torch.testing.assert_close(gradients, expected)
+    assert model.eval()(**inputs).logits is not None
 
 
 @every_cell

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from accelerate.utils import send_to_device
 from torch import nn
 
 from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel
+from seqnlp.models.recurrence import Padding
 
 
 TORCH_CLASSES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -259,3 +261,11 @@ def test_state_carries_gradients_until_it_is_detached():
     cache = RecurrentCache(model.config)
     model(inputs_embeds=first, past_key_values=cache)
     assert not any(state.requires_grad for state in cache.detach_().to_torch())
+
+
+def test_padding_is_moved_between_devices_as_accelerate_moves_tensors():
+    padding = Padding.from_mask(torch.tensor(MASKS["left"]), num_directions=2)
+    moved = send_to_device(padding, "meta", skip_keys=["past_key_values"])
+    assert moved.mask.is_meta
+    assert moved.lengths.is_meta
+    assert all(order is None or all(part.is_meta for part in order) for order in moved.orders)

@@ -48,6 +48,7 @@ def test_one_commit_with_the_code_and_nothing_private(run_folder, model_and_toke
             {
                 "config.json",
                 "configuration_recurrent.py",
+                "losses.py",
                 "model.safetensors",
                 "modeling_recurrent.py",
                 "recurrence.py",
