@@ -17,7 +17,6 @@ width, `H` hidden width, `G` gates.
 from dataclasses import dataclass
 
 import torch
-from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -286,7 +285,10 @@ class BackpropagationThroughTime(torch.autograd.Function):
     state. The parameters and the inputs are of one type. Where that is bfloat16, the products are, while gates and
     what accumulates over time (the LSTM's cell, the GRU's hidden state, the gradients by the states) is float32.
 
-    It can be differentiated once, backward: a second time, forward mode and `torch.func` raise.
+    It can be differentiated once, backward.
+
+    Raises:
+        RuntimeError: For second derivatives; torch itself raises one for forward mode and `torch.func`.
     """
 
     @staticmethod
@@ -300,8 +302,12 @@ class BackpropagationThroughTime(torch.autograd.Function):
         return outputs, *(state[packing.last] for state in states)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, d_outputs, *d_final):
+        if torch.is_grad_enabled():  # create_graph=True; silence would leave terms of the second derivative out
+            raise RuntimeError(
+                "The fused recurrence has no second derivative (create_graph=True): "
+                "model.set_recurrence_implementation('eager') has."
+            )
         x, weight, recurrent_weight, hidden, *saved = ctx.saved_tensors
         packing, states = ctx.packing, saved[: ctx.num_states]
         d_states = [
