@@ -155,6 +155,10 @@ class TrainingArguments:
     resume_from_checkpoint: str | None = field(
         default=None, metadata={"help": "A checkpoint's folder, or 'latest' for the newest in output_dir."}
     )
+    resume_with_changes: bool = field(
+        default=False,
+        metadata={"help": "Resume even where arguments, data, tokenizer or model are not those of the checkpoint."},
+    )
     mixed_precision: Literal["no", "bf16", "fp16"] = field(default="no", metadata={"help": "Autocast to this type."})
     report_to: str = field(
         default="tensorboard", metadata={"help": "Trackers that Accelerate knows, joined by commas, 'all' or 'none'."}

@@ -233,8 +233,10 @@ class StreamedBatches:
         position = {"epoch": self._epoch, "examples": self._examples, "is_exhausted": self._is_exhausted}
         return {**position, "dataset": inner}
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a position that [`StreamedBatches.state`] gave."""
+    def resume(self, state: dict[str, Any] | None) -> None:
+        """Go on from a position that [`StreamedBatches.state`] gave; with None, begin anew."""
+        if state is None:
+            return
         self._epoch, self._examples, self._is_exhausted = state["epoch"], state["examples"], state["is_exhausted"]
         self._resumed_from = state
 

@@ -1,16 +1,19 @@
-"""Checkpoints: written whole or not at all, found again, pruned."""
+"""Checkpoints: written whole or not at all, checked before they are read, pruned."""
 
+import errno
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
+from .integrity import find_damage, seal, sync
 from .run_record import write_json
 
 
@@ -23,13 +26,29 @@ UNFINISHED = "unfinished"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is not there or does not fit."""
+    """A checkpoint that is not there, does not fit or cannot be written."""
+
+
+class Checkpoint(NamedTuple):
+    """
+    What a checkpoint holds besides what Accelerate has prepared.
+
+    Attributes:
+        state: The loop's own state, the same on every process.
+        position: This process's place in streamed data.
+        carried: The recurrent state that this process carries to its next batch.
+    """
+
+    state: dict[str, Any]
+    position: dict[str, Any] | None = None
+    carried: dict[str, torch.Tensor] | None = None
 
 
 class CheckpointFolder:
     """
     The checkpoints of one run: `step-00000123/` for resuming, `best-00000100/` with the weights of the best model so
-    far.
+    far. Each appears by a rename, after it is on the disk with a manifest by which damage is recognised. Several
+    machines need a file system that they share.
 
     Args:
         output_dir: The run's folder; they are in `checkpoints/` below it.
@@ -41,9 +60,8 @@ class CheckpointFolder:
         self.limit = limit
 
     def steps(self) -> list[Path]:
-        """The complete checkpoints, oldest first."""
-        found = [path for path in self.root.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
-        return sorted(path for path in found if (path / STATE_FILE).is_file())
+        """The checkpoints, oldest first."""
+        return sorted(path for path in self.root.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
 
     @property
     def is_unfinished(self) -> bool:
@@ -66,109 +84,167 @@ class CheckpointFolder:
         if accelerator.is_main_process:
             (self.root / UNFINISHED).unlink(missing_ok=True)
 
-    def save(
-        self,
-        accelerator: Accelerator,
-        state: dict[str, Any],
-        position: dict[str, Any] | None = None,
-        carried: dict[str, torch.Tensor] | None = None,
-    ) -> Path:
+    def save(self, accelerator: Accelerator, checkpoint: Checkpoint) -> None:
         """
-        Write a checkpoint under a temporary name and rename it when it is whole; then prune. Called by every process.
+        Write a checkpoint, then remove those that are no longer needed. Called by every process.
 
-        Args:
-            accelerator: Its models, optimizers and scaler are saved.
-            state: The loop's own state, the same on every process.
-            position: This process's place in streamed data.
-            carried: The recurrent state that this process carries to its next batch.
+        Raises:
+            CheckpointError: If it cannot be written, as on a full disk; the ones before it stay as they are.
         """
-        target = self.root / f"step-{state['step']:08d}"
-        temporary = self.root / f"tmp-{target.name}"
-        accelerator.save_state(str(temporary))
-        if position is not None:
-            write_json(temporary / POSITION_FILE.format(accelerator.process_index), position)
-        if carried is not None:
-            save_file(carried, temporary / CARRIED_FILE.format(accelerator.process_index))
-        accelerator.wait_for_everyone()
+        step = checkpoint.state["step"]
+
+        def write(folder: Path) -> None:
+            accelerator.save_state(str(folder))
+            if checkpoint.position is not None:
+                write_json(folder / POSITION_FILE.format(accelerator.process_index), checkpoint.position)
+            if checkpoint.carried is not None:
+                save_file(checkpoint.carried, folder / CARRIED_FILE.format(accelerator.process_index))
+            if accelerator.is_main_process:
+                write_json(folder / STATE_FILE, checkpoint.state)
+
+        self._write_whole(accelerator, self.root / f"step-{step:08d}", write)
         if accelerator.is_main_process:
-            write_json(temporary / STATE_FILE, state)
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.rename(target)
-            self._prune()
+            self._prune(step)
         accelerator.wait_for_everyone()
-        return target
-
-    def _prune(self) -> None:
-        for old in self.steps()[: -self.limit]:
-            shutil.rmtree(old)
-        # A best model goes only when no checkpoint refers to it any more: one may be resumed from.
-        states = [json.loads((path / STATE_FILE).read_text(encoding="utf-8")) for path in self.steps()]
-        needed = {self.best(state["best_step"]) for state in states}
-        for path in self.root.glob("best-*"):
-            if path not in needed:
-                shutil.rmtree(path)
 
     def best(self, step: int) -> Path:
         """Where the weights of the best model, found at this step, are kept."""
         return self.root / f"best-{step:08d}"
 
     def save_best(self, accelerator: Accelerator, model, step: int) -> None:
-        """Keep this model's weights, the best so far. Called by every process."""
+        """
+        Keep this model's weights, the best so far. Called by every process.
+
+        Raises:
+            CheckpointError: If they cannot be written.
+        """
         state_dict = accelerator.get_state_dict(model)
+
+        def write(folder: Path) -> None:
+            if accelerator.is_main_process:
+                accelerator.unwrap_model(model).save_pretrained(folder, state_dict=state_dict)
+
+        self._write_whole(accelerator, self.best(step), write)
+
+    def _write_whole(self, accelerator: Accelerator, target: Path, write: Callable[[Path], None]) -> None:
+        """Let every process write into a temporary folder, seal it and give it its name; or leave no trace."""
+        temporary = self.root / f"tmp-{target.name}"
+        error = None
+        for part in (lambda: write(temporary), lambda: self._publish(accelerator, temporary, target)):
+            try:
+                part()
+            except Exception as raised:
+                error = raised
+            failures = torch.tensor(int(error is not None), device=accelerator.device)
+            if int(accelerator.reduce(failures, reduction="sum")):
+                self._give_up(accelerator, temporary, target, error)
+
+    def _publish(self, accelerator: Accelerator, temporary: Path, target: Path) -> None:
         if accelerator.is_main_process:
-            target = self.best(step)
-            temporary = self.root / f"tmp-{target.name}"
-            accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=state_dict)
-            shutil.rmtree(target, ignore_errors=True)
+            seal(temporary)
+            if target.exists():
+                self._remove(target)
             temporary.rename(target)
+            sync(self.root)
+
+    def _give_up(self, accelerator: Accelerator, temporary: Path, target: Path, error: Exception | None) -> None:
+        reason = "another process could not write its part" if error is None else " ".join(str(error).split())[:200]
+        # torch says no more than that it failed, so the disk is asked.
+        if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(self.root).free < 2**20:
+            reason = "no space is left on the disk"
         accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        steps = self.steps()
+        last = f"The last good checkpoint is {steps[-1]}" if steps else "There is no checkpoint before it"
+        raise CheckpointError(
+            f"{target.name} could not be written to {self.root}: {reason}. {last}; when there is room, go on by "
+            "--resume_from_checkpoint latest."
+        ) from error
+
+    def _prune(self, step: int) -> None:
+        for path in self.steps():  # a run resumed from an earlier one has left that future, or it was damaged
+            if int(path.name.removeprefix("step-")) > step:
+                self._remove(path)
+        for path in self.steps()[: -self.limit]:
+            self._remove(path)
+        # A best model goes only when no checkpoint refers to it any more: one may be resumed from.
+        needed = {self._best_of(path) for path in self.steps()}
+        for path in self.root.glob("best-*"):
+            if path not in needed:
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        """At once, as far as anyone can see: half a checkpoint is never found under its name."""
+        shutil.rmtree(path.rename(self.root / f"tmp-removed-{path.name}"))
+
+    def _best_of(self, path: Path) -> Path | None:
+        """The best model that a checkpoint refers to, if it can be read and there was one."""
+        try:
+            state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return None if state["best_metric"] is None else self.best(state["best_step"])
+
+    def _damage(self, path: Path) -> str | None:
+        damage, best = find_damage(path), self._best_of(path)
+        if damage is None and best is not None and best.parent == path.parent:
+            damage = find_damage(best)
+            return damage and f"of its best model in {best.name}, {damage}"
+        return damage
 
     def find(self, name: str) -> Path:
         """
-        The checkpoint that `--resume_from_checkpoint` names: a folder, or `latest`.
+        The checkpoint that `--resume_from_checkpoint` names: a folder, or `latest` for the last one that is whole.
 
         Raises:
-            CheckpointError: If it is not there or not whole.
+            CheckpointError: If it is not there or damaged.
         """
-        if name == "latest":
-            steps = self.steps()
-            if not steps:
+        if name != "latest":
+            if not Path(name).is_dir():
                 raise CheckpointError(
-                    f"--resume_from_checkpoint latest: there is no checkpoint in {self.root}. Leave the flag out to "
-                    "begin anew."
+                    f"--resume_from_checkpoint {name}: there is no such checkpoint; use 'latest' or its folder."
                 )
-            return steps[-1]
-        path = Path(name)
-        if not (path / STATE_FILE).is_file():
+            if damage := self._damage(Path(name)):
+                raise CheckpointError(f"--resume_from_checkpoint {name}: it is damaged ({damage}); use another.")
+            return Path(name)
+        steps = self.steps()
+        if not steps:
             raise CheckpointError(
-                f"--resume_from_checkpoint {name}: there is no whole checkpoint; use 'latest' or its folder."
+                f"--resume_from_checkpoint latest: there is no checkpoint in {self.root}. Leave the flag out to begin "
+                "anew."
             )
-        return path
+        for path in reversed(steps):
+            damage = self._damage(path)
+            if damage is None:
+                return path
+            logger.warning(f"The checkpoint {path} is damaged ({damage}): the one before it is used.")
+        raise CheckpointError(
+            f"--resume_from_checkpoint latest: every checkpoint in {self.root} is damaged. Leave the flag out and "
+            "give --overwrite_output_dir to begin anew."
+        )
 
 
-def load_checkpoint(
-    accelerator: Accelerator, path: Path
-) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, torch.Tensor] | None]:
+def load_checkpoint(accelerator: Accelerator, path: Path) -> None:
     """
-    Load what [`CheckpointFolder.save`] wrote into everything `accelerator` has prepared.
-
-    Returns:
-        The loop's own state, and this process's place in streamed data and carried recurrent state, if there are any.
+    Load what [`CheckpointFolder.save`] wrote into everything `accelerator` has prepared; without running pickled code.
 
     Raises:
-        CheckpointError: If the model, optimizer or state does not fit or cannot be read.
+        CheckpointError: If the model or optimizer does not fit or cannot be read.
     """
-    position = path / POSITION_FILE.format(accelerator.process_index)
-    carried = path / CARRIED_FILE.format(accelerator.process_index)
     try:
-        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-        accelerator.load_state(str(path))
-        return (
-            state,
-            json.loads(position.read_text(encoding="utf-8")) if position.is_file() else None,
-            load_file(carried, device=str(accelerator.device)) if carried.is_file() else None,
-        )
+        accelerator.load_state(str(path), load_kwargs={"weights_only": True})
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"The checkpoint {path} does not fit this run or is damaged: {reason}") from error
+        raise CheckpointError(f"The checkpoint {path} does not fit this run: {reason}") from error
+
+
+def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:
+    """Read our own part of a checkpoint: JSON and safetensors."""
+    position = path / POSITION_FILE.format(accelerator.process_index)
+    carried = path / CARRIED_FILE.format(accelerator.process_index)
+    return Checkpoint(
+        json.loads((path / STATE_FILE).read_text(encoding="utf-8")),
+        json.loads(position.read_text(encoding="utf-8")) if position.is_file() else None,
+        load_file(carried, device=str(accelerator.device)) if carried.is_file() else None,
+    )

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,20 @@ import torch
 from safetensors.torch import load_model
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from .arguments import TrainingArguments
 from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches
 from .carried_state import cache_to_tensors, tensors_to_cache
-from .checkpoints import CheckpointFolder, load_checkpoint
+from .checkpoints import Checkpoint, CheckpointError, CheckpointFolder, load_checkpoint, read_checkpoint
 from .evaluation import Predictions, RowFunction, evaluate_rows, logits_and_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run
+from .setup import describe_setup, differences
+
+
+logger = logging.get_logger(__name__)
 
 
 class TrainingError(RuntimeError):
@@ -57,6 +63,7 @@ class TrainingLoop:
         carries_state: Hand the `past_key_values` of a process's previous micro-batch, without their gradient, to the
             next forward, beginning afresh with each epoch: truncated backpropagation through time (Williams & Peng
             1990). Row `i` of a batch must then go on where row `i` of that process's previous batch ended.
+        tokenizer: What the data was tokenized by, which a resumed run is checked for; the collator's by default.
 
     Raises:
         ArgumentsError: If streamed data is given without `max_train_steps`.
@@ -73,12 +80,15 @@ class TrainingLoop:
         evaluate: Callable[["TrainingLoop"], dict[str, float]],
         count_targets: Callable[[Batch], int] = count_labels,
         carries_state: bool = False,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ):
         self.accelerator = accelerator = run.accelerator
         self.arguments = arguments
         self.collator = collator
         self.evaluate = evaluate
         self.record = run.record
+        self._on_main_process = run.on_main_process
+        self._setup = describe_setup(run.record, model.config, tokenizer or getattr(collator, "tokenizer", None))
         self.count_targets = count_targets
         self.carries_state = carries_state
         if batch_sampler is None:
@@ -115,13 +125,16 @@ class TrainingLoop:
 
         Raises:
             TrainingError: When the loss is no longer a number.
-            CheckpointError: When the checkpoint to resume from is not there or does not fit.
+            CheckpointError: When the checkpoint to resume from is not there, is damaged, or was made with other
+                arguments, data or tokenizer; or when a checkpoint cannot be written.
         """
         resume = self.arguments.resume_from_checkpoint
-        path = self.checkpoints.find(resume) if resume else None
+        path = self._on_main_process(lambda: self.checkpoints.find(resume)) if resume else None
+        checkpoint = self._checked(path) if path else None
         self.checkpoints.begin(self.accelerator, resume=resume is not None)
-        if path is not None:
-            self._resume(*load_checkpoint(self.accelerator, path))
+        if checkpoint is not None:
+            load_checkpoint(self.accelerator, path)
+            self._resume(checkpoint)
         self._checkpointed = self.step if path is not None else -1
         self._started = self._logged_at = time.perf_counter()
 
@@ -302,6 +315,7 @@ class TrainingLoop:
 
     def _checkpoint(self) -> None:
         state = {
+            "setup": self._setup,
             "step": self.step,
             "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if k != "lr_lambdas"},
             "best_metric": self.best_metric,
@@ -312,12 +326,30 @@ class TrainingLoop:
             "history": self.record.history,
         }
         carried = None if self._carried is None else cache_to_tensors(self._carried)
-        self.checkpoints.save(self.accelerator, state, self.batches.state(), carried)
+        self.checkpoints.save(self.accelerator, Checkpoint(state, self.batches.state(), carried))
         self._checkpointed = self.step
 
-    def _resume(self, state: dict[str, Any], position: dict | None, carried: dict[str, torch.Tensor] | None) -> None:
-        self.batches.resume(position)
-        self._carried_tensors = carried
+    def _checked(self, path: Path) -> Checkpoint:
+        """Our part of the checkpoint, if it was made with what this run is set up with."""
+        checkpoint = read_checkpoint(self.accelerator, path)
+        then = checkpoint.state["setup"]
+        differing = differences(then, self._setup)
+        if not differing:
+            return checkpoint
+        if not self.arguments.resume_with_changes:
+            raise CheckpointError(
+                f"The checkpoint {path} was made with another setup: {'; '.join(differing)}. Resume with the same, or "
+                "go on all the same by --resume_with_changes."
+            )
+        logger.warning(f"Resuming {path} with another setup: {'; '.join(differing)}.")
+        same_processes = then["num_processes"] == self._setup["num_processes"]
+        # Streams dealt out otherwise begin anew, and a state carried to other rows would be wrong.
+        return Checkpoint(checkpoint.state, checkpoint.position if same_processes else None, None)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
+        self.batches.resume(checkpoint.position)
+        self._carried_tensors = checkpoint.carried
         self.step = state["step"]
         self.scheduler.load_state_dict({**state["scheduler"], "lr_lambdas": [None] * len(self.scheduler.lr_lambdas)})
         self.best_metric = state["best_metric"]

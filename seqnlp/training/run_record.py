@@ -92,8 +92,10 @@ def write_json(path: str | Path, content: Any) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(_plain(content), file, indent=2, ensure_ascii=False, allow_nan=False)
+            json.dump(plain(content), file, indent=2, ensure_ascii=False, allow_nan=False)
             file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())  # or the name may reach the disk before the content
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
@@ -101,13 +103,14 @@ def write_json(path: str | Path, content: Any) -> None:
         raise
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """`value` in what JSON knows: arrays as lists, keys as strings, infinities and NaN as None."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # a numpy or torch number or array
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

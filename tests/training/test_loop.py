@@ -7,84 +7,19 @@ import json
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
-from transformers import DataCollatorWithPadding
+from tiny_runs import DATA, ROWS, TOKENIZER, Interrupted, entries, make_loop, weights
 
 from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
-from seqnlp.data import LengthGroupedBatchSampler
-from seqnlp.metrics import Accuracy
-from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import (
     ArgumentsError,
     CheckpointError,
     TrainingArguments,
     TrainingError,
-    TrainingLoop,
     create_optimizer,
     create_scheduler,
     run_recipe,
-    start_run,
 )
 from seqnlp.training.batches import MicroBatch
-
-
-TOKENIZER = train_tokenizer(["a b c d e f"], "word", 20)
-GENERATOR = np.random.default_rng(0)
-ROWS = [GENERATOR.integers(4, 10, GENERATOR.integers(1, 9)).tolist() for _ in range(70)]
-DATA = [{"input_ids": row, "label": int(4 in row)} for row in ROWS]
-
-
-@pytest.fixture(autouse=True)
-def _fresh_state():
-    yield
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
-
-
-class Interrupted(Exception):
-    """Stands for the plug being pulled."""
-
-
-def interrupt(loop, stop_at):
-    step = loop._optimizer_step
-
-    def interrupted(batches):
-        if loop.step == stop_at:
-            raise Interrupted
-        step(batches)
-
-    loop._optimizer_step = interrupted
-
-
-def make_loop(folder, dropout=0.3, evaluate=None, stop_at=None, **arguments):
-    settings = {"report_to": "none", "num_train_epochs": 3, "per_device_train_batch_size": 8, "learning_rate": 0.01}
-    arguments = TrainingArguments(output_dir=str(folder), **{**settings, "num_threads": 1, **arguments})
-    run = start_run("test", "gru", arguments)
-    config = RecurrentConfig(vocab_size=20, hidden_size=8, cell_type="gru", embedding_dropout=dropout, pad_token_id=0)
-    sampler = LengthGroupedBatchSampler(
-        [len(row) for row in ROWS], arguments.per_device_train_batch_size, arguments.seed, pool_batches=2
-    )
-
-    def accuracy(loop):
-        logits, labels = loop.predict(DATA)
-        loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
-        return {**Accuracy().compute(predictions=logits.argmax(-1), references=labels), "loss": float(loss)}
-
-    model = RecurrentForSequenceClassification(config)
-    collator = DataCollatorWithPadding(TOKENIZER)
-    loop = TrainingLoop(run, arguments, model, DATA, sampler, collator, evaluate or accuracy)
-    if stop_at is not None:
-        interrupt(loop, stop_at)
-    return run, loop
-
-
-def weights(loop):
-    return {name: tensor.clone() for name, tensor in loop.model.state_dict().items()}
-
-
-def entries(loop):
-    """The history without what depends on the clock."""
-    return [{k: v for k, v in entry.items() if k != "targets_per_second"} for entry in loop.record.history]
 
 
 def test_it_learns_and_records(tmp_path):
@@ -239,7 +174,7 @@ def test_resuming_from_nothing_and_unknown_metrics_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="there is no checkpoint in"):
         loop.train()
     _, loop = make_loop(tmp_path / "b", resume_from_checkpoint=str(tmp_path / "c"))
-    with pytest.raises(CheckpointError, match="there is no whole checkpoint"):
+    with pytest.raises(CheckpointError, match="there is no such checkpoint"):
         loop.train()
     _, loop = make_loop(tmp_path / "d", metric_for_best_model="bleu", max_train_steps=1)
     with pytest.raises(TrainingError, match="--metric_for_best_model bleu: there is only accuracy, loss"):

@@ -4,24 +4,13 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState, PartialState
+from tiny_runs import Interrupted, interrupt
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
 from seqnlp.training import ArgumentsError, TrainingArguments, TrainingLoop, start_run
 
 
 STREAM = torch.randint(1, 12, (4, 61), generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(autouse=True)
-def _fresh_state():
-    yield
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
-
-
-class Interrupted(Exception):
-    """Stands for the plug being pulled."""
 
 
 class Windows:
@@ -73,14 +62,7 @@ def make_loop(folder, data, sampler, collator, carries_state=False, stop_at=None
         evaluate=lambda loop: {"loss": 1 / (1 + loop.step)},
         carries_state=carries_state,
     )
-    step = loop._optimizer_step
-
-    def interrupted(batches):
-        if loop.step == stop_at:
-            raise Interrupted
-        step(batches)
-
-    loop._optimizer_step = interrupted
+    interrupt(loop, stop_at)
     return run, loop
 
 

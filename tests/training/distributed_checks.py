@@ -1,0 +1,182 @@
+"""What must hold on several processes; every process runs it, and what it finds wrong raises."""
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+
+import datasets
+import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import gather_object
+from safetensors.torch import save_file
+from tiny_runs import DATA, Interrupted, entries, make_loop, weights
+
+from seqnlp.data import TokenBatchSampler
+from seqnlp.training import CheckpointError
+from seqnlp.training.batches import MicroBatch
+
+
+def check_everything(folder: Path) -> None:
+    process, processes = PartialState().process_index, PartialState().num_processes
+    gradients_of_one_batch_of_32(folder)
+    for rows in (70, 3, 1):
+        every_example_is_read_once(folder / f"rows-{rows}", rows, processes)
+    streams_of_unequal_length_end_together(folder / "stream", process, processes)
+    odd_numbers_of_rows_are_evaluated_once(folder / "rows")
+    a_resumed_run_is_the_same_run(folder)
+    time_is_up_for_all(folder / "time", process)
+    a_full_disk_stops_all(folder / "full", process)
+
+
+def loop_of(folder, **settings):
+    """A loop; every process has returned from whatever it did before."""
+    PartialState().wait_for_everyone()
+    for state in (AcceleratorState, GradientState):
+        state._reset_state()
+    return make_loop(folder, **settings)[1]
+
+
+def gradients_of_one_batch_of_32(folder):
+    processes = PartialState().num_processes
+    for accumulation in (1, 2):
+        loop = loop_of(folder / f"gradients-{accumulation}", dropout=0.0)
+        size = 32 // processes // accumulation
+        mine = range(loop.accelerator.process_index * size, 32, processes * size)
+        micro = [MicroBatch(loop.collator(DATA[start : start + size]), True) for start in mine]
+        seen = {}
+        loop.scheduler.step = lambda: None
+        loop.optimizer.step = lambda loop=loop, seen=seen: seen.update(
+            {name: parameter.grad.clone() for name, parameter in model_of(loop).named_parameters()}
+        )
+        loop._optimizer_step(micro)
+        assert len(micro) == accumulation
+        if loop.accelerator.is_main_process:
+            save_file({**seen, "loss": loop._loss_sum}, folder / f"gradients-{accumulation}.safetensors")
+
+
+def model_of(loop):
+    return loop.accelerator.unwrap_model(loop.model)
+
+
+def every_example_is_read_once(folder, rows, processes):
+    """Batches of 8 that do not divide by the processes, and fewer examples than processes."""
+    loop = loop_of(folder, rows=rows, num_train_epochs=2.0)
+    read, step = [], loop._optimizer_step
+
+    def noting(micro_batches):
+        real = [micro.batch["input_ids"] for micro in micro_batches if micro.is_real]
+        read.extend((loop.step // loop.steps_per_epoch, str(row[row > 0].tolist())) for ids in real for row in ids)
+        step(micro_batches)
+
+    loop._optimizer_step = noting
+    loop.train()
+    expected = sorted((epoch, str(row["input_ids"])) for epoch in (0, 1) for row in DATA[:rows])
+    assert sorted(gather_object(read)) == expected
+    assert loop.step == 2 * -(-(-(-rows // 8)) // processes)
+    totals = gather_object([float(sum(tensor.double().sum() for tensor in weights(loop).values()))])
+    assert len(set(totals)) == 1
+
+
+def streams_of_unequal_length_end_together(folder, process, processes):
+    """13 examples, also as 3 shards, of which a process may get none."""
+    rows = [{"input_ids": row["input_ids"], "label": row["label"], "number": i} for i, row in enumerate(DATA[:13])]
+
+    def shards(shard):
+        for number in shard:
+            yield from rows[number::3]
+
+    streams = {
+        "plain": rows,
+        "shards": datasets.IterableDataset.from_generator(shards, gen_kwargs={"shard": [0, 1, 2]}),
+    }
+    for name, stream in streams.items():
+        numbers = []
+
+        def collate(rows, numbers=numbers):
+            numbers.append([row["number"] for row in rows])
+            return collator([{key: row[key] for key in ("input_ids", "label")} for row in rows])
+
+        settings = {"max_train_steps": 4, "checkpointing_steps": "2", "per_device_train_batch_size": 2}
+        loop = loop_of(folder / name, data=stream, **settings)
+        collator, loop.batches.collator = loop.collator, collate
+        groups, step = [], loop._optimizer_step
+
+        def noting(group, loop=loop, groups=groups, step=step):
+            if loop.batches._epoch == 0:
+                groups.append([len(micro.batch["input_ids"]) for micro in group if micro.is_real])
+            step(group)
+
+        loop._optimizer_step = noting
+        loop.train()
+        read = gather_object([size for group in groups for size in group])
+        assert sum(read) == (13 if len(groups) < 4 else min(13, sum(read))), read
+        if len(groups) < 4:
+            first_pass = gather_object([number for batch in numbers[: sum(map(len, groups))] for number in batch])
+            assert sorted(first_pass) == list(range(13)), first_pass
+
+
+def odd_numbers_of_rows_are_evaluated_once(folder):
+    loop = loop_of(folder, per_device_eval_batch_size=3)
+    for rows in (0, 1, 2, 7, 33):
+        ids = loop.evaluate_rows(
+            DATA[:rows], lambda model, batch: [row[row > 0].tolist() for row in batch["input_ids"]]
+        )
+        assert ids == [row["input_ids"] for row in DATA[:rows]]
+    assert loop.predict(DATA[:33]).labels.tolist() == [row["label"] for row in DATA[:33]]
+
+
+def a_resumed_run_is_the_same_run(folder):
+    settings = {"num_train_epochs": 2.0, "checkpointing_steps": "2", "eval_steps": 2, "max_tokens": 40}
+    whole = loop_of(folder / "whole", **settings)
+    assert isinstance(whole.batches.batch_sampler, TokenBatchSampler)
+    whole.train()
+    cut = loop_of(folder / "cut", stop_at=3, **settings)
+    try:
+        cut.train()
+    except Interrupted:
+        pass
+    else:
+        raise AssertionError("it was not interrupted")
+    resumed = loop_of(folder / "cut", resume_from_checkpoint="latest", **settings)
+    resumed.train()
+    assert entries(resumed) == entries(whole)
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def time_is_up_for_all(folder, process):
+    loop = loop_of(folder, max_train_minutes=5)
+    loop._time_is_up = lambda: process == 1 and loop.step == 2  # clocks differ
+    loop.train()
+    assert loop.step == 3
+
+
+def a_full_disk_stops_all(folder, process):
+    """The last process alone cannot write; nobody waits for it."""
+    loop = loop_of(folder, checkpointing_steps="2")
+
+    def full(*arguments, **settings):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if process == PartialState().num_processes - 1:
+        loop.accelerator.save_state = full
+    try:
+        loop.train()
+    except CheckpointError as error:
+        expected = "no space is left" if loop.accelerator.save_state is full else "another process could not write"
+        assert expected in str(error), error
+    else:
+        raise AssertionError("nobody noticed")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    PartialState()
+    check_everything(Path(sys.argv[1]))
+    print(f"process {PartialState().process_index} of {PartialState().num_processes} is content", flush=True)
+    PartialState().wait_for_everyone()
+    if PartialState().process_index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    PartialState().wait_for_everyone()  # the dead one never comes

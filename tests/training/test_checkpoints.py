@@ -1,0 +1,220 @@
+"""What a checkpoint survives: kills while it is written, damage, a full disk, other arguments, foreign code."""
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import Interrupted, make_loop, weights
+
+from seqnlp.training import CheckpointError, checkpoints
+from seqnlp.training.integrity import find_damage, seal
+
+
+SETTINGS = {"checkpointing_steps": "2", "eval_steps": 3, "save_total_limit": 3}
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A run of 27 steps that was stopped after step 8, and the weights that it should end with."""
+    folder = tmp_path_factory.mktemp("runs")
+    _, whole = make_loop(folder / "whole", **SETTINGS)
+    whole.train()
+    _, cut = make_loop(folder / "cut", stop_at=8, **SETTINGS)
+    with pytest.raises(Interrupted):
+        cut.train()
+    for state in ("AcceleratorState", "GradientState", "PartialState"):
+        getattr(__import__("accelerate.state", fromlist=[state]), state)._reset_state()
+    return folder / "cut", weights(whole)
+
+
+@pytest.fixture
+def cut(interrupted, tmp_path):
+    shutil.copytree(interrupted[0], tmp_path / "cut")
+    return tmp_path / "cut"
+
+
+def resumed(folder, **arguments):
+    _, loop = make_loop(folder, resume_from_checkpoint="latest", **{**SETTINGS, **arguments})
+    loop.train()
+    return loop
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "message"),
+    [
+        (truncate, "model.safetensors", r"model.safetensors has \d+ bytes instead of \d+"),
+        (flip_a_bit, "optimizer.bin", "optimizer.bin is not what was written"),
+        (flip_a_bit, "loop_state.json", "loop_state.json is not what was written"),
+        (Path.unlink, "random_states_0.pkl", "random_states_0.pkl is missing"),
+        (Path.unlink, "manifest.json", "manifest.json is missing"),
+        (truncate, "manifest.json", "manifest.json or a file it lists cannot be read"),
+    ],
+)
+def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(
+    cut, interrupted, caplog, damage, name, message
+):
+    last = cut / "checkpoints" / "step-00000008"
+    damage(last / name)
+    with pytest.raises(CheckpointError, match=message) as raised:
+        checkpoints.CheckpointFolder(cut).find(str(last))
+    assert "\n" not in str(raised.value)
+    loop = resumed(cut)
+    assert f"{last} is damaged" in caplog.text
+    assert loop.record.history[-1]["step"] == 27
+    assert all(torch.equal(tensor, interrupted[1][key]) for key, tensor in weights(loop).items())
+
+
+def test_a_damaged_best_model_counts_as_damage_and_when_nothing_is_whole_it_says_so(cut):
+    truncate(cut / "checkpoints" / "best-00000006" / "model.safetensors")
+    for path in (cut / "checkpoints").glob("step-*"):
+        if path.name != "step-00000008":
+            truncate(path / "optimizer.bin")
+    with pytest.raises(CheckpointError, match=r"every checkpoint in .* is damaged"):
+        checkpoints.CheckpointFolder(cut).find("latest")
+
+
+def test_checkpoints_of_a_future_that_was_left_are_removed(cut):
+    (cut / "checkpoints" / "step-00000008").rename(cut / "checkpoints" / "step-00000012")
+    truncate(cut / "checkpoints" / "step-00000012" / "model.safetensors")
+    loop = make_loop(cut, resume_from_checkpoint="latest", stop_at=9, **SETTINGS)[1]
+    with pytest.raises(Interrupted):
+        loop.train()
+    assert [path.name for path in loop.checkpoints.steps()][-1] == "step-00000008"
+
+
+@pytest.mark.parametrize("where", ["accelerate", "torch", "ours", "best"])
+def test_a_full_disk_stops_the_run_with_the_last_good_checkpoint_intact(tmp_path, monkeypatch, where):
+    _, loop = make_loop(tmp_path, **SETTINGS)
+
+    def full(*arguments, **settings):
+        if where == "torch":
+            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill_up(loop):
+        if loop.step == 6:
+            if where == "torch":
+                usage = shutil.disk_usage(tmp_path)
+                monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=0))
+            if where == "best":
+                monkeypatch.setattr(type(loop.model), "save_pretrained", full)
+            elif where == "ours":
+                monkeypatch.setattr(checkpoints, "seal", full)
+            else:
+                monkeypatch.setattr(loop.accelerator, "save_state", full)
+        return {"loss": 1 / loop.step}
+
+    loop.evaluate = fill_up
+    with pytest.raises(CheckpointError, match=r"could not be written to .*: no space is left on the disk") as raised:
+        loop.train()
+    last = tmp_path / "checkpoints" / "step-00000004"
+    assert f"The last good checkpoint is {last}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert find_damage(last) is None
+    assert not list(tmp_path.rglob("tmp-*"))
+    monkeypatch.undo()
+    assert resumed(tmp_path, max_train_steps=None).step == 27
+
+
+def test_another_setup_is_refused_unless_told_otherwise(cut, caplog):
+    harmless = {"logging_steps": 2, "save_total_limit": 1, "num_threads": 1, "max_train_minutes": 90.0}
+    assert resumed(shutil.copytree(cut, cut.parent / "same"), **harmless).step == 27
+    message = "learning_rate 0.01 there, 0.02 here; seed 42 there, 43 here"
+    with pytest.raises(CheckpointError, match=message) as raised:
+        resumed(cut, learning_rate=0.02, seed=43)
+    assert "\n" not in str(raised.value)
+    assert resumed(cut, learning_rate=0.02, seed=43, resume_with_changes=True).step == 27
+    assert message in caplog.text
+
+
+def test_other_data_tokenizers_and_models_are_other_setups(cut):
+    def resume(change):
+        _, loop = make_loop(cut, resume_from_checkpoint="latest", **SETTINGS)
+        change(loop._setup)
+        loop.train()
+
+    names = json.loads((cut / "checkpoints" / "step-00000008" / "loop_state.json").read_text())["setup"]
+    assert {"tokenizer", "num_processes", "model's hidden_size", "data of the split train"} <= set(names)
+    for name in ("tokenizer", "data of the split train", "num_processes", "model's hidden_size"):
+        with pytest.raises(CheckpointError, match=f"another setup: {name} .* there, other here"):
+            resume(lambda setup, name=name: setup.update({name: "other"}))
+
+
+class Malicious:
+    def __reduce__(self):
+        return exec, ("import pathlib; pathlib.Path('pwned').touch()",)
+
+
+@pytest.mark.parametrize("name", ["optimizer.bin", "random_states_0.pkl"])
+def test_pickled_code_in_a_checkpoint_does_not_run(cut, monkeypatch, name):
+    monkeypatch.chdir(cut)
+    last = cut / "checkpoints" / "step-00000008"
+    torch.save({"state": Malicious(), "param_groups": []}, last / name)
+    seal(last)  # whoever can write the file can write the manifest
+    if name == "optimizer.bin":
+        with pytest.raises(CheckpointError, match="does not fit this run: Weights only load failed"):
+            resumed(cut)
+    else:  # Accelerate does without it, and so do we, who seed each step
+        assert resumed(cut).step == 27
+    assert not (cut / "pwned").exists()
+
+
+def die(*arguments, **settings):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(folder, point, step, **settings):
+    """Train in this process until the checkpoint of `step` has got as far as `point`."""
+    resume = {"resume_from_checkpoint": "latest"} if (folder / "checkpoints").exists() else {}
+    _, loop = make_loop(
+        folder, **{**SETTINGS, "checkpointing_steps": "1", "save_total_limit": 1, **settings}, **resume
+    )
+    run_step = loop._optimizer_step
+
+    def step_then_arm(batches):
+        run_step(batches)
+        if loop.step == step:
+            owner, name = {
+                "nothing is sealed": (checkpoints, "seal"),
+                "it is sealed": (Path, "rename"),
+                "it is renamed": (checkpoints, "sync"),
+                "the one before it is half removed": (checkpoints.shutil, "rmtree"),
+            }[point]
+            setattr(owner, name, die)
+
+    loop._optimizer_step = step_then_arm
+    loop.train()
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_killed_while_checkpoints_are_written_it_goes_on_with_a_whole_one(tmp_path, accumulation):
+    """`kill -9` at each point of the writing, one after the other, with a single checkpoint kept."""
+    settings = {"gradient_accumulation_steps": accumulation, "num_train_epochs": 2.0 * accumulation}
+    _, whole = make_loop(tmp_path / "whole", **settings, **SETTINGS)
+    whole.train()
+    folder, points = tmp_path / "killed", ("nothing is sealed", "it is sealed", "it is renamed")
+    for step, point in enumerate((*points, "the one before it is half removed"), 3):
+        child = multiprocessing.get_context("fork").Process(target=die_at, args=(folder, point, step), kwargs=settings)
+        child.start()
+        child.join(120)
+        assert child.exitcode == -signal.SIGKILL
+        found = checkpoints.CheckpointFolder(folder, 1).find("latest").name
+        assert found == f"step-{step - (point in points[:2]):08d}"
+    ended = resumed(folder, **settings)
+    assert all(torch.equal(tensor, weights(whole)[key]) for key, tensor in weights(ended).items())

@@ -1,0 +1,114 @@
+"""Two and four processes over gloo, two nodes, and the death of one."""
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import distributed_checks
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_runs import DATA, make_loop
+
+from seqnlp.training.batches import MicroBatch
+
+
+HERE = Path(__file__).parent
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def one_of(process, processes, port, folder):
+    os.environ |= {
+        "ACCELERATE_USE_CPU": "true",
+        "RANK": str(process),
+        "LOCAL_RANK": str(process),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    distributed_checks.PartialState()
+    distributed_checks.check_everything(folder)
+
+
+def gradient_of_the_whole_batch(folder):
+    _, loop = make_loop(folder, dropout=0.0)
+    seen = {}
+    loop.scheduler.step = lambda: None
+    loop.optimizer.step = lambda: seen.update(
+        {name: parameter.grad.clone() for name, parameter in loop.model.named_parameters()}
+    )
+    loop._optimizer_step([MicroBatch(loop.collator(DATA[:32]), True)])
+    return {**seen, "loss": loop._loss_sum}
+
+
+def check_gradients(folder, whole):
+    for accumulation in (1, 2):
+        gradients = load_file(folder / f"gradients-{accumulation}.safetensors")
+        assert gradients.keys() == whole.keys()
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, whole[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_do_what_one_does(processes, tmp_path):
+    """Forked, so that they need not import everything anew."""
+    context, port = multiprocessing.get_context("fork"), free_port()
+    group = [
+        context.Process(target=one_of, args=(number, processes, port, tmp_path), daemon=True)
+        for number in range(processes)
+    ]
+    for process in group:
+        process.start()
+    deadline = time.monotonic() + 180
+    for process in group:
+        process.join(max(0, deadline - time.monotonic()))
+    codes = [process.exitcode for process in group]
+    for process in group:
+        process.kill()
+    assert codes == [0] * processes
+    check_gradients(tmp_path, gradient_of_the_whole_batch(tmp_path / "one"))
+
+
+def test_two_nodes_by_rendezvous_and_the_death_of_a_process_ends_both(tmp_path):
+    port = free_port()
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+            + ["--rdzv_backend", "c10d", "--rdzv_endpoint", f"127.0.0.1:{port}", "--rdzv_id", "seqnlp"]
+            + ["--local_addr", "127.0.0.1", str(HERE / "distributed_checks.py"), str(tmp_path)],
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            stdout=(tmp_path / f"node-{number}.out").open("w"),
+            stderr=(tmp_path / f"node-{number}.err").open("w"),
+        )
+        for number in range(2)
+    ]
+    died = None
+    try:
+        deadline = time.monotonic() + 300
+        while any(node.poll() is None for node in nodes) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            if died is None and any(node.poll() is not None for node in nodes):
+                died = time.monotonic()
+        ended = time.monotonic()
+    finally:
+        for node in nodes:
+            node.kill()
+    printed = "".join((tmp_path / f"node-{number}.out").read_text() for number in range(2))
+    errors = "".join((tmp_path / f"node-{number}.err").read_text() for number in range(2))
+    assert "process 0 of 2 is content" in printed, errors
+    assert "process 1 of 2 is content" in printed, errors
+    assert all(node.returncode for node in nodes)
+    assert ended - died < 60
+    assert "Signal 9 (SIGKILL)" in errors
+    assert "rank      : 1 (local_rank: 0)" in errors, errors
+    check_gradients(tmp_path, gradient_of_the_whole_batch(tmp_path / "one"))

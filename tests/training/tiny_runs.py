@@ -1,0 +1,77 @@
+"""A loop over a tiny classifier, and ways to stop it and to look at it."""
+
+import numpy as np
+import torch
+from transformers import DataCollatorWithPadding
+
+from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
+from seqnlp.data import LengthGroupedBatchSampler, TokenBatchSampler
+from seqnlp.metrics import Accuracy
+from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import TrainingArguments, TrainingLoop, start_run
+
+
+TOKENIZER = train_tokenizer(["a b c d e f"], "word", 20)
+GENERATOR = np.random.default_rng(0)
+ROWS = [GENERATOR.integers(4, 10, GENERATOR.integers(1, 9)).tolist() for _ in range(70)]
+DATA = [{"input_ids": row, "label": int(4 in row)} for row in ROWS]
+
+
+class Interrupted(Exception):
+    """Stands for the plug being pulled."""
+
+
+def interrupt(loop, stop_at):
+    step = loop._optimizer_step
+
+    def interrupted(batches):
+        if loop.step == stop_at:
+            raise Interrupted
+        step(batches)
+
+    loop._optimizer_step = interrupted
+
+
+def make_loop(
+    folder, dropout=0.3, evaluate=None, stop_at=None, rows=len(DATA), data=None, max_tokens=None, **arguments
+):
+    """
+    A run and its loop over the first `rows` of DATA, or over the stream `data`; `stop_at` interrupts it before a step.
+    """
+    settings = {"report_to": "none", "num_train_epochs": 3, "per_device_train_batch_size": 8, "learning_rate": 0.01}
+    arguments = TrainingArguments(output_dir=str(folder), **{**settings, "num_threads": 1, **arguments})
+    run = start_run("test", "gru", arguments)
+    run.record.dataset = {"splits": {"train": {"rows": rows, "fingerprint": "of these rows"}}}
+    config = RecurrentConfig(vocab_size=20, hidden_size=8, cell_type="gru", embedding_dropout=dropout, pad_token_id=0)
+    lengths = [len(row) for row in ROWS[:rows]]
+    if data is not None:
+        sampler = None
+    elif max_tokens is not None:
+        sampler = TokenBatchSampler(lengths, max_tokens, arguments.seed, run.accelerator.num_processes)
+    else:
+        sampler = LengthGroupedBatchSampler(
+            lengths, arguments.per_device_train_batch_size, arguments.seed, pool_batches=2
+        )
+
+    def accuracy(loop):
+        logits, labels = loop.predict(DATA)
+        loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
+        return {**Accuracy().compute(predictions=logits.argmax(-1), references=labels), "loss": float(loss)}
+
+    model = RecurrentForSequenceClassification(config)
+    collator = DataCollatorWithPadding(TOKENIZER)
+    loop = TrainingLoop(
+        run, arguments, model, DATA[:rows] if data is None else data, sampler, collator, evaluate or accuracy
+    )
+    if stop_at is not None:
+        interrupt(loop, stop_at)
+    return run, loop
+
+
+def weights(loop):
+    return {name: tensor.clone() for name, tensor in loop.model.state_dict().items()}
+
+
+def entries(loop):
+    """The history without what depends on the clock."""
+    return [{k: v for k, v in entry.items() if k != "targets_per_second"} for entry in loop.record.history]
