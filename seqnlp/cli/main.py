@@ -5,6 +5,9 @@ import sys
 import typer
 from transformers.utils import logging
 
+from .attention import attention
+from .gradflow import gradflow
+
 
 app = typer.Typer(
     name="seqnlp",
@@ -20,6 +23,10 @@ app = typer.Typer(
 @app.callback()
 def seqnlp() -> None:
     """Look inside sequence models, compare them, publish them and check what is published."""
+
+
+app.command()(gradflow)
+app.command()(attention)
 
 
 def main() -> None:

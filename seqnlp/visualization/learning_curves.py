@@ -7,9 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-
-# Okabe & Ito 2008, "Color Universal Design": told apart with any colour vision.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+from .colours import BLUE, GREEN, ORANGE
 
 
 def plot_learning_curves(

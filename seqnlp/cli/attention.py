@@ -1,0 +1,132 @@
+"""`seqnlp attention`: where a model looks, head by head, as a page and as pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from PIL import Image, UnidentifiedImageError
+
+from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
+from ..visualization import plot_attention, write_attention_page
+from .models import NamedModel, load_model
+
+
+def attention(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="For an encoder-decoder: what it writes; by default what it says itself."),
+    ] = None,
+    image: Annotated[Path | None, typer.Option("--image", help="For a model of images: the image to read.")] = None,
+    max_tokens: Annotated[
+        int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read; the rest is cut off.")
+    ] = 128,
+    output: Annotated[
+        Path, typer.Option("--output", help="The page; the pictures get its name, ending in .png.")
+    ] = Path("attention.html"),
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
+    ] = False,
+) -> None:
+    """
+    Show where a model looks: every attention weight, heads by layer, on a page that opens offline, and as PNG.
+
+    Self-attention of encoders and decoders, cross-attention, the alignment of recurrent encoder-decoders, the
+    attention pooling of recurrent classifiers, and the attention of Vision Transformers over an image.
+
+    Examples:
+
+        seqnlp attention outputs/translation-lstm --text "A cat sleeps." --output alignment.html
+
+        seqnlp attention outputs/image_classification-transformer --image digit.png
+    """
+    if output.suffix != ".html":
+        raise DiagnosticsError(f"--output {output}: the page is HTML, so let its name end in .html.")
+    if (text is None) == (image is None):
+        raise DiagnosticsError("Give either --text or --image: one of them, as the model reads.")
+    named = load_model(model, trust_remote_code)
+    reads_images = named.model.main_input_name == "pixel_values"
+    if reads_images != (image is not None):
+        what = ("images", "--image") if reads_images else ("text", "--text")
+        raise DiagnosticsError(f"{model}: {type(named.model).__name__} reads {what[0]}: give {what[1]}.")
+    picture = None
+    try:
+        if image is not None:
+            picture = _open(image)
+            maps, picture = _over_image(named, picture)
+        else:
+            maps = _over_text(named, text, target, max_tokens)
+    except DiagnosticsError as error:
+        raise DiagnosticsError(f"{model}: {error}") from error
+    write_attention_page(maps, output, f"Attention of {named.name}", picture)
+    files = [output]
+    for found in maps:
+        suffix = ".png" if len(maps) == 1 else f"-{found.name.replace(' ', '_')}.png"
+        files.append(output.with_name(output.stem + suffix))
+        plot_attention(found, files[-1], named.name, picture)
+    for found in maps:
+        heads = sorted({len(layer) for layer in found.layers})
+        typer.echo(
+            f"{found.name}: {len(found.layers)} layers of {' or '.join(map(str, heads))} heads, "
+            f"{len(found.queries)} x {len(found.keys)} weights each"
+        )
+    typer.echo(f"Page: {output}. Pictures: {', '.join(str(file) for file in files[1:])}.")
+
+
+def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int) -> list[AttentionMap]:
+    tokenizer = named.tokenizer()
+    limit = min(max_tokens, getattr(named.model.config, "max_position_embeddings", None) or max_tokens)
+    input_ids = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt").input_ids
+    if input_ids.shape[1] < 2:
+        raise DiagnosticsError(
+            f"the text {text!r} is {input_ids.shape[1]} token{'s' * (input_ids.shape[1] != 1)} to this model: there "
+            "is nothing to choose between. Give at least two."
+        )
+    tokens = _as_text(tokenizer, input_ids[0])
+    if not named.model.config.is_encoder_decoder:
+        if target is not None:
+            raise DiagnosticsError(f"--target is for encoder-decoders, and {type(named.model).__name__} is none.")
+        return attention_maps(named.model, {"input_ids": input_ids}, tokens)
+    if target is not None:
+        labels = tokenizer(text_target=target, truncation=True, max_length=limit, return_tensors="pt").input_ids
+        read = named.model.prepare_decoder_input_ids_from_labels(labels=labels)
+    else:
+        with torch.no_grad():
+            written = named.model.generate(input_ids, num_beams=1, do_sample=False, max_new_tokens=limit)
+        read, labels = written[:, :-1], written[:, 1:]
+    return attention_maps(
+        named.model,
+        {"input_ids": input_ids, "decoder_input_ids": read},
+        tokens,
+        _as_text(tokenizer, read[0]),
+        _as_text(tokenizer, labels[0]),
+    )
+
+
+def _as_text(tokenizer, ids: torch.Tensor) -> list[str]:
+    """Each token as it reads: bytes and word marks decoded, which `convert_ids_to_tokens` would show raw."""
+    return [tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) for token in ids.tolist()]
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path.expanduser()).convert("RGB")
+    except FileNotFoundError as error:
+        raise DiagnosticsError(f"there is no image {str(path)!r}.") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise DiagnosticsError(
+            f"the image {str(path)!r} cannot be read: it is damaged or of no known type."
+        ) from error
+
+
+def _over_image(named: NamedModel, picture: Image.Image) -> tuple[list[AttentionMap], Image.Image]:
+    """The maps, and the image as the model sees it, resized or cropped: its patches are where they are drawn."""
+    processor = named.image_processor()
+    channels = getattr(named.model.config, "num_channels", 3)
+    pixels = processor(picture.convert("L") if channels == 1 else picture, return_tensors="pt").pixel_values
+    low, high = float(pixels.min()), float(pixels.max())
+    seen = ((pixels[0] - low) / max(high - low, 1e-12) * 255).byte().permute(1, 2, 0).numpy()
+    seen = Image.fromarray(seen[..., 0] if seen.shape[-1] == 1 else seen).convert("RGB")
+    return attention_maps(named.model, {"pixel_values": pixels}), seen

@@ -1,0 +1,158 @@
+"""`seqnlp gradflow`: how far back the gradient of a loss reaches, layer by layer, in one model or in several."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from tabulate import tabulate
+
+from ..diagnostics import DiagnosticsError, GradientFlow, Window, cut_windows, loss_kind, measure_gradient_flow
+from ..visualization import plot_gradient_flow
+from .models import NamedModel, load_model
+from .texts import read_texts
+
+
+def gradflow(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="A recipe's output folder or a Hub id; one or several.")
+    ],
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text to measure on; may be repeated.")] = None,
+    text_file: Annotated[Path | None, typer.Option("--text_file", help="A file that is one text.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="For an encoder-decoder: what each --text becomes, e.g. its translation."),
+    ] = None,
+    distance: Annotated[int, typer.Option("--distance", min=1, help="How many tokens back to look at most.")] = 100,
+    windows: Annotated[
+        int, typer.Option("--windows", min=1, help="Average over so many pieces of the texts at most.")
+    ] = 16,
+    max_grad_norm: Annotated[
+        float | None,
+        typer.Option(
+            "--max_grad_norm", help="Norm to which training clips gradients; by default what run.json says, or 1."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", help="The picture; the numbers go to a .json of the same name.")
+    ] = Path("gradflow.png"),
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
+    ] = False,
+) -> None:
+    """
+    Follow the gradient of a loss back through time: does it vanish, explode, or arrive?
+
+    The norm of d loss / d h(t) by distance in tokens and by layer, the spectral radius of each recurrent matrix, the
+    share of saturated gates, and how many windows' gradients training would clip. Several models make one picture.
+
+    Example:
+
+        seqnlp gradflow outputs/lm-elman outputs/lm-gru outputs/lm-lstm --text_file novel.txt --output gradflow.png
+    """
+    if output.suffix != ".png":
+        raise DiagnosticsError(f"--output {output}: the picture is a PNG, so let its name end in .png.")
+    texts = read_texts(text, text_file)
+    flows: dict[str, GradientFlow] = {}
+    for source in models:
+        named = load_model(source, trust_remote_code)
+        name = named.name if named.name not in flows else source
+        flows[name] = _measure(named, texts, target, distance, windows, max_grad_norm)
+    plot_gradient_flow(flows, output)
+    numbers = output.with_suffix(".json")
+    numbers.write_text(json.dumps({name: flow.as_dict() for name, flow in flows.items()}, indent=2) + "\n")
+    typer.echo(summary(flows))
+    typer.echo(f"\nPicture: {output}. Numbers: {numbers}.")
+
+
+def summary(flows: dict[str, GradientFlow]) -> str:
+    """A table with a row a model, and what its columns mean."""
+    rows = [
+        {
+            "model": name,
+            "factor per token": flow.lowest.factor_per_step,
+            "reach, tokens": _reach(flow),
+            "spectral radius": _span(flow.spectral_radii.values()),
+            "saturated": _span(share.low + share.high for share in flow.saturation.values()),
+            "clipped": None if flow.clipped_share is None else f"{flow.clipped_share:.0%} of {flow.num_windows}",
+        }
+        for name, flow in flows.items()
+    ]
+    lines = [
+        tabulate(rows, headers="keys", floatfmt=".3f", missingval="-"),
+        "",
+        *sorted({f"Loss: {flow.loss}, mean of the windows." for flow in flows.values()}),
+        "Factor per token: of the gradient's norm in the lowest layer, with each token farther back.",
+        "Reach: the farthest token back that still gets 1 % of the gradient at the last one.",
+        "Spectral radius, saturated: smallest to largest over layers and gates. Saturated: near an end of its range.",
+        "Clipped: windows whose gradient norm is above max_grad_norm, with the weights as they are now.",
+    ]
+    return "\n".join(lines)
+
+
+def _reach(flow: GradientFlow) -> str:
+    reach = flow.lowest.reach()
+    return f"{reach} or more" if reach == len(flow.lowest.norms) - 1 else str(reach)
+
+
+def _span(values) -> str | None:
+    values = [f"{value:.2f}" for value in sorted(values)]
+    if not values:
+        return None
+    return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def _measure(
+    named: NamedModel,
+    texts: list[str],
+    targets: list[str] | None,
+    distance: int,
+    count: int,
+    max_grad_norm: float | None,
+) -> GradientFlow:
+    try:
+        kind = loss_kind(named.model)
+        tokenizer = named.tokenizer()
+        if max_grad_norm is None:
+            max_grad_norm = named.run.get("hyperparameters", {}).get("max_grad_norm", 1.0)
+        return measure_gradient_flow(
+            named.model,
+            list(_windows(named, tokenizer, kind, texts, targets, distance, count)),
+            mask_token_id=tokenizer.mask_token_id,
+            special_token_ids=tuple(tokenizer.all_special_ids),
+            max_grad_norm=max_grad_norm,
+        )
+    except DiagnosticsError as error:
+        raise DiagnosticsError(f"{named.source}: {error}") from error
+
+
+def _windows(
+    named: NamedModel, tokenizer, kind: str, texts: list[str], targets: list[str] | None, distance: int, count: int
+) -> Iterator[Window]:
+    """Pieces of the texts in which some token is `distance` tokens from the loss, or the whole of a short text."""
+    length = min(distance + 1, getattr(named.model.config, "max_position_embeddings", None) or math.inf)
+    if kind == "seq2seq":
+        if len(targets or ()) != len(texts):
+            raise DiagnosticsError(
+                f"an encoder-decoder needs a --target for each text; there are {len(texts)} texts and "
+                f"{len(targets or ())} targets."
+            )
+        for text, target in list(zip(texts, targets, strict=True))[:count]:
+            ids = tokenizer(text_target=target, truncation=True, max_length=length).input_ids
+            source = tokenizer(text, truncation=True, max_length=length).input_ids
+            yield Window(torch.tensor(ids), torch.tensor(source))
+        return
+    texts = texts[:count]
+    share = math.ceil(count / len(texts))
+    for text in texts:
+        if kind == "causal":
+            ids = tokenizer(text, verbose=False).input_ids
+            pieces = cut_windows(torch.tensor(ids), length + 1, share)
+        else:  # each piece with the special tokens around it that the model knows
+            found = tokenizer(text, truncation=True, max_length=length, return_overflowing_tokens=True)
+            pieces = [torch.tensor(ids) for ids in found.input_ids]
+            pieces = [piece for piece in pieces if len(piece) == len(pieces[0])][:share]
+        yield from map(Window, pieces)

@@ -1,0 +1,144 @@
+"""Loading a model that a user names: a recipe's output folder or a model on the Hub."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+
+_AUTO_CLASSES = {
+    AutoModelForCausalLM: MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForSeq2SeqLM: MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    AutoModelForMaskedLM: MODEL_FOR_MASKED_LM_MAPPING,
+    AutoModelForSequenceClassification: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoModelForTokenClassification: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    AutoModel: MODEL_MAPPING,
+}
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded as named; the message says why and what would do."""
+
+
+@dataclass
+class NamedModel:
+    """
+    A model as a user named it.
+
+    Attributes:
+        name: The folder's or the repository's last part.
+        source: The folder or the Hub id, as given.
+        model: The model with the head that its configuration names, in float32 and set to `eval()`.
+        run: What `run.json` beside the model says, empty where there is none.
+        trust_remote_code: Whether code that comes with it may run.
+    """
+
+    name: str
+    source: str
+    model: PreTrainedModel
+    run: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """
+        Its tokenizer.
+
+        Raises:
+            ModelError: If there is none.
+        """
+        return self._load(AutoTokenizer, "tokenizer")
+
+    def image_processor(self):
+        """
+        Its image processor.
+
+        Raises:
+            ModelError: If there is none.
+        """
+        return self._load(AutoImageProcessor, "image processor")
+
+    def _load(self, auto_class, what: str):
+        try:
+            return auto_class.from_pretrained(self.source, trust_remote_code=self.trust_remote_code)
+        except Exception as error:  # what is missing shows in many ways
+            raise ModelError(f"Model {self.source!r} has no {what} that can be loaded: {_one_line(error)}") from error
+
+
+def load_model(source: str, trust_remote_code: bool = False) -> NamedModel:
+    """
+    Load a model with the head that its configuration's `architectures` name.
+
+    Args:
+        source: A folder with `config.json`, e.g. a recipe's output, or the id of a model on the Hub.
+        trust_remote_code: Whether to run code that comes with a model; without it such a model is refused.
+
+    Raises:
+        ModelError: If there is no such model, it cannot be loaded, or the Hub cannot be reached.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"The folder {source!r} holds no model: there is no config.json in it.")
+        source = str(path)
+    elif path.exists() or path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
+        raise ModelError(f"There is no folder {source!r}. Name a recipe's output folder, or a model on the Hub.")
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        auto_class = _auto_class(config, source, trust_remote_code)
+        model = auto_class.from_pretrained(source, dtype=torch.float32, trust_remote_code=trust_remote_code)
+    except ModelError:
+        raise
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        where = "" if path.is_dir() else ", neither as a folder nor on the Hub (check the name and the connection)"
+        raise ModelError(f"Model {source!r} cannot be loaded{where}: {_one_line(error)}") from error
+    except (ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
+        hint = " To run it, give --trust_remote_code." if "trust_remote_code" in str(error) else ""
+        raise ModelError(f"Model {source!r} cannot be loaded: {_one_line(error)}{hint}") from error
+    record = path / "run.json"
+    run = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return NamedModel(path.resolve().name if path.is_dir() else source, source, model.eval(), run, trust_remote_code)
+
+
+def _auto_class(config, source: str, trust_remote_code: bool):
+    architecture = (config.architectures or [None])[0]
+    if architecture is None:
+        raise ModelError(f"Model {source!r}: its config.json names no class under 'architectures'.")
+    for auto_class, mapping in _AUTO_CLASSES.items():
+        found = mapping.get(type(config), ())
+        found = found if isinstance(found, tuple) else (found,)
+        is_custom = trust_remote_code and auto_class.__name__ in getattr(config, "auto_map", {})
+        if is_custom or architecture in [model_class.__name__ for model_class in found]:
+            return auto_class
+    raise ModelError(
+        f"Model {source!r} is a {architecture}, which is neither a language model nor a classifier of texts, tokens "
+        "or images."
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:240]
