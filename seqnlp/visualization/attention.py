@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -21,7 +22,8 @@ _LABELLED = 24
 
 def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image: Image.Image | None = None) -> None:
     """
-    Draw heads by layer: one row a layer, one column a head, queries downward, keys across.
+    Draw heads by layer: one row a layer, one column a head, queries downward, keys across. Colours go by the root of
+    the weight, since of many small weights none would be seen beside a one.
 
     Args:
         found: The weights.
@@ -47,7 +49,9 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
             elif image is not None:
                 drawn = _draw_over_image(axis, found, layer[column].numpy(), image)
             else:
-                drawn = axis.imshow(layer[column].numpy(), cmap="Blues", vmin=0, vmax=largest, aspect="auto")
+                drawn = axis.imshow(
+                    layer[column].numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, largest), aspect="auto"
+                )
             if row == 0 and not is_single:
                 axis.set_title(f"head {column + 1}", fontsize=9)
             if column == 0 and not is_single:
@@ -58,7 +62,8 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
             "the token that is written" if found.name in ("cross-attention", "alignment") else "the token that looks"
         )
         figure.supylabel("the label" if found.name == "attention pooling" else looking, fontsize=10)
-        figure.supxlabel("the token that is looked at", fontsize=10)
+        unit = "" if len(found.keys) <= (60 if is_single else _LABELLED) else " (position in the text)"
+        figure.supxlabel(f"the token that is looked at{unit}", fontsize=10)
     label = (
         "attention weight\n(share of the query, 0 to 1)"
         if image is None
@@ -85,8 +90,9 @@ def _draw_over_image(axis, found: AttentionMap, weights: np.ndarray, image: Imag
     patches = shown[num_extra:].reshape(rows, columns)
     patches = patches / max(patches.max(), 1e-12)
     extent = (0, columns, rows, 0)
-    axis.imshow(image.convert("L"), cmap="gray", extent=extent, alpha=0.9)
-    drawn = axis.imshow(patches, cmap="viridis", extent=extent, vmin=0, vmax=1, alpha=0.6)
+    pale = 130 + np.asarray(image.convert("L"), dtype=float) * (125 / 255)  # dark ones would hide the colours
+    axis.imshow(pale, cmap="gray", extent=extent, vmin=0, vmax=255)
+    drawn = axis.imshow(patches, cmap="Blues", extent=extent, vmin=0, vmax=1, alpha=0.6)
     axis.set_xticks([]), axis.set_yticks([])
     return drawn
 

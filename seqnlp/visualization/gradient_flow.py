@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..diagnostics import GradientFlow
 from .colours import BLUE, DASHES, ORANGE, style
@@ -26,22 +27,27 @@ def plot_gradient_flow(flows: dict[str, GradientFlow], path: str | Path) -> None
     has_gates = any(flow.saturation for flow in flows.values())
     rows = (["all"] if len(flows) > 1 else []) + ["layers"] + (["gates"] if has_gates else [])
     most_gates = max((len(flow.saturation) for flow in flows.values()), default=0)
-    heights = {"all": 4.4, "layers": 3.5, "gates": 1.3 + 0.27 * most_gates}
-    size = (max(8.5, 3.9 * len(flows)), 0.5 + sum(heights[row] for row in rows))
-    figure = Figure(figsize=size, layout="constrained")
+    heights = {"all": 4.2, "layers": 3.4, "gates": 1.2 + 0.25 * most_gates}
+    width = max(8.0, min(16.0, 3.6 * len(flows)))
+    figure = Figure(figsize=(width, 0.4 + sum(heights[row] for row in rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(len(rows), len(flows), height_ratios=[heights[row] for row in rows])
-    if "all" in rows:
-        _draw_all(figure.add_subplot(grid[0, :]), flows)
-    first = None
-    for column, (name, flow) in enumerate(flows.items()):
-        axis = figure.add_subplot(grid[rows.index("layers"), column], sharey=first)
-        first = first or axis
-        _draw_layers(axis, name, flow, is_first=column == 0)
-        if has_gates:
-            _draw_gates(figure.add_subplot(grid[rows.index("gates"), column]), flow, is_first=column == 0)
+    # Each row of panels for itself: the long names of gates would narrow the panels above them.
+    parts = figure.subfigures(len(rows), 1, height_ratios=[heights[row] for row in rows], squeeze=False)[:, 0]
+    for row, part in zip(rows, parts, strict=True):
+        if row == "all":
+            _draw_all(part.subplots(), flows)
+            continue
+        axes = part.subplots(1, len(flows), squeeze=False, sharey=row == "layers")[0]
+        for column, (axis, (name, flow)) in enumerate(zip(axes, flows.items(), strict=True)):
+            if row == "layers":
+                _draw_layers(axis, name, flow, is_first=column == 0)
+            else:
+                _draw_gates(axis, flow, most_gates)
+        if row == "gates":
+            drawn = next(axis for axis in axes if axis.patches)
+            part.legend(*drawn.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     figure.suptitle("How far back does the gradient of the loss reach?", fontsize=13)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
 
 
 def _points(norms: list[float], scale: float = 1.0) -> tuple[list[int], list[float]]:
@@ -65,12 +71,13 @@ def _draw_all(axis, flows: dict[str, GradientFlow]) -> None:
     axis.axhline(1, color="0.4", linewidth=0.8)
     low, high = axis.get_ylim()
     axis.set_ylim(max(low, _FLOOR), max(high, 10))
-    notes = {"family": "DejaVu Sans", "fontsize": 9, "color": "0.35", "ha": "right", "transform": axis.transAxes}
-    axis.text(0.995, 0.975, "explodes ↑", va="top", **notes)
-    axis.text(0.995, 0.025, "vanishes ↓", va="bottom", **notes)
+    notes = {"fontsize": 9, "color": "0.35", "rotation": 90, "ha": "left", "transform": axis.transAxes}
+    axis.text(1.005, 1, "explodes →", va="top", **notes)
+    axis.text(1.005, 0, "← vanishes", va="bottom", **notes)
     axis.set_xlabel("distance from the loss (tokens)")
     axis.set_ylabel("norm of the gradient\n(relative to distance 0)")
     axis.grid(alpha=0.3)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="best", fontsize=9)
 
 
@@ -92,7 +99,7 @@ def _draw_layers(axis, name: str, flow: GradientFlow, is_first: bool) -> None:
         axis.legend(fontsize=8, ncols=1 + len(drawn) // 7)
 
 
-def _draw_gates(axis, flow: GradientFlow, is_first: bool) -> None:
+def _draw_gates(axis, flow: GradientFlow, most_gates: int) -> None:
     if not flow.saturation:
         axis.axis("off")
         axis.text(0.5, 0.6, "no recurrent gates", ha="center", va="center", color="0.35", transform=axis.transAxes)
@@ -105,12 +112,10 @@ def _draw_gates(axis, flow: GradientFlow, is_first: bool) -> None:
         names, high, left=low, color=ORANGE, hatch="//", edgecolor="white", linewidth=0, label="at the upper end"
     )
     axis.set_xlim(0, 1)
-    axis.invert_yaxis()
+    axis.set_ylim(most_gates - 0.4, -0.6)  # bars of one thickness in all panels
     axis.tick_params(axis="y", labelsize=8)
     axis.set_xlabel("saturated share of values (0 to 1)")
     radii = flow.spectral_radii.values()
     if radii:
-        span = f"{min(radii):.2f}" if len(radii) == 1 else f"{min(radii):.2f} to {max(radii):.2f}"
-        axis.set_title(f"spectral radius {span}", fontsize=9)
-    if is_first:
-        axis.legend(fontsize=8, loc="best")
+        ends = dict.fromkeys((f"{min(radii):.2f}", f"{max(radii):.2f}"))
+        axis.set_title(f"spectral radius {' to '.join(ends)}", fontsize=9)
