@@ -1,0 +1,172 @@
+"""The verbs on models as a recipe or somebody else leaves them in a folder."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel, ViTImageProcessorPil
+
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    RecurrentSeq2SeqConfig,
+    RecurrentSeq2SeqForConditionalGeneration,
+    VisionTransformerConfig,
+    VisionTransformerForImageClassification,
+)
+from seqnlp.cli import main as command
+from seqnlp.tokenization import train_tokenizer
+
+
+TEXT = "the cat sat on the mat and looked at the dog that looked at the cat on the mat"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Folders with a small model and its tokenizer, by name."""
+    root = tmp_path_factory.mktemp("models")
+    tokenizer = train_tokenizer([TEXT] * 3, "word", 40, lowercase=True, min_frequency=1, model_max_length=64)
+    size, pad = len(tokenizer), tokenizer.pad_token_id
+    sizes = {"vocab_size": size, "hidden_size": 8, "pad_token_id": pad}
+    foreign = {"vocab_size": size, "pad_token_id": pad, "bos_token_id": None, "eos_token_id": None}
+    made = {
+        "elman": RecurrentForCausalLM(RecurrentConfig(**sizes, cell_type="elman")),
+        "lstm": RecurrentForCausalLM(RecurrentConfig(**sizes)),
+        "classifier": RecurrentForSequenceClassification(RecurrentConfig(**sizes, pooling="attention")),
+        "translation": RecurrentSeq2SeqForConditionalGeneration(
+            RecurrentSeq2SeqConfig(**sizes, decoder_start_token_id=1, eos_token_id=2)
+        ),
+        "gpt2": GPT2LMHeadModel(GPT2Config(**foreign, n_embd=8, n_layer=2, n_head=2, n_positions=12)),
+        "bert": BertForSequenceClassification(
+            BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+        ),
+    }
+    for name, model in made.items():
+        model.save_pretrained(root / name)
+        tokenizer.save_pretrained(root / name)
+    config = VisionTransformerConfig(
+        image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, num_channels=1
+    )
+    VisionTransformerForImageClassification(config).save_pretrained(root / "images")
+    ViTImageProcessorPil(size={"height": 8, "width": 8}, image_mean=[0.5], image_std=[0.5]).save_pretrained(
+        root / "images"
+    )
+    (root / "elman" / "run.json").write_text(json.dumps({"hyperparameters": {"max_grad_norm": 0.25}}))
+    (root / "empty").mkdir()
+    (root / "headless").mkdir()
+    (root / "headless" / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(root / "image.png")
+    return root
+
+
+@pytest.fixture
+def seqnlp(monkeypatch, capsys):
+    """Run the command; gives its exit status, what it printed and its error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["seqnlp", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            command.main()
+        captured = capsys.readouterr()
+        return stopped.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_gradflow_puts_several_models_into_one_picture(models, seqnlp, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    picture = tmp_path / "flow.png"
+    names = ("elman", "lstm", "gpt2")
+    arguments = [*(models / name for name in names), "--text_file", text, "--distance", 5, "--windows", 4]
+    status, out, _ = seqnlp("gradflow", *arguments, "--output", picture)
+    assert status == 0
+    assert all(name in out for name in (*names, "factor per token", "spectral radius", "of 4"))
+    with Image.open(picture) as drawn:
+        assert drawn.width > 800
+    numbers = json.loads(picture.with_suffix(".json").read_text())
+    assert list(numbers) == list(names)
+    assert all(len(numbers[name]["series"][0]["norms"]) == 6 for name in names)
+    assert numbers["elman"]["max_grad_norm"] == 0.25  # from run.json
+    assert numbers["lstm"]["max_grad_norm"] == 1.0
+    assert "layer 1, forget gate" in numbers["lstm"]["saturation"]
+
+
+def test_gradflow_of_classifiers_and_encoder_decoders(models, seqnlp, tmp_path):
+    picture = tmp_path / "flow.png"
+    for name in ("classifier", "bert"):
+        assert seqnlp("gradflow", models / name, "--text", TEXT, "--output", picture)[0] == 0
+    given = ["--text", TEXT, "--target", "the dog sat on the cat", "--output", picture]
+    assert seqnlp("gradflow", models / "translation", *given)[0] == 0
+    assert len(json.loads(picture.with_suffix(".json").read_text())["translation"]["series"][0]["norms"]) == 6
+
+
+def test_gradflow_stays_within_the_positions_that_a_model_has(models, seqnlp, tmp_path):
+    picture = tmp_path / "flow.png"
+    assert seqnlp("gradflow", models / "gpt2", "--text", TEXT, "--output", picture)[0] == 0
+    assert len(json.loads(picture.with_suffix(".json").read_text())["gpt2"]["series"][0]["norms"]) == 12
+
+
+def test_attention_writes_a_page_and_pictures(models, seqnlp, tmp_path):
+    page = tmp_path / "page.html"
+    for name in ("gpt2", "bert", "classifier"):
+        status, out, _ = seqnlp("attention", models / name, "--text", TEXT, "--max_tokens", 9, "--output", page)
+        assert status == 0
+        assert "9 weights each" in out
+        assert page.is_file()
+        assert page.with_suffix(".png").is_file()
+    # What it says itself, and what it is told to say.
+    for given in ([], ["--target", "the dog sat"]):
+        status, out, _ = seqnlp(
+            "attention", models / "translation", "--text", TEXT, "--max_tokens", 7, *given, "--output", page
+        )
+        assert status == 0
+        assert out.startswith("alignment: 1 layers of 1 heads")
+    assert "3 x 7 weights" in out
+    status, out, _ = seqnlp("attention", models / "images", "--image", models / "image.png", "--output", page)
+    assert status == 0
+    assert "1 layers of 2 heads, 5 x 5 weights" in out
+    assert "data:image/png;base64," in page.read_text()
+
+
+@pytest.mark.parametrize("verb", ["gradflow", "attention"])
+def test_help_has_an_example(verb, seqnlp):
+    status, out, _ = seqnlp(verb, "--help")
+    assert status == 0
+    assert f"seqnlp {verb} outputs/" in out
+
+
+REFUSED = {
+    "gradflow {elman} --text cat": "A text of 1 token is too short",
+    "gradflow {elman}": "There is no text",
+    "gradflow {elman} --text_file {root}/none.txt": "cannot be read: No such file",
+    "gradflow {images} --text cat": "has no such head",
+    "gradflow {translation} --text cat": "needs a --target for each text",
+    "gradflow {empty} --text cat": "holds no model",
+    "gradflow {headless} --text cat": "names no class under 'architectures'",
+    "gradflow {root}/none --text cat": "There is no folder",
+    "gradflow nobody/nothing --text cat": "neither as a folder nor on the Hub",
+    "gradflow {elman} --text cat --output flow.pdf": "let its name end in .png",
+    "attention {lstm} --text cat_sat": "has no attention",
+    "attention {gpt2} --text cat": "1 token to this model",
+    "attention {gpt2} --text cat_sat --target cat": "--target is for encoder-decoders",
+    "attention {gpt2}": "Give either --text or --image",
+    "attention {gpt2} --image {root}/image.png": "reads text: give --text",
+    "attention {images} --text cat": "reads images: give --image",
+    "attention {images} --image {root}/none.png": "there is no image",
+    "attention {images} --image {elman}/config.json": "cannot be read",
+    "attention {gpt2} --text cat --output page.pdf": "let its name end in .html",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED, ids=range(len(REFUSED)))
+def test_refusals_take_one_line(line, models, seqnlp):
+    folders = {folder.name: folder for folder in models.iterdir()} | {"root": models}
+    status, _, error = seqnlp(*(word.replace("_sat", " sat") for word in line.format_map(folders).split()))
+    assert status == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert REFUSED[line] in error

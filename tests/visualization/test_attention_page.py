@@ -1,0 +1,129 @@
+"""The page of attention weights: what it holds, and what a browser makes of it."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from seqnlp.diagnostics import AttentionMap
+from seqnlp.visualization import plot_attention, write_attention_page
+
+
+EVIL = "</script><img src=x onerror=document.body.dataset.ran=1>"
+ARROW = "new KeyboardEvent('keydown', {key: 'Arrow%s', bubbles: true})"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+
+def weights(heads, queries, keys):
+    return torch.randn(heads, queries, keys).softmax(dim=-1)
+
+
+def text_map(tokens, layers=2, heads=3):
+    found = [weights(heads, len(tokens), len(tokens)) for _ in range(layers)]
+    return AttentionMap("self-attention", found, tokens, tokens)
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1))
+
+
+def browse(path, tmp_path, script=""):
+    """The page's DOM after its scripts ran, and then `script`."""
+    if script:
+        page = path.read_text().replace("</body>", f"<script>{script}</script></body>")
+        path = path.with_name("scripted.html")
+        path.write_text(page)
+    finished = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return finished.stdout
+
+
+def test_the_page_holds_the_weights_and_nothing_of_a_token_is_markup(tmp_path):
+    found = text_map(["a", EVIL, "\u2028 & <b>", "ü\n"])
+    path = tmp_path / "page.html"
+    write_attention_page([found], path, f"Attention of {EVIL}")
+    page = path.read_text()
+    assert EVIL not in page
+    assert "<img" not in page
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)  # opens offline
+    data = data_of(page)
+    assert data["maps"][0]["keys"] == found.keys
+    numbers = np.frombuffer(base64.b64decode(data["maps"][0]["weights"]), dtype="<u2") / 65535
+    np.testing.assert_allclose(numbers.reshape(2, 3, 4, 4), torch.stack(found.layers), atol=1e-5)
+
+
+@needs_browser
+def test_a_browser_shows_tokens_as_text_and_reads_out_the_weight(tmp_path):
+    found = text_map(["a", EVIL, "c"])
+    cross = AttentionMap("cross-attention", [weights(2, 2, 3)], ["x", "y"], ["a", "b", "c"])
+    path = tmp_path / "page.html"
+    write_attention_page([found, cross], path, "A <i>title</i>")
+    choose = "const c = document.getElementById('%s'); c.value = %d; c.dispatchEvent(new Event('change'));"
+    script = (
+        f"{{ {choose % ('layer', 1)} }} {{ {choose % ('head', 2)} }}"
+        f"document.getElementById('cells').dispatchEvent({ARROW % 'Right'});"
+        "document.body.dataset.first = document.getElementById('readout').textContent;"
+        f"{{ {choose % ('map', 1)} }}"
+    )
+    shown = browse(path, tmp_path, script)
+    assert 'data-ready="true"' in shown
+    assert "data-ran=" not in shown
+    assert "A &lt;i&gt;title&lt;/i&gt;</h1>" in shown
+    first = re.search(r'data-first="([^"]*)"', shown).group(1)
+    assert first.startswith("self-attention, layer 2, head 3: “c” (3 of 3) looks at")
+    assert first.endswith(f"(2 of 3) with weight {found.layers[1][2, 2, 1]:.4f}.")
+    second = re.search(r'id="readout"[^>]*>([^<]*)<', shown).group(1)
+    assert second.startswith("cross-attention, layer 1, head 1: “y” (2 of 2) looks at “b”")
+    assert second.endswith(f"{cross.layers[0][0, 1, 1]:.4f}.")
+    assert shown.count("<canvas") >= 2 + 2
+
+
+@needs_browser
+def test_a_browser_lays_the_weights_over_an_image(tmp_path):
+    names = ["class token", *(f"row {r}, column {c}" for r in (1, 2) for c in (1, 2))]
+    found = AttentionMap("self-attention", [weights(2, 5, 5)], names, names, grid=(2, 2))
+    path = tmp_path / "page.html"
+    write_attention_page([found], path, "An image", Image.new("RGB", (8, 8), "green"))
+    script = f"document.getElementById('source').dispatchEvent({ARROW % 'Down'})"
+    shown = browse(path, tmp_path, script)
+    assert 'id="imagePart" class=""' in shown
+    assert re.search(r'id="textPart"[^>]*hidden', shown)
+    assert "head 1: “row 2, column 1” (4 of 5) looks at “class token”" in shown
+
+
+@pytest.mark.parametrize("kind", ["few tokens", "many tokens", "one head", "image"])
+def test_pictures_of_every_kind_are_drawn(tmp_path, kind):
+    image = None
+    if kind == "image":
+        names = [f"row {r}, column {c}" for r in (1, 2) for c in (1, 2)]
+        found = AttentionMap("self-attention", [weights(2, 4, 4)], names, names, grid=(2, 2))
+        image = Image.new("L", (8, 8), 90)
+    elif kind == "one head":
+        found = AttentionMap("alignment", [weights(1, 3, 4)], ["$x", "\x00", "_y^"], list("abcd"))
+    else:
+        found = text_map([f"$t_{i}$" for i in range(5 if kind == "few tokens" else 40)])
+    path = tmp_path / "picture.png"
+    plot_attention(found, path, "A $title", image)
+    with Image.open(path) as picture:
+        assert picture.width > 300
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 20
