@@ -89,8 +89,9 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
         if target is not None:
             raise DiagnosticsError(f"--target is for encoder-decoders, and {type(named.model).__name__} is none.")
         return attention_maps(named.model, {"input_ids": input_ids}, tokens)
+    writer = named.target_tokenizer()
     if target is not None:
-        labels = tokenizer(text_target=target, truncation=True, max_length=limit, return_tensors="pt").input_ids
+        labels = writer(text_target=target, truncation=True, max_length=limit, return_tensors="pt").input_ids
         read = named.model.prepare_decoder_input_ids_from_labels(labels=labels)
     else:
         with torch.no_grad():
@@ -100,8 +101,8 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
         named.model,
         {"input_ids": input_ids, "decoder_input_ids": read},
         tokens,
-        _as_text(tokenizer, read[0]),
-        _as_text(tokenizer, labels[0]),
+        _as_text(writer, read[0]),
+        _as_text(writer, labels[0]),
     )
 
 

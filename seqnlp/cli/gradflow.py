@@ -140,8 +140,9 @@ def _windows(
                 f"an encoder-decoder needs a --target for each text; there are {len(texts)} texts and "
                 f"{len(targets or ())} targets."
             )
+        writer = named.target_tokenizer()
         for text, target in list(zip(texts, targets, strict=True))[:count]:
-            ids = tokenizer(text_target=target, truncation=True, max_length=length).input_ids
+            ids = writer(text_target=target, truncation=True, max_length=length).input_ids
             source = tokenizer(text, truncation=True, max_length=length).input_ids
             yield Window(torch.tensor(ids), torch.tensor(source))
         return

@@ -73,6 +73,17 @@ class NamedModel:
         """
         return self._load(AutoTokenizer, "tokenizer")
 
+    def target_tokenizer(self) -> PreTrainedTokenizerBase:
+        """
+        The tokenizer of what it writes: where its configuration names a `target_tokenizer`, the one in the folder of
+        that name, else the same as of what it reads.
+
+        Raises:
+            ModelError: If there is none.
+        """
+        subfolder = getattr(self.model.config, "target_tokenizer", None) or ""
+        return self._load(AutoTokenizer, "tokenizer for targets", subfolder=subfolder)
+
     def image_processor(self):
         """
         Its image processor.
@@ -82,9 +93,9 @@ class NamedModel:
         """
         return self._load(AutoImageProcessor, "image processor")
 
-    def _load(self, auto_class, what: str):
+    def _load(self, auto_class, what: str, **options):
         try:
-            return auto_class.from_pretrained(self.source, trust_remote_code=self.trust_remote_code)
+            return auto_class.from_pretrained(self.source, trust_remote_code=self.trust_remote_code, **options)
         except Exception as error:  # what is missing shows in many ways
             raise ModelError(f"Model {self.source!r} has no {what} that can be loaded: {_one_line(error)}") from error
 

@@ -47,6 +47,13 @@ def models(tmp_path_factory):
     for name, model in made.items():
         model.save_pretrained(root / name)
         tokenizer.save_pretrained(root / name)
+    # Some encoder-decoders write in another vocabulary than they read.
+    made["translation"].config.target_tokenizer = "written"
+    made["translation"].save_pretrained(root / "bilingual")
+    tokenizer.save_pretrained(root / "bilingual")
+    train_tokenizer(["le chat dort"], "char", 40, lowercase=True, min_frequency=1).save_pretrained(
+        root / "bilingual" / "written"
+    )
     config = VisionTransformerConfig(
         image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, num_channels=1
     )
@@ -126,6 +133,8 @@ def test_attention_writes_a_page_and_pictures(models, seqnlp, tmp_path):
         assert status == 0
         assert out.startswith("alignment: 1 layers of 1 heads")
     assert "3 x 7 weights" in out
+    given = ["--text", TEXT, "--max_tokens", 7, "--target", "chat"]
+    assert "4 x 7 weights" in seqnlp("attention", models / "bilingual", *given, "--output", page)[1]
     status, out, _ = seqnlp("attention", models / "images", "--image", models / "image.png", "--output", page)
     assert status == 0
     assert "1 layers of 2 heads, 5 x 5 weights" in out
