@@ -12,21 +12,28 @@ from .loading import (
     select_split,
 )
 from .samples import load_sample, normalize_tweet, split_of, words_of
+from .series import SIMULATION, SeriesWindows, channel_statistics, cut_windows, load_series, simulate_balls
 
 
 __all__ = [
+    "SIMULATION",
     "DataError",
     "DataSource",
     "LengthGroupedBatchSampler",
+    "SeriesWindows",
     "TokenBatchSampler",
+    "channel_statistics",
+    "cut_windows",
     "describe",
     "find_column",
     "fingerprint",
     "load_sample",
+    "load_series",
     "load_splits",
     "load_text_classification",
     "normalize_tweet",
     "select_split",
+    "simulate_balls",
     "split_of",
     "words_of",
 ]

@@ -54,6 +54,12 @@ def prediction_targets(observed: torch.Tensor) -> torch.Tensor:
     return observed[:, 1:] & has_begun(observed)[:, :-1, None]
 
 
+def count_targets(batch: dict[str, torch.Tensor]) -> int:
+    """Number of targets of a batch of pasts and futures with their masks: what its summed loss is divided by."""
+    observed = torch.cat([batch["past_observed_mask"], batch["future_observed_mask"]], dim=1).bool()
+    return int(prediction_targets(observed).sum())
+
+
 class TimeSeriesPredictionMixin:
     """
     Predicts the next values of a series, and from its own predictions those after them.

@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.image_processing_base import ImageProcessingMixin
 
 
 RESULT_FILES = ("run.json", "learning_curves.png")
@@ -19,17 +20,17 @@ class PublishingError(ValueError):
 
 def push_to_hub(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    processor: PreTrainedTokenizerBase | ImageProcessingMixin | None,
     output_dir: str | Path,
     repo_id: str | None = None,
     private: bool = False,
 ) -> str:
     """
-    Upload model, tokenizer, the code of the model, `run.json` and the learning curves, in one commit.
+    Upload model, tokenizer or image processor, the model's code, `run.json` and the learning curves, in one commit.
 
     Args:
         model: A trained model.
-        tokenizer: Its tokenizer.
+        processor: Its tokenizer or image processor; `None` where it reads numbers.
         output_dir: The folder of its run.
         repo_id: `NAME` or `ORGANISATION/NAME`; the folder's name by default.
         private: Whether the repository is private if it does not exist yet.
@@ -49,7 +50,8 @@ def push_to_hub(
     api = HfApi()
     with tempfile.TemporaryDirectory() as bundle:
         model.save_pretrained(bundle)
-        tokenizer.save_pretrained(bundle)
+        if processor is not None:
+            processor.save_pretrained(bundle)
         for name in RESULT_FILES:
             if (output_dir / name).is_file():
                 shutil.copy(output_dir / name, bundle)

@@ -12,11 +12,12 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from .arguments import ArgumentsError, TrainingArguments, command_of
 from .checkpoints import CheckpointFolder
-from .run_record import RunRecord
+from .run_record import RunRecord, peak_memory
 
 
 @dataclass
@@ -52,9 +53,15 @@ class Run:
             raise error
         return result
 
-    def finish(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    def finish(
+        self, model: PreTrainedModel, processor: PreTrainedTokenizerBase | ImageProcessingMixin | None
+    ) -> PreTrainedModel:
         """
-        Write model, tokenizer and `run.json` to `output_dir`, in that order, by the main process; close the trackers.
+        Write model, processor and `run.json` to `output_dir`, in that order, by the main process; close the trackers.
+
+        Args:
+            model: What was trained.
+            processor: What makes its inputs: a tokenizer, an image processor, or nothing where it reads numbers.
 
         Returns:
             The model without what Accelerate wrapped around it.
@@ -66,11 +73,14 @@ class Run:
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "config": {name: value for name, value in model.config.to_diff_dict().items() if name[0] != "_"},
         }
-        self.record.tokenizer = {"class": type(tokenizer).__name__, "vocab_size": len(tokenizer)}
+        if isinstance(processor, PreTrainedTokenizerBase):
+            self.record.tokenizer = {"class": type(processor).__name__, "vocab_size": len(processor)}
+        self.record.memory = peak_memory(accelerator)
         if accelerator.is_main_process:
             results = self.output_dir / "checkpoints" / "tmp-results"
             model.save_pretrained(results)
-            tokenizer.save_pretrained(results)
+            if processor is not None:
+                processor.save_pretrained(results)
             for file in results.iterdir():  # within one file system: each file appears whole
                 os.replace(file, self.output_dir / file.name)
             results.rmdir()

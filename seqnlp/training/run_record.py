@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import torch
+from accelerate import Accelerator
 
 from .arguments import public_path
 
@@ -48,6 +49,7 @@ class RunRecord:
         history: Metrics over time; each entry has `step` and `epoch`.
         stopped: Why training ended before its planned last step, and where: `{"reason", "step", "planned_steps"}`.
         seconds: Wall-clock time, in all and for training alone (evaluation during training included).
+        memory: The most memory that a process held, in MiB: `resident` in the machine and `gpu` on its accelerator.
     """
 
     task: str
@@ -63,6 +65,7 @@ class RunRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: library_versions())
     hardware: dict[str, Any] = field(default_factory=lambda: hardware())
     started: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
@@ -137,6 +140,24 @@ def hardware() -> dict[str, Any]:
     if torch.cuda.is_available():
         found["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return found
+
+
+def peak_memory(accelerator: Accelerator) -> dict[str, float]:
+    """The most memory, in MiB, that any process of a run has held so far. Called by every process."""
+    held = [_peak_resident_bytes() / 2**20, 0.0]
+    if accelerator.device.type == "cuda":
+        held[1] = torch.cuda.max_memory_allocated(accelerator.device) / 2**20
+    resident, gpu = accelerator.gather(torch.tensor([held], device=accelerator.device)).amax(dim=0).tolist()
+    return {"resident": round(resident, 1), **({"gpu": round(gpu, 1)} if gpu else {})}
+
+
+def _peak_resident_bytes() -> int:
+    if platform.system() == "Windows":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not there on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else 1024 * peak
 
 
 def _cpu_name() -> str:

@@ -1,0 +1,86 @@
+"""How far predictions of a series are from what came, and the forecasts that need no model."""
+
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+
+def forecast_report(
+    count: int, name: str, metrics: dict[str, Any], baselines: dict[str, dict[str, Any]], unit: str
+) -> str:
+    """
+    The scores of a model and of what it is compared with, as text to print.
+
+    Args:
+        count: Number of forecasts.
+        name: Name of the model.
+        metrics: Its scores by split; those of `test` are shown.
+        baselines: The same by name.
+        unit: Of the values.
+    """
+    results = {name: metrics, **baselines}
+    rows = [[row.replace("_", " "), *(f"{v:.4g}" for v in parts["test"].values())] for row, parts in results.items()]
+    headers = ["forecast", *(score if score == "nrmse" else f"{score} ({unit})" for score in metrics["test"])]
+    return f"{count:,} forecasts\n\n{tabulate(rows, headers, disable_numparse=True)}"
+
+
+def forecast_scores(
+    predictions: np.ndarray, future: np.ndarray, observed: np.ndarray, std: np.ndarray
+) -> dict[str, float]:
+    """
+    Errors over all observed numbers of the future.
+
+    Args:
+        predictions: `(num_series, steps, channels)`.
+        future: What came, of the same shape.
+        observed: Of the same shape, true where a number was observed.
+        std: `(channels,)`, the standard deviation of each channel over the training series.
+
+    Returns:
+        `mae`, the mean absolute error, and `rmse`, the root of the mean squared error, in the data's units; `nrmse`,
+        the root of the mean squared error with each channel divided by `std`; and `rmse_last`, `rmse` at the last
+        step.
+    """
+    error = np.where(observed, predictions - future, 0.0).astype(np.float64)
+    count = observed.sum()
+
+    def root_mean_square(values, number):
+        return float(np.sqrt((values**2).sum() / number)) if number else float("nan")
+
+    return {
+        "mae": float(np.abs(error).sum() / count),
+        "rmse": root_mean_square(error, count),
+        "nrmse": root_mean_square(error / np.asarray(std), count),
+        "rmse_last": root_mean_square(error[:, -1], observed[:, -1].sum()),
+    }
+
+
+def last_value_forecast(past: np.ndarray, observed: np.ndarray, steps: int) -> np.ndarray:
+    """Each channel's last observed value, `steps` times: `(B, C, D)` to `(B, steps, D)`, 0 where none was observed."""
+    value, _ = _last_observed(past, observed)
+    return np.repeat(value[:, None], steps, axis=1)
+
+
+def constant_velocity_forecast(past: np.ndarray, observed: np.ndarray, steps: int) -> np.ndarray:
+    """
+    The straight line through each channel's last two observed values, `(B, C, D)` to `(B, steps, D)`.
+
+    It starts at the end of the past, also where the last observation was earlier. With fewer than two observations it
+    stays at the last one.
+    """
+    value, last = _last_observed(past, observed)
+    positions = np.arange(past.shape[1])[None, :, None]
+    before_value, before = _last_observed(past, observed & (positions < last[:, None]))
+    has_two = before >= 0
+    slope = np.where(has_two, (value - before_value) / np.where(has_two, last - before, 1), 0.0)
+    ahead = (past.shape[1] - 1 - last)[:, None] + np.arange(1, steps + 1)[None, :, None]
+    return value[:, None] + slope[:, None] * ahead
+
+
+def _last_observed(past: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Value and position of each channel's last observation, `(B, D)` each; 0 and -1 where there is none."""
+    positions = np.arange(past.shape[1])[None, :, None]
+    last = np.where(observed, positions, -1).max(axis=1)
+    value = np.take_along_axis(past, last.clip(min=0)[:, None], axis=1)[:, 0]
+    return np.where(last >= 0, value, 0.0), last

@@ -1,0 +1,190 @@
+"""Predicted against true series, and what a model loses when it may not see the past."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .learning_curves import BLUE, GREEN, ORANGE
+
+
+PAST = "#777777"
+
+
+def plot_examples(
+    found: dict[str, np.ndarray],
+    path: str | Path,
+    title: str,
+    channels: Sequence[str],
+    unit: str,
+    step: float,
+    step_unit: str,
+    box: tuple[float, float] | None = None,
+    count: int = 6,
+) -> None:
+    """
+    Draw some forecasts, spread evenly over the test: paths in a box, or else the first channel over time.
+
+    Args:
+        found: `past_values`, `past_observed_mask`, `future_values`, `future_observed_mask` and `predictions`, each
+            `(num_forecasts, steps, channels)`.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+        channels: Names of the channels.
+        unit: Of the values.
+        step: Time between two values.
+        step_unit: What it is counted in.
+        box: Width and height of the box around paths in the plane.
+        count: Forecasts drawn.
+    """
+    chosen = np.linspace(0, len(found["past_values"]) - 1, count).round().astype(int)
+    past, future = (
+        np.where(found[f"{part}_observed_mask"][chosen], found[f"{part}_values"][chosen], np.nan)
+        for part in ("past", "future")
+    )
+    predictions = found["predictions"][chosen]
+    if box is not None:
+        plot_paths(past, future, predictions, path, box, title, unit)
+    else:
+        first = past[..., 0], future[..., 0], predictions[..., 0]
+        plot_forecasts(*first, path, title, f"{channels[0]} ({unit})", step, step_unit)
+
+
+def plot_paths(
+    past: np.ndarray,
+    future: np.ndarray,
+    predictions: np.ndarray,
+    path: str | Path,
+    box: tuple[float, float] | None = None,
+    title: str = "",
+    unit: str = "m",
+) -> None:
+    """
+    Draw paths in the plane: the past that the model saw, what came, and what it said would come.
+
+    Args:
+        past: `(num_paths, steps, 2)`.
+        future: `(num_paths, steps, 2)`.
+        predictions: Of the shape of `future`.
+        path: Where the PNG goes.
+        box: Width and height of the box around them.
+        title: Stands above the picture.
+        unit: Of the coordinates.
+    """
+    figure, panels = _panels(len(past), 3.4, 3.0)
+    for axis, before, after, predicted in zip(panels, past, future, predictions, strict=True):
+        if box is not None:
+            axis.plot([0, box[0], box[0], 0, 0], [0, 0, box[1], box[1], 0], color="black", linewidth=1)
+        axis.plot(*before.T, ".-", color=PAST, markersize=4, linewidth=0.8, label="past, as measured")
+        axis.plot(*np.vstack([before[-1:], after]).T, "o-", color=BLUE, markersize=3, linewidth=1, label="true future")
+        axis.plot(
+            *np.vstack([before[-1:], predicted]).T,
+            "x--",
+            color=ORANGE,
+            markersize=5,
+            linewidth=1,
+            label="predicted future",
+        )
+        axis.set_aspect("equal")
+        axis.set_xlabel(f"distance from the left wall ({unit})")
+        axis.set_ylabel(f"height ({unit})")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def plot_forecasts(
+    past: np.ndarray,
+    future: np.ndarray,
+    predictions: np.ndarray,
+    path: str | Path,
+    title: str = "",
+    value_name: str = "value",
+    step: float = 1.0,
+    step_unit: str = "steps",
+) -> None:
+    """
+    Draw one channel of some series over time: past, true future, predicted future, and the last value carried on.
+
+    Args:
+        past: `(num_series, steps)`, NaN in gaps.
+        future: `(num_series, steps)`, NaN in gaps.
+        predictions: Of the shape of `future`.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+        value_name: Name and unit of the channel.
+        step: Time between two values.
+        step_unit: What it is counted in.
+    """
+    figure, panels = _panels(len(past), 3.6, 2.6)
+    before = np.arange(-past.shape[1] + 1, 1) * step
+    after = np.arange(future.shape[1] + 1) * step
+    for axis, seen, came, predicted in zip(panels, past, future, predictions, strict=True):
+        axis.plot(before, seen, ".-", color=PAST, markersize=3, linewidth=0.8, label="past")
+        axis.plot(after, [seen[-1], *came], "o-", color=BLUE, markersize=3, linewidth=1, label="true future")
+        axis.plot(after, [seen[-1], *predicted], "x--", color=ORANGE, markersize=4, linewidth=1, label="predicted")
+        axis.axhline(seen[-1], color=GREEN, linestyle=":", linewidth=1.2, label="last value")
+        axis.axvline(0, color="black", linewidth=0.6)
+        axis.set_xlabel(f"time from now ({step_unit})")
+        axis.set_ylabel(value_name)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def plot_memory(
+    metrics: dict[str, dict[str, float]],
+    baselines: dict[str, dict[str, dict[str, float]]],
+    context_length: int,
+    path: str | Path,
+    title: str = "",
+    unit: str = "m",
+) -> None:
+    """
+    Draw a model's error against how many steps of the past it was shown.
+
+    Args:
+        metrics: The model's scores by split, shown the whole past.
+        baselines: The same of other forecasts, by name; `last_N_steps_seen` is the model's own, shown `N` steps.
+        context_length: Steps of the whole past.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+        unit: Of the errors.
+    """
+    errors, lines = {context_length: metrics["test"]["rmse"]}, {}
+    for name, scores in baselines.items():
+        hidden = re.fullmatch(r"last_(\d+)_steps_seen", name)
+        (errors if hidden else lines)[int(hidden.group(1)) if hidden else name] = scores["test"]["rmse"]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    seen = sorted(errors)
+    axis.plot(seen, [errors[count] for count in seen], "o-", color=ORANGE, label="the model")
+    for (name, error), colour, style in zip(lines.items(), (GREEN, BLUE, PAST), (":", "--", "-."), strict=False):
+        axis.axhline(error, color=colour, linestyle=style, label=name.replace("_", " "))
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(seen, [str(count) for count in seen])
+    axis.set_xticks([], minor=True)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("steps of the past that the model was shown")
+    axis.set_ylabel(f"root mean squared error of the future ({unit})")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    axis.set_title(title)
+    figure.savefig(path, dpi=120)
+
+
+def _panels(count: int, width: float, height: float):
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes[count:]:
+        axis.set_axis_off()
+    for axis in axes[:count]:
+        axis.grid(alpha=0.3)
+    return figure, axes[:count]

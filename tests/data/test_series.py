@@ -1,0 +1,143 @@
+"""Series: the simulated ball against physics, tables with gaps, splits by time, stretches."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from seqnlp.data import (
+    SIMULATION,
+    DataError,
+    SeriesWindows,
+    channel_statistics,
+    cut_windows,
+    describe,
+    load_series,
+    simulate_balls,
+)
+
+
+def arguments(name, **fields):
+    defaults = dict.fromkeys(("dataset_revision", "columns", "time_column", "series_column", "frequency"))
+    sizes = {"logarithm": False, "num_trajectories": 10, "context_length": 4, "prediction_length": 2}
+    return SimpleNamespace(dataset_name=str(name), **{**defaults, **sizes, **fields})
+
+
+def test_between_bounces_a_ball_flies_along_a_parabola():
+    step = 0.01
+    paths = simulate_balls(20, 4, seed=1, step=step, box=(1000.0, 1000.0), noise=0.0)
+    acceleration = np.diff(paths, n=2, axis=1) / step**2  # of a parabola the second difference is exact
+    np.testing.assert_allclose(acceleration[..., 0], 0, atol=1e-6)
+    np.testing.assert_allclose(acceleration[..., 1], -9.81, atol=1e-6)
+
+
+def test_a_ball_stays_in_its_box_and_loses_height_at_each_bounce():
+    paths = simulate_balls(50, 200, seed=2, box=(2.0, 1.5), noise=0.0)
+    assert paths.min() >= -0.01
+    assert (paths.max(axis=(0, 1)) <= [2.01, 1.51]).all()
+    heights = paths[..., 1]
+    assert heights[:, 150:].max(axis=1).mean() < 0.5 * heights[:, :50].max(axis=1).mean()
+    # A bounce off the floor turns the fall round: 0.6 of the speed is 0.36 of the height.
+    dropped = simulate_balls(200, 400, seed=3, step=0.005, speed=0.0, restitution=0.6, noise=0.0)[..., 1]
+    for path in dropped[:5]:
+        floor = (np.diff(path) > 0).argmax()  # where it first rises
+        np.testing.assert_allclose(path[floor:].max(), 0.36 * path[0], rtol=0.05, atol=0.01)
+
+
+def test_noise_and_seed():
+    quiet, noisy = (simulate_balls(300, 5, seed=4, noise=noise) for noise in (0.0, 0.05))
+    assert (noisy - quiet).std() == pytest.approx(0.05, rel=0.1)
+    assert np.array_equal(noisy, simulate_balls(300, 5, seed=4, noise=0.05))
+    splits, channels, source = load_series(arguments(SIMULATION))
+    assert {split: len(part) for split, part in splits.items()} == {"train": 10, "validation": 2, "test": 2}
+    assert np.array(splits["train"]["values"]).shape == (10, 6, 2)
+    assert (len(channels), source.name) == (2, SIMULATION)
+    values = [str(row) for part in splits.values() for row in part["values"]]
+    assert len(set(values)) == 14  # no trajectory twice
+    assert len(describe(splits, source)["splits"]["test"]["fingerprint"]) == 32
+
+
+def test_a_table_is_sorted_put_on_a_grid_and_divided_by_time(tmp_path):
+    times = pd.date_range("2020-01-01", periods=40, freq="5min").delete([7, 8])
+    table = pd.DataFrame({"when": times, "a": np.arange(38.0), "name": "x"}).sample(frac=1, random_state=0)
+    table.loc[table["a"] == 3, "a"] = np.nan
+    for ending, write in (("csv", table.to_csv), ("parquet", table.to_parquet)):
+        write(tmp_path / f"table.{ending}", index=False)
+        asked = arguments(tmp_path / f"table.{ending}", time_column="when", columns=["a"], frequency="5min")
+        splits, channels, _ = load_series(asked)
+        values = [np.array(splits[split]["values"][0], dtype=float)[:, 0] for split in splits]
+        assert [len(part) for part in values] == [28, 6, 6]
+        whole = np.concatenate(values)
+        assert channels == ["a"]
+        assert np.flatnonzero(np.isnan(whole)).tolist() == [3, 7, 8]
+        rest = whole[~np.isnan(whole)]
+        assert (np.diff(rest) > 0).all()
+        assert rest[-1] == 37
+    assert load_series(arguments(tmp_path / "table.csv"))[1] == ["a"]  # the columns that hold numbers
+
+
+def test_several_series_in_one_table_and_logarithms(tmp_path):
+    table = pd.DataFrame({"who": ["b", "a"] * 20, "v": np.exp(np.arange(40.0))})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    splits, _, _ = load_series(arguments(tmp_path / "t.csv", series_column="who", columns=["v"], logarithm=True))
+    assert splits["test"]["series"] == ["a", "b"]
+    np.testing.assert_allclose(np.array(splits["train"]["values"][0])[:, 0], np.arange(1, 29, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "series"), [("glucose", "glucose", None), ("stocks", "Adj Close", "Ticker")]
+)
+def test_packaged_tables(name, columns, series):
+    time = {"glucose": "datetime", "stocks": "Date"}[name]
+    splits, _, source = load_series(
+        arguments(f"sample:{name}", columns=[columns], series_column=series, time_column=time)
+    )
+    total = sum(len(values) for part in splits.values() for values in part["values"])
+    assert total == {"glucose": 52281, "stocks": 12154}[name]
+    assert source.name == f"sample:{name}"
+
+
+def test_stretches_do_not_cross_series_and_end_in_something_observed():
+    series = [[[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [float("nan"), float("nan")], [5.0, 0.0]], [[7.0, 0.0]] * 3]
+    windows = SeriesWindows(series, 2, 1)
+    assert windows.windows == [(0, 0), (1, 0)]  # from step 1 on no future, from step 2 on no last past
+    first = windows[0]
+    assert first["past_values"].tolist() == [[1, 0], [2, 0]]
+    assert first["future_values"].tolist() == [[3, 0]]
+    assert first["future_observed_mask"].dtype == torch.bool
+    longer = SeriesWindows(series, 2, 2)[0]
+    assert longer["future_observed_mask"][:, 0].tolist() == [True, False]
+    assert longer["future_values"].isfinite().all()
+    assert len(SeriesWindows([[[1.0]] * 10], 2, 1, stride=3)) == 3
+
+
+def test_statistics_leave_gaps_out():
+    mean, std = channel_statistics([[[1.0, 5.0], [3.0, 5.0]], [[float("nan"), 5.0]]])
+    assert (mean, std) == ([2, 5], [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"columns": ["b"]}, "there is no column 'b'; the columns are 'when', 'a', 'name'. Name those of numbers"),
+        ({"time_column": "t"}, "there is no column 't'.*--time_column"),
+        ({"time_column": "name"}, "column 'name': it holds no times"),
+        ({"columns": ["name"]}, "columns name.*could not convert"),
+        ({"frequency": "5min"}, "--frequency 5min needs --time_column"),
+        ({"columns": ["a"], "logarithm": True}, "--logarithm needs values above 0, and the least is 0"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(tmp_path, fields, message):
+    pd.DataFrame({"when": range(5), "a": range(5), "name": list("vwxyz")}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=message):
+        load_series(arguments(tmp_path / "t.csv", **fields))
+
+
+def test_too_short_series_and_unknown_samples_are_refused():
+    splits, _, _ = load_series(arguments(SIMULATION))
+    with pytest.raises(DataError, match=r"longest series has 6 steps. Lower --context_length 5"):
+        cut_windows(splits, 5, 2)
+    with pytest.raises(DataError, match="There is no packaged table 'sample:weather'; there is sample:glucose"):
+        load_series(arguments("sample:weather"))

@@ -1,0 +1,34 @@
+"""Errors of forecasts by hand, and the forecasts that need no model."""
+
+import numpy as np
+import pytest
+
+from seqnlp.metrics import constant_velocity_forecast, forecast_scores, last_value_forecast
+
+
+PAST = np.array([[[1.0, 9.0], [3.0, 9.0], [4.0, 5.0]]])
+
+
+def test_scores_by_hand():
+    future = np.array([[[1.0, 10.0], [2.0, 20.0]]])
+    predictions = future + np.array([[[1.0, -10.0], [3.0, 99.0]]])
+    observed = np.array([[[True, True], [True, False]]])
+    scores = forecast_scores(predictions, future, observed, np.array([1.0, 10.0]))
+    assert scores["mae"] == pytest.approx(14 / 3)
+    assert scores["rmse"] == pytest.approx((110 / 3) ** 0.5)
+    assert scores["nrmse"] == pytest.approx((11 / 3) ** 0.5)
+    assert scores["rmse_last"] == pytest.approx(3)
+
+
+def test_last_value_and_constant_velocity():
+    seen = np.ones_like(PAST, dtype=bool)
+    assert last_value_forecast(PAST, seen, 2).tolist() == [[[4, 5], [4, 5]]]
+    assert constant_velocity_forecast(PAST, seen, 2).tolist() == [[[5, 1], [6, -3]]]
+
+
+def test_gaps_are_passed_over():
+    seen = np.array([[[True, True], [False, False], [True, False]]])
+    assert last_value_forecast(PAST, seen, 1).tolist() == [[[4, 9]]]
+    assert constant_velocity_forecast(PAST, seen, 1).tolist() == [[[5.5, 9]]]
+    last_missing = np.array([[[True, False], [True, False], [False, False]]])
+    assert constant_velocity_forecast(PAST, last_missing, 2).tolist() == [[[7, 0], [9, 0]]]
