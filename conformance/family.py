@@ -8,12 +8,18 @@ configuration, which inherits [`FamilyTest`], the suite's `GenerationTesterMixin
 import functools
 import re
 
+import torch
 from tests.test_configuration_common import ConfigTester
 from tests.test_modeling_common import ModelTesterMixin, ids_tensor, random_attention_mask
 from tests.test_pipeline_mixin import PipelineTesterMixin, tiny_model_summary
 from tests.test_training_mixin import TrainingTesterMixin
 
 from .tiny_models import save_tiny_model, small_tokenizer
+
+
+OWN_MATRICES = {
+    "test_inputs_embeds_matches_input_ids": "The suite embeds the target by the source's matrix, and it has its own."
+}
 
 
 class ModelTester:
@@ -68,11 +74,11 @@ class EncoderDecoderInputs:
     """For a tester of models that read a source and write a target, of as many tokens."""
 
     def prepare_config_and_inputs_for_common(self):
-        """Source and target, each with its mask: the suite continues a target that has one."""
+        """Source and target. The target's mask has no holes: the suite goes on from it and keeps no count of them."""
         config, inputs = super().prepare_config_and_inputs_for_common()
-        shape = [self.batch_size, self.seq_length]
-        target = {"decoder_input_ids": ids_tensor(shape, self.vocab_size)}
-        return config, {**inputs, **target, "decoder_attention_mask": random_attention_mask(shape)}
+        target = ids_tensor([self.batch_size, self.seq_length], self.vocab_size)
+        mask = torch.ones_like(target)
+        return config, {**inputs, "decoder_input_ids": target, "decoder_attention_mask": mask}
 
 
 class FamilyTest(ModelTesterMixin, PipelineTesterMixin, TrainingTesterMixin):
@@ -141,6 +147,38 @@ class FamilyTest(ModelTesterMixin, PipelineTesterMixin, TrainingTesterMixin):
 
     def test_config(self):
         self.config_tester.run_common_tests()
+
+
+class RecurrentStates:
+    """For the tests of generation with recurrent layers, before the suite's own among the bases."""
+
+    def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
+        # The suite expects keys and values that grow with the text, or the state of a convolution.
+        assert past_key_values.get_seq_length() == seq_length
+        cache = getattr(past_key_values, "self_attention_cache", past_key_values)
+        assert len(cache) == config.num_hidden_layers
+        for states in cache:
+            assert len(states) == config.number_of_conv_states
+            for state in states:
+                assert tuple(state.shape) == (batch_size, 1, config.hidden_size)
+
+
+class EncoderDecoderTest(FamilyTest):
+    """The suite for one configuration of a family that reads a source and writes a target."""
+
+    is_encoder_decoder = True
+
+    def _get_trainable_model_class(self):
+        text = self._create_text_training_batch(1, self.training_overfit_seq_length, self.model_tester.vocab_size)
+
+        class Copier(self.training_class):
+            """Trained on a text with the text itself as labels, it copies: it is given all of it, not its beginning."""
+
+            def generate(self, prompt, **kwargs):
+                kwargs["max_new_tokens"] += 1
+                return super().generate(text["input_ids"], **kwargs)[:, 1:]  # behind the start token
+
+        return Copier
 
 
 def _is_test(name: str, skipped: str) -> bool:

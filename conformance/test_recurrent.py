@@ -12,7 +12,7 @@ from seqnlp import (
     RecurrentModel,
 )
 
-from .family import FamilyTest
+from .family import FamilyTest, RecurrentStates
 
 
 class RecurrentTest(FamilyTest):
@@ -28,7 +28,7 @@ class RecurrentTest(FamilyTest):
     }
 
 
-class RecurrentGenerationTest(RecurrentTest, GenerationTesterMixin):
+class RecurrentGenerationTest(RecurrentStates, RecurrentTest, GenerationTesterMixin):
     """The configurations that read in one direction, of which a language model can be made."""
 
     all_model_classes = (
@@ -39,16 +39,6 @@ class RecurrentGenerationTest(RecurrentTest, GenerationTesterMixin):
     )
     training_class = RecurrentForCausalLM
     pipeline_model_mapping = {**RecurrentTest.pipeline_model_mapping, "text-generation": RecurrentForCausalLM}
-
-    # The suite expects keys and values that grow with the text, or the state of a convolution.
-
-    def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
-        assert len(past_key_values) == config.num_hidden_layers
-        assert past_key_values.get_seq_length() == seq_length
-        for states in past_key_values:
-            assert len(states) == config.number_of_conv_states
-            for state in states:
-                assert tuple(state.shape) == (batch_size, 1, config.hidden_size)
 
 
 class TestElman(RecurrentGenerationTest, unittest.TestCase):

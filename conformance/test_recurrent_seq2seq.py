@@ -6,19 +6,20 @@ from tests.generation.test_utils import GenerationTesterMixin
 
 from seqnlp import RecurrentSeq2SeqConfig, RecurrentSeq2SeqForConditionalGeneration, RecurrentSeq2SeqModel
 
-from .family import EncoderDecoderInputs, FamilyTest, ModelTester
+from .family import OWN_MATRICES, EncoderDecoderInputs, EncoderDecoderTest, ModelTester, RecurrentStates
 
 
 class RecurrentSeq2SeqTester(EncoderDecoderInputs, ModelTester):
-    pass
+    """Small sizes, and a start token that is not among those that the suite trains on."""
+
+    sizes = {**ModelTester.sizes, "decoder_start_token_id": 90}
 
 
-class RecurrentSeq2SeqTest(FamilyTest, GenerationTesterMixin):
+class RecurrentSeq2SeqTest(RecurrentStates, EncoderDecoderTest, GenerationTesterMixin):
     """What holds for every configuration of the recurrent encoder-decoder."""
 
     config_class = RecurrentSeq2SeqConfig
     model_tester_class = RecurrentSeq2SeqTester
-    is_encoder_decoder = True
     has_attentions = False
     all_model_classes = (RecurrentSeq2SeqModel, RecurrentSeq2SeqForConditionalGeneration)
     training_class = RecurrentSeq2SeqForConditionalGeneration
@@ -50,3 +51,4 @@ class TestElman(RecurrentSeq2SeqTest, unittest.TestCase):
         "recurrence_implementation": "eager",
         "share_embeddings": False,
     }
+    not_applicable = OWN_MATRICES

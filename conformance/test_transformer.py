@@ -6,26 +6,30 @@ from tests.generation.test_utils import GenerationTesterMixin
 
 from seqnlp import TransformerConfig, TransformerForConditionalGeneration, TransformerModel
 
-from .family import AttentionTester, EncoderDecoderInputs, FamilyTest
+from .family import OWN_MATRICES, AttentionTester, EncoderDecoderInputs, EncoderDecoderTest
 
 
 class TransformerTester(EncoderDecoderInputs, AttentionTester):
-    pass
+    """Small sizes, and a start token that is not among those that the suite trains on."""
+
+    sizes = {**AttentionTester.sizes, "decoder_start_token_id": 90}
 
 
-class TransformerTest(FamilyTest, GenerationTesterMixin):
+class TransformerTest(EncoderDecoderTest, GenerationTesterMixin):
     """What holds for every configuration of the encoder-decoder."""
 
     config_class = TransformerConfig
     model_tester_class = TransformerTester
     common_properties = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-    is_encoder_decoder = True
     all_model_classes = (TransformerModel, TransformerForConditionalGeneration)
     training_class = TransformerForConditionalGeneration
     pipeline_model_mapping = {"feature-extraction": TransformerModel}
 
 
 class TestVaswani(TransformerTest, unittest.TestCase):
+    # The loss falls by what the suite asks for. The gradient, of a norm of 1 from the start since all goes through norms,
+    # falls more slowly, and dropout keeps it from vanishing.
+    training_grad_norm_reduction_threshold = 0.6
     config_fields = {}
 
 
@@ -38,8 +42,8 @@ class TestModern(TransformerTest, unittest.TestCase):
         "use_bias": False,
         "num_key_value_heads": 2,
         "tie_word_embeddings": False,
-        "decoder_layers": 3,
     }
+    not_applicable = OWN_MATRICES
 
 
 class TestLearnedPositions(TransformerTest, unittest.TestCase):
