@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import PowerNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from ..diagnostics import AttentionMap
 
 
-# More tokens than that cannot be read beside a small panel.
-_LABELLED = 24
+# More tokens than that cannot be read beside a small panel, or beside a single large one.
+_LABELLED, _LABELLED_ALONE = 24, 60
 
 
 def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image: Image.Image | None = None) -> None:
@@ -30,71 +32,94 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
         path: Where the PNG goes.
         title: Stands above the picture.
         image: What the keys are patches of. Then each panel shows the image under the weights of the class token, or
-            under the mean over all patches where there is none.
+            under the mean over all patches where there is none; colours are relative to the panel's largest.
     """
-    num_heads = max(len(layer) for layer in found.layers)
-    num_queries, num_keys = len(found.queries), len(found.keys)
-    is_single = num_heads == len(found.layers) == 1
-    width = min(13.0, max(3.4, 0.34 * num_keys)) if is_single else max(0.9, min(2.3, 13.0 / num_heads))
-    height = min(13.0, max(1.0, 0.34 * num_queries)) if is_single else width
-    figure = Figure(figsize=(width * num_heads + 2.4, height * len(found.layers) + 1.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(found.layers), num_heads, squeeze=False, sharex=image is None, sharey=image is None)
-    largest = 1.0 if image is not None else max(float(layer.max()) for layer in found.layers)
-    for row, layer in enumerate(found.layers):
-        for column in range(num_heads):
-            axis = axes[row, column]
-            if column >= len(layer):
-                axis.axis("off")
-            elif image is not None:
-                drawn = _draw_over_image(axis, found, layer[column].numpy(), image)
-            else:
-                drawn = axis.imshow(
-                    layer[column].numpy(), cmap="Blues", norm=PowerNorm(0.5, 0, largest), aspect="auto"
-                )
-            if row == 0 and not is_single:
-                axis.set_title(f"head {column + 1}", fontsize=9)
-            if column == 0 and not is_single:
-                axis.set_ylabel(f"layer {row + 1}", fontsize=9)
     if image is None:
-        _label(axes, found, is_single)
-        looking = (
-            "the token that is written" if found.name in ("cross-attention", "alignment") else "the token that looks"
-        )
-        figure.supylabel("the label" if found.name == "attention pooling" else looking, fontsize=10)
-        unit = "" if len(found.keys) <= (60 if is_single else _LABELLED) else " (position in the text)"
-        figure.supxlabel(f"the token that is looked at{unit}", fontsize=10)
-    label = (
-        "attention weight\n(share of the query, 0 to 1)"
-        if image is None
-        else "attention weight\n(relative to the panel's largest)"
-    )
-    figure.colorbar(drawn, ax=axes, label=label, shrink=0.8 if len(found.layers) > 1 else 1.0)
+        panels = [list(layer.numpy()) for layer in found.layers]  # (T, S) each
+        scale = PowerNorm(0.5, 0, max(float(layer.max()) for layer in found.layers))
+        label = "attention weight\n(share of the query, 0 to 1)"
+    else:
+        panels = [[_over_image(found, head, image) for head in layer.numpy()] for layer in found.layers]
+        scale = Normalize(0, 1)
+        label = "attention weight\n(relative to the panel's largest)"
+    num_heads = max(map(len, panels))
+    height, width = panels[0][0].shape[:2]
+    is_single = num_heads == len(panels) == 1 and image is None
+    across = min(13.0, max(3.4, 0.34 * width)) if is_single else max(0.9, min(2.3, 13.0 / num_heads))
+    down = min(13.0, max(1.0, 0.34 * height)) if is_single else across
+    figure = Figure(figsize=(across * num_heads + 2.6, down * len(panels) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+
+    # One image of all panels: a panel of its own for each head takes minutes where there are many.
+    gap = max(1, round(0.07 * width))
+    whole = np.full((len(panels) * (height + gap) - gap, num_heads * (width + gap) - gap, 4), 1.0)
+    corners = {}
+    for row, heads in enumerate(panels):
+        for column, panel in enumerate(heads):
+            top, left = row * (height + gap), column * (width + gap)
+            corners[row, column] = top, left
+            coloured = colormaps["Blues"](scale(panel)) if image is None else panel
+            whole[top : top + height, left : left + width] = coloured
+            frame = {"fill": False, "edgecolor": "0.5", "linewidth": 0.6, "clip_on": False}
+            axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, **frame))
+    axis.imshow(whole, aspect="auto" if is_single else "equal", interpolation_stage="rgba")
+    axis.spines[:].set_visible(False)
+    if not is_single:
+        for column in range(num_heads):
+            axis.text(
+                column * (width + gap) + width / 2 - 0.5,
+                -0.5 - gap / 3,
+                f"head {column + 1}",
+                ha="center",
+                va="bottom",
+            )
+        for row in range(len(panels)):
+            middle = row * (height + gap) + height / 2 - 0.5
+            axis.text(whole.shape[1] + gap / 3, middle, f"layer {row + 1}", rotation=270, ha="left", va="center")
+    if image is None:
+        _label(axis, found, corners, is_single)
+    else:
+        axis.set_xticks([]), axis.set_yticks([])
+    figure.colorbar(ScalarMappable(scale, "Blues"), ax=axis, label=label, shrink=0.9, aspect=30, pad=0.03)
     figure.suptitle(_plain(f"{title}: {found.name}" if title else found.name), fontsize=12)
     figure.savefig(path, dpi=110)
 
 
-def _label(axes, found: AttentionMap, is_single: bool) -> None:
-    size = 10 if is_single else 7
-    for axis in axes[-1]:
-        if len(found.keys) <= (60 if is_single else _LABELLED):
-            axis.set_xticks(range(len(found.keys)), [_plain(key) for key in found.keys], rotation=90, fontsize=size)
-    if len(found.queries) <= (60 if is_single else _LABELLED):
-        axes[0, 0].set_yticks(range(len(found.queries)), [_plain(query) for query in found.queries], fontsize=size)
+def _label(axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, int]], is_single: bool) -> None:
+    """Tokens beside the panels where there is room for them, else their numbers; and what the axes are."""
+    most = _LABELLED_ALONE if is_single else _LABELLED
+    looks = {"cross-attention": "the token that is written", "alignment": "the token that is written"}
+    looks["attention pooling"] = "the label"
+    sides = (
+        (axis.set_yticks, axis.set_ylabel, found.queries, 0, looks.get(found.name, "the token that looks")),
+        (axis.set_xticks, axis.set_xlabel, found.keys, 1, "the token that is looked at"),
+    )
+    for set_ticks, set_label, tokens, side, name in sides:
+        starts = sorted({corner[side] for corner in corners.values()})
+        shown = range(len(tokens)) if len(tokens) <= most else range(0, len(tokens), 10 * (1 + len(tokens) // 60))
+        words = [_plain(tokens[index]) if len(tokens) <= most else str(index + 1) for index in shown]
+        turned = {"rotation": 90} if side else {}
+        set_ticks(
+            [s + index for s in starts for index in shown],
+            words * len(starts),
+            fontsize=10 if is_single else 7,
+            **turned,
+        )
+        set_label(name if len(tokens) <= most else f"{name} (position in the text)", fontsize=10)
 
 
-def _draw_over_image(axis, found: AttentionMap, weights: np.ndarray, image: Image.Image):
+def _over_image(found: AttentionMap, weights: np.ndarray, image: Image.Image) -> np.ndarray:
+    """The image in pale grey under the weights of its patches, `(height, width, 4)` colours."""
     rows, columns = found.grid
     num_extra = len(found.keys) - rows * columns
-    shown = weights[0] if num_extra else weights.mean(axis=0)
-    patches = shown[num_extra:].reshape(rows, columns)
+    patches = (weights[0] if num_extra else weights.mean(axis=0))[num_extra:].reshape(rows, columns)
     patches = patches / max(patches.max(), 1e-12)
-    extent = (0, columns, rows, 0)
-    pale = 130 + np.asarray(image.convert("L"), dtype=float) * (125 / 255)  # dark ones would hide the colours
-    axis.imshow(pale, cmap="gray", extent=extent, vmin=0, vmax=255)
-    drawn = axis.imshow(patches, cmap="Blues", extent=extent, vmin=0, vmax=1, alpha=0.6)
-    axis.set_xticks([]), axis.set_yticks([])
-    return drawn
+    part = max(1, 96 // max(rows, columns))  # pixels that a patch is drawn with
+    grey = np.asarray(image.convert("L").resize((columns * part, rows * part), Image.Resampling.NEAREST)) / 255
+    pale = np.repeat((0.5 + 0.5 * grey)[..., None], 4, axis=-1)  # dark ones would hide the colours
+    pale[..., 3] = 1
+    return 0.4 * pale + 0.6 * colormaps["Blues"](patches.repeat(part, axis=0).repeat(part, axis=1))
 
 
 def _plain(text: str) -> str:
