@@ -51,7 +51,7 @@ def gradflow(
 
     Example:
 
-        seqnlp gradflow outputs/lm-elman outputs/lm-gru outputs/lm-lstm --text_file novel.txt --output gradflow.png
+        seqnlp gradflow outputs/language_modeling-elman outputs/language_modeling-lstm --text_file LICENSE
     """
     if output.suffix != ".png":
         raise DiagnosticsError(f"--output {output}: the picture is a PNG, so let its name end in .png.")

@@ -188,7 +188,10 @@ def measure_gradient_flow(
     kind = loss_kind(model)
     _check_lengths(windows, kind)
     if kind == "masked" and mask_token_id is None:
-        raise DiagnosticsError(f"{type(model).__name__}: a masked language model needs the id of the mask token.")
+        raise DiagnosticsError(
+            f"{type(model).__name__}: a masked language model is measured where a token is masked, and its tokenizer "
+            "has no mask token."
+        )
     sums, counts = defaultdict(lambda: torch.zeros(0)), defaultdict(lambda: torch.zeros(0))
     cells = find_cells(model, within="decoder" if kind == "seq2seq" else "")
     steps: dict[str, list[Cell]] = defaultdict(list)
