@@ -132,7 +132,7 @@ def load_model(source: str, trust_remote_code: bool = False) -> NamedModel:
         raise ModelError(f"Model {source!r} cannot be loaded: {_one_line(error)}{hint}") from error
     record = path / "run.json"
     run = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    return NamedModel(path.resolve().name if path.is_dir() else source, source, model.eval(), run, trust_remote_code)
+    return NamedModel(path.absolute().name if path.is_dir() else source, source, model.eval(), run, trust_remote_code)
 
 
 def _auto_class(config, source: str, trust_remote_code: bool):
