@@ -185,9 +185,15 @@ class TrainingLoop:
         batch_size = self.arguments.per_device_eval_batch_size
         return evaluate_rows(self.accelerator, self.model, dataset, function, collator or self.collator, batch_size)
 
-    def predict(self, dataset: Dataset) -> Predictions:
-        """Logits and labels of every example of `dataset` exactly once, in its order, the same on every process."""
-        logits, labels = zip(*self.evaluate_rows(dataset, logits_and_labels), strict=True)
+    def predict(self, dataset: Dataset, collator: Collator | None = None) -> Predictions:
+        """
+        Logits and labels of every example of `dataset` exactly once, in its order, the same on every process.
+
+        Args:
+            dataset: A dataset with a length.
+            collator: Makes a batch of examples; the one of the training data by default.
+        """
+        logits, labels = zip(*self.evaluate_rows(dataset, logits_and_labels, collator), strict=True)
         return Predictions(np.stack(logits), np.stack(labels))
 
     def _optimizer_step(self, micro_batches: list[MicroBatch]) -> None:

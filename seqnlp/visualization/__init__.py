@@ -3,6 +3,7 @@
 from .attention import plot_attention, write_attention_page
 from .forecasts import plot_examples, plot_forecasts, plot_memory, plot_paths
 from .gradient_flow import plot_gradient_flow
+from .images import plot_image_errors
 from .learning_curves import plot_learning_curves
 
 
@@ -11,6 +12,7 @@ __all__ = [
     "plot_examples",
     "plot_forecasts",
     "plot_gradient_flow",
+    "plot_image_errors",
     "plot_learning_curves",
     "plot_memory",
     "plot_paths",

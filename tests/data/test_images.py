@@ -1,0 +1,94 @@
+"""Images: the digits' splits, folders, columns, shifts, refusals."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from transformers import ViTImageProcessorPil
+
+from seqnlp.data import DIGITS, DataError, ImageCollator, describe_images, load_images, patch_size_of
+
+
+def arguments(name, **fields):
+    nothing = ("dataset_config_name", "dataset_revision", "image_column", "label_column", "max_train_samples")
+    splits = {f"{split}_split": split for split in ("train", "validation", "test")}
+    return SimpleNamespace(
+        dataset_name=str(name), **{**dict.fromkeys(nothing), "max_eval_samples": None, **splits, **fields}
+    )
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pets")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 3)):
+        for name in ("cat", "dog"):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 255, (10, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    return folder
+
+
+def test_digits_are_divided_the_same_way_in_every_run_and_no_image_twice():
+    splits, source = load_images(arguments(DIGITS))
+    assert {split: len(part) for split, part in splits.items()} == {"train": 1257, "validation": 180, "test": 360}
+    described = describe_images(splits, source)
+    assert described == describe_images(*load_images(arguments(DIGITS)))
+    labels = [label for part in splits.values() for label in part["label"]]
+    assert np.array_equal(np.bincount(labels), np.bincount(load_digits().target))
+    assert min(np.bincount(splits["validation"]["label"])) >= 16  # each class has its share
+    first = np.asarray(splits["train"][0]["image"])
+    assert first.shape == (8, 8)
+    assert 200 < first.max() <= 255
+
+
+def test_a_folder_of_images_with_validation_set_apart(pets):
+    splits, source = load_images(arguments(pets))
+    assert {split: len(part) for split, part in splits.items()} == {"train": 36, "validation": 4, "test": 6}
+    assert splits["train"].features["label"].names == ["cat", "dog"]
+    assert sorted(splits["validation"]["label"]) == [0, 0, 1, 1]
+    assert source.name == f"<local:{pets.name}>"
+    assert len(load_images(arguments(pets, max_train_samples=5))[0]["train"]) == 5
+
+
+def test_shifts_move_whole_images_and_evaluation_does_not():
+    processor = ViTImageProcessorPil(size={"height": 6, "width": 6}, do_convert_rgb=True)
+    pixels = np.arange(36, dtype=np.uint8).reshape(6, 6) * 7
+    examples = [{"image": Image.fromarray(pixels), "label": 1}] * 40
+    still = ImageCollator(processor)(examples)
+    assert still["pixel_values"].shape == (40, 3, 6, 6)
+    assert still["labels"].tolist() == [1] * 40
+    assert torch.equal(still["pixel_values"][0], still["pixel_values"][-1])
+    torch.testing.assert_close(still["pixel_values"][0, 0], torch.tensor(pixels / 127.5 - 1, dtype=torch.float32))
+    moved = ImageCollator(processor, max_shift=1)(examples)["pixel_values"]
+    inner = {tuple(image[0, 2:4, 2:4].flatten().tolist()) for image in moved}
+    whole = still["pixel_values"][0, 0]
+    possible = {
+        tuple(whole[2 + down : 4 + down, 2 + right : 4 + right].flatten().tolist())
+        for down in (-1, 0, 1)
+        for right in (-1, 0, 1)
+    }
+    assert len(inner) > 5
+    assert inner <= possible
+
+
+def test_patches_tile_the_image():
+    assert [patch_size_of(size) for size in (8, 28, 32, 224, 7)] == [2, 4, 8, 32, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"image_column": "photo"}, "there is no image column 'photo'; the columns are .*--image_column"),
+        ({"image_column": "label"}, "column 'label': it holds .* not images"),
+        ({"label_column": "kind"}, "there is no label column 'kind'"),
+        ({"test_split": "final"}, "has no split 'final'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(pets, fields, message):
+    with pytest.raises(DataError, match=message):
+        load_images(arguments(pets, **fields))
