@@ -62,15 +62,10 @@ def main() -> None:
         splits, source = data.load_texts(data_args, data_args.join_rows, data_args.streaming)
     run.record.dataset = data.describe_texts(splits, source)
     train, held_out = splits["train"], {split: texts for split, texts in splits.items() if split != "train"}
-    some = itertools.islice(train, 10_000 if data_args.streaming else None)
+    some = (row["text"] for row in itertools.islice(train, 10_000 if data_args.streaming else None))
+    kind, lowercase = model_args.tokenizer_type, model_args.lowercase
     tokenizer = run.on_main_process(
-        lambda: train_tokenizer(
-            (row["text"] for row in some),
-            model_args.tokenizer_type,
-            model_args.vocab_size,
-            lowercase=model_args.lowercase,
-            min_frequency=model_args.min_frequency,
-        )
+        lambda: train_tokenizer(some, kind, model_args.vocab_size, lowercase, model_args.min_frequency)
     )
     begin = tokenizer.bos_token_id
 
@@ -86,10 +81,9 @@ def main() -> None:
     else:
         model_class, fields = TransformerDecoderForCausalLM, {**TRANSFORMER, "use_cache": False}
         segment, read_at_once = {"context": window - window // 2, "stride": window // 2}, None
-    tokens_of = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": begin, "eos_token_id": tokenizer.eos_token_id}
-    config = training.build_config(
-        model_class.config_class, model_args.config_overrides, vocab_size=len(tokenizer), **tokens_of, **fields
-    )
+    fields |= {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": begin, "eos_token_id": tokenizer.eos_token_id}
+    config_class, overrides = model_class.config_class, model_args.config_overrides
+    config = training.build_config(config_class, overrides, vocab_size=len(tokenizer), **fields)
     windows, sampler = data.training_windows(
         train, encode, begin, window, args.per_device_train_batch_size, accelerator.num_processes, args.seed, recurrent
     )
@@ -103,6 +97,10 @@ def main() -> None:
         nats = loop.evaluate_rows(segments[split], partial(nats_of_rows, window=read_at_once))
         return language_modeling_scores(nats, scored[split], **data.count_text(held_out[split]))
 
+    def validate(loop: training.TrainingLoop) -> dict[str, float]:
+        found = scores(loop, "validation")
+        return {name: found[name] for name in ("loss", "bits_per_character")}
+
     loop = training.TrainingLoop(
         run,
         args,
@@ -110,7 +108,7 @@ def main() -> None:
         windows,
         sampler,
         data.LanguageModelCollator(tokenizer.pad_token_id),
-        evaluate=lambda loop: scores(loop, "validation"),
+        evaluate=validate,
         carries_state=recurrent,
     )
     loop.train()
@@ -137,8 +135,8 @@ def main() -> None:
                     streamer=TextStreamer(tokenizer, skip_special_tokens=True),
                 )
                 samples.write(tokenizer.decode(generated[0], skip_special_tokens=True) + "\n\n")
-        title = f"Language modelling, {model_args.architecture}"
-        plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title, "nats per token")
+        path, title = run.output_dir / "learning_curves.png", f"Language modelling, {model_args.architecture}"
+        plot_learning_curves(run.record.history, path, title, "nats a token", "bits")
     model = run.finish(model, tokenizer)
     accelerator.print(f"\nModel, tokenizer, run.json, samples and learning curves are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:

@@ -12,6 +12,16 @@ from .loading import (
     load_text_classification,
     select_split,
 )
+from .music import (
+    load_tunes,
+    normalize_key,
+    normalize_metre,
+    normalize_tune,
+    notes_of,
+    prompt_for,
+    split_tunes,
+    to_abc,
+)
 from .samples import load_sample, normalize_tweet, split_of, words_of
 from .series import SIMULATION, SeriesWindows, channel_statistics, cut_windows, load_series, simulate_balls
 from .streams import (
@@ -57,12 +67,20 @@ __all__ = [
     "load_splits",
     "load_text_classification",
     "load_texts",
+    "load_tunes",
+    "normalize_key",
+    "normalize_metre",
+    "normalize_tune",
     "normalize_tweet",
+    "notes_of",
     "patch_size_of",
+    "prompt_for",
     "select_split",
     "simulate_balls",
     "split_of",
+    "split_tunes",
     "stream_windows",
+    "to_abc",
     "training_windows",
     "words_of",
 ]

@@ -24,7 +24,8 @@ from .errors import DataError
 from .samples import SAMPLE_PREFIX, load_sample, split_of
 
 
-FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".txt": "text"}
+FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+FILE_TYPES |= {".txt": "text", ".abc": "text"}
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 

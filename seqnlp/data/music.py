@@ -1,0 +1,191 @@
+"""
+Tunes in ABC notation (abcnotation.com/wiki/abc:standard:v2.1), brought into one form that a model can learn.
+
+The form has the lines `M:` (metre), `L:` (unit of length), `K:` (key), `T:` (title) and then the notes, so that a tune
+can be asked for by metre and key; [`to_abc`] gives it the order of the standard.
+"""
+
+import re
+from collections.abc import Iterable
+
+from datasets import Dataset, DatasetDict
+
+from .errors import DataError
+from .loading import DataSource
+from .text import load_texts
+
+
+MODES = {
+    "": "maj",
+    "maj": "maj",
+    "ion": "maj",
+    "m": "min",
+    "min": "min",
+    "aeo": "min",
+    "dor": "dor",
+    "mix": "mix",
+    "lyd": "lyd",
+    "phr": "phr",
+    "loc": "loc",
+}
+_FIELD = re.compile(r"^([A-Za-z]):(.*)$")
+_KEY = re.compile(r"^([A-G])([#b]?)\s*([A-Za-z]*)")
+_METRE = re.compile(r"^(\d+)\s*/\s*(\d+)$")
+_COMMENT = re.compile(r"(?<!\\)%.*")
+_TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
+# What is played the same without it: texts, chord symbols, decorations, grace notes, slurs, marks of the typesetter.
+_ORNAMENTS = re.compile(r'"[^"]*"|![A-Za-z.<>(){}0-9]+!|\+[A-Za-z]+\+|\{[^}]*\}|\((?!\d)|\)|[`\\~.!uvTHLMOPS$]|\*')
+_CHANGES = re.compile(r"\[[A-Za-z]:")
+_SPACE = re.compile(r"[ \t]+")
+LONGEST = 1500
+
+
+def split_tunes(text: str) -> list[str]:
+    """The tunes of an ABC file, each from its line `X:` to the next."""
+    return [part.strip() for part in _TUNE.split(text) if part.startswith("X:")]
+
+
+def normalize_key(key: str) -> str:
+    """
+    Tonic and mode of a key, e.g. `Gmaj`, `Amin`, `Ddor` for `G`, `A minor`, `D Dorian`.
+
+    Raises:
+        DataError: For something else.
+    """
+    found = _KEY.match(key.strip())
+    mode = MODES.get(found.group(3).lower()[:3]) if found else None
+    if mode is None:
+        raise DataError(
+            f"{key!r} is no key: write a note from A to G, perhaps # or b, and perhaps a mode "
+            f"({', '.join(dict.fromkeys(MODES.values()))}), e.g. D, Gmaj, Emin or Ador."
+        )
+    return found.group(1) + found.group(2) + mode
+
+
+def normalize_metre(metre: str) -> str:
+    """
+    A metre as a fraction, e.g. `4/4` for `C`.
+
+    Raises:
+        DataError: For something else.
+    """
+    metre = {"C": "4/4", "C|": "2/2"}.get(metre.strip(), metre.strip())
+    found = _METRE.match(metre)
+    if not found or int(found.group(1)) == 0 or int(found.group(2)) not in (1, 2, 4, 8, 16, 32):
+        raise DataError(f"{metre!r} is no metre: write a fraction such as 6/8 or 4/4.")
+    return f"{int(found.group(1))}/{int(found.group(2))}"
+
+
+def normalize_tune(tune: str) -> dict[str, str] | None:
+    """
+    A tune in the form of this file.
+
+    What is dropped is not heard, or not in a plain melody: comments, fields other than those above, lyrics, chord
+    symbols, decorations, grace notes, slurs.
+
+    Returns:
+        `text`, `title`, `metre` and `key`; `None` for a tune that is no single plain melody (several voices, a change
+        of metre, key or unit, no fixed metre).
+
+    Raises:
+        DataError: If there is no key or there are no notes: this is no tune.
+    """
+    fields: dict[str, str] = {}
+    body: list[str] = []
+    for line in tune.splitlines():
+        line = _COMMENT.sub("", line).strip()
+        field = _FIELD.match(line)
+        if field and "K" not in fields:
+            fields.setdefault(field.group(1), field.group(2).strip())
+        elif field:
+            if field.group(1) in "MKLV":
+                return None
+        elif line and "K" in fields:
+            body.append(line)
+    if "K" not in fields:
+        raise DataError("it has no line K: with a key.")
+    notes = "\n".join(body)
+    if _CHANGES.search(notes) or "V" in fields or "&" in notes:
+        return None
+    notes = "\n".join(filter(None, (_SPACE.sub(" ", _ORNAMENTS.sub("", line)).strip() for line in notes.splitlines())))
+    if not re.search(r"[A-Ga-g]", notes):
+        raise DataError("it has no notes.")
+    try:
+        key, metre = normalize_key(fields["K"]), normalize_metre(fields.get("M", ""))
+    except DataError:
+        return None
+    numerator, denominator = map(int, metre.split("/"))
+    unit = fields.get("L") or ("1/16" if numerator / denominator < 0.75 else "1/8")
+    if len(notes) > LONGEST or not re.fullmatch(r"1/(4|8|16|32)", unit.replace(" ", "")):
+        return None
+    title = re.sub(r"\s+", " ", fields.get("T", "")).strip() or "Untitled"
+    text = f"M:{metre}\nL:{unit.replace(' ', '')}\nK:{key}\nT:{title}\n{notes}"
+    return {"text": text, "title": title, "metre": metre, "key": key}
+
+
+def to_abc(text: str, number: int = 1) -> str:
+    """A tune in the form of this file as ABC notation: `X:` and the title first, the key last of the header."""
+    lines = text.strip("\n").split("\n")
+    header = {line[0]: line for line in lines[:4] if _FIELD.match(line)}
+    body = [line for line in lines if line not in header.values()]
+    ordered = [header[field] for field in "TMLK" if field in header]
+    return "\n".join([f"X:{number}", *ordered, *body]) + "\n"
+
+
+def notes_of(tunes: Iterable[str]) -> list[str]:
+    """What stands behind the header of tunes in the form of this file."""
+    return ["\n".join(text.split("\n")[4:]) for text in tunes]
+
+
+def prompt_for(key: str | None, metre: str | None) -> str:
+    """
+    What a tune of this key and metre begins with.
+
+    Raises:
+        DataError: For a key without a metre, and for what is no key or metre.
+    """
+    if metre is None:
+        if key is not None:
+            raise DataError(f"--key {key}: give --metre too, since a tune begins with it, e.g. --metre 6/8.")
+        return ""
+    start = f"M:{normalize_metre(metre)}\n"
+    return start if key is None else f"{start}L:1/8\nK:{normalize_key(key)}\n"
+
+
+def load_tunes(arguments) -> tuple[DatasetDict, DataSource]:
+    """
+    The splits of a dataset of tunes in ABC notation, with the columns `text` (the form of this file), `title`, `metre`
+    and `key`. A row holds one tune, or a file of them. Tunes that are no single plain melody are left out, and so are
+    tunes with the same notes as one before.
+
+    Args:
+        arguments: A [`seqnlp.training.DataArguments`].
+
+    Raises:
+        DataError: For a row that is no tune, and where [`load_texts`] raises it.
+    """
+    texts, source = load_texts(arguments)
+    seen: set[str] = set()
+    splits = {}
+    for split in ("test", "validation", "train"):  # held-out tunes first: a copy goes from the training set
+        if split not in texts:
+            continue
+        tunes = []
+        for row, text in enumerate(texts[split]["text"]):
+            for tune in split_tunes(text) or [text]:
+                try:
+                    found = normalize_tune(tune)
+                except DataError as error:
+                    shown = " ".join(tune.split())[:40]
+                    raise DataError(
+                        f"Dataset {source.name!r}, split {split!r}, row {row}: {shown!r} is no tune in ABC notation, "
+                        f"{error}"
+                    ) from error
+                notes = notes_of([found["text"]])[0] if found else None
+                if found and notes not in seen:
+                    seen.add(notes)
+                    tunes.append(found)
+        if not tunes:
+            raise DataError(f"Dataset {source.name!r}, split {split!r}: none of its tunes is a single plain melody.")
+        splits[split] = Dataset.from_list(tunes)
+    return DatasetDict({split: splits[split] for split in ("train", "validation", "test") if split in splits}), source

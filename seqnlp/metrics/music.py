@@ -1,0 +1,115 @@
+"""Is a tune in ABC notation well formed, and how much of it was copied? Needs the package music21 (extra `music`)."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+VALID_SHARE = 0.95
+
+
+class TuneCheck(NamedTuple):
+    """
+    What [`check_tune`] found.
+
+    Attributes:
+        parses: Whether music21 reads it as one melody with bars.
+        inner_bars: Bars that have to fill the metre.
+        full_bars: Those of them that do.
+        strict_inner_bars: All bars but the first and the last.
+        strict_full_bars: Those of them that fill the metre.
+        reason: Why it does not parse.
+    """
+
+    parses: bool
+    inner_bars: int = 0
+    full_bars: int = 0
+    strict_inner_bars: int = 0
+    strict_full_bars: int = 0
+    reason: str = ""
+
+    @property
+    def is_valid(self) -> bool:
+        """It parses, has inner bars, and 95 % of them fill the metre."""
+        return self.parses and self.inner_bars > 0 and self.full_bars >= VALID_SHARE * self.inner_bars
+
+    @property
+    def is_strictly_valid(self) -> bool:
+        """The same over all bars but the first and the last of the whole tune."""
+        return self.parses and 0 < self.strict_inner_bars * VALID_SHARE <= self.strict_full_bars
+
+
+def check_tune(abc: str) -> TuneCheck:
+    """
+    Parse a tune with music21 and measure its bars.
+
+    A bar at an end of a section (an end of the tune, a repeat sign, a double bar, the bracket of an ending) may be
+    shorter than the metre: an upbeat and the section's last bar share one. It is no inner bar then; one too long
+    counts as an inner bar that does not fill the metre. The strict numbers make no such exception within the tune.
+    Where music21 reads on over a note that it cannot make out, the tune does not parse.
+
+    Args:
+        abc: One tune in ABC notation.
+    """
+    from music21 import converter, spanner, stream  # slow to import, and needed by music alone
+
+    said = io.StringIO()  # music21 warns on standard error
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            score = converter.parseData(abc, format="abc")
+            parts = list(score.parts) if isinstance(score, stream.Score) else []
+            bars = list(parts[0].getElementsByClass(stream.Measure)) if len(parts) == 1 else []
+            brackets = score.recurse().getElementsByClass(spanner.RepeatBracket)  # first and second endings
+            starts_ending = {id(bracket.getFirst()) for bracket in brackets}
+            sizes = [(float(bar.duration.quarterLength), float(bar.barDuration.quarterLength)) for bar in bars]
+    except Exception as error:  # music21 raises errors of many kinds, its own and Python's, for what it cannot read
+        return TuneCheck(False, reason=f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
+    if "Could not get pitch" in said.getvalue():
+        return TuneCheck(False, reason=" ".join(said.getvalue().split())[:80])
+    if not bars or not any(length for length, _ in sizes):
+        return TuneCheck(False, reason="no single melody with bars")
+    fills = [abs(length - metre) < 1e-3 for length, metre in sizes]
+    ends_section = [_is_border(bar.rightBarline) for bar in bars]
+    begins_section = [_is_border(bar.leftBarline) or id(bar) in starts_ending for bar in bars]
+    inner = full = 0
+    for index, (length, metre) in enumerate(sizes):
+        is_end = index == len(bars) - 1 or ends_section[index] or begins_section[index + 1]
+        is_start = index == 0 or begins_section[index] or ends_section[index - 1]
+        if (is_end or is_start) and length < metre - 1e-3:
+            continue
+        if not (is_end or is_start) or length > metre + 1e-3:
+            inner += 1
+            full += fills[index]
+    return TuneCheck(True, inner, full, len(bars) - 2 if len(bars) > 2 else 0, sum(fills[1:-1]))
+
+
+def _is_border(barline) -> bool:
+    return barline is not None and barline.type in ("double", "final", "heavy-light", "heavy-heavy", "heavy")
+
+
+def valid_share(checks: Iterable[TuneCheck]) -> dict[str, float]:
+    """Shares of tunes that music21 parses, that are valid, and that are valid strictly; and their number."""
+    checks = list(checks)
+    return {
+        "tunes": len(checks),
+        "parsed": sum(check.parses for check in checks) / len(checks),
+        "valid": sum(check.is_valid for check in checks) / len(checks),
+        "strictly_valid": sum(check.is_strictly_valid for check in checks) / len(checks),
+    }
+
+
+def copied_share(texts: Iterable[str], training: Iterable[str], length: int = 12) -> float:
+    """
+    The share of runs of `length` characters that occur in the training texts.
+
+    Args:
+        texts: What is examined; each run within one of them.
+        training: The training texts.
+        length: Characters of a run.
+    """
+    known = {text[start : start + length] for text in training for start in range(len(text) - length + 1)}
+    runs = [text[start : start + length] for text in texts for start in range(len(text) - length + 1)]
+    return sum(run in known for run in runs) / len(runs) if runs else 0.0

@@ -1,0 +1,110 @@
+"""Tunes to hear and to see: MIDI, sound and piano roll. Needs the packages music21 and pretty_midi (extra `music`)."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MultipleLocator
+from scipy.io import wavfile
+
+from .learning_curves import BLUE
+
+
+FIDDLE = 40  # General MIDI's violin, counted from 0
+SAMPLE_RATE = 22050
+
+
+def to_midi(abc: str, quarters_per_minute: float = 140.0):
+    """
+    A tune as a `pretty_midi.PrettyMIDI`, each section played once.
+
+    Args:
+        abc: One tune in ABC notation that music21 can parse.
+        quarters_per_minute: The tempo.
+    """
+    import pretty_midi  # needed by music alone, as is music21
+    from music21 import converter
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        melody = converter.parseData(abc, format="abc").parts[0].flatten().stripTies()
+    midi = pretty_midi.PrettyMIDI(initial_tempo=quarters_per_minute)
+    fiddle = pretty_midi.Instrument(program=FIDDLE)
+    second = 60.0 / quarters_per_minute
+    for element in melody.notes:
+        start, length = float(element.offset) * second, float(element.quarterLength) * second
+        if length > 0:
+            for pitch in element.pitches:
+                fiddle.notes.append(pretty_midi.Note(90, pitch.midi, start, start + 0.95 * length))
+    midi.instruments.append(fiddle)
+    return midi
+
+
+def save_tune(abc: str, path: str | Path) -> list[Path]:
+    """
+    Write a tune as `.abc`, `.mid`, `.wav` and, as a piano roll, `.png`.
+
+    Args:
+        abc: One tune in ABC notation that music21 can parse.
+        path: The files' name without its ending.
+
+    Returns:
+        The files.
+    """
+    files = [Path(f"{path}{ending}") for ending in (".abc", ".mid", ".wav", ".png")]
+    midi = to_midi(abc)
+    files[0].write_text(abc, encoding="utf-8")
+    midi.write(str(files[1]))
+    sound = _sound(midi)
+    wavfile.write(files[2], SAMPLE_RATE, (sound / max(1e-9, np.abs(sound).max()) * 0.8 * 32767).astype(np.int16))
+    title = next((line[2:].strip() for line in abc.splitlines() if line.startswith("T:")), "")
+    plot_piano_roll(midi, files[3], title)
+    return files
+
+
+def _sound(midi) -> np.ndarray:
+    """A tone with three overtones for each note, swelling and fading, so that no speaker cracks."""
+    length = int((midi.get_end_time() + 0.5) * SAMPLE_RATE)
+    sound = np.zeros(length, dtype=np.float32)
+    for note in midi.instruments[0].notes:
+        time = np.arange(int((note.end - note.start) * SAMPLE_RATE)) / SAMPLE_RATE
+        frequency = 440.0 * 2 ** ((note.pitch - 69) / 12)
+        tone = sum(np.sin(2 * np.pi * k * frequency * time) / k**2 for k in (1, 2, 3, 4))
+        envelope = np.minimum(1, np.minimum(time / 0.01, (time[-1] - time) / 0.03)) if len(time) else time
+        start = int(note.start * SAMPLE_RATE)
+        sound[start : start + len(time)] += (tone * envelope * np.exp(-2 * time)).astype(np.float32)
+    return sound
+
+
+def plot_piano_roll(midi, path: str | Path, title: str = "", seconds: float = 20.0) -> None:
+    """
+    Draw the first `seconds` of a melody: time to the right, pitch upwards, a bar for each note.
+
+    Args:
+        midi: A `pretty_midi.PrettyMIDI`.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+        seconds: How much is drawn.
+    """
+    import pretty_midi
+
+    notes = [note for note in midi.instruments[0].notes if note.start < seconds]
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for note in notes:
+        end = min(note.end, seconds)
+        axis.broken_barh([(note.start, end - note.start)], (note.pitch - 0.4, 0.8), color=BLUE)
+    if notes:
+        axis.set_ylim(min(note.pitch for note in notes) - 1.5, max(note.pitch for note in notes) + 1.5)
+    axis.set_xlim(0, min(seconds, max((note.end for note in notes), default=1.0)))
+    axis.yaxis.set_major_locator(MultipleLocator(2))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda pitch, _: pretty_midi.note_number_to_name(int(pitch))))
+    axis.set_xlabel("time (seconds)")
+    axis.set_ylabel("pitch")
+    axis.set_axisbelow(True)
+    axis.grid(alpha=0.3)
+    axis.set_title(title)
+    figure.savefig(path, dpi=120)
