@@ -11,7 +11,7 @@ from functools import partial
 
 from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, training
 from seqnlp.metrics import language_modeling_scores, nats_of_rows
-from seqnlp.metrics.music import check_tune, copied_share, valid_share
+from seqnlp.metrics.tune_validity import check_tune, copied_share, valid_share
 from seqnlp.publishing import push_to_hub
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.visualization import plot_learning_curves

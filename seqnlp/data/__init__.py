@@ -12,16 +12,6 @@ from .loading import (
     load_text_classification,
     select_split,
 )
-from .music import (
-    load_tunes,
-    normalize_key,
-    normalize_metre,
-    normalize_tune,
-    notes_of,
-    prompt_for,
-    split_tunes,
-    to_abc,
-)
 from .samples import load_sample, normalize_tweet, split_of, words_of
 from .series import SIMULATION, SeriesWindows, channel_statistics, cut_windows, load_series, simulate_balls
 from .streams import (
@@ -35,6 +25,16 @@ from .streams import (
     training_windows,
 )
 from .text import check_text, count_text, describe_texts, load_texts
+from .tunes import (
+    load_tunes,
+    normalize_key,
+    normalize_metre,
+    normalize_tune,
+    notes_of,
+    prompt_for,
+    split_tunes,
+    to_abc,
+)
 
 
 __all__ = [

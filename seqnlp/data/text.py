@@ -107,7 +107,7 @@ def _first_row(part, name: str, split: str) -> Dataset:
 
 
 def _documents(values: list, where: str, join_rows: bool, drop_empty: bool) -> Dataset:
-    values = [value for value in values if value is not None or not drop_empty]
+    values = ["" if value is None else value for value in values]
     for value in values:
         check_text(value, where)
     if join_rows:

@@ -64,18 +64,20 @@ def check_tune(abc: str) -> TuneCheck:
             bars = list(parts[0].getElementsByClass(stream.Measure)) if len(parts) == 1 else []
             brackets = score.recurse().getElementsByClass(spanner.RepeatBracket)  # first and second endings
             starts_ending = {id(bracket.getFirst()) for bracket in brackets}
-            sizes = [(float(bar.duration.quarterLength), float(bar.barDuration.quarterLength)) for bar in bars]
+            # The tune's own: music21 gives a bar that it has cut off an overfull one a metre that fits it.
+            metre = float(bars[0].barDuration.quarterLength) if bars else 0.0
+            lengths = [float(bar.duration.quarterLength) for bar in bars]
     except Exception as error:  # music21 raises errors of many kinds, its own and Python's, for what it cannot read
         return TuneCheck(False, reason=f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
     if "Could not get pitch" in said.getvalue():
         return TuneCheck(False, reason=" ".join(said.getvalue().split())[:80])
-    if not bars or not any(length for length, _ in sizes):
+    if not any(lengths):
         return TuneCheck(False, reason="no single melody with bars")
-    fills = [abs(length - metre) < 1e-3 for length, metre in sizes]
+    fills = [abs(length - metre) < 1e-3 for length in lengths]
     ends_section = [_is_border(bar.rightBarline) for bar in bars]
     begins_section = [_is_border(bar.leftBarline) or id(bar) in starts_ending for bar in bars]
     inner = full = 0
-    for index, (length, metre) in enumerate(sizes):
+    for index, length in enumerate(lengths):
         is_end = index == len(bars) - 1 or ends_section[index] or begins_section[index + 1]
         is_start = index == 0 or begins_section[index] or ends_section[index - 1]
         if (is_end or is_start) and length < metre - 1e-3:

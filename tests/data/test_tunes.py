@@ -1,0 +1,103 @@
+import pytest
+
+from seqnlp.data import (
+    DataError,
+    load_tunes,
+    normalize_key,
+    normalize_metre,
+    normalize_tune,
+    prompt_for,
+    split_tunes,
+    to_abc,
+)
+from seqnlp.training import DataArguments
+
+
+TUNE = """X: 12
+T: The  Maid, "so fair"   % a comment
+T: Another name
+M:C|
+B:"O'Neill's 1"
+K:A Dorian
+"Am"A3-A (Bcd=e) | {g}f4 !trill!(g2dB) |! % to the end
+w: la la la
+(3ABc ~d2 .e2 \\
+f2 :|
+"""
+NORMAL = 'M:2/2\nL:1/8\nK:Ador\nT:The Maid, "so fair"\nA3-A Bcd=e | f4 g2dB |\n(3ABc d2 e2\nf2 :|'
+
+
+def test_one_form():
+    found = normalize_tune(TUNE)
+    assert found == {"text": NORMAL, "title": 'The Maid, "so fair"', "metre": "2/2", "key": "Ador"}
+    assert to_abc(NORMAL, 7).startswith('X:7\nT:The Maid, "so fair"\nM:2/2\nL:1/8\nK:Ador\nA3-A')
+    assert normalize_tune(to_abc(NORMAL)) == found
+
+
+@pytest.mark.parametrize("notes", ["V:1\nABc|", "ABc|\nM:3/4\nABc|", "ABc [K:D] ABc|", "ABc & def|"])
+def test_what_is_no_single_melody_is_left_out(notes):
+    assert normalize_tune(f"X:1\nT:a\nM:4/4\nK:D\n{notes}") is None
+
+
+@pytest.mark.parametrize(("metre", "unit"), [("2/4", "1/16"), ("6/8", "1/8"), ("C", "1/8"), ("3/8", "1/16")])
+def test_the_unit_is_the_standards_where_it_is_not_given(metre, unit):
+    assert f"L:{unit}\n" in normalize_tune(f"X:1\nM:{metre}\nK:D\nABc|")["text"]
+
+
+@pytest.mark.parametrize(
+    ("key", "normal"),
+    [("G", "Gmaj"), ("G Major", "Gmaj"), ("Em", "Emin"), ("E minor", "Emin"), ("Bb", "Bbmaj"), ("F#mix", "F#mix")],
+)
+def test_keys(key, normal):
+    assert normalize_key(key) == normal
+
+
+def test_prompts():
+    assert prompt_for(None, None) == ""
+    assert prompt_for(None, "C") == "M:4/4\n"
+    assert prompt_for("A Dorian", "6/8") == "M:6/8\nL:1/8\nK:Ador\n"
+    with pytest.raises(DataError, match="'H' is no key: write a note from A to G"):
+        prompt_for("H", "6/8")
+    with pytest.raises(DataError, match="'waltz' is no metre: write a fraction"):
+        prompt_for("D", "waltz")
+    with pytest.raises(DataError, match="--key D: give --metre too"):
+        prompt_for("D", None)
+    assert normalize_metre("C") == "4/4"
+
+
+def test_a_file_of_tunes(tmp_path):
+    tunes = [f"X:{number}\nT:Tune {number}\nM:4/4\nL:1/8\nK:D\n{'ABcd' * (number + 1)}|\n" for number in range(12)]
+    tunes.append(tunes[0].replace("Tune 0", "A copy"))
+    train, validation = tmp_path / "train.abc", tmp_path / "validation.abc"
+    train.write_text("% a collection\n\n" + "\n".join(tunes))
+    validation.write_text(tunes[3])
+    splits, _ = load_tunes(DataArguments(train_file=str(train), validation_file=str(validation)))
+    assert splits["validation"]["title"] == ["Tune 3"]
+    assert splits["train"]["title"] == [f"Tune {number}" for number in range(12) if number != 3]
+    assert len(split_tunes(train.read_text())) == 13
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("once upon a time", "row 0: 'once upon a time' is no tune in ABC notation, it has no line K: with a key."),
+        ("X:1\nT:a\nK:G\n", "it has no notes."),
+        ("X:1\nM:4/4\nK:G\nV:1\nABc|", "none of its tunes is a single plain melody"),
+    ],
+)
+def test_what_is_no_tune_is_one_line(tmp_path, content, message):
+    file = tmp_path / "tunes.abc"
+    file.write_text(content)
+    with pytest.raises(DataError) as error:
+        load_tunes(DataArguments(train_file=str(file), validation_file=str(file)))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_packaged_tunes():
+    splits, source = load_tunes(DataArguments(dataset_name="sample:music21"))
+    assert source.name == "sample:music21"
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 3853, "validation": 152, "test": 158}
+    titles = {split: set(rows["title"]) for split, rows in splits.items()}
+    assert not titles["train"] & (titles["validation"] | titles["test"])
+    assert all(text.startswith("M:") for text in splits["train"]["text"])

@@ -1,0 +1,72 @@
+import math
+
+import evaluate
+import pytest
+import torch
+
+from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
+from seqnlp.metrics import (
+    BitsPerCharacter,
+    Perplexity,
+    language_modeling_scores,
+    nats_of_rows,
+    xz_bits_per_character,
+)
+
+
+@pytest.mark.parametrize("metric", [Perplexity, BitsPerCharacter])
+def test_they_are_metrics_of_evaluate(metric):
+    assert isinstance(metric(), evaluate.Metric)
+    assert metric().description == metric.__doc__
+
+
+def test_sums_are_divided_by_sums():
+    # Two pieces of unlike length: 10 tokens of 1 nat, 30 tokens of 3 nats.
+    nats, tokens = [10.0, 90.0], [10, 30]
+    assert Perplexity().compute(predictions=nats, references=tokens)["perplexity"] == pytest.approx(math.exp(100 / 40))
+    bits = BitsPerCharacter().compute(predictions=nats, references=[20, 60])["bits_per_character"]
+    assert bits == pytest.approx(100 / 80 / math.log(2))
+    batched = Perplexity()
+    for piece in zip(nats, tokens, strict=True):
+        batched.add(prediction=piece[0], reference=piece[1])
+    assert batched.compute()["perplexity"] == pytest.approx(math.exp(100 / 40))
+
+
+def test_infinite_and_impossible():
+    assert Perplexity().compute(predictions=[1e6], references=[1])["perplexity"] == math.inf
+    with pytest.raises(ValueError, match="nothing to divide by: 1 pieces of text hold 0 units"):
+        Perplexity().compute(predictions=[1.0], references=[0])
+
+
+def test_scores_of_a_text():
+    scores = language_modeling_scores([2.0, 4.0], tokens=3, characters=12, words=2)
+    assert scores == pytest.approx(
+        {
+            "loss": 2.0,
+            "perplexity": math.exp(2),
+            "word_perplexity": math.exp(3),
+            "bits_per_character": 0.5 / math.log(2),
+            "nats_per_character": 0.5,
+        }
+    )
+    assert language_modeling_scores([2.0], 1, 2, 0)["word_perplexity"] is None
+
+
+def test_the_nats_of_rows_are_the_models_loss():
+    torch.manual_seed(0)
+    config = TransformerDecoderConfig(vocab_size=20, hidden_size=16, num_attention_heads=2, num_hidden_layers=1)
+    model = TransformerDecoderForCausalLM(config).eval()
+    labels = torch.randint(20, (3, 7))
+    labels[0, :4] = -100
+    batch = {"input_ids": torch.randint(20, (3, 7)), "labels": labels}
+    nats = nats_of_rows(model, batch)
+    loss = model(input_ids=batch["input_ids"], labels=labels, shift_labels=labels).loss
+    assert sum(nats) / 17 == pytest.approx(loss.item(), rel=1e-5)
+    assert nats[0] < nats[1]
+
+
+def test_xz_profits_from_what_it_has_read():
+    text = "the quick brown fox jumps over the lazy dog, and " * 3 + "then it rests"
+    known = xz_bits_per_character([text], [text])["bits_per_character"]
+    unknown = xz_bits_per_character(["x"], [text])["bits_per_character"]
+    assert 0 <= known < unknown < 8
