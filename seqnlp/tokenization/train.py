@@ -27,6 +27,7 @@ def train_tokenizer(
     add_eos_token: bool = False,
     extra_special_tokens: Iterable[str] = (),
     model_max_length: int | None = None,
+    add_prefix_space: bool = False,
 ) -> PreTrainedTokenizerFast:
     """
     Train a tokenizer. Text is first normalised to NFC, so that one way to write an accent is one token.
@@ -50,6 +51,8 @@ def train_tokenizer(
         add_eos_token: Whether encoding puts `</s>` behind each text.
         extra_special_tokens: Further tokens that are never split, e.g. `<url>`.
         model_max_length: How many tokens `truncation=True` keeps; no bound by default.
+        add_prefix_space: Whether `bpe` reads the first word of a text as if a space stood before it, so that it has
+            the tokens that it has elsewhere; decoding then begins with that space.
 
     Returns:
         A fast tokenizer with `<pad>`, `<unk>`, `<s>` and `</s>` as ids 0 to 3, which `save_pretrained` writes and
@@ -83,6 +86,8 @@ def train_tokenizer(
     normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
     tokenizer, trainer = builders[tokenizer_type](vocab_size, min_frequency, special_tokens)
     tokenizer.normalizer = normalizer
+    if add_prefix_space and tokenizer_type == "bpe":
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.add_special_tokens(special_tokens)
     if tokenizer_type in ("bpe", "wordpiece", "unigram"):
         _check_alphabet(tokenizer, tokenizer_type, texts, vocab_size, len(special_tokens))

@@ -9,12 +9,15 @@ from .arguments import (
     parse_arguments,
     public_path,
 )
+from .averaging import WeightAverager
 from .checkpoints import CheckpointError, CheckpointFolder
 from .evaluation import Predictions
 from .loop import TrainingError, TrainingLoop, count_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run, run_recipe, start_run
 from .run_record import RunRecord, write_json
+from .translation import Translator
+from .translation_arguments import TranslationDataArguments, TranslationModelArguments, TranslationTrainingArguments
 
 
 __all__ = [
@@ -29,6 +32,11 @@ __all__ = [
     "TrainingArguments",
     "TrainingError",
     "TrainingLoop",
+    "TranslationDataArguments",
+    "TranslationModelArguments",
+    "TranslationTrainingArguments",
+    "Translator",
+    "WeightAverager",
     "build_config",
     "count_labels",
     "create_optimizer",

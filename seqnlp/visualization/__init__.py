@@ -5,10 +5,12 @@ from .forecasts import plot_examples, plot_forecasts, plot_memory, plot_paths
 from .gradient_flow import plot_gradient_flow
 from .images import plot_image_errors
 from .learning_curves import plot_learning_curves
+from .translation import plot_bleu_by_length
 
 
 __all__ = [
     "plot_attention",
+    "plot_bleu_by_length",
     "plot_examples",
     "plot_forecasts",
     "plot_gradient_flow",

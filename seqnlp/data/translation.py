@@ -1,0 +1,205 @@
+"""Loading pairs of sentences: two columns, a `translation` column as many datasets on the Hub have it, or two files
+whose lines correspond."""
+
+import gzip
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from datasets import Dataset, DatasetDict
+
+from .errors import DataError
+from .loading import DataSource, load_splits, select_split
+from .samples import split_of
+
+
+SPLITS = ("train", "validation", "test")
+
+
+class Languages(NamedTuple):
+    """What source and target are called: by their columns, or by the endings of their files."""
+
+    source: str
+    target: str
+
+
+def load_translation(arguments) -> tuple[DatasetDict, DataSource, Languages]:
+    """
+    The splits of a translation dataset, with the columns `source` and `target` (strings).
+
+    Where there is no validation split, 10 % of the training pairs are set apart, chosen by a hash of the source, so
+    that they are the same in every run and no source is in both.
+
+    Args:
+        arguments: The fields of [`seqnlp.training.DataArguments`], and `source_column`, `target_column`,
+            `train_target_file`, `validation_target_file` and `test_target_file`. `test_split` may name several
+            splits, joined by commas; each keeps its name.
+
+    Returns:
+        The splits `train`, `validation` and those for testing, where they come from, and the two languages.
+
+    Raises:
+        DataError: For data that does not fit, in one line that says what was found.
+    """
+    sources = {split: getattr(arguments, f"{split}_file") for split in SPLITS}
+    targets = {split: getattr(arguments, f"{split}_target_file") for split in SPLITS}
+    if any(targets.values()):
+        splits, source, languages = _load_parallel_files(sources, targets)
+        names = {split: split for split in splits}
+    else:
+        files = {split: file for split, file in sources.items() if file is not None}
+        splits, source = load_splits(
+            arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, files or None
+        )
+        names = {"train": arguments.train_split, "validation": arguments.validation_split}
+        tests = [name.strip() for name in arguments.test_split.split(",") if name.strip()]
+        names |= dict(zip(tests, tests, strict=True))
+        if files:
+            names = {split: split for split in files}
+        # The usual names are looked for; one that the user chose has to be there.
+        names = {split: name for split, name in names.items() if name in splits or name not in ("validation", "test")}
+        chosen = arguments.source_column, arguments.target_column
+        train = select_split(splits, names["train"], source.name)
+        languages = _find_languages(train, chosen, source.name, names["train"])
+
+    prepared = {}
+    for split, name in names.items():
+        part = select_split(splits, name, source.name)
+        where = f"Dataset {source.name!r}, split {name!r}"
+        columns = [_texts(part, language, where) for language in languages]
+        prepared[split] = _pairs(*columns, languages, where, arguments.drop_empty_texts)
+    if "validation" not in prepared:
+        prepared |= _set_apart_validation(prepared["train"], source.name)
+    for split, rows in prepared.items():
+        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
+        if limit is not None and limit < len(rows):
+            prepared[split] = rows.shuffle(seed=0).select(range(limit))
+    order = ["train", "validation", *(split for split in prepared if split not in ("train", "validation"))]
+    return DatasetDict({split: prepared[split] for split in order}), source, languages
+
+
+def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str | None]):
+    splits = {}
+    for split in SPLITS:
+        source, target = sources[split], targets[split]
+        if (source is None) != (target is None):
+            given, missing = ("", "_target") if target is None else ("_target", "")
+            raise DataError(
+                f"--{split}{given}_file {source or target} has nothing to go with: give --{split}{missing}_file too."
+            )
+        if source is None:
+            continue
+        lines = [_read_lines(file) for file in (source, target)]
+        if len(lines[0]) != len(lines[1]):
+            raise DataError(
+                f"{source} has {len(lines[0]):,} lines and {target} has {len(lines[1]):,}: line by line they must "
+                "translate each other."
+            )
+        if not lines[0]:
+            raise DataError(f"The files {source} and {target} are empty.")
+        splits[split] = lines
+    if "train" not in splits:
+        raise DataError("There is nothing to train on: give --train_file and --train_target_file.")
+    languages = Languages(_language(sources["train"], "source"), _language(targets["train"], "target"))
+    if languages.source == languages.target:
+        languages = Languages("source", "target")
+    data = {split: Dataset.from_dict(dict(zip(languages, lines, strict=True))) for split, lines in splits.items()}
+    name = f"<local:{Path(sources['train']).expanduser().resolve().name}>"
+    return DatasetDict(data), DataSource(name, None, None), languages
+
+
+def _read_lines(file: str) -> list[str]:
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise DataError(f"There is no file {file!r}.")
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"The file {file!r} cannot be read as lines of UTF-8: {error}") from error
+    # Not splitlines(), which also breaks lines at characters that sentences contain, such as U+2028.
+    lines = text.replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _language(file: str, default: str) -> str:
+    ending = Path(file.removesuffix(".gz")).suffix[1:]
+    return ending if 2 <= len(ending) <= 8 and ending not in ("txt", "text") else default
+
+
+def _find_languages(train: Dataset, chosen: tuple[str | None, str | None], name: str, split: str) -> Languages:
+    """The columns, or keys of the `translation` column, that were asked for; else the only two there are."""
+    nested = _translation_keys(train)
+    known = nested or [
+        column for column, feature in train.features.items() if getattr(feature, "dtype", None) == "string"
+    ]
+    inside = " in its column translation" if nested else ""
+    where = f"Dataset {name!r}, split {split!r}"
+    if chosen == (None, None) and len(known) == 2:
+        return Languages(*known)
+    for flag, column in zip(("source_column", "target_column"), chosen, strict=True):
+        if column is None:
+            raise DataError(
+                f"{where} has {', '.join(known) or 'no texts'}{inside}: say by --{flag} which of them is the "
+                f"{flag.split('_')[0]}."
+            )
+        if column not in known and (nested or column not in train.column_names):
+            raise DataError(
+                f"{where}: there is no {flag.replace('_', ' ')} {column!r}{inside}; there is "
+                f"{', '.join(nested or train.column_names)}. Name the right one by --{flag}."
+            )
+    if chosen[0] == chosen[1]:
+        raise DataError(f"--source_column and --target_column are both {chosen[0]!r}: name two columns.")
+    return Languages(*chosen)
+
+
+def _translation_keys(part: Dataset) -> list[str]:
+    if "translation" not in part.column_names:
+        return []
+    first = part[0]["translation"]
+    return list(first) if isinstance(first, dict) else []
+
+
+def _texts(part: Dataset, language: str, where: str) -> list[Any]:
+    if _translation_keys(part):
+        return [(row or {}).get(language) for row in part["translation"]]
+    if language not in part.column_names:
+        raise DataError(
+            f"{where}: there is no column {language!r}; there is {', '.join(part.column_names)}. Every split must "
+            "have the columns of the training split."
+        )
+    return list(part[language])
+
+
+def _pairs(sources: list, targets: list, languages: Languages, where: str, drop_empty: bool) -> Dataset:
+    empty = {}
+    for language, texts in zip(languages, (sources, targets), strict=True):
+        wrong = next((text for text in texts if text is not None and not isinstance(text, str)), None)
+        if wrong is not None:
+            raise DataError(
+                f"{where}, column {language!r}: expected strings, found a {type(wrong).__name__} ({str(wrong)[:40]}). "
+                "Name the columns of the sentences by --source_column and --target_column."
+            )
+        empty |= {row: language for row, text in enumerate(texts) if text is None or not text.strip()}
+    if empty and not drop_empty:
+        row = min(empty)
+        raise DataError(
+            f"{where}: {len(empty)} of {len(sources)} pairs have an empty sentence (first in row {row}, column "
+            f"{empty[row]!r}). Remove them, or leave them out by --drop_empty_texts."
+        )
+    kept = [row for row in range(len(sources)) if row not in empty]
+    if not kept:
+        raise DataError(f"{where}: all {len(sources)} pairs have an empty sentence.")
+    return Dataset.from_dict({"source": [sources[row] for row in kept], "target": [targets[row] for row in kept]})
+
+
+def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
+    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in train["source"]]
+    if not any(is_validation) or all(is_validation):
+        raise DataError(
+            f"Dataset {name!r} has no validation split, and its {len(train)} training pairs are too few to set some "
+            "apart."
+        )
+    return {
+        "train": train.select([row for row, chosen in enumerate(is_validation) if not chosen]),
+        "validation": train.select([row for row, chosen in enumerate(is_validation) if chosen]),
+    }

@@ -1,0 +1,192 @@
+"""BLEU and chrF, computed by sacrebleu, and what they say of a model's translations."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import sacremoses
+from sacrebleu.metrics import BLEU as SacreBLEU
+from sacrebleu.metrics import CHRF as SacreCHRF
+from tabulate import tabulate
+
+from .classification import OfflineMetric
+
+
+_INPUTS = """
+Args:
+    predictions: The translations, as plain text.
+    references: For each of them the right translation, or a list of right ones.
+"""
+MOSES = "moses:"
+
+
+class _TextMetric(OfflineMetric):
+    """What compares texts with references."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=type(self).__doc__,
+            citation="",
+            inputs_description=_INPUTS,
+            features=[
+                datasets.Features({"predictions": text, "references": text}),
+                datasets.Features({"predictions": text, "references": datasets.Sequence(text)}),
+            ],
+        )
+
+
+class BLEU(_TextMetric):
+    """
+    BLEU (Papineni et al. 2002) of a corpus, as sacrebleu's command line gives it (Post 2018, arXiv 1804.08771).
+
+    `compute(..., lowercase=False, tokenize="13a")`; `tokenize` is one of sacrebleu's tokenizers, or `moses:LANGUAGE`
+    for BLEU over Moses tokens of text whose punctuation is normalised, as papers gave it before there was sacrebleu.
+    The result holds `bleu` in percent and the `signature` that says how it was computed.
+    """
+
+    def _compute(self, predictions, references, lowercase: bool = False, tokenize: str = "13a") -> dict[str, Any]:
+        moses = tokenize.removeprefix(MOSES) if tokenize.startswith(MOSES) else None
+        streams = _streams(references)
+        if moses is not None:
+            # Lower case first, as the tokens of Multi30k were made.
+            predictions = moses_tokens(predictions, moses, lowercase)
+            streams = [moses_tokens(stream, moses, lowercase) for stream in streams]
+        # force: sacrebleu would else warn of what looks tokenised, which here it may.
+        metric = SacreBLEU(lowercase=lowercase, tokenize="none" if moses else tokenize, force=True)
+        score = metric.corpus_score(predictions, streams).score
+        signature = str(metric.get_signature())
+        if moses is not None:
+            signature = signature.replace("tok:none", f"tok:moses-{moses}-sacremoses-{sacremoses.__version__}")
+        return {"bleu": score, "signature": signature}
+
+
+class ChrF(_TextMetric):
+    """
+    chrF2 (Popović 2015, 2016) of a corpus: an F-score over character n-grams, as sacrebleu's command line gives it.
+
+    The result holds `chrf` in percent and its `signature`.
+    """
+
+    def _compute(self, predictions, references, lowercase: bool = False) -> dict[str, Any]:
+        metric = SacreCHRF(lowercase=lowercase)
+        score = metric.corpus_score(predictions, _streams(references)).score
+        return {"chrf": score, "signature": str(metric.get_signature())}
+
+
+def moses_tokens(texts: Sequence[str], language: str, lowercase: bool = False) -> list[str]:
+    """Texts with normalised punctuation and a space between any two Moses tokens."""
+    normalizer, tokenizer = sacremoses.MosesPunctNormalizer(language), sacremoses.MosesTokenizer(language)
+    texts = [text.lower() for text in texts] if lowercase else texts
+    return [tokenizer.tokenize(normalizer.normalize(text), return_str=True) for text in texts]
+
+
+def translation_scores(
+    sources: Sequence[str], predictions: Sequence[str], references: Sequence[str], target_language: str
+) -> dict[str, Any]:
+    """
+    Every score of a split: `bleu` (13a tokens), the same in lower case and over lower-cased Moses tokens, `chrf`, the
+    `signatures` of the four, and `bleu_by_source_length` in lower case.
+
+    Args:
+        sources: The sentences that were translated.
+        predictions: Their translations.
+        references: The right translations.
+        target_language: Language code of the target, for the Moses tokenizer; an unknown one is treated as English.
+    """
+    texts = {"predictions": list(predictions), "references": list(references)}
+    computed = {
+        "bleu": BLEU().compute(**texts),
+        "bleu_lowercase": BLEU().compute(**texts, lowercase=True),
+        "bleu_lowercase_moses": BLEU().compute(**texts, lowercase=True, tokenize=f"{MOSES}{target_language}"),
+        "chrf": ChrF().compute(**texts),
+    }
+    scores: dict[str, Any] = {name: result["chrf" if name == "chrf" else "bleu"] for name, result in computed.items()}
+    scores["signatures"] = {name: result["signature"] for name, result in computed.items()}
+    scores["bleu_by_source_length"] = bleu_by_source_length(sources, predictions, references)
+    return scores
+
+
+def bleu_by_source_length(
+    sources: Sequence[str],
+    predictions: Sequence[str],
+    references: Sequence[str],
+    width: int = 5,
+    min_sentences: int = 20,
+) -> list[dict[str, Any]]:
+    """
+    Lower-cased BLEU of the sentences whose source has up to 5, 6 to 10, ... words: where a model that squeezes each
+    sentence into one vector fails (Cho et al. 2014, arXiv 1409.1259, figure 4; Bahdanau et al. 2015, figure 2).
+
+    Args:
+        sources: The sentences that were translated; words are what white space parts.
+        predictions: Their translations.
+        references: The right translations.
+        width: Words that a bin spans.
+        min_sentences: A bin with fewer is joined to the one before it, the first to the one behind it.
+
+    Returns:
+        For each bin `from` and `to` (words, both included), `sentences` and `bleu`.
+    """
+    bins: list[dict[str, Any]] = []
+    lengths = [len(source.split()) for source in sources]
+    for start in range(1, max(lengths, default=0) + 1, width):
+        rows = [row for row, length in enumerate(lengths) if start <= max(length, 1) < start + width]
+        if bins and (len(rows) < min_sentences or len(bins[-1]["rows"]) < min_sentences):
+            bins[-1]["to"] = start + width - 1
+            bins[-1]["rows"] += rows
+        else:
+            bins.append({"from": start, "to": start + width - 1, "rows": rows})
+    for item in bins:
+        rows = item.pop("rows")
+        texts = {"predictions": [predictions[row] for row in rows], "references": [references[row] for row in rows]}
+        item["sentences"], item["bleu"] = len(rows), BLEU().compute(**texts, lowercase=True)["bleu"]
+    return bins
+
+
+def translation_report(
+    split: str,
+    pairs: datasets.Dataset,
+    predictions: Sequence[str],
+    scores: dict[str, Any],
+    num_examples: int = 8,
+    seed: int = 0,
+) -> str:
+    """
+    The scores of a split, and a few of its sources with their references and translations, as text to print.
+
+    Args:
+        split: Its name.
+        pairs: Columns `source` and `target`.
+        predictions: The translations, in the order of the pairs.
+        scores: What [`translation_scores`] gave.
+        num_examples: How many are shown, drawn at random.
+        seed: Fixes which.
+    """
+    rows = random.Random(seed).sample(range(len(pairs)), min(num_examples, len(pairs)))
+    examples = [(pairs[row]["source"], pairs[row]["target"], predictions[row]) for row in rows]
+    names = {
+        "bleu": "BLEU",
+        "bleu_lowercase": "BLEU, lower case",
+        "bleu_lowercase_moses": "BLEU, lower case, Moses tokens",
+        "chrf": "chrF2",
+    }
+    compared = [[text, f"{scores[name]:.2f}", scores["signatures"][name]] for name, text in names.items()]
+    headers = ["source", "reference", "translation"]
+    parts = [
+        f"{split.capitalize()}: {len(pairs):,} sentences",
+        tabulate(compared, headers=["score", "%", "signature"], disable_numparse=True),
+        tabulate(examples, headers=headers, tablefmt="grid", maxcolwidths=36, disable_numparse=True),
+    ]
+    return "\n\n".join(parts)
+
+
+def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+    """From the references of each sentence to what sacrebleu takes: one list of all sentences a reference."""
+    if isinstance(references[0], str):
+        return [list(references)]
+    if len({len(several) for several in references}) > 1:
+        raise ValueError("Every translation needs the same number of references.")
+    return [list(stream) for stream in zip(*references, strict=True)]

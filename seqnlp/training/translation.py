@@ -1,0 +1,102 @@
+"""What translation needs of a run beside the loop: losses and translations of whole datasets."""
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .loop import Batch, TrainingLoop
+
+
+def longest_translation(source_length: int) -> int:
+    """How many tokens a translation of so many may have: enough for any pair of languages, and an end to babble."""
+    return 2 * source_length + 20
+
+
+class Translator:
+    """
+    Losses and translations of datasets with tokenized `input_ids` and `labels`, each row once under any number of
+    processes.
+
+    Args:
+        loop: Its model is what translates, as it is at the time.
+        tokenizer: Of the target.
+        collator: Makes a batch of rows.
+    """
+
+    def __init__(self, loop: TrainingLoop, tokenizer: PreTrainedTokenizerBase, collator):
+        self.loop = loop
+        self.tokenizer = tokenizer
+        self.collator = collator
+        self._sorted: dict[int, tuple[Dataset, Dataset, list[int]]] = {}
+
+    def loss(self, dataset: Dataset) -> float:
+        """The cross-entropy in nats a target token, the end token included, without label smoothing."""
+        rows = self.loop.evaluate_rows(self._by_length(dataset)[0], _summed_losses, self.collator)
+        return sum(loss for loss, _ in rows) / sum(count for _, count in rows)
+
+    def translate(self, dataset: Dataset, num_beams: int = 1, length_penalty: float = 1.0) -> list[str]:
+        """
+        The translation of each row, in the dataset's order.
+
+        Args:
+            dataset: What is translated; its labels are not looked at.
+            num_beams: Number of beams; 1 takes the likeliest token each time.
+            length_penalty: Hypotheses are compared by their log-probability divided by their length to this power.
+        """
+
+        def decode(model: PreTrainedModel, batch: Batch) -> list[str]:
+            tokens = self.loop.accelerator.unwrap_model(model).generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                num_beams=num_beams,
+                length_penalty=length_penalty if num_beams > 1 else None,
+                do_sample=False,
+                max_new_tokens=longest_translation(batch["input_ids"].shape[1]),
+            )
+            return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+        ordered, order = self._by_length(dataset)
+        translations: list[str] = [""] * len(order)
+        for row, text in zip(order, self.loop.evaluate_rows(ordered, decode, self.collator), strict=True):
+            translations[row] = text
+        return translations
+
+    def is_due(self, every: int) -> bool:
+        """Whether the evaluation under way is the `every`-th, twice the `every`-th ...; counted over resumptions."""
+        done = sum("validation_loss" in entry for entry in self.loop.record.history)
+        return (done + 1) % every == 0
+
+    def _by_length(self, dataset: Dataset) -> tuple[Dataset, list[int]]:
+        # Longest first: little is computed at padding, and what does not fit into memory shows at once.
+        if id(dataset) not in self._sorted:
+            lengths = [len(ids) for ids in dataset["input_ids"]]
+            order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+            self._sorted[id(dataset)] = dataset, dataset.select(order), order
+        return self._sorted[id(dataset)][1:]
+
+
+def seconds_to_bleu(history: list[dict[str, Any]], step: float = 5.0) -> dict[str, float]:
+    """
+    When validation first reached BLEU 5, 10, 15, ...: seconds of training by threshold.
+
+    Args:
+        history: Entries with `validation_bleu`, and with `seconds` at the same `step`.
+        step: Distance of the thresholds.
+    """
+    seconds = {entry["step"]: entry["seconds"] for entry in history if "seconds" in entry}
+    reached: dict[str, float] = {}
+    threshold = step
+    for entry in history:
+        while threshold <= entry.get("validation_bleu", 0.0) and entry["step"] in seconds:
+            reached[f"{threshold:g}"] = round(seconds[entry["step"]], 1)
+            threshold += step
+    return reached
+
+
+def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:
+    labels = batch["labels"]
+    logits = model(**batch).logits.float()
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")  # (B, T)
+    return list(zip(losses.sum(dim=1).tolist(), (labels != -100).sum(dim=1).tolist(), strict=True))
