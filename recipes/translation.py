@@ -2,9 +2,9 @@
 
     accelerate launch --config_file recipes/accelerate/one_process.yaml recipes/translation.py
 
-Data: 2,452 English strings of an interface with their French (`sample:jupyterlab_fr`, docs/data.md); with --dataset_name
-pairs on the Hub, or your files. Model: a Transformer, nothing pretrained; or --architecture elman, gru, lstm, with
---config_overrides attention_type=none|additive|multiplicative.
+Data: 2,452 English strings of an interface with their French (`sample:jupyterlab_fr`, docs/data.md); with
+--dataset_name pairs on the Hub, or your files. Model: a Transformer, nothing pretrained; or --architecture elman, gru,
+lstm, with --config_overrides attention_type=none, additive (the default) or multiplicative.
 """
 
 from seqnlp import RecurrentSeq2SeqForConditionalGeneration, TransformerForConditionalGeneration
@@ -38,7 +38,7 @@ from seqnlp.visualization import plot_bleu_by_length, plot_learning_curves
 
 # This recipe's defaults; --config_overrides changes any of them.
 TRANSFORMER = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
-TRANSFORMER |= {"dropout": 0.3, "norm_position": "pre", "label_smoothing": 0.1}
+TRANSFORMER |= {"dropout": 0.3, "initializer_range": 0.09, "norm_position": "pre", "label_smoothing": 0.1}
 RECURRENT = {"hidden_size": 192, "embedding_size": 128, "head_dropout": 0.3, "embedding_dropout": 0.3}
 RECURRENT |= {"label_smoothing": 0.1}
 
@@ -98,7 +98,7 @@ def main() -> None:
         averager.add(loop)
         scores = {"loss": translator.loss(tokenized["validation"])}
         if translator.is_due(args.bleu_every):
-            scores["bleu"] = validation_bleu(num_beams=1)
+            scores |= {"bleu": validation_bleu(num_beams=1), "seconds": loop.seconds}
         return scores
 
     sampler = TokenBatchSampler(pair_lengths(train), args.max_tokens, args.seed, accelerator.num_processes)

@@ -20,7 +20,7 @@ def train_pair_tokenizers(
     """
     The tokenizers of source and target, trained on the pairs; if `joint` one on both sides, which is then both.
 
-    Each text gets an end token, and of BPE a space in front, so that a sentence's first word is tokenized as elsewhere.
+    Each text gets an end token, and with BPE a space in front, so that its first word is tokenized as elsewhere.
     """
     settings = {"lowercase": lowercase, "min_frequency": min_frequency, "add_eos_token": True}
     settings |= {"add_prefix_space": True}

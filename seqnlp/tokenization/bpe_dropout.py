@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 from transformers import PreTrainedTokenizerFast
 
@@ -69,7 +70,7 @@ class BPEDropout:
         while len(pieces) > 1:
             merges = [
                 (self.ranks[pair], place)
-                for place, pair in enumerate(zip(pieces, pieces[1:], strict=False))
+                for place, pair in enumerate(pairwise(pieces))
                 if pair in self.ranks and (not self.dropout or chance.random() >= self.dropout)
             ]
             if not merges:

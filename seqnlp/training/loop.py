@@ -119,6 +119,11 @@ class TrainingLoop:
         """Passes over the data so far."""
         return self.batches.epoch(self.step)
 
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time in training so far, evaluation and earlier runs of a resumed one included."""
+        return self.seconds_before + time.perf_counter() - self._started
+
     def train(self) -> None:
         """
         Train to the end, then put the best model's weights into the model.
@@ -167,7 +172,7 @@ class TrainingLoop:
                 "planned_steps": self.max_steps,
             }
         self._load_best()
-        self.record.seconds["training"] = round(self._elapsed(), 1)
+        self.record.seconds["training"] = round(self.seconds, 1)
 
     def evaluate_rows(self, dataset: Dataset, function: RowFunction, collator: Collator | None = None) -> list[Any]:
         """
@@ -328,7 +333,7 @@ class TrainingLoop:
             "best_step": self.best_step,
             "evaluations_without_gain": self.evaluations_without_gain,
             "since_record": {"step": self._logged_step, "loss_sum": float(self._loss_sum)},
-            "seconds": self._elapsed(),
+            "seconds": self.seconds,
             "history": self.record.history,
         }
         carried = None if self._carried is None else cache_to_tensors(self._carried)
@@ -384,6 +389,3 @@ class TrainingLoop:
             f"lower --learning_rate {self.arguments.learning_rate:g} or --max_grad_norm "
             f"{self.arguments.max_grad_norm:g}."
         )
-
-    def _elapsed(self) -> float:
-        return self.seconds_before + time.perf_counter() - self._started

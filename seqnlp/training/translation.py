@@ -1,5 +1,6 @@
 """What translation needs of a run beside the loop: losses and translations of whole datasets."""
 
+import statistics
 from typing import Any
 
 import torch
@@ -68,6 +69,21 @@ class Translator:
         done = sum("validation_loss" in entry for entry in self.loop.record.history)
         return (done + 1) % every == 0
 
+    def speed(self, distance: float = 5.0) -> dict[str, Any]:
+        """
+        How fast training was: `seconds_to_bleu`, the time at which validation first reached BLEU 5, 10, 15, ...
+        (evaluation included), and `target_tokens_per_second`, the median of training alone.
+        """
+        history = self.loop.record.history
+        reached: dict[str, float] = {}
+        threshold = distance
+        for entry in history:
+            while entry.get("validation_bleu", 0.0) >= threshold:
+                reached[f"{threshold:g}"] = entry["validation_seconds"]
+                threshold += distance
+        speeds = [entry["targets_per_second"] for entry in history if "targets_per_second" in entry]
+        return {"seconds_to_bleu": reached, "target_tokens_per_second": statistics.median(speeds or [0.0])}
+
     def _by_length(self, dataset: Dataset) -> tuple[Dataset, list[int]]:
         # Longest first: little is computed at padding, and what does not fit into memory shows at once.
         if id(dataset) not in self._sorted:
@@ -75,24 +91,6 @@ class Translator:
             order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
             self._sorted[id(dataset)] = dataset, dataset.select(order), order
         return self._sorted[id(dataset)][1:]
-
-
-def seconds_to_bleu(history: list[dict[str, Any]], step: float = 5.0) -> dict[str, float]:
-    """
-    When validation first reached BLEU 5, 10, 15, ...: seconds of training by threshold.
-
-    Args:
-        history: Entries with `validation_bleu`, and with `seconds` at the same `step`.
-        step: Distance of the thresholds.
-    """
-    seconds = {entry["step"]: entry["seconds"] for entry in history if "seconds" in entry}
-    reached: dict[str, float] = {}
-    threshold = step
-    for entry in history:
-        while threshold <= entry.get("validation_bleu", 0.0) and entry["step"] in seconds:
-            reached[f"{threshold:g}"] = round(seconds[entry["step"]], 1)
-            threshold += step
-    return reached
 
 
 def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:

@@ -29,7 +29,8 @@ def plot_learning_curves(
         score_unit: What the other metrics are counted in.
     """
     prefix = "validation_"
-    names = sorted({name for entry in history for name in entry if name.startswith(prefix)} - {"validation_loss"})
+    names = {name for entry in history for name in entry if name.startswith(prefix)}
+    names = sorted(names - {"validation_loss", "validation_seconds"})
     figure = Figure(figsize=(10 if names else 5.5, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2 if names else 1, squeeze=False)[0]
