@@ -1,6 +1,6 @@
 """Sequence models, trained from scratch, at home in the Hugging Face world.
 
-Importing seqnlp registers its architectures with transformers' Auto classes.
+Importing seqnlp registers its architectures with transformers' Auto classes, and the pipeline `seqnlp-translation`.
 """
 
 from .models import (
@@ -33,6 +33,7 @@ from .models import (
     VisionTransformerForImageClassification,
     VisionTransformerModel,
 )
+from .pipelines import TranslationPipeline
 
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __all__ = [
     "TransformerEncoderModel",
     "TransformerForConditionalGeneration",
     "TransformerModel",
+    "TranslationPipeline",
     "VisionTransformerConfig",
     "VisionTransformerForImageClassification",
     "VisionTransformerModel",

@@ -1,0 +1,155 @@
+"""The pipeline `seqnlp-translation`: sentences to translations with their scores and, if asked, alignments.
+
+transformers 5 has no translation pipeline any more and reserves the name `translation`.
+"""
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, Pipeline, PreTrainedTokenizerBase
+from transformers.pipelines import PIPELINE_REGISTRY
+
+
+TASK = "seqnlp-translation"
+
+
+class TranslationPipeline(Pipeline):
+    """
+    Translates with an encoder-decoder.
+
+        translate = pipeline("seqnlp-translation", model=folder)
+        translate("A man sleeps.")  # {"translation_text": ..., "score": ...}
+        translate(sentences, batch_size=32, num_beams=5, return_alignment=True)  # a list of those
+
+    An answer holds
+
+    - `translation_text`;
+    - `score`, the mean log-probability of its tokens given the source, the end token included: at best 0;
+    - with `return_alignment=True`, `source_tokens`, `target_tokens` and `alignment`: for each target token the shares
+      of attention that the source tokens got when it was predicted, as the mean over layers and heads.
+
+    A sentence of white space alone has an empty translation. Nothing of a long one is cut off.
+
+    Further arguments, here or at a call, are those of `generate`: `num_beams`, `length_penalty`, `max_new_tokens` and
+    so on; what is not given is as the model's generation configuration has it.
+
+    Args:
+        target_tokenizer: Of the target, where the vocabularies are separate; by default what the recipe saved beside
+            the model, or else `tokenizer`.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = True
+    _pipeline_calls_generate = True
+
+    def __init__(self, *args, target_tokenizer: PreTrainedTokenizerBase | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        folder = getattr(self.model.config, "target_tokenizer", None)
+        if target_tokenizer is None and folder is not None:
+            target_tokenizer = AutoTokenizer.from_pretrained(self.model.name_or_path, subfolder=folder)
+        self.target_tokenizer = self.tokenizer if target_tokenizer is None else target_tokenizer
+
+    def __call__(self, inputs: str | list[str], **kwargs) -> dict[str, Any] | list[dict[str, Any]]:
+        """Translate one sentence or many."""
+        if isinstance(inputs, list | tuple):
+            if not inputs:
+                return []
+            wrong = next((text for text in inputs if not isinstance(text, str)), "")
+        else:
+            wrong = inputs if inputs is None or isinstance(inputs, int | float | bytes | dict) else ""
+        if not isinstance(wrong, str):
+            raise ValueError(f"{TASK} translates strings, and was given a {type(wrong).__name__}.")
+        return super().__call__(inputs, **kwargs)
+
+    def _sanitize_parameters(self, return_alignment: bool | None = None, **generate_kwargs):
+        if generate_kwargs.get("num_return_sequences", 1) != 1:
+            raise ValueError(f"{TASK} gives one translation a sentence: leave num_return_sequences out.")
+        forward = dict(generate_kwargs)
+        if return_alignment is not None:
+            forward["return_alignment"] = return_alignment
+        return {}, forward, {}
+
+    def preprocess(self, text: str) -> dict[str, Any]:
+        """
+        One sentence to tokens.
+
+        Raises:
+            ValueError: If the model has no position for some of them.
+        """
+        encoded = self.tokenizer(text, return_tensors="pt")
+        length, config = encoded["input_ids"].shape[1], self.model.config
+        if getattr(config, "position_embedding_type", None) == "learned" and length > config.max_position_embeddings:
+            raise ValueError(
+                f"The sentence {text[:40]!r}... has {length} tokens, and the model has learned "
+                f"max_position_embeddings={config.max_position_embeddings}: translate it in parts."
+            )
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"], "text": text}
+
+    def _forward(self, model_inputs: dict[str, Any], return_alignment: bool = False, **generate_kwargs):
+        if return_alignment and getattr(self.model.config, "attention_type", None) == "none":
+            raise ValueError("return_alignment=True: a model with attention_type='none' does not align anything.")
+        text = model_inputs.pop("text")
+        if "max_length" not in generate_kwargs:
+            # Room for any pair of languages, and an end to babble.
+            longest = 2 * model_inputs["input_ids"].shape[1] + 20
+            generate_kwargs = {"max_new_tokens": longest, **generate_kwargs}
+        sequences = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
+        outputs = {"sequences": sequences, "text": text, **model_inputs}
+        return outputs | self._read_again(sequences, model_inputs, return_alignment)
+
+    def _read_again(self, sequences: torch.Tensor, source: dict[str, torch.Tensor], return_alignment: bool):
+        """Read the translations from their beginning, for the probability of their tokens and what was looked at."""
+        implementation = self.model.config._attn_implementation
+        if return_alignment:
+            self.model.set_attn_implementation("eager")  # the others do not tell their weights
+        try:
+            outputs = self.model(
+                **source, decoder_input_ids=sequences[:, :-1], use_cache=False, output_attentions=return_alignment
+            )
+        finally:
+            if return_alignment:
+                self.model.set_attn_implementation(implementation)
+        tokens = sequences[:, 1:]  # (B, T)
+        log_probabilities = outputs.logits.float().log_softmax(-1).gather(2, tokens.unsqueeze(2)).squeeze(2)  # (B, T)
+        read = {"log_probabilities": log_probabilities}
+        if return_alignment:
+            read["alignment"] = torch.stack(outputs.cross_attentions).mean(dim=(0, 2))  # (B, T, S)
+        return read
+
+    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
+        """The answer for one sentence."""
+        tokens = model_outputs["sequences"][0, 1:].tolist()
+        ends = [place for place, token in enumerate(tokens) if token in self._end_tokens()]
+        length = ends[0] + 1 if ends else len(tokens)
+        text = self.target_tokenizer.decode(tokens[:length], skip_special_tokens=True).strip()
+        score = float(model_outputs["log_probabilities"][0, :length].mean())
+        if not model_outputs["text"].strip():
+            text, score, length = "", 0.0, 0
+        answer = {"translation_text": text, "score": score}
+        if "alignment" in model_outputs:
+            is_source = model_outputs["attention_mask"][0].bool()
+            answer |= {
+                "source_tokens": self._pieces(self.tokenizer, model_outputs["input_ids"][0][is_source].tolist()),
+                "target_tokens": self._pieces(self.target_tokenizer, tokens[:length]),
+                "alignment": model_outputs["alignment"][0, :length][:, is_source].tolist(),
+            }
+        return answer
+
+    def _end_tokens(self) -> list[int]:
+        end = self.model.generation_config.eos_token_id
+        return end if isinstance(end, list) else [end]
+
+    @staticmethod
+    def _pieces(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
+        # Decoded one by one, since byte-level tokens do not show their characters.
+        return [tokenizer.decode([token]) for token in ids]
+
+
+def register() -> None:
+    """Make `pipeline("seqnlp-translation")` known; calling it again changes nothing."""
+    if TASK not in PIPELINE_REGISTRY.supported_tasks:
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK, pipeline_class=TranslationPipeline, pt_model=AutoModelForSeq2SeqLM, type="text"
+        )
