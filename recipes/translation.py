@@ -37,7 +37,7 @@ from seqnlp.visualization import plot_bleu_by_length, plot_learning_curves
 
 
 # This recipe's defaults; --config_overrides changes any of them.
-TRANSFORMER = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
+TRANSFORMER = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
 TRANSFORMER |= {"dropout": 0.3, "initializer_range": 0.09, "norm_position": "pre", "label_smoothing": 0.1}
 RECURRENT = {"hidden_size": 192, "embedding_size": 128, "head_dropout": 0.3, "embedding_dropout": 0.3}
 RECURRENT |= {"label_smoothing": 0.1}

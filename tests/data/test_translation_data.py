@@ -1,0 +1,174 @@
+import gzip
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from seqnlp.data import (
+    DataError,
+    DropoutCollator,
+    PairCollator,
+    keep_short_pairs,
+    load_sample,
+    load_translation,
+    pair_lengths,
+    tokenize_pairs,
+    train_pair_tokenizers,
+    words_of,
+)
+
+
+DEFAULTS = {
+    "dataset_name": None,
+    "dataset_config_name": None,
+    "dataset_revision": None,
+    "train_split": "train",
+    "validation_split": "validation",
+    "test_split": "test",
+    "source_column": None,
+    "target_column": None,
+    "drop_empty_texts": False,
+    "max_train_samples": None,
+    "max_eval_samples": None,
+} | {f"{split}{side}_file": None for split in ("train", "validation", "test") for side in ("", "_target")}
+
+
+def load(**arguments):
+    return load_translation(SimpleNamespace(**{**DEFAULTS, **{name: str(v) for name, v in arguments.items()}}))
+
+
+@pytest.fixture
+def parallel(tmp_path):
+    def write(**lines):
+        for name, texts in lines.items():
+            (tmp_path / name.replace("_", ".")).write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        return {"train_file": tmp_path / "train.en", "train_target_file": tmp_path / "train.de"}
+
+    return write
+
+
+def write_rows(path, rows):
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+ENGLISH = [f"sentence {row}" for row in range(40)]
+GERMAN = [f"Satz {row}\u2028mit Umbruch" for row in range(40)]
+
+
+def test_parallel_files(parallel, tmp_path):
+    files = parallel(train_en=ENGLISH, train_de=GERMAN)
+    (tmp_path / "test.en.gz").write_bytes(gzip.compress(b"a\r\nb\r\n"))
+    (tmp_path / "test.de").write_text("A\nB")
+    splits, source, languages = load(**files, test_file=tmp_path / "test.en.gz", test_target_file=tmp_path / "test.de")
+    assert languages == ("en", "de")
+    assert source.name == "<local:train.en>"
+    assert splits["test"][:] == {"source": ["a", "b"], "target": ["A", "B"]}
+    # Without a validation split some are set apart; every pair stays a pair.
+    pairs = {row["source"]: row["target"] for split in ("train", "validation") for row in splits[split]}
+    assert pairs == dict(zip(ENGLISH, GERMAN, strict=True))
+    assert 0 < len(splits["validation"]) < 15
+
+
+def test_the_translation_column_of_hub_datasets_and_any_pair_of_columns(tmp_path):
+    rows = [{"id": row, "translation": {"de": f"Satz {row}", "fr": f"phrase {row}"}} for row in range(40)]
+    splits, _, languages = load(dataset_name=write_rows(tmp_path / "nested.jsonl", rows))
+    assert languages == ("de", "fr")
+    assert splits["train"][0]["target"].startswith("phrase ")
+    turned = {"source_column": "fr", "target_column": "de"}
+    assert load(dataset_name=tmp_path / "nested.jsonl", **turned)[0]["train"][0]["target"].startswith("Satz ")
+
+    rows = [{"a": f"a{row}", "b": f"b{row}", "c": f"c{row}", "n": row} for row in range(40)]
+    write_rows(tmp_path / "flat.jsonl", rows)
+    splits, _, languages = load(dataset_name=tmp_path / "flat.jsonl", source_column="c", target_column="a")
+    assert languages == ("c", "a")
+    assert splits["train"].column_names == ["source", "target"]
+    with pytest.raises(DataError, match="has a, b, c: say by --source_column which of them is the source"):
+        load(dataset_name=tmp_path / "flat.jsonl")
+    with pytest.raises(DataError, match="no target column 'x'; there is a, b, c, n"):
+        load(dataset_name=tmp_path / "flat.jsonl", source_column="a", target_column="x")
+    with pytest.raises(DataError, match="column 'n': expected strings, found a int"):
+        load(dataset_name=tmp_path / "flat.jsonl", source_column="a", target_column="n")
+    with pytest.raises(DataError, match="both 'a': name two columns"):
+        load(dataset_name=tmp_path / "flat.jsonl", source_column="a", target_column="a")
+    with pytest.raises(DataError, match="no source column 'x' in its column translation; there is de, fr"):
+        load(dataset_name=tmp_path / "nested.jsonl", source_column="x", target_column="de")
+
+
+def test_several_test_splits_keep_their_names(tmp_path):
+    for split in ("train", "validation", "test_a", "test_b"):
+        write_rows(tmp_path / f"{split}.jsonl", [{"en": f"{split} {row}", "de": f"{split} {row}"} for row in range(3)])
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n"
+        + "".join(f"  - split: {s}\n    path: {s}.jsonl\n" for s in ("train", "validation", "test_a", "test_b"))
+        + "---\n"
+    )
+    splits, _, _ = load(dataset_name=tmp_path, test_split="test_b, test_a")
+    assert list(splits) == ["train", "validation", "test_b", "test_a"]
+    assert splits["test_a"]["source"][0] == "test_a 0"
+    assert list(load(dataset_name=tmp_path)[0]) == ["train", "validation"]
+    with pytest.raises(DataError, match="no split 'test_c'; it has train, validation, test_a, test_b"):
+        load(dataset_name=tmp_path, test_split="test_a,test_c")
+
+
+def test_what_does_not_fit_is_one_clear_line(parallel, tmp_path):
+    files = parallel(train_en=["a", "b"], train_de=["A", "B", "C"])
+    with pytest.raises(DataError, match=r"train.en has 2 lines and \S+train.de has 3"):
+        load(**files)
+    with pytest.raises(DataError, match="give --train_target_file too"):
+        load(train_file=files["train_file"], test_file=files["train_file"], test_target_file=files["train_file"])
+    with pytest.raises(DataError, match="There is no file"):
+        load(train_file=tmp_path / "no", train_target_file=files["train_file"])
+    files = parallel(train_en=["a", " ", "c"], train_de=["A", "B", ""])
+    with pytest.raises(DataError, match=r"2 of 3 pairs have an empty sentence \(first in row 1, column 'en'\)"):
+        load(**files)
+    files = parallel(train_en=[*ENGLISH, ""], train_de=[*GERMAN, "x"])
+    splits, _, _ = load(**files, drop_empty_texts=True)
+    assert sum(map(len, splits.values())) == 40
+    (tmp_path / "latin").write_bytes("naïve\n".encode("latin-1"))
+    with pytest.raises(DataError, match="cannot be read as lines of UTF-8"):
+        load(train_file=tmp_path / "latin", train_target_file=tmp_path / "latin")
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_tokenized_pairs_lose_nothing(joint):
+    pairs = load_sample("jupyterlab_fr")["test"].rename_columns({"en": "source", "fr": "target"})
+    kind = {"tokenizer_type": "bpe", "vocab_size": 400, "lowercase": False, "min_frequency": 2}
+    tokenizers = train_pair_tokenizers(pairs, **kind, joint=joint)
+    assert (tokenizers[0] is tokenizers[1]) == joint
+    tokenized = tokenize_pairs(pairs, *tokenizers)
+    for side, column, tokenizer in zip(("input_ids", "labels"), ("source", "target"), tokenizers, strict=True):
+        assert all(ids[-1] == tokenizer.eos_token_id for ids in tokenized[side])
+        decoded = tokenizer.batch_decode(list(tokenized[side]), skip_special_tokens=True)
+        assert [text.strip() for text in decoded] == list(pairs[column])
+
+    lengths = pair_lengths(tokenized)
+    short = keep_short_pairs(tokenized, 10)
+    assert 0 < len(short) < len(tokenized)
+    assert list(short["row"]) == [row for row, sides in enumerate(lengths) if max(sides) <= 10]
+    with pytest.raises(DataError, match="None of the 293 training pairs has 1 tokens or fewer"):
+        keep_short_pairs(tokenized, 1)
+
+    rows = [tokenized[row] for row in (3, 200)]
+    batch = PairCollator(tokenizers[0])(rows)
+    assert batch["input_ids"].shape == batch["attention_mask"].shape
+    assert batch["labels"][0][batch["labels"][0] != -100].tolist() == rows[0]["labels"]
+    assert batch["input_ids"][1][batch["attention_mask"][1] == 1].tolist() == rows[1]["input_ids"]
+
+    dropped = DropoutCollator(pairs, *tokenizers, dropout=0.5, seed=0)(rows)
+    assert dropped["labels"].ne(-100).sum() > batch["labels"].ne(-100).sum()
+    for row, ids in zip((3, 200), dropped["labels"], strict=True):
+        text = tokenizers[1].decode(ids[ids != -100], skip_special_tokens=True)
+        assert text.strip() == pairs[row]["target"]
+
+
+def test_the_packaged_strings():
+    splits = load_sample("sample:jupyterlab_fr")
+    assert {split: len(rows) for split, rows in splits.items()} == {"train": 2452, "validation": 330, "test": 293}
+    sources = [words_of(text) for rows in splits.values() for text in rows["en"]]
+    assert len(sources) == len(set(sources))  # none twice, nor in two splits
+    for rows in splits.values():
+        assert all(text.strip() and "\n" not in text for column in ("en", "fr") for text in rows[column])
+    assert {"en": "Jupyter Notebook Pages", "fr": "Pages du Jupyter Notebook"} in [
+        row for rows in splits.values() for row in rows
+    ]

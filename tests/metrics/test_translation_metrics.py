@@ -1,0 +1,98 @@
+import re
+import subprocess
+import sys
+
+import pytest
+
+from seqnlp.metrics import BLEU, ChrF, bleu_by_source_length, moses_tokens, translation_report, translation_scores
+
+
+REFERENCES = [
+    "Ein Mann schläft auf dem Sofa.",
+    "Zwei Hunde laufen am Strand.",
+    "»Das« ist - so scheint's - gut!",
+    "Ja.",
+]
+PREDICTIONS = ["Ein mann schläft auf einem Sofa.", "Zwei Hunde laufen am Strand entlang.", "Das ist gut!", "Ja"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    for name, lines in (("references", REFERENCES), ("predictions", PREDICTIONS)):
+        (folder / name).write_text("".join(f"{line}\n" for line in lines))
+    return folder
+
+
+def command_line(files, *arguments):
+    """Score and signature by sacrebleu's own command."""
+    command = [sys.executable, "-m", "sacrebleu", files / "references", "-i", files / "predictions", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    signature, score = re.search(r"\|(nrefs\S+) = (\S+)", result.stdout).groups()
+    return signature, float(score)
+
+
+@pytest.mark.parametrize(
+    ("metric", "settings", "arguments"),
+    [
+        (BLEU, {}, ("-m", "bleu")),
+        (BLEU, {"lowercase": True}, ("-m", "bleu", "-lc")),
+        (BLEU, {"lowercase": True, "tokenize": "none"}, ("-m", "bleu", "-lc", "-tok", "none", "--force")),
+        (ChrF, {}, ("-m", "chrf")),
+    ],
+)
+def test_scores_and_signatures_are_those_of_sacrebleus_command_line(files, metric, settings, arguments):
+    result = metric().compute(predictions=PREDICTIONS, references=REFERENCES, **settings)
+    signature, score = command_line(files, *arguments, "-f", "text", "-w", "6")
+    assert result["signature"] == signature
+    assert result["bleu" if metric is BLEU else "chrf"] == pytest.approx(score, abs=1e-6)
+
+
+def test_bleu_over_moses_tokens_is_that_of_the_tokens():
+    moses = BLEU().compute(predictions=PREDICTIONS, references=REFERENCES, lowercase=True, tokenize="moses:de")
+    tokens = [moses_tokens(texts, "de", lowercase=True) for texts in (PREDICTIONS, REFERENCES)]
+    assert tokens[0][0] == "ein mann schläft auf einem sofa ."
+    plain = BLEU().compute(predictions=tokens[0], references=tokens[1], tokenize="none")
+    assert moses["bleu"] == plain["bleu"]
+    assert "tok:moses-de-sacremoses-" in moses["signature"]
+    assert "case:lc" in moses["signature"]
+
+
+def test_several_references_count_as_sacrebleu_counts_them():
+    several = [[reference, prediction] for reference, prediction in zip(REFERENCES, PREDICTIONS, strict=True)]
+    assert BLEU().compute(predictions=PREDICTIONS, references=several)["bleu"] == pytest.approx(100)
+    with pytest.raises(ValueError, match="same number of references"):
+        BLEU().compute(predictions=PREDICTIONS, references=[["a"], ["b", "c"], ["d"], ["e"]])
+
+
+def test_batches_add_up():
+    metric = BLEU()
+    metric.add_batch(predictions=PREDICTIONS[:1], references=REFERENCES[:1])
+    metric.add_batch(predictions=PREDICTIONS[1:], references=REFERENCES[1:])
+    assert metric.compute() == BLEU().compute(predictions=PREDICTIONS, references=REFERENCES)
+
+
+def test_bins_of_length_hold_every_sentence_once():
+    sources = ["w " * length for length in range(1, 40) for _ in range(length % 7)]
+    same = [f"one two three four {row}" for row in range(len(sources))]
+    bins = bleu_by_source_length(sources, same, same, width=5, min_sentences=20)
+    assert sum(item["sentences"] for item in bins) == len(sources)
+    assert all(item["sentences"] >= 20 and item["bleu"] == pytest.approx(100) for item in bins)
+    assert bins[0]["from"] == 1
+    assert [item["to"] + 1 for item in bins[:-1]] == [item["from"] for item in bins[1:]]
+    wrong = [text if len(source.split()) <= bins[0]["to"] else "x" for text, source in zip(same, sources, strict=True)]
+    assert [item["bleu"] > 99 for item in bleu_by_source_length(sources, wrong, same)] == [True] + [False] * (
+        len(bins) - 1
+    )
+
+
+def test_the_report_shows_scores_with_signatures_and_examples():
+    pairs = [{"source": f"source {row}", "target": reference} for row, reference in enumerate(REFERENCES)]
+    scores = translation_scores([pair["source"] for pair in pairs], PREDICTIONS, REFERENCES, "de")
+    report = translation_report("test", pairs, PREDICTIONS, scores, num_examples=4)
+    assert "Test: 4 sentences" in report
+    for name, signature in scores["signatures"].items():
+        assert f"{scores[name]:.2f}" in report
+        assert signature in report
+    for text in ("source 3", REFERENCES[1], PREDICTIONS[1]):
+        assert " ".join(text.split()[:3]) in report
