@@ -3,6 +3,7 @@
 transformers 5 has no translation pipeline any more and reserves the name `translation`.
 """
 
+import sys
 from typing import Any
 
 import torch
@@ -79,11 +80,11 @@ class TranslationPipeline(Pipeline):
             ValueError: If the model has no position for some of them.
         """
         encoded = self.tokenizer(text, return_tensors="pt")
-        length, config = encoded["input_ids"].shape[1], self.model.config
-        if getattr(config, "position_embedding_type", None) == "learned" and length > config.max_position_embeddings:
+        length, positions = encoded["input_ids"].shape[1], self._num_positions()
+        if positions is not None and length > positions:
             raise ValueError(
                 f"The sentence {text[:40]!r}... has {length} tokens, and the model has learned "
-                f"max_position_embeddings={config.max_position_embeddings}: translate it in parts."
+                f"max_position_embeddings={positions}: translate it in parts."
             )
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"], "text": text}
 
@@ -93,7 +94,7 @@ class TranslationPipeline(Pipeline):
         text = model_inputs.pop("text")
         if "max_length" not in generate_kwargs:
             # Room for any pair of languages, and an end to babble.
-            longest = 2 * model_inputs["input_ids"].shape[1] + 20
+            longest = min(2 * model_inputs["input_ids"].shape[1] + 20, self._num_positions() or sys.maxsize)
             generate_kwargs = {"max_new_tokens": longest, **generate_kwargs}
         sequences = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
         outputs = {"sequences": sequences, "text": text, **model_inputs}
@@ -136,6 +137,12 @@ class TranslationPipeline(Pipeline):
                 "alignment": model_outputs["alignment"][0, :length][:, is_source].tolist(),
             }
         return answer
+
+    def _num_positions(self) -> int | None:
+        """How many tokens the model can read where its positions are learned; other positions have no end."""
+        config = self.model.config
+        is_learned = getattr(config, "position_embedding_type", None) == "learned"
+        return config.max_position_embeddings if is_learned else None
 
     def _end_tokens(self) -> list[int]:
         end = self.model.generation_config.eos_token_id

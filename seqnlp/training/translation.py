@@ -5,14 +5,19 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .loop import Batch, TrainingLoop
 
 
-def longest_translation(source_length: int) -> int:
-    """How many tokens a translation of so many may have: enough for any pair of languages, and an end to babble."""
-    return 2 * source_length + 20
+def longest_translation(config: PreTrainedConfig, source_length: int) -> int:
+    """
+    How many tokens a translation may have: enough for any pair of languages, an end to babble, and no more than there
+    are learned positions.
+    """
+    longest = 2 * source_length + 20
+    is_learned = getattr(config, "position_embedding_type", None) == "learned"
+    return min(longest, config.max_position_embeddings) if is_learned else longest
 
 
 class Translator:
@@ -48,13 +53,13 @@ class Translator:
         """
 
         def decode(model: PreTrainedModel, batch: Batch) -> list[str]:
-            tokens = self.loop.accelerator.unwrap_model(model).generate(
+            tokens = model.generate(
                 input_ids=batch["input_ids"],
                 attention_mask=batch["attention_mask"],
                 num_beams=num_beams,
-                length_penalty=length_penalty if num_beams > 1 else None,
+                length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
-                max_new_tokens=longest_translation(batch["input_ids"].shape[1]),
+                max_new_tokens=longest_translation(model.config, batch["input_ids"].shape[1]),
             )
             return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 

@@ -10,7 +10,7 @@ from seqnlp.metrics import BLEU, ChrF, bleu_by_source_length, moses_tokens, tran
 REFERENCES = [
     "Ein Mann schläft auf dem Sofa.",
     "Zwei Hunde laufen am Strand.",
-    "»Das« ist - so scheint's - gut!",
+    "»Das« ist - so scheint's - gut",
     "Ja.",
 ]
 PREDICTIONS = ["Ein mann schläft auf einem Sofa.", "Zwei Hunde laufen am Strand entlang.", "Das ist gut!", "Ja"]

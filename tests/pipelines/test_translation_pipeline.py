@@ -21,11 +21,11 @@ IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_t
 SIZES = {"vocab_size": 14, "hidden_size": 32}
 
 
-def teach(model):
+def teach(model, learning_rate):
     """Learn to write token n + 5 for token n, in batches of one length and of random order."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     generator = torch.Generator().manual_seed(0)
-    for step in range(160):
+    for step in range(200):
         source = torch.randint(4, 9, (24, 1 + step % 6), generator=generator)
         source, target = (torch.nn.functional.pad(ids, (0, 1), value=3) for ids in (source, source + 5))
         loss = model(input_ids=source, attention_mask=torch.ones_like(source), labels=target).loss
@@ -51,10 +51,12 @@ def models():
     transformer = TransformerConfig(
         num_hidden_layers=1, num_attention_heads=2, initializer_range=0.1, dropout=0.0, **SIZES, **IDS
     )
-    recurrent = RecurrentSeq2SeqConfig(cell_type="gru", attention_type="additive", **SIZES, **IDS)
+    recurrent = RecurrentSeq2SeqConfig(
+        cell_type="gru", attention_type="additive", share_embeddings=False, **SIZES, **IDS
+    )
     return {
-        "transformer": teach(TransformerForConditionalGeneration(transformer)),
-        "recurrent": teach(RecurrentSeq2SeqForConditionalGeneration(recurrent)),
+        "transformer": teach(TransformerForConditionalGeneration(transformer), 5e-3),
+        "recurrent": teach(RecurrentSeq2SeqForConditionalGeneration(recurrent), 1e-2),
     }
 
 
