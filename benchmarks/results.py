@@ -23,7 +23,7 @@ BEGIN, END = "<!-- results: written by python -m benchmarks.results -->", "<!-- 
 
 def file_name(record: dict) -> str:
     """The name a record is kept under."""
-    parts = [record["task"], dataset_name(record), record["hyperparameters"]["architecture"], record["seed"]]
+    parts = [record["task"], dataset_name(record), model_name(record), record["seed"]]
     return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts) + ".json"
 
 
@@ -31,6 +31,12 @@ def dataset_name(record: dict) -> str:
     """Name and configuration of a record's dataset."""
     name = record["dataset"]["name"].removeprefix("<local:").removesuffix(">")
     return " ".join(filter(None, (name, record["dataset"]["config"])))
+
+
+def model_name(record: dict) -> str:
+    """A record's architecture, and its attention where it has the choice."""
+    attention = record["model"]["config"].get("attention_type")
+    return record["hyperparameters"]["architecture"] + (f" attention {attention}" if attention else "")
 
 
 def spread(values: list[float]) -> str:
@@ -64,6 +70,57 @@ def table(records: list[dict]) -> str:
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 
+# Lower-cased BLEU over Moses tokens of Multi30k, as the papers give it, by test set.
+MULTI30K_TESTS = ("test_2016_flickr", "test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
+PUBLISHED_TRANSLATION = {
+    "Transformer-Tiny, 2.6 M (Wu et al. 2021, ACL)": (41.02, 33.36, 29.88, None),
+}
+
+
+def translation_table(records: list[dict]) -> str:
+    """
+    BLEU by model and test set beside published figures, and BLEU by the length of the source.
+
+    A cell of the first table holds the BLEU of lower-cased text over sacrebleu's 13a tokens and, in brackets, over
+    Moses tokens, which alone may be set beside the published ones.
+    """
+    groups = defaultdict(list)
+    for record in records:
+        groups[model_name(record)].append(record)
+    rows, by_length = [], {}
+    for name, group in sorted(groups.items(), reverse=True):
+        cells = []
+        for split in MULTI30K_TESTS:
+            # The set on the Hub has the first alone, under the plain name.
+            key = "test" if split == MULTI30K_TESTS[0] and split not in group[0]["metrics"] else split
+            scores = [record["metrics"].get(key) for record in group]
+            by_tokens = [
+                spread([score[kind] / 100 for score in scores]) if all(scores) else ""
+                for kind in ("bleu_lowercase", "bleu_lowercase_moses")
+            ]
+            cells.append(f"{by_tokens[0]} ({by_tokens[1]})" if all(scores) else "")
+            if split == MULTI30K_TESTS[0] and all(scores):
+                by_length[name] = scores[0]["bleu_by_source_length"]
+        minutes = statistics.mean(record["seconds"]["training"] for record in group) / 60
+        speed = statistics.mean(record["metrics"]["validation"]["target_tokens_per_second"] for record in group)
+        size = f"{group[0]['model']['parameters'] / 1e6:.1f} M"
+        rows.append([name, size, len(group), f"{minutes:.0f}", f"{speed:,.0f}", *cells])
+    for name, published in PUBLISHED_TRANSLATION.items():
+        rows.append([name, "", "", "", "", *(f"({score})" if score else "" for score in published)])
+    headers = ["model", "parameters", "seeds", "minutes", "tokens/s", *MULTI30K_TESTS]
+    tables = [tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)]
+    if by_length:
+        bins = [(item["from"], item["to"], item["sentences"]) for item in next(iter(by_length.values()))]
+        rows = [
+            [name, *(f"{item['bleu']:.1f}" for item in items)]
+            for name, items in by_length.items()
+            if [(item["from"], item["to"], item["sentences"]) for item in items] == bins
+        ]
+        headers = ["BLEU by words of the source", *(f"{first}-{last} ({count})" for first, last, count in bins)]
+        tables.append(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
+    return "\n\n".join(tables)
+
+
 def main(new: list[str]) -> None:
     """Keep the records named, then rebuild the table."""
     for path in new:
@@ -75,7 +132,13 @@ def main(new: list[str]) -> None:
     if BEGIN not in text or END not in text:
         sys.exit(f"error: README.md lacks the lines {BEGIN!r} and {END!r}, between which the table goes.")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n\n{table(records)}\n\n{END}{after}", encoding="utf-8")
+    tables = [
+        make([record for record in records if record["task"] == task])
+        for task, make in (("sentiment_analysis", table), ("translation", translation_table))
+        if any(record["task"] == task for record in records)
+    ]
+    content = "\n\n".join(tables)
+    readme.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
