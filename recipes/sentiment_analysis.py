@@ -139,10 +139,10 @@ def main() -> None:
         print(f"\n{report.capitalize()}: {text}")
         title = f"Sentiment analysis, {model_args.architecture}"
         plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title)
-    model = run.finish(loop.model, tokenizer)
+    run.finish(loop.model, tokenizer)
     accelerator.print(f"\nModel, tokenizer, run.json and learning curves are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(model, tokenizer, run.output_dir, args.hub_model_id, args.hub_private_repo))
+        print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from transformers.utils import logging
 
 from .attention import attention
 from .gradflow import gradflow
+from .publish import publish
 
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ def seqnlp() -> None:
 
 app.command()(gradflow)
 app.command()(attention)
+app.command()(publish)
 
 
 def main() -> None:

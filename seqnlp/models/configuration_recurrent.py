@@ -1,5 +1,9 @@
 """Configuration of the recurrent family: Elman RNN, GRU and LSTM."""
 
+from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+
+
+# isort: split
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict

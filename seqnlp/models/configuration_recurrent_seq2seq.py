@@ -1,5 +1,9 @@
 """Configuration of the recurrent encoder-decoder, with or without attention."""
 
+from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+
+
+# isort: split
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict

@@ -1,5 +1,9 @@
 """Configuration of the encoder-decoder Transformer: translation and everything else from text to text."""
 
+from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+
+
+# isort: split
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict

@@ -1,5 +1,9 @@
 """Configuration of the Vision Transformer: images as sequences of patches."""
 
+from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+
+
+# isort: split
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict

@@ -1,6 +1,8 @@
-"""From a finished run to a model on the Hub."""
+"""From a finished run to a model on the Hub, and whether what is there keeps what its card promises."""
 
-from .hub import PublishingError, push_to_hub
+from .bundle import build_bundle, tag_of
+from .errors import PublishingError
+from .hub import Publication, publish, push_to_hub
 
 
-__all__ = ["PublishingError", "push_to_hub"]
+__all__ = ["Publication", "PublishingError", "build_bundle", "publish", "push_to_hub", "tag_of"]

@@ -178,6 +178,10 @@ class TrainingArguments:
         metadata={"help": "Repository on the Hub, NAME or ORGANISATION/NAME; the folder's name if not given."},
     )
     hub_private_repo: bool = field(default=False, metadata={"help": "Make that repository private if it is created."})
+    hub_revision: str | None = field(
+        default=None, metadata={"help": "Branch of that repository, made if need be; main if not given."}
+    )
+    create_pr: bool = field(default=False, metadata={"help": "Open a pull request there instead of committing."})
 
     def __post_init__(self):
         positive = (
@@ -207,8 +211,9 @@ class TrainingArguments:
             )
         if self.greater_is_better is None:
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
-        if self.hub_model_id and not self.push_to_hub:
-            raise ArgumentsError(f"--hub_model_id {self.hub_model_id} does nothing without --push_to_hub.")
+        for name in ("hub_model_id", "hub_private_repo", "hub_revision", "create_pr"):
+            if getattr(self, name) and not self.push_to_hub:
+                raise ArgumentsError(f"--{name} {getattr(self, name)} does nothing without --push_to_hub.")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

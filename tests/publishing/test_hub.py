@@ -1,73 +1,351 @@
-import types
-from pathlib import Path
+import json
+import re
 
 import pytest
+import torch
+from conftest import write_run
+from safetensors.torch import load
+from transformers import AutoModel, AutoModelForSequenceClassification
 
-from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
-from seqnlp.publishing import PublishingError, hub, push_to_hub
-from seqnlp.tokenization import train_tokenizer
-
-
-@pytest.fixture
-def run_folder(tmp_path):
-    folder = tmp_path / "sentiment-lstm"
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints" / "optimizer.bin").write_text("private")
-    (folder / "run.json").write_text("{}")
-    return folder
+from seqnlp.publishing import PublishingError, publish, push_to_hub, tag_of
+from seqnlp.publishing import hub as hub_module
+from seqnlp.training import TrainingArguments
 
 
-@pytest.fixture
-def model_and_tokenizer():
-    yield (
-        RecurrentForSequenceClassification(RecurrentConfig(vocab_size=30, hidden_size=4)),
-        train_tokenizer(["a b"], "word", 30),
-    )
-    RecurrentForSequenceClassification._auto_class = RecurrentConfig._auto_class = None
+FILES = {
+    "README.md",
+    "config.json",
+    "configuration_recurrent.py",
+    "learning_curves.png",
+    "losses.py",
+    "model.safetensors",
+    "modeling_recurrent.py",
+    "recurrence.py",
+    "recurrence_functions.py",
+    "recurrent_cache.py",
+    "requirements.py",
+    "run.json",
+    "series_checks.py",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
+NAME = "alice/sentiment-lstm"
 
 
-def test_one_commit_with_the_code_and_nothing_private(run_folder, model_and_tokenizer, monkeypatch):
-    calls = []
+def message_of(function, *arguments, **options):
+    with pytest.raises(PublishingError) as raised:
+        function(*arguments, **options)
+    text = str(raised.value)
+    assert "\n" not in text
+    assert "hf_" not in text.replace("hf auth", "").replace("hf repos", "")
+    return text
 
-    class Hub:
-        def create_repo(self, repo_id, private, exist_ok):
-            calls.append(("create", repo_id, private, exist_ok))
-            return types.SimpleNamespace(repo_id=f"alice/{repo_id}")
 
-        def upload_folder(self, repo_id, folder_path, commit_message):
-            calls.append(("upload", repo_id, {path.name for path in Path(folder_path).iterdir()}))
-            return types.SimpleNamespace(commit_url="https://hub/commit/1")
+def weights(hub, name=NAME, revision="main"):
+    return load(hub.files(name, revision)["model.safetensors"])
 
-    monkeypatch.setattr(hub, "HfApi", Hub)
-    assert push_to_hub(*model_and_tokenizer, run_folder, private=True) == "https://hub/commit/1"
-    assert calls == [
-        ("create", "sentiment-lstm", True, True),
+
+def test_one_commit_and_a_tag_with_the_code_and_nothing_else(hub, run_folder):
+    done = publish(run_folder)
+    assert (done.repo_id, {file.name for file in done.files}) == (NAME, FILES)
+    assert set(hub.files(NAME)) == FILES | {".gitattributes"}
+    commits = list(hub.repos[NAME].history())
+    assert len(commits) == 2  # the Hub's own first one, and ours
+    assert done.url.endswith(commits[0])
+    assert hub.repos[NAME].refs[f"refs/tags/{done.tag}"] == commits[0]
+    assert done.tag == tag_of(json.loads((run_folder / "run.json").read_text()))
+    assert f'revision = "{done.tag}"' in hub.files(NAME)["README.md"].decode()
+    auto_map = json.loads(hub.files(NAME)["config.json"])["auto_map"]
+    assert auto_map["AutoModelForSequenceClassification"] == "modeling_recurrent.RecurrentForSequenceClassification"
+    assert auto_map["AutoModel"] == "modeling_recurrent.RecurrentModel"
+    assert (hub.files(NAME)["run.json"]) == (run_folder / "run.json").read_bytes()
+
+
+def test_what_is_there_loads_as_on_disk(hub, run_folder, tmp_path):
+    publish(run_folder)
+    local = AutoModelForSequenceClassification.from_pretrained(run_folder)
+    there = AutoModelForSequenceClassification.from_pretrained(NAME, cache_dir=tmp_path / "cache")
+    ids = torch.tensor([[1, 2, 3]])
+    torch.testing.assert_close(there(ids).logits, local(ids).logits, rtol=0, atol=0)
+    base = AutoModel.from_pretrained(NAME, cache_dir=tmp_path / "cache")
+    assert type(base).__name__ == "RecurrentModel"
+
+
+def test_a_later_save_copies_no_code(hub, run_folder, tmp_path):
+    publish(run_folder, dry_run=True)
+    AutoModelForSequenceClassification.from_pretrained(run_folder).save_pretrained(tmp_path / "again")
+    assert not list((tmp_path / "again").glob("*.py"))
+
+
+def test_done_twice_it_changes_nothing(hub, run_folder):
+    first, second = publish(run_folder), publish(run_folder)
+    assert first == second
+    assert len(list(hub.repos[NAME].history())) == 2
+
+
+def test_the_next_run_deletes_stale_weights_and_code(hub, run_folder, tmp_path):
+    other = write_run(tmp_path / "other", seed=1)
+    before = publish(other, NAME, max_shard_size=500)
+    names = set(hub.files(NAME))
+    assert len([name for name in names if name.startswith("model-")]) > 1
+    repo = hub.repos[NAME]
+    stale = {
+        "old_code.py": b"1",
+        "pytorch_model.bin": b"pickle",
+        "training_args.pt": b"pickle",
+        "CITATION.cff": b"mine",
+    }
+    repo.add_commit("refs/heads/main", {**repo.commits[repo.refs["refs/heads/main"]], **stale_blobs(stale)}, None)
+    done = publish(run_folder, NAME, replace=True)
+    assert set(hub.files(NAME)) == FILES | {".gitattributes", "CITATION.cff"}
+    assert hub.files(NAME, before.tag)["model.safetensors.index.json"]
+    assert done.tag != before.tag
+    expected = load((run_folder / "model.safetensors").read_bytes())
+    assert all(torch.equal(value, expected[name]) for name, value in weights(hub).items())
+
+
+def stale_blobs(files):
+    from local_hub import Blob
+
+    return {name: Blob(content, False) for name, content in files.items()}
+
+
+def test_private_organisation_and_branch(hub, run_folder):
+    arguments = {"push_to_hub": True, "hub_private_repo": True, "hub_revision": "trial", "hub_model_id": "acme/x"}
+    assert push_to_hub(run_folder, TrainingArguments(**arguments)).startswith(f"{hub.url}/acme/x/commit/")
+    assert hub.repos["acme/x"].private
+    assert set(hub.files("acme/x")) == {".gitattributes"}
+    assert set(hub.files("acme/x", "trial")) == FILES | {".gitattributes"}
+
+
+def test_a_pull_request_is_opened_once_even_if_its_answer_is_lost(hub, run_folder, monkeypatch, naps):
+    publish(run_folder)
+    monkeypatch.setenv("HF_TOKEN", "hf_bob_write")
+    (run_folder / "learning_curves.png").write_bytes(b"\x89PNG another")
+    hub.fail("POST .*/commit/", "drop_response")
+    done = publish(run_folder, NAME, create_pr=True)
+    assert done.url.endswith("/discussions/1")
+    assert done.tag is None
+    assert publish(run_folder, NAME, create_pr=True).url == done.url
+    assert len(hub.repos[NAME].discussions) == 1
+    assert hub.files(NAME, "refs/pr/1")["learning_curves.png"] != hub.files(NAME)["learning_curves.png"]
+    assert "revision=" not in hub.files(NAME, "refs/pr/1")["README.md"].decode()
+
+
+def test_a_dry_run_asks_the_hub_for_nothing(hub, run_folder):
+    done = publish(run_folder, dry_run=True)
+    assert {file.name for file in done.files} == FILES
+    assert all(file.size > 0 for file in done.files)
+    assert done.url is None
+    assert hub.log == []
+
+
+CALLS = [
+    "GET /api/whoami",
+    "POST /api/repos/create",
+    "GET /api/models/alice/sentiment-lstm$",
+    "GET /api/models/.*/refs",
+    "POST /api/validate-yaml",
+    "POST .*/preupload/",
+    "POST .*/objects/batch",
+    "PUT /_lfs/",
+    "POST .*/commit/",
+    "POST .*/tag/",
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("status", {"status": 500}),
+        ("status", {"status": 429, "retry_after": 7}),
+        ("drop", {}),
+        ("drop_response", {}),
+    ],
+)
+def test_any_call_may_fail_once(hub, run_folder, naps, kind, options):
+    for call in CALLS:
+        hub.fail(call, kind, **options)
+    done = publish(run_folder)
+    assert all(fault["hits"] for fault in hub.faults), hub.faults
+    assert set(hub.files(NAME, done.tag)) == set(hub.files(NAME)) == FILES | {".gitattributes"}
+    assert len(list(hub.repos[NAME].history())) == 2
+    if "retry_after" in options:
+        assert sum(nap >= 7 for nap in naps) == len(CALLS)  # as long as the Hub asks, each time
+
+
+def test_an_upload_cut_in_the_middle_goes_on(hub, run_folder, naps):
+    hub.fail("PUT /_lfs/", "drop", after_bytes=500)
+    publish(run_folder)
+    assert hub.faults[0]["hits"] == 1
+    assert weights(hub)
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if "validate" not in call])
+def test_a_call_that_keeps_failing_ends_in_one_line_and_leaves_all_or_nothing(hub, run_folder, naps, tmp_path, call):
+    old = publish(write_run(tmp_path / "old", seed=1), NAME)
+    if "repos/create" in call:
+        hub.reset()
+    hub.fail(call, "status", times=-1, status=503)
+    text = message_of(publish, run_folder)
+    assert hub.asked(call) < 50
+    if "repos/create" in call:
+        assert f"{NAME} does not exist" in text
+        return
+    if "tag" in call:
+        assert "holds the new model, whole" in text
+        assert set(hub.files(NAME)) == FILES | {".gitattributes"}
+        head = hub.files(NAME)
+    else:
+        head = hub.files(NAME, old.tag)
+        assert hub.files(NAME) == head
+    assert "seqnlp publish OUTPUT_DIR NAME" in text
+    hub.faults.clear()
+    done = publish(run_folder)
+    assert hub.files(NAME, done.tag)["model.safetensors"] == (run_folder / "model.safetensors").read_bytes()
+
+
+def test_a_hub_that_asks_to_wait_too_long_is_not_waited_for(hub, run_folder, naps):
+    hub.fail("/commit/", "status", times=-1, status=429, retry_after=3600)
+    assert "asks to wait 3600 seconds" in message_of(publish, run_folder)
+    assert hub.faults[0]["hits"] == 1
+    assert sum(naps) == 0
+
+
+def test_a_hub_out_of_reach(hub, run_folder, naps, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert "the connection to the Hub was lost each time" in message_of(publish, run_folder)
+    assert 0 < len(naps) < hub_module.MAX_TRIES
+
+
+@pytest.mark.parametrize(
+    ("token", "name", "message"),
+    [
+        ("", "alice/x", "there is no access token"),
+        ("hf_alice_read", "alice/x", "the access token of alice may only read"),
+        ("hf_stranger_secret", "alice/x", "the Hub does not accept the access token"),
+        ("hf_alice_write", "bob/x", "the access token has no right to do this"),
+        ("hf_bob_write", "acme/x", "the access token has no right to do this"),
+        ("hf_alice_write", "a//b", "'a//b' cannot be the name of a model"),
+        ("hf_alice_write", "../../etc", "'../../etc' cannot be the name of a model"),
+        ("hf_alice_write", "alice/..", "'alice/..' cannot be the name of a model"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_there(hub, run_folder, monkeypatch, token, name, message):
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert message in message_of(publish, run_folder, name)
+    assert hub.repos == {}
+
+
+def test_others_may_not_commit(hub, run_folder, monkeypatch):
+    publish(run_folder)
+    before = hub.files(NAME)
+    monkeypatch.setenv("HF_TOKEN", "hf_bob_write")
+    (run_folder / "learning_curves.png").write_bytes(b"\x89PNG another")
+    text = message_of(publish, run_folder, NAME)
+    assert "no right to do this" in text
+    assert f"{NAME} is unchanged" in text
+    assert hub.files(NAME) == before
+
+
+def test_a_repository_with_other_content_is_left_alone(hub, run_folder):
+    from local_hub import Repo
+
+    hub.repos[NAME] = Repo(NAME, private=False)
+    first = hub.repos[NAME].refs["refs/heads/main"]
+    hub.repos[NAME].add_commit("refs/heads/main", stale_blobs({"data.csv": b"1,2"}), first)
+    text = message_of(publish, run_folder)
+    assert f"{NAME} holds something else (data.csv), so nothing was uploaded" in text
+    assert set(hub.files(NAME)) == {"data.csv"}
+
+
+def test_a_public_repository_does_not_take_what_was_meant_to_be_private(hub, run_folder):
+    publish(run_folder)
+    assert "is public, so nothing was uploaded" in message_of(publish, run_folder, NAME, private=True)
+
+
+def test_the_weights_behind_a_tag_do_not_change(hub, run_folder):
+    publish(run_folder)
+    before = hub.files(NAME)
+    record = (run_folder / "run.json").read_text()
+    write_run(run_folder, seed=5)
+    (run_folder / "run.json").write_text(record)
+    assert "but with other weights" in message_of(publish, run_folder)
+    assert hub.files(NAME) == before
+
+
+def test_someone_elses_commit_in_between_is_not_overwritten(hub, run_folder, naps, monkeypatch):
+    publish(run_folder)
+    (run_folder / "learning_curves.png").write_bytes(b"\x89PNG another")
+    repo, whole = hub.repos[NAME], hub_module._Upload._commit
+
+    def commit(self, bundle, title):
+        real_head = self._head
+
+        def head():
+            sha = real_head()
+            repo.add_commit("refs/heads/main", repo.commits[sha], sha)
+            return sha
+
+        monkeypatch.setattr(self, "_head", head)
+        return whole(self, bundle, title)
+
+    monkeypatch.setattr(hub_module._Upload, "_commit", commit)
+    assert "someone else has committed to it meanwhile" in message_of(publish, run_folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
         (
-            "upload",
-            "alice/sentiment-lstm",
-            {
-                "config.json",
-                "configuration_recurrent.py",
-                "losses.py",
-                "model.safetensors",
-                "modeling_recurrent.py",
-                "recurrence.py",
-                "recurrence_functions.py",
-                "recurrent_cache.py",
-                "run.json",
-                "tokenizer.json",
-                "tokenizer_config.json",
-            },
+            "run.json",
+            {"hyperparameters": {"note": "/home/me/data"}},
+            "run.json, hyperparameters.note: the path /home/me",
         ),
-    ]
+        ("run.json", {"command": "x.py --token hf_alice_write"}, "run.json, command: an access token"),
+        ("run.json", {"command": "x.py hf_" + "a1B2" * 9}, "run.json, command: an access token"),
+        ("config.json", {"id2label": {"0": "a", "1": "C:\\Users\\me"}}, "config.json, id2label.1: the path C:"),
+        ("tokenizer_config.json", {"origin": "~/models/x"}, "tokenizer_config.json, origin: the path ~/models"),
+    ],
+)
+def test_tokens_and_paths_of_the_machine_do_not_go_up(hub, run_folder, file, content, message):
+    path = run_folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **content}))
+    text = message_of(publish, run_folder)
+    assert message in text
+    assert "must not be published" in text
+    assert hub.repos == {}
 
 
-def test_a_hub_out_of_reach_is_one_line(run_folder, model_and_tokenizer, monkeypatch):
-    class Unreachable:
-        def create_repo(self, *args, **kwargs):
-            raise ConnectionError("no route\nto host")
+def test_a_path_of_this_very_machine_is_found_wherever_it_lies(hub, run_folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    path = run_folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": f"x.py {tmp_path}/y"}))
+    assert "run.json, command: the path" in message_of(publish, run_folder)
 
-    monkeypatch.setattr(hub, "HfApi", Unreachable)
-    with pytest.raises(PublishingError, match=r"me/x could not be uploaded \(no route to host\)") as raised:
-        push_to_hub(*model_and_tokenizer, run_folder, "me/x")
-    assert "\n" not in str(raised.value)
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "run.json").unlink(), "holds no run.json"),
+        (lambda folder: (folder / "run.json").write_text("{}"), "run.json lacks 'task'"),
+        (lambda folder: (folder / "run.json").write_text("half"), "run.json is not JSON"),
+        (lambda folder: (folder / "config.json").unlink(), "holds no model that can be read"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be read"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "cannot be read"),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            "cannot be read",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text(
+                re.sub('"num_hidden_layers": 1', '"num_hidden_layers": 2', (folder / "config.json").read_text())
+            ),
+            "do not fit its config.json (missing keys",
+        ),
+    ],
+)
+def test_a_run_that_is_not_whole_does_not_go_up(hub, run_folder, spoil, message):
+    spoil(run_folder)
+    assert message in message_of(publish, run_folder)
+    assert hub.repos == {}

@@ -1,0 +1,241 @@
+"""The folder that goes up: everything a stranger needs to load the model, and nothing that is not listed here."""
+
+import hashlib
+import json
+import re
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AutoConfig, PreTrainedModel
+
+from .auto import auto_classes
+from .card import build_card
+from .errors import PublishingError
+from .privacy import find_private_in_file, find_token_in_file
+
+
+MODEL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-?????-of-?????.safetensors",
+)
+# Taken from the folder of the run as they are.
+COPIED_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "run.json",
+    "learning_curves.png",
+)
+CARD = "README.md"
+CODE_FILES = ("configuration_*.py", "modeling_*.py")  # and what they import from beside them
+WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
+# A commit deletes whatever of this kind the new model does not have: old shards, old code, other formats of weights,
+# which some loaders would prefer to the new ones.
+STALE_PATTERNS = (
+    *WEIGHT_PATTERNS,
+    "*.py",
+    "*.bin",
+    "*.bin.index.json",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.pkl",
+    "*.pickle",
+    "*.joblib",
+    "*.npy",
+    "*.npz",
+    "*.h5",
+    "*.msgpack",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "added_tokens.json",
+    *MODEL_FILES,
+    *COPIED_FILES,
+)
+
+
+class BundledFile(NamedTuple):
+    """A file that goes up."""
+
+    name: str
+    size: int
+
+
+class Bundle(NamedTuple):
+    """A folder ready to go up."""
+
+    folder: Path
+    files: list[BundledFile]
+    tag: str
+
+    def weights(self) -> dict[str, str]:
+        """SHA-256 of each file of weights, as the Hub knows it."""
+        return {
+            file.name: hashlib.sha256((self.folder / file.name).read_bytes()).hexdigest()
+            for file in self.files
+            if any(fnmatch(file.name, pattern) for pattern in WEIGHT_PATTERNS)
+        }
+
+
+def build_bundle(
+    output_dir: str | Path,
+    folder: str | Path,
+    repo_id: str,
+    pinned: bool = True,
+    max_shard_size: int | str | None = None,
+) -> Bundle:
+    """
+    Write what is to be published to an empty folder, and check it there.
+
+    Args:
+        output_dir: The folder of a finished run.
+        folder: Where the files go.
+        repo_id: What the card calls the model.
+        pinned: Whether the card pins the tag of this publication.
+        max_shard_size: Bytes of a file of weights at most.
+
+    Raises:
+        PublishingError: If the run is not finished, a file is missing or not readable, the weights do not fit the
+            configuration, or something holds a token or a path of the machine.
+    """
+    output_dir, folder = Path(output_dir), Path(folder)
+    record = read_record(output_dir)
+    tag = tag_of(record)
+    model = load_model(output_dir)
+    save_model(model, folder, max_shard_size)
+    for name in COPIED_FILES:
+        if (output_dir / name).is_file():
+            shutil.copy(output_dir / name, folder)
+    names = {path.name for path in folder.iterdir()}
+    card = build_card(record, repo_id, tag if pinned else None, names)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    files = [BundledFile(path.name, path.stat().st_size) for path in sorted(folder.iterdir())]
+    _check(folder, files)
+    return Bundle(folder, files, tag)
+
+
+def read_record(output_dir: Path) -> dict[str, Any]:
+    """
+    The `run.json` of a finished run.
+
+    Raises:
+        PublishingError: If there is none, or it is not the record of a run.
+    """
+    path = output_dir / "run.json"
+    if not output_dir.is_dir():
+        raise PublishingError(f"There is no folder {str(output_dir)!r}: name the --output_dir of a finished run.")
+    if not path.is_file():
+        raise PublishingError(f"{output_dir} holds no run.json: name the --output_dir of a run that is finished.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PublishingError(f"{path} is not JSON: {error}. Finish the run again.") from error
+    missing = [name for name in ("task", "metrics", "model") if name not in record] if record else ["task"]
+    if missing:
+        raise PublishingError(f"{path} lacks {missing[0]!r}: it is not the record of a run of seqnlp.")
+    return record
+
+
+def tag_of(record: dict[str, Any]) -> str:
+    """The name of the tag of a publication: a hash of the content of `run.json`, however it is written."""
+    canonical = json.dumps(record, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return "run-" + hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def load_model(output_dir: Path) -> PreTrainedModel:
+    """
+    The model in `output_dir`, of the class that its configuration names; nothing but safetensors is read.
+
+    Raises:
+        PublishingError: If there is none, its class is not known, or weights are missing, left over or misshapen.
+    """
+    try:
+        config = AutoConfig.from_pretrained(output_dir)
+    except (OSError, ValueError) as error:
+        raise PublishingError(f"{output_dir} holds no model that can be read: {_one_line(error)}") from error
+    wanted = (config.architectures or ["nothing"])[0]
+    model_class = next((known for _, known in auto_classes(type(config)) if known.__name__ == wanted), None)
+    if model_class is None:
+        raise PublishingError(f"{output_dir / 'config.json'} names the class {wanted}, which is not known here.")
+    try:
+        model, report = model_class.from_pretrained(
+            output_dir, dtype="auto", use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PublishingError(f"The weights in {output_dir} cannot be read: {_one_line(error)}") from error
+    for kind, names in report.items():
+        if names:
+            raise PublishingError(
+                f"The weights in {output_dir} do not fit its config.json ({kind.replace('_', ' ')}: "
+                f"{sorted(map(str, names))[0]}): finish the run again."
+            )
+    return model
+
+
+def save_model(model: PreTrainedModel, folder: Path, max_shard_size: int | str | None = None) -> None:
+    """
+    Save configuration, weights and, unless the class is one of transformers' own, its code, so that both the saved
+    class and plain `AutoModel` load where seqnlp is not installed.
+
+    Raises:
+        PublishingError: If what was written does not read back to the same weights.
+    """
+    model_class, config_class = type(model), type(model.config)
+    auto_map = {
+        name: known for name, known in auto_classes(config_class) if known is model_class or name == "AutoModel"
+    }
+    options = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
+    vars(model.config).pop("auto_map", None)
+    if model_class.__module__.startswith("transformers."):
+        model.save_pretrained(folder, **options)
+    else:
+        model.config.auto_map = {
+            name: f"{known.__module__.split('.')[-1]}.{known.__name__}" for name, known in auto_map.items()
+        }
+        before = model_class._auto_class, config_class._auto_class
+        # While it saves alone: every later save_pretrained of the class would copy its code too.
+        model_class.register_for_auto_class(next(name for name, known in auto_map.items() if known is model_class))
+        config_class.register_for_auto_class()
+        try:
+            model.save_pretrained(folder, **options)
+        finally:
+            model_class._auto_class, config_class._auto_class = before
+    again = model_class.from_pretrained(folder, dtype="auto", use_safetensors=True).state_dict()
+    for name, weight in model.state_dict().items():
+        if not torch.equal(weight, again[name]):
+            raise PublishingError(f"{name} does not read back as it was written: is the disk full?")
+
+
+def _check(folder: Path, files: list[BundledFile]) -> None:
+    names = {file.name for file in files}
+    code = {name for name in names if name.endswith(".py")}
+    for name in sorted(code):
+        text = (folder / name).read_text(encoding="utf-8")
+        for imported in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
+            if f"{imported}.py" not in names:
+                raise PublishingError(f"{name} imports {imported}.py, which is not among the files to publish.")
+    listed = (*MODEL_FILES, *COPIED_FILES, CARD, *code)
+    for name in sorted(names):
+        if not any(fnmatch(name, pattern) for pattern in listed):
+            raise PublishingError(f"{name} is not among the files that may be published.")
+        path = folder / name
+        private = find_token_in_file(path)
+        # A vocabulary may hold words that look like paths, and code that of an interpreter.
+        if private is None and name.endswith((".json", ".md", ".jinja")) and name != "tokenizer.json":
+            private = find_private_in_file(path)
+        if private:
+            raise PublishingError(f"{private} must not be published: take it out, then publish again.")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

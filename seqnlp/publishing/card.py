@@ -1,0 +1,310 @@
+"""The card of a model, from the record of its run: no number in it comes from anywhere else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from tabulate import tabulate
+from transformers import CONFIG_MAPPING
+
+from .auto import auto_classes
+from .card_texts import METRICS, SAMPLES, TASKS, Metric, Task, architecture_of
+
+
+TEMPLATE = Path(__file__).with_name("model_card.md")
+
+
+def build_card(
+    record: dict[str, Any],
+    repo_id: str,
+    tag: str | None = None,
+    files: frozenset[str] | set[str] = frozenset(),
+    unpublished: bool = False,
+) -> str:
+    """
+    The text of `README.md`: metadata that the Hub reads, with the results as a `model-index`, and the card itself.
+
+    What the record does not say is left out.
+
+    Args:
+        record: The content of `run.json`.
+        repo_id: The model's name on the Hub.
+        tag: What the card tells readers to load.
+        files: Names of the files beside it: whether there is a tokenizer, a picture of the learning curves.
+        unpublished: Whether the card says that the model is not on the Hub.
+    """
+    task = TASKS.get(record["task"], Task(record["task"].replace("_", " ").capitalize(), "other", "", ()))
+    config = record.get("model", {}).get("config", {})
+    architecture = architecture_of({**_planned(record), **config})
+    split = "test" if "test" in record.get("metrics", {}) else "validation"
+    best = (record.get("hyperparameters") or {}).get("metric_for_best_model")
+    versions = record.get("versions", {})
+    card = ModelCard.from_template(
+        _metadata(record, repo_id, task),
+        template_path=str(TEMPLATE),
+        name=repo_id.split("/")[-1],
+        repo_id=repo_id,
+        tag=tag,
+        unpublished=unpublished,
+        title=task.title,
+        architecture=architecture,
+        article="an" if architecture and architecture.title[0] in "AEIOULaeiou" else "a",
+        parameters=record.get("model", {}).get("parameters"),
+        use=task.use,
+        limits=[*task.limits, *_measured_limits(record)],
+        results=_results_table(record),
+        definitions=_definitions(record),
+        best=best,
+        tested=split == "test",
+        curves="learning_curves.png" in files,
+        dataset=_dataset(record),
+        rows=_rows(record),
+        config=_config_table(config),
+        command=record.get("command"),
+        facts=_facts(record),
+        version=versions.get("seqnlp"),
+        **_loading(record, task, files, tag),
+    )
+    return re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n"
+
+
+def metric_of(task: str, name: str) -> Metric | None:
+    """What is known of a metric of `run.json`."""
+    return METRICS.get(f"{task}.{name}") or METRICS.get(name)
+
+
+def eval_results(record: dict[str, Any]) -> list[EvalResult]:
+    """Every metric of the record that has a definition, for the `model-index`."""
+    task = TASKS.get(record["task"])
+    dataset = record.get("dataset", {})
+    found = []
+    for split, values in record.get("metrics", {}).items():
+        for name, value in values.items():
+            metric = metric_of(record["task"], name)
+            if metric is None or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            found.append(
+                EvalResult(
+                    task_type=task.pipeline_tag if task else record["task"],
+                    dataset_type=_plain_name(dataset.get("name", "unknown")),
+                    dataset_name=_dataset_name(dataset),
+                    dataset_config=dataset.get("config"),
+                    dataset_revision=dataset.get("revision"),
+                    dataset_split=split,
+                    metric_type=metric.type or name,
+                    metric_name=f"{metric.name} ({_definition(record, split, name, metric)})",
+                    metric_value=value,
+                )
+            )
+    return found
+
+
+def _metadata(record: dict[str, Any], repo_id: str, task: Task) -> ModelCardData:
+    dataset = record.get("dataset", {})
+    name = dataset.get("name", "")
+    language = dataset.get("language") or (SAMPLES[name].language if name in SAMPLES else None)
+    architecture = (record.get("hyperparameters") or {}).get("architecture")
+    results = eval_results(record)
+    return ModelCardData(
+        model_name=repo_id.split("/")[-1],
+        library_name="transformers",
+        pipeline_tag=task.pipeline_tag if task.pipeline_tag != "other" else None,
+        language=language,
+        datasets=[name] if _is_on_the_hub(name) else None,
+        tags=[tag for tag in ("seqnlp", architecture, record["task"]) if tag],
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        eval_results=results or None,
+        widget=[{"text": text} for text in task.widget] or None,
+    )
+
+
+def _definition(record: dict[str, Any], split: str, name: str, metric: Metric) -> str:
+    labels = record.get("model", {}).get("config", {}).get("id2label") or {}
+    values = record["metrics"][split]
+    signature = values.get("signatures", {}).get(name) or values.get(f"{name}_signature") or "not recorded"
+    average = f"of the class {labels.get('1', '1')}" if len(labels) == 2 else "its mean over the classes"
+    return metric.definition.format(signature=signature, classes=len(labels), average=average)
+
+
+def _definitions(record: dict[str, Any]) -> list[str]:
+    lines = {}
+    for split, values in record.get("metrics", {}).items():
+        for name in values:
+            metric = metric_of(record["task"], name)
+            if metric:
+                lines.setdefault(name, f"{metric.name}: {_definition(record, split, name, metric)}.")
+    return list(lines.values())
+
+
+def _results_table(record: dict[str, Any]) -> str | None:
+    """One row a model and split; a baseline has the splits it was measured on."""
+    compared = {"this model": record.get("metrics", {})}
+    compared |= {name.replace("_", " "): splits for name, splits in record.get("baselines", {}).items()}
+    names = [
+        name
+        for name in dict.fromkeys(name for values in record.get("metrics", {}).values() for name in values)
+        if metric_of(record["task"], name)
+    ]
+    rows = [
+        [model, split, *(_shown(record, name, values.get(name)) for name in names)]
+        for model, splits in compared.items()
+        for split, values in splits.items()
+    ]
+    headers = ["model", "split", *(metric_of(record["task"], name).name for name in names)]
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if names else None
+
+
+def _shown(record: dict[str, Any], name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1%}" if metric_of(record["task"], name).share else f"{value:.3f}"
+
+
+def _plain_name(name: str) -> str:
+    return name.removeprefix("<local:").removesuffix(">")
+
+
+def _is_on_the_hub(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return bool(name)
+
+
+def _dataset_name(dataset: dict[str, Any]) -> str:
+    return " ".join(filter(None, (_plain_name(dataset.get("name", "unknown")), dataset.get("config"))))
+
+
+def _dataset(record: dict[str, Any]) -> str | None:
+    dataset = record.get("dataset", {})
+    name = dataset.get("name")
+    if not name:
+        return None
+    if name in SAMPLES:
+        text = f"`{name}`, packaged: {SAMPLES[name].address}."
+        licence = SAMPLES[name].licence
+    elif _is_on_the_hub(name):
+        text = f"[{name}](https://huggingface.co/datasets/{name})"
+        text += f", configuration {dataset['config']}" if dataset.get("config") else ""
+        text += f", revision {dataset['revision']}." if dataset.get("revision") else "."
+        licence = dataset.get("licence")
+    else:
+        text = f"`{_plain_name(name)}`, files of whoever trained the model."
+        licence = dataset.get("licence")
+    return text + (f" Licence: {licence}." if licence else " Its licence is not in the record of the run.")
+
+
+def _rows(record: dict[str, Any]) -> str:
+    splits = record.get("dataset", {}).get("splits", {})
+    rows = [[split, f"{part['rows']:,}", f"`{part['fingerprint']}`"] for split, part in splits.items()]
+    return tabulate(rows, headers=["split", "rows", "hash of its rows"], tablefmt="github", disable_numparse=True)
+
+
+def _measured_limits(record: dict[str, Any]) -> list[str]:
+    hyperparameters = record.get("hyperparameters") or {}
+    limits = []
+    if hyperparameters.get("max_length"):
+        limits.append(f"It was trained on the first {hyperparameters['max_length']} tokens of a text.")
+    if hyperparameters.get("lowercase"):
+        limits.append("It does not tell upper from lower case.")
+    return limits
+
+
+SHOWN_FIELDS = (
+    "hidden_size",
+    "embedding_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_encoder_layers",
+    "num_decoder_layers",
+    "num_attention_heads",
+    "vocab_size",
+    "bidirectional",
+    "pooling",
+    "attention_type",
+    "position_embedding_type",
+    "dropout",
+    "embedding_dropout",
+    "head_dropout",
+    "tie_word_embeddings",
+)
+
+
+def _config_table(config: dict[str, Any]) -> str:
+    rows = [[f"`{name}`", config[name]] for name in SHOWN_FIELDS if config.get(name) is not None]
+    return tabulate(rows, headers=["field", "value"], tablefmt="github", disable_numparse=True) if rows else ""
+
+
+TRAINING_FIELDS = (
+    "num_train_epochs",
+    "max_train_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "weight_decay",
+    "max_grad_norm",
+    "tokenizer_type",
+    "config_overrides",
+    "mixed_precision",
+)
+
+
+def _facts(record: dict[str, Any]) -> str:
+    hyperparameters = record.get("hyperparameters") or {}
+    rows = [[f"`{name}`", hyperparameters[name]] for name in TRAINING_FIELDS if hyperparameters.get(name) is not None]
+    rows += [["seed", record["seed"]]] if "seed" in record else []
+    rows += [["processes", record["num_processes"]]] if "num_processes" in record else []
+    rows += [[f"seconds, {name}", value] for name, value in record.get("seconds", {}).items()]
+    hardware = record.get("hardware", {})
+    rows += [
+        [name.replace("_", " ").replace("gib", "GiB"), value]
+        for name, value in hardware.items()
+        if not isinstance(value, list)
+    ]
+    rows += [["GPUs", ", ".join(hardware["gpus"])]] if hardware.get("gpus") else []
+    rows += [[library, version] for library, version in record.get("versions", {}).items()]
+    return tabulate(rows, headers=["", ""], tablefmt="github", disable_numparse=True) if rows else ""
+
+
+def _planned(record: dict[str, Any]) -> dict[str, Any]:
+    """What the architecture's name says of the configuration of a model that nobody has trained yet."""
+    cell = (record.get("hyperparameters") or {}).get("architecture")
+    if cell not in ("elman", "gru", "lstm") or record["task"] == "translation":
+        return {}
+    return {"model_type": "seqnlp_recurrent", "cell_type": cell}
+
+
+PIPELINES = {"text-classification", "text-generation", "image-classification"}
+
+
+def _loading(record: dict[str, Any], task: Task, files, tag: str | None) -> dict[str, Any]:
+    """The lines that load the model."""
+    model = record.get("model", {})
+    model_type = model.get("config", {}).get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        return {"auto_class": None}
+    known = auto_classes(CONFIG_MAPPING[model_type])
+    auto_class = next((name for name, made in known if made.__name__ == model["class"]), "AutoModel")
+    processor = processor_name = None
+    if "preprocessor_config.json" in files:
+        processor, processor_name = "AutoImageProcessor", "image_processor"
+    elif "tokenizer.json" in files or record.get("tokenizer"):
+        processor, processor_name = "AutoTokenizer", "tokenizer"
+    example = None
+    if processor and task.pipeline_tag in PIPELINES:
+        text = f'"{task.widget[0]}"' if task.widget else '"picture.png"' if processor_name != "tokenizer" else '"The"'
+        made = f'pipeline("{task.pipeline_tag}", model=model, {processor_name}={processor_name})'
+        example = f"print({made}({text}))"
+    return {
+        "auto_class": auto_class,
+        "processor": processor,
+        "processor_name": processor_name,
+        "example": example,
+        "imports": ", ".join(filter(None, (auto_class, processor, "pipeline" if example else None))),
+        "revision": ", revision=revision" if tag else "",
+    }
