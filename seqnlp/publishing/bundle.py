@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
 from .auto import auto_classes
@@ -171,7 +172,7 @@ def load_model(output_dir: Path) -> PreTrainedModel:
         model, report = model_class.from_pretrained(
             output_dir, dtype="auto", use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise PublishingError(f"The weights in {output_dir} cannot be read: {_one_line(error)}") from error
     for kind, names in report.items():
         if names:
@@ -225,14 +226,12 @@ def _check(folder: Path, files: list[BundledFile]) -> None:
             if f"{imported}.py" not in names:
                 raise PublishingError(f"{name} imports {imported}.py, which is not among the files to publish.")
     listed = (*MODEL_FILES, *COPIED_FILES, CARD, *code)
-    for name in sorted(names):
+    for name in sorted(names, key=lambda name: (name == CARD, name)):  # the card repeats what others say
         if not any(fnmatch(name, pattern) for pattern in listed):
             raise PublishingError(f"{name} is not among the files that may be published.")
-        path = folder / name
-        private = find_token_in_file(path)
         # A vocabulary may hold words that look like paths, and code that of an interpreter.
-        if private is None and name.endswith((".json", ".md", ".jinja")) and name != "tokenizer.json":
-            private = find_private_in_file(path)
+        readable = name.endswith((".json", ".md", ".jinja")) and name != "tokenizer.json"
+        private = find_private_in_file(folder / name) if readable else find_token_in_file(folder / name)
         if private:
             raise PublishingError(f"{private} must not be published: take it out, then publish again.")
 

@@ -251,7 +251,14 @@ class _Upload:
             return retrying(function)
         except passes:
             raise
-        except (httpx2.HTTPError, HFValidationError, LocalTokenNotFoundError, OSError, ValueError) as error:
+        except (
+            httpx2.HTTPError,
+            HFValidationError,
+            LocalTokenNotFoundError,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ) as error:
             raise PublishingError(f"{self.repo_id}: {explain(error)}. {self._what_is_up()} {GO_ON}") from error
 
     def _what_is_up(self) -> str:
@@ -292,6 +299,7 @@ def retrying(function: Callable[[], Result]) -> Result:
 
 def explain(error: BaseException) -> str:
     """What went wrong with a call to the Hub, without its tokens and its several lines."""
+    error = _behind(error)
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so the Hub was not asked; unset it"
@@ -322,7 +330,13 @@ def _reason(error: BaseException) -> str:
     return without_tokens(" ".join(message.split())[:300]).rstrip(".")
 
 
+def _behind(error: BaseException) -> BaseException:
+    # The client wraps whatever goes wrong with a large file in a RuntimeError.
+    return error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+
+
 def _may_pass(error: BaseException) -> bool:
+    error = _behind(error)
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING_STATUSES
     return isinstance(error, httpx2.TransportError)
@@ -330,6 +344,7 @@ def _may_pass(error: BaseException) -> bool:
 
 def _asked_for(error: BaseException | None) -> float | None:
     """Seconds that the Hub asks to wait: `Retry-After` in seconds or as a date, or its own header of rate limits."""
+    error = _behind(error) if error else None
     if not isinstance(error, HfHubHTTPError):
         return None
     headers = error.response.headers

@@ -191,6 +191,15 @@ class _Handler(BaseHTTPRequestHandler):
                     self.fault = fault
                     break
         try:
+            self.reply(*self.answer(path))
+        except DroppedError:
+            self.close_connection = True
+            # A reset, not a clean end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            self.connection.close()
+
+    def answer(self, path):
+        try:
             if self.fault.get("kind") == "status":
                 wait = self.fault.get("retry_after")
                 headers = {} if wait is None else {"Retry-After": str(wait)}
@@ -199,19 +208,13 @@ class _Handler(BaseHTTPRequestHandler):
                 raise DroppedError
             body = self.body()
             self.user = self.who()
-            with hub.lock:
-                status, answer, headers = self.route(path.strip("/").split("/"), body)
-            self.reply(status, answer, headers)
+            with self.hub.lock:
+                return self.route(path.strip("/").split("/"), body)
         except HubError as error:
             self.body()
             headers = {"X-Error-Message": error.message, **error.headers}
             headers |= {"X-Error-Code": error.code} if error.code else {}
-            self.reply(error.status, {"error": error.message}, headers)
-        except DroppedError:
-            self.close_connection = True
-            # A reset, not a clean end.
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            self.connection.close()
+            return error.status, {"error": error.message}, headers
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = serve
 
@@ -290,7 +293,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.user["role"] != "write" or self.hub.role(self.user, namespace) != "write":
             raise HubError(403, f"You don't have the rights to create a model under the namespace {namespace}")
         if name in self.hub.repos:
-            raise HubError(409, "You already created this model repo")
+            return (
+                409,
+                {"error": "You already created this model repo", "url": f"{self.hub.url}/{name}", "name": name},
+                {},
+            )
         private = body.get("visibility") == "private" or bool(body.get("private"))
         self.hub.repos[name] = Repo(name, private)
         return 200, {"url": f"{self.hub.url}/{name}", "name": name, "id": name}, {}
