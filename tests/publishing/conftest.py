@@ -1,14 +1,8 @@
 """A Hub for each test, and small finished runs to put on it."""
 
-import json
-
 import pytest
-import torch
 from huggingface_hub import constants
 from local_hub import Hub
-
-from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
-from seqnlp.tokenization import train_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -39,38 +33,6 @@ def naps(monkeypatch):
     waited = []
     monkeypatch.setattr("time.sleep", waited.append)
     return waited
-
-
-def write_run(folder, seed=0, metrics=None):
-    """What a run of the sentiment recipe leaves, without the training."""
-    torch.manual_seed(seed)
-    tokenizer = train_tokenizer(["a good film", "an awful film"], "word", 30, model_max_length=16)
-    labels = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
-    config = RecurrentConfig(vocab_size=len(tokenizer), hidden_size=8, pad_token_id=tokenizer.pad_token_id, **labels)
-    model = RecurrentForSequenceClassification(config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    (folder / "checkpoints" / "optimizer.bin").write_text("private")
-    (folder / "logs").mkdir(exist_ok=True)
-    (folder / "notes.txt").write_text("mine")
-    (folder / "learning_curves.png").write_bytes(b"\x89PNG a picture")
-    record = {
-        "task": "sentiment_analysis",
-        "command": "recipes/sentiment_analysis.py --seed 3",
-        "seed": seed,
-        "hyperparameters": {"architecture": "lstm", "dataset_name": "<local:films>"},
-        "dataset": {"name": "<local:films>", "config": None, "revision": None, "splits": {}},
-        "model": {
-            "class": type(model).__name__,
-            "parameters": model.num_parameters(),
-            "config": json.loads(config.to_json_string()),
-        },
-        "tokenizer": {"class": type(tokenizer).__name__, "vocab_size": len(tokenizer)},
-        "metrics": metrics or {"test": {"accuracy": 0.75, "f1": 0.5, "loss": 0.25}},
-    }
-    (folder / "run.json").write_text(json.dumps(record))
-    return folder
 
 
 @pytest.fixture

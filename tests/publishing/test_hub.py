@@ -3,7 +3,8 @@ import re
 
 import pytest
 import torch
-from conftest import write_run
+from finished_run import write_run
+from local_hub import Blob, Repo
 from safetensors.torch import load
 from transformers import AutoModel, AutoModelForSequenceClassification
 
@@ -105,8 +106,6 @@ def test_the_next_run_deletes_stale_weights_and_code(hub, run_folder, tmp_path):
 
 
 def stale_blobs(files):
-    from local_hub import Blob
-
     return {name: Blob(content, False) for name, content in files.items()}
 
 
@@ -249,8 +248,6 @@ def test_others_may_not_commit(hub, run_folder, monkeypatch):
 
 
 def test_a_repository_with_other_content_is_left_alone(hub, run_folder):
-    from local_hub import Repo
-
     hub.repos[NAME] = Repo(NAME, private=False)
     first = hub.repos[NAME].refs["refs/heads/main"]
     hub.repos[NAME].add_commit("refs/heads/main", stale_blobs({"data.csv": b"1,2"}), first)
