@@ -10,14 +10,13 @@ Expect 87 % accuracy (TF-IDF with logistic regression: 86.9 %) after two minutes
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import DataCollatorWithPadding
 
 from seqnlp import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
 from seqnlp.data import LengthGroupedBatchSampler, describe, load_text_classification
-from seqnlp.metrics import F1, Accuracy, classification_report
+from seqnlp.metrics import classification_report, classification_scores
 from seqnlp.publishing import push_to_hub
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import (
@@ -52,15 +51,6 @@ class SentimentTrainingArguments(TrainingArguments):
     metric_for_best_model: str = "accuracy"
 
 
-def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    predicted, average = logits.argmax(-1), "binary" if logits.shape[-1] == 2 else "macro"
-    return {
-        **Accuracy().compute(predictions=predicted, references=labels),
-        **F1().compute(predictions=predicted, references=labels, average=average),
-        "loss": float(torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))),
-    }
-
-
 def tfidf_baseline(splits, report: str) -> dict[str, float]:
     """TF-IDF of words and word pairs with logistic regression, its C chosen on validation."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(splits["train"]["text"])
@@ -70,7 +60,7 @@ def tfidf_baseline(splits, report: str) -> dict[str, float]:
         LogisticRegression(C=c, max_iter=1000).fit(features["train"], labels["train"]) for c in (0.5, 1, 2, 4, 8, 16)
     ]
     best = max(fitted, key=lambda model: model.score(features["validation"], labels["validation"]))
-    return {"C": best.C, **scores(best.predict_log_proba(features[report]), labels[report])}
+    return {"C": best.C, **classification_scores(best.predict_log_proba(features[report]), labels[report])}
 
 
 def main() -> None:
@@ -121,14 +111,14 @@ def main() -> None:
         tokenized["train"],
         LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
         DataCollatorWithPadding(tokenizer),
-        evaluate=lambda loop: scores(*loop.predict(tokenized["validation"])),
+        evaluate=lambda loop: classification_scores(*loop.predict(tokenized["validation"])),
     )
     loop.train()
 
     # Choose by validation only; the test split is looked at here, once.
     report = "test" if "test" in splits else "validation"
     predictions = {split: loop.predict(tokenized[split]) for split in dict.fromkeys(("validation", report))}
-    run.record.metrics = {split: scores(*prediction) for split, prediction in predictions.items()}
+    run.record.metrics = {split: classification_scores(*prediction) for split, prediction in predictions.items()}
     if accelerator.is_main_process:
         run.record.baselines = {"tfidf_logistic_regression": {report: tfidf_baseline(splits, report)}}
         table = {

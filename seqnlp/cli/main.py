@@ -8,6 +8,7 @@ from transformers.utils import logging
 from .attention import attention
 from .gradflow import gradflow
 from .publish import publish
+from .verify import verify
 
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ def seqnlp() -> None:
 app.command()(gradflow)
 app.command()(attention)
 app.command()(publish)
+app.command()(verify)
 
 
 def main() -> None:

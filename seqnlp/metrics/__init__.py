@@ -1,6 +1,6 @@
 """Metrics as `evaluate.Metric` classes that need no network."""
 
-from .classification import F1, Accuracy
+from .classification import F1, Accuracy, classification_scores
 from .forecast import constant_velocity_forecast, forecast_report, forecast_scores, last_value_forecast
 from .perplexity import BitsPerCharacter, Perplexity, language_modeling_scores, nats_of_rows, xz_bits_per_character
 from .report import classification_report
@@ -16,6 +16,7 @@ __all__ = [
     "Perplexity",
     "bleu_by_source_length",
     "classification_report",
+    "classification_scores",
     "constant_velocity_forecast",
     "forecast_report",
     "forecast_scores",

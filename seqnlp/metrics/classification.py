@@ -2,6 +2,8 @@
 
 import datasets
 import evaluate
+import numpy as np
+import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 
@@ -51,3 +53,20 @@ class F1(OfflineMetric):
 
     def _compute(self, predictions, references, average: str = "binary") -> dict[str, float]:
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
+
+
+def classification_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """
+    The scores of a classifier: `accuracy`, `f1` (of class 1 where there are two, else the mean over the classes) and
+    `loss`, the mean cross-entropy of an example in nats.
+
+    Args:
+        logits: `(num_examples, num_classes)`.
+        labels: `(num_examples,)` right class ids.
+    """
+    predicted, average = logits.argmax(-1), "binary" if logits.shape[-1] == 2 else "macro"
+    return {
+        **Accuracy().compute(predictions=predicted, references=labels),
+        **F1().compute(predictions=predicted, references=labels, average=average),
+        "loss": float(torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))),
+    }

@@ -3,6 +3,17 @@
 from .bundle import build_bundle, tag_of
 from .errors import PublishingError
 from .hub import Publication, publish, push_to_hub
+from .verify import Check, Verification, verify
 
 
-__all__ = ["Publication", "PublishingError", "build_bundle", "publish", "push_to_hub", "tag_of"]
+__all__ = [
+    "Check",
+    "Publication",
+    "PublishingError",
+    "Verification",
+    "build_bundle",
+    "publish",
+    "push_to_hub",
+    "tag_of",
+    "verify",
+]

@@ -1,6 +1,7 @@
 """A Hub for each test, and small finished runs to put on it."""
 
 import pytest
+from finished_run import write_run
 from huggingface_hub import constants
 from local_hub import Hub
 

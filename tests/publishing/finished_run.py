@@ -8,15 +8,17 @@ from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
 from seqnlp.tokenization import train_tokenizer
 
 
-def write_run(folder, seed=0, metrics=None):
-    """What a run of the sentiment recipe leaves, without the training."""
+def write_run(folder, seed=0, metrics=None, model=None, processor=None, **changes):
+    """What a run leaves, without the training: by default of the sentiment recipe."""
     torch.manual_seed(seed)
-    tokenizer = train_tokenizer(["a good film", "an awful film"], "word", 30, model_max_length=16)
-    labels = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
-    config = RecurrentConfig(vocab_size=len(tokenizer), hidden_size=8, pad_token_id=tokenizer.pad_token_id, **labels)
-    model = RecurrentForSequenceClassification(config)
+    if processor is None:
+        processor = train_tokenizer(["a good film", "an awful film"], "word", 30, model_max_length=16)
+    if model is None:
+        labels = {"id2label": {0: "negative", 1: "positive"}, "label2id": {"negative": 0, "positive": 1}}
+        sizes = {"vocab_size": len(processor), "hidden_size": 8, "pad_token_id": processor.pad_token_id}
+        model = RecurrentForSequenceClassification(RecurrentConfig(**sizes, **labels))
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    processor.save_pretrained(folder)
     (folder / "checkpoints").mkdir(exist_ok=True)
     (folder / "checkpoints" / "optimizer.bin").write_text("private")
     (folder / "logs").mkdir(exist_ok=True)
@@ -31,10 +33,10 @@ def write_run(folder, seed=0, metrics=None):
         "model": {
             "class": type(model).__name__,
             "parameters": model.num_parameters(),
-            "config": json.loads(config.to_json_string()),
+            "config": json.loads(model.config.to_json_string()),
         },
-        "tokenizer": {"class": type(tokenizer).__name__, "vocab_size": len(tokenizer)},
         "metrics": metrics or {"test": {"accuracy": 0.75, "f1": 0.5, "loss": 0.25}},
+        **changes,
     }
     (folder / "run.json").write_text(json.dumps(record))
     return folder

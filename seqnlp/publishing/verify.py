@@ -1,0 +1,258 @@
+"""Does a model, on the Hub or in a folder, keep what its files and its card promise?"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+from huggingface_hub import HfApi, ModelCard, snapshot_download
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from transformers import CONFIG_MAPPING
+
+from . import probe
+from .bundle import CARD
+from .card import eval_results, metric_of
+from .errors import PublishingError
+from .evaluation import UncheckableError, evaluate_again
+from .hub import explain, retrying
+
+
+PASSED, FAILED, NOT_CHECKED, DOES_NOT_APPLY = "passed", "failed", "not checked", "-"
+# What is fetched: nothing that would be unpickled.
+FETCHED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py", CARD)
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
+TIMEOUT = 1800  # seconds that a process with the model may take
+
+
+class Check(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    outcome: str
+    detail: str
+
+
+@dataclass
+class Verification:
+    """
+    What was found.
+
+    Attributes:
+        name: The model.
+        commit: Its commit on the Hub; `None` for a folder.
+        code: The files of code that it brings.
+        checks: Every check with its outcome.
+        loaded: Whether everything that was tried to load did load.
+    """
+
+    name: str
+    commit: str | None
+    code: list[str]
+    checks: list[Check] = field(default_factory=list)
+    loaded: bool = True
+
+    @property
+    def exit_code(self) -> int:
+        """0: all passed; 1: a check failed; 2: could not load; 3: something could not be checked."""
+        outcomes = {check.outcome for check in self.checks}
+        if not self.loaded:
+            return 2
+        return 1 if FAILED in outcomes else 3 if NOT_CHECKED in outcomes else 0
+
+    def add(self, name: str, outcome: str, detail: str = "") -> None:
+        """Add a line."""
+        self.checks.append(Check(name, outcome, detail))
+
+
+def verify(
+    name: str, revision: str | None = None, trust_remote_code: bool = False, dataset: str | None = None
+) -> Verification:
+    """
+    Load a model as a stranger would, in processes of their own with empty caches, and check what it promises.
+
+    Args:
+        name: A folder, or a name on the Hub.
+        revision: Branch, tag or commit on the Hub; `main` by default.
+        trust_remote_code: Whether the code that it brings is run. It is run in those processes alone, without network
+            and without access tokens in their environment, but with the rights of the user.
+        dataset: A local dataset that takes the place of the one that its `run.json` names.
+
+    Raises:
+        PublishingError: If there is no such model, or it cannot be fetched.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        if Path(name).is_dir():
+            folder, commit = Path(name).resolve(), None
+            files = sorted(path.name for path in folder.iterdir() if path.is_file())
+        else:
+            folder, commit, files = _fetch(name, revision, scratch)
+        config = _read_config(folder, name)
+        result = Verification(name, commit, [file for file in files if file.endswith(".py")])
+        _check_formats(result, files)
+        _check_loading(result, folder, config, trust_remote_code, Path(scratch))
+        _check_claims(result, folder, dataset)
+    return result
+
+
+def _fetch(name: str, revision: str | None, scratch: str) -> tuple[Path, str, list[str]]:
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise PublishingError(f"{name!r} is neither a folder nor the name of a model on the Hub.") from error
+    try:
+        info = retrying(lambda: HfApi().model_info(name, revision=revision))
+        options = {"revision": info.sha, "cache_dir": f"{scratch}/fetched", "allow_patterns": list(FETCHED)}
+        folder = retrying(lambda: snapshot_download(name, **options))
+    except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
+        where = name + (f" at {revision}" if revision else "")
+        raise PublishingError(f"{where} could not be fetched: {explain(error)}.") from error
+    return Path(folder), info.sha, sorted(sibling.rfilename for sibling in info.siblings)
+
+
+def _read_config(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PublishingError(
+            f"{name} holds no config.json that can be read: it is no model of transformers."
+        ) from error
+    return config if isinstance(config, dict) else {}
+
+
+def _check_formats(result: Verification, files: list[str]) -> None:
+    pickled = [file for file in files if file.endswith(PICKLES)]
+    if pickled:
+        result.add("safetensors only", FAILED, f"{pickled[0]} may run code when it is read")
+    elif not any(file.endswith(".safetensors") for file in files):
+        result.add("safetensors only", FAILED, "there are no weights in safetensors")
+    else:
+        result.add("safetensors only", PASSED, "no file is pickled")
+
+
+def _check_loading(result: Verification, folder: Path, config: dict, trust_remote_code: bool, scratch: Path) -> None:
+    brings_code, ours = bool(config.get("auto_map")), str(config.get("model_type", "")).startswith("seqnlp_")
+    answers = {}
+    for with_seqnlp in (False, True):
+        check = f"loads {'with' if with_seqnlp else 'without'} seqnlp"
+        # Where seqnlp is imported its own classes win, and the code of the repository stays where it is.
+        runs_code = brings_code and not (with_seqnlp and config.get("model_type") in CONFIG_MAPPING)
+        if runs_code and not trust_remote_code:
+            which = f" (commit {result.commit})" if result.commit else ""
+            result.add(check, NOT_CHECKED, f"it brings code: read it{which}, then say --trust-remote-code")
+        elif ours and not brings_code and not with_seqnlp:
+            result.add(check, NOT_CHECKED, "its code is not beside it: `seqnlp publish` adds it")
+        else:
+            answer = _probe(folder, with_seqnlp, runs_code, checks=not answers, scratch=scratch)
+            result.loaded &= answer["loaded"]
+            result.add(check, PASSED if answer["loaded"] else FAILED, answer.get("class") or answer["error"])
+            if answer["loaded"]:
+                answers[with_seqnlp] = answer
+                result.checks += [Check(*found) for found in answer["checks"]]
+    result.loaded &= bool(answers)
+    if len(answers) == 2:
+        _compare_outputs(result, answers[False], answers[True])
+
+
+def _compare_outputs(result: Verification, without: dict, with_seqnlp: dict) -> None:
+    check = "answers alike with and without seqnlp"
+    if without["outputs"] is None or with_seqnlp["outputs"] is None:
+        reason = without.get("outputs_error") or with_seqnlp.get("outputs_error")
+        result.add(check, NOT_CHECKED, str(reason))
+        return
+    pairs = list(zip(without["outputs"], with_seqnlp["outputs"], strict=True))
+    worst = max(abs(one - other) for one, other in pairs)
+    same = all(math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5) for one, other in pairs)
+    result.add(check, PASSED if same else FAILED, f"greatest difference {worst:.1g} of {len(pairs)} numbers")
+
+
+def _probe(folder: Path, with_seqnlp: bool, trust_remote_code: bool, checks: bool, scratch: Path) -> dict[str, Any]:
+    """Run [`probe`] in a process of its own: an empty cache, no network, no access token, no input."""
+    home = Path(tempfile.mkdtemp(dir=scratch))
+    request = {
+        "folder": str(folder),
+        "with_seqnlp": with_seqnlp,
+        "trust_remote_code": trust_remote_code,
+        "checks": checks,
+    }
+    (home / "request.json").write_text(json.dumps(request))
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "OMP_NUM_THREADS", "VIRTUAL_ENV")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment |= {"HOME": str(home), "HF_HOME": str(home / "cache"), "HF_HUB_OFFLINE": "1", "TMPDIR": str(home)}
+    if with_seqnlp:
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", probe.__file__, home / "request.json", home / "answer.json"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=home,
+            env=environment,
+            timeout=TIMEOUT,
+        )
+        return json.loads((home / "answer.json").read_text())
+    except subprocess.TimeoutExpired:
+        error = f"it took more than {TIMEOUT} seconds"
+    except (OSError, ValueError):
+        error = " ".join(done.stderr.split())[-300:] or f"its process ended with {done.returncode}"
+    return {"loaded": False, "error": error, "checks": [], "outputs": None}
+
+
+def _check_claims(result: Verification, folder: Path, dataset: str | None) -> None:
+    claimed = _claims_of_card(result, folder)
+    path = folder / "run.json"
+    if not path.is_file():
+        if claimed:
+            result.add("the card's numbers", NOT_CHECKED, f"it claims {len(claimed)}, and there is no run.json")
+        return
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        recorded = {(r.dataset_split, r.metric_name): r.metric_value for r in eval_results(record)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        result.add("run.json", FAILED, probe.one_line(error))
+        return
+    if claimed is not None:
+        wrong = [key for key in claimed.keys() | recorded.keys() if claimed.get(key) != recorded.get(key)]
+        shown = f"{wrong[0][0]} {str(wrong[0][1]).split(' (')[0]}" if wrong else f"{len(recorded)} numbers"
+        result.add("the card says what run.json says", FAILED if wrong else PASSED, shown)
+    if not result.loaded:
+        return
+    try:
+        found = evaluate_again(record, folder, dataset)
+    except UncheckableError as error:
+        result.add("the card's numbers", NOT_CHECKED, str(error))
+        return
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        result.add("the card's numbers", NOT_CHECKED, probe.one_line(error))
+        return
+    for split, values in record["metrics"].items():
+        rows = record.get("dataset", {}).get("splits", {}).get(split, {}).get("rows")
+        for metric, value in values.items():
+            if isinstance(value, int | float) and metric in found[split]:
+                again = found[split][metric]
+                known = metric_of(record["task"], metric)
+                # Rounding on another machine may move one example across a border.
+                one_example = 1.5 / rows if rows and known and known.share else 0.0
+                same = math.isclose(value, again, rel_tol=1e-3, abs_tol=max(1e-4, one_example))
+                outcome = PASSED if same else FAILED
+                result.add(f"{metric}, {split}", outcome, f"claimed {value:.4f}, computed {again:.4f}")
+
+
+def _claims_of_card(result: Verification, folder: Path) -> dict[tuple, Any] | None:
+    """What the card's model-index claims, by split and metric; `None` without a card that can be read."""
+    path = folder / CARD
+    if not path.is_file():
+        return None
+    try:
+        found = ModelCard(path.read_text(encoding="utf-8")).data.eval_results or []
+    except (ValueError, KeyError, TypeError) as error:
+        result.add("the card can be read", FAILED, probe.one_line(error))
+        return None
+    return {(claim.dataset_split, claim.metric_name): claim.metric_value for claim in found}

@@ -1,0 +1,289 @@
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from finished_run import write_run
+from local_hub import Blob, Repo
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from seqnlp import (
+    RecurrentForSequenceClassification,
+    TransformerDecoderConfig,
+    TransformerDecoderForCausalLM,
+    VisionTransformerConfig,
+    VisionTransformerForImageClassification,
+)
+from seqnlp.cli import main as command
+from seqnlp.data import DataError, describe, load_sample, load_text_classification
+from seqnlp.metrics import classification_scores
+from seqnlp.publishing import PublishingError, build_bundle, probe, verify
+from seqnlp.publishing import verify as verify_function
+from seqnlp.publishing.evaluation import UncheckableError, data_arguments
+from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import DataArguments
+
+
+verify_module = __import__("sys").modules[verify_function.__module__]
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Loads the model in this process instead of one of its own: where seqnlp is imported, code is never needed."""
+
+    def ask(folder, with_seqnlp, trust_remote_code, checks, scratch):
+        request = {"folder": str(folder), "with_seqnlp": True, "trust_remote_code": False, "checks": checks}
+        (scratch / "request").write_text(json.dumps(request))
+        probe.main(scratch / "request", scratch / "answer")
+        return json.loads((scratch / "answer").read_text())
+
+    monkeypatch.setattr(verify_module, "_probe", ask)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    for split, count in (("train", 40), ("validation", 12), ("test", 24)):
+        rows = [
+            {"text": f"{'a good' if n % 3 else 'an awful'} film {n}", "label": int(n % 3 > 0)} for n in range(count)
+        ]
+        (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(films, tmp_path_factory):
+    """A bundle whose card claims what its model does."""
+    folder = tmp_path_factory.mktemp("published")
+    splits, source = load_text_classification(DataArguments(dataset_name=str(films)))
+    run = write_run(folder / "run")
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(run), AutoTokenizer.from_pretrained(run)
+    rows = [tokenizer(text, return_tensors="pt") for text in splits["test"]["text"]]
+    with torch.no_grad():
+        logits = np.concatenate([model(**row).logits.numpy() for row in rows])
+    scores = classification_scores(logits, np.array(splits["test"]["label"]))
+    write_run(run, metrics={"test": scores}, dataset=describe(splits, source))
+    (folder / "bundle").mkdir()
+    build_bundle(run, folder / "bundle", "alice/films")
+    return folder / "bundle"
+
+
+@pytest.fixture
+def folder(published, tmp_path):
+    return shutil.copytree(published, tmp_path / "copy")
+
+
+def outcomes(result):
+    return {check.name: check.outcome for check in result.checks}
+
+
+def change(path, **values):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_good_model_passes_everything(in_process, folder, films):
+    result = verify(str(folder), trust_remote_code=True, dataset=str(films))
+    assert set(outcomes(result).values()) == {"passed", "-"}
+    assert {"accuracy, test", "f1, test", "loss, test", "answers alike with and without seqnlp"} <= set(
+        outcomes(result)
+    )
+    assert result.exit_code == 0
+
+
+def test_code_is_not_run_unless_it_is_said_and_data_that_is_not_there_is_said(in_process, folder):
+    result = verify(str(folder))
+    assert outcomes(result)["loads without seqnlp"] == "not checked"
+    assert outcomes(result)["loads with seqnlp"] == "passed"
+    assert outcomes(result)["the card's numbers"] == "not checked"
+    assert result.exit_code == 3
+
+
+def test_numbers_that_are_not_so(in_process, folder, films):
+    record = json.loads((folder / "run.json").read_text())
+    claimed = record["metrics"]["test"]["accuracy"]
+    record["metrics"]["test"]["accuracy"] = claimed + 0.2
+    (folder / "run.json").write_text(json.dumps(record))
+    result = verify(str(folder), trust_remote_code=True, dataset=str(films))
+    assert outcomes(result)["accuracy, test"] == "failed"
+    assert outcomes(result)["the card says what run.json says"] == "failed"
+    assert outcomes(result)["f1, test"] == "passed"
+    assert result.exit_code == 1
+
+
+def test_other_rows_are_not_compared(in_process, folder, films, tmp_path):
+    other = shutil.copytree(films, tmp_path / "other")
+    (other / "test.jsonl").write_text('{"text": "a good film", "label": 1}')
+    result = verify(str(folder), trust_remote_code=True, dataset=str(other))
+    assert "are not those the model was measured on" in str(result.checks)
+    assert result.exit_code == 3
+
+
+def test_pickles_are_found_and_not_read(in_process, folder, films):
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    result = verify(str(folder), trust_remote_code=True, dataset=str(films))
+    assert outcomes(result)["safetensors only"] == "failed"
+    assert result.exit_code == 1
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_model_of_pickles_alone_is_not_loaded(in_process, hub, run_folder, tmp_path):
+    torch.save(Bomb(tmp_path / "went_off"), run_folder / "pytorch_model.bin")
+    content = {name: (run_folder / name).read_bytes() for name in ("config.json", "pytorch_model.bin")}
+    hub.repos["bob/bomb"] = repo = Repo("bob/bomb", private=False)
+    repo.add_commit("refs/heads/main", {name: Blob(data, False) for name, data in content.items()}, None)
+    result = verify("bob/bomb")
+    assert result.exit_code == 2
+    assert not hub.asked("resolve/.*pytorch_model")
+    (run_folder / "model.safetensors").unlink()
+    with pytest.raises(PublishingError, match="cannot be read"):
+        build_bundle(run_folder, tmp_path, "alice/x")
+    assert not (tmp_path / "went_off").exists()
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(run_folder / "pytorch_model.bin")  # torch's own guard
+
+
+@pytest.mark.parametrize("damage", ["weights", "missing weight"])
+def test_what_cannot_be_loaded_is_2_or_a_failure(in_process, folder, damage):
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes(b"no")
+        assert verify(str(folder)).exit_code == 2
+    else:
+        change(folder / "config.json", num_hidden_layers=2)
+        result = verify(str(folder))
+        assert outcomes(result)["weights fit the configuration"] == "failed"
+        assert result.exit_code == 1
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_knows(in_process, folder):
+    train_tokenizer(["one two three four five six seven eight nine ten eleven"], "word", 99).save_pretrained(folder)
+    assert outcomes(verify(str(folder)))["configuration and tokenizer agree"] == "failed"
+
+
+def test_a_model_that_reads_its_padding(in_process, folder, monkeypatch):
+    forward = RecurrentForSequenceClassification.forward
+
+    def blind(self, input_ids, attention_mask=None, **kwargs):
+        return forward(self, input_ids, **kwargs)
+
+    monkeypatch.setattr(RecurrentForSequenceClassification, "forward", blind)
+    assert outcomes(verify(str(folder)))["batch and padding change nothing"] == "failed"
+
+
+WORDS = {"vocab_size": 20, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+GENERATES = ("cached generation is uncached generation", "a batch generates as each row alone")
+
+
+def test_generation_that_forgets(in_process, monkeypatch, tmp_path):
+    TransformerDecoderForCausalLM(TransformerDecoderConfig(**WORDS, **SIZES)).save_pretrained(tmp_path)
+    found = outcomes(verify(str(tmp_path)))
+    assert [found[name] for name in GENERATES] == ["passed", "passed"]
+    forward = TransformerDecoderForCausalLM.forward
+
+    def forgetful(self, *args, **kwargs):
+        outputs = forward(self, *args, **kwargs)
+        if kwargs.get("use_cache") and outputs.logits.shape[1] == 1:
+            outputs.logits = outputs.logits * 0.5
+        return outputs
+
+    monkeypatch.setattr(TransformerDecoderForCausalLM, "forward", forgetful)
+    assert outcomes(verify(str(tmp_path)))[GENERATES[0]] == "failed"
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "bert", "vision"])
+def test_models_of_others(in_process, kind, tmp_path):
+    if kind == "gpt2":
+        model = GPT2LMHeadModel(
+            GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=2, bos_token_id=2, eos_token_id=3)
+        )
+    elif kind == "t5":
+        sizes = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 2, "num_heads": 2}
+        model = T5ForConditionalGeneration(T5Config(vocab_size=20, decoder_start_token_id=0, **sizes))
+    elif kind == "bert":
+        model = BertForSequenceClassification(BertConfig(**WORDS, **SIZES, intermediate_size=16))
+    else:
+        config = VisionTransformerConfig(**SIZES, image_size=(4, 6), patch_size=2)
+        model = VisionTransformerForImageClassification(config)
+    model.save_pretrained(tmp_path)
+    result = verify(str(tmp_path))
+    found = outcomes(result)
+    assert found["batch and padding change nothing"] == "passed", result.checks
+    assert [found[name] for name in GENERATES] == ["passed" if kind in ("gpt2", "t5") else "-"] * 2, result.checks
+    # Without a tokenizer, and for ours without code, something stays open.
+    assert result.exit_code == 3
+    if kind == "bert":
+        tokenizer = train_tokenizer(["a b"], "word", 20)
+        assert isinstance(tokenizer, PreTrainedTokenizerFast)
+        tokenizer.save_pretrained(tmp_path)
+        change(tmp_path / "config.json", pad_token_id=tokenizer.pad_token_id, bos_token_id=None, eos_token_id=None)
+        assert verify(str(tmp_path)).exit_code == 0
+
+
+def test_a_strangers_code_and_dataset_are_left_alone(in_process, tmp_path, run_folder):
+    (run_folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    auto_map = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
+    change(run_folder / "config.json", model_type="evil", auto_map=auto_map)
+    change(run_folder / "run.json", hyperparameters={"dataset_name": "../../etc"})
+    result = verify(str(run_folder))
+    assert result.exit_code == 2
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc", "~/x", "a/../../b", "a/b/c", "..", "sample:../x", "x\0y", ""])
+def test_names_that_climb_out_of_a_folder_are_refused(name, hub):
+    with pytest.raises((UncheckableError, DataError, ValueError)):
+        load_text_classification(data_arguments({"hyperparameters": {"dataset_name": name}}))
+    with pytest.raises(DataError):
+        load_sample(f"sample:{name}")
+    if name not in ("/etc", ".."):  # folders that a user may well mean
+        with pytest.raises((PublishingError, ValueError)):
+            verify(name)
+    assert hub.log == []
+
+
+def test_files_that_a_strangers_record_names_are_not_read():
+    with pytest.raises(UncheckableError, match="local files"):
+        data_arguments({"hyperparameters": {"train_file": "/etc/passwd", "dataset_name": None}})
+
+
+def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub, folder, films, monkeypatch, capsys):
+    files = {path.name: Blob(path.read_bytes(), path.suffix == ".safetensors") for path in folder.iterdir()}
+    hub.repos["alice/films"] = repo = Repo("alice/films", private=True)
+    sha = repo.add_commit("refs/heads/main", files, None)
+    arguments = ["seqnlp", "verify", "alice/films", "--dataset-name", str(films)]
+    for more, code in (([], 3), (["--trust-remote-code"], 0)):
+        monkeypatch.setattr("sys.argv", arguments + more)
+        with pytest.raises(SystemExit) as stopped:
+            command.main()
+        printed = capsys.readouterr().out
+        assert stopped.value.code == code, printed
+        assert f"alice/films at commit {sha}" in printed
+        assert ("its code was run" in printed.lower()) == bool(more)
+        assert ("Not checked: loads without seqnlp (it brings code" in printed) == (not more)
+    monkeypatch.setattr("sys.argv", ["seqnlp", "verify", "alice/nothing"])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: alice/nothing could not be fetched: there is no such repository, or the access token may not see it.\n"
+    )
