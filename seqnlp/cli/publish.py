@@ -21,13 +21,23 @@ def publish(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take over a repository that holds something else.")
     ] = False,
+    license: Annotated[
+        str | None, typer.Option(help="Licence that the card gives the model, e.g. apache-2.0; none if not given.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "--dry_run", help="List what would go up and its size; upload nothing.")
     ] = False,
 ) -> None:
     """Put a finished run on the Hub: model, tokenizer, code, card, run.json and learning curves."""
     done = publish_run(
-        output_dir, name, private=private, branch=branch, create_pr=create_pr, replace=replace, dry_run=dry_run
+        output_dir,
+        name,
+        private=private,
+        branch=branch,
+        create_pr=create_pr,
+        replace=replace,
+        license=license,
+        dry_run=dry_run,
     )
     if dry_run:
         rows = [[file.name, f"{file.size:,}"] for file in done.files]

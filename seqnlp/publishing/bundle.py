@@ -94,6 +94,8 @@ def build_bundle(
     repo_id: str,
     pinned: bool = True,
     max_shard_size: int | str | None = None,
+    license: str | None = None,
+    dataset_licence: str | None = None,
 ) -> Bundle:
     """
     Write what is to be published to an empty folder, and check it there.
@@ -104,6 +106,8 @@ def build_bundle(
         repo_id: What the card calls the model.
         pinned: Whether the card pins the tag of this publication.
         max_shard_size: Bytes of a file of weights at most.
+        license: The licence that the model is given.
+        dataset_licence: The licence of its data, where `run.json` does not say.
 
     Raises:
         PublishingError: If the run is not finished, a file is missing or not readable, the weights do not fit the
@@ -118,7 +122,8 @@ def build_bundle(
         if (output_dir / name).is_file():
             shutil.copy(output_dir / name, folder)
     names = {path.name for path in folder.iterdir()}
-    card = build_card(record, repo_id, tag if pinned else None, names)
+    licences = {"license": license, "dataset_licence": dataset_licence}
+    card = build_card(record, repo_id, tag if pinned else None, names, **licences)
     (folder / CARD).write_text(card, encoding="utf-8")
     files = [BundledFile(path.name, path.stat().st_size) for path in sorted(folder.iterdir())]
     _check(folder, files)

@@ -23,6 +23,8 @@ def build_card(
     tag: str | None = None,
     files: frozenset[str] | set[str] = frozenset(),
     unpublished: bool = False,
+    license: str | None = None,
+    dataset_licence: str | None = None,
 ) -> str:
     """
     The text of `README.md`: metadata that the Hub reads, with the results as a `model-index`, and the card itself.
@@ -35,6 +37,8 @@ def build_card(
         tag: What the card tells readers to load.
         files: Names of the files beside it: whether there is a tokenizer, a picture of the learning curves.
         unpublished: Whether the card says that the model is not on the Hub.
+        license: The licence that the model is given, by its name on the Hub, e.g. `apache-2.0`.
+        dataset_licence: That of the dataset, where the record does not say and someone has looked it up.
     """
     task = TASKS.get(record["task"], Task(record["task"].replace("_", " ").capitalize(), "other", "", ()))
     config = record.get("model", {}).get("config", {})
@@ -43,7 +47,7 @@ def build_card(
     best = (record.get("hyperparameters") or {}).get("metric_for_best_model")
     versions = record.get("versions", {})
     card = ModelCard.from_template(
-        _metadata(record, repo_id, task),
+        _metadata(record, repo_id, task, license),
         template_path=str(TEMPLATE),
         name=repo_id.split("/")[-1],
         repo_id=repo_id,
@@ -60,7 +64,7 @@ def build_card(
         best=best,
         tested=split == "test",
         curves="learning_curves.png" in files,
-        dataset=_dataset(record),
+        dataset=_dataset(record, dataset_licence),
         rows=_rows(record),
         config=_config_table(config),
         command=record.get("command"),
@@ -102,7 +106,7 @@ def eval_results(record: dict[str, Any]) -> list[EvalResult]:
     return found
 
 
-def _metadata(record: dict[str, Any], repo_id: str, task: Task) -> ModelCardData:
+def _metadata(record: dict[str, Any], repo_id: str, task: Task, license: str | None) -> ModelCardData:
     dataset = record.get("dataset", {})
     name = dataset.get("name", "")
     language = dataset.get("language") or (SAMPLES[name].language if name in SAMPLES else None)
@@ -111,9 +115,10 @@ def _metadata(record: dict[str, Any], repo_id: str, task: Task) -> ModelCardData
     return ModelCardData(
         model_name=repo_id.split("/")[-1],
         library_name="transformers",
+        license=license,
         pipeline_tag=task.pipeline_tag if task.pipeline_tag != "other" else None,
         language=language,
-        datasets=[name] if _is_on_the_hub(name) else None,
+        datasets=[name] if is_on_the_hub(name) else None,
         tags=[tag for tag in ("seqnlp", architecture, record["task"]) if tag],
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         eval_results=results or None,
@@ -167,7 +172,8 @@ def _plain_name(name: str) -> str:
     return name.removeprefix("<local:").removesuffix(">")
 
 
-def _is_on_the_hub(name: str) -> bool:
+def is_on_the_hub(name: str) -> bool:
+    """Whether a dataset's name in `run.json` is one on the Hub, not a packaged sample nor local files."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -179,29 +185,28 @@ def _dataset_name(dataset: dict[str, Any]) -> str:
     return " ".join(filter(None, (_plain_name(dataset.get("name", "unknown")), dataset.get("config"))))
 
 
-def _dataset(record: dict[str, Any]) -> str | None:
+def _dataset(record: dict[str, Any], licence: str | None) -> str | None:
     dataset = record.get("dataset", {})
-    name = dataset.get("name")
+    name, licence = dataset.get("name"), dataset.get("licence") or licence
     if not name:
         return None
     if name in SAMPLES:
         text = f"`{name}`, packaged: {SAMPLES[name].address}."
         licence = SAMPLES[name].licence
-    elif _is_on_the_hub(name):
+    elif is_on_the_hub(name):
         text = f"[{name}](https://huggingface.co/datasets/{name})"
         text += f", configuration {dataset['config']}" if dataset.get("config") else ""
         text += f", revision {dataset['revision']}." if dataset.get("revision") else "."
-        licence = dataset.get("licence")
     else:
         text = f"`{_plain_name(name)}`, files of whoever trained the model."
-        licence = dataset.get("licence")
-    return text + (f" Licence: {licence}." if licence else " Its licence is not in the record of the run.")
+    return text + (f" Licence: {licence}." if licence else " Its licence is not on record.")
 
 
 def _rows(record: dict[str, Any]) -> str:
     splits = record.get("dataset", {}).get("splits", {})
     rows = [[split, f"{part['rows']:,}", f"`{part['fingerprint']}`"] for split, part in splits.items()]
-    return tabulate(rows, headers=["split", "rows", "hash of its rows"], tablefmt="github", disable_numparse=True)
+    headers = ["split", "rows", "hash of its rows"]
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if rows else ""
 
 
 def _measured_limits(record: dict[str, Any]) -> list[str]:

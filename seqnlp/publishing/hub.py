@@ -25,6 +25,7 @@ from huggingface_hub.utils import filter_repo_objects, parse_ratelimit_headers, 
 
 from ..training import TrainingArguments
 from .bundle import CARD, COPIED_FILES, MODEL_FILES, STALE_PATTERNS, Bundle, BundledFile, build_bundle, read_record
+from .card import is_on_the_hub
 from .errors import PublishingError
 from .privacy import without_tokens
 
@@ -84,6 +85,7 @@ def publish(
     replace: bool = False,
     dry_run: bool = False,
     max_shard_size: int | str | None = None,
+    license: str | None = None,
 ) -> Publication:
     """
     Put a finished run on the Hub: weights, configuration, tokenizer, code, card, `run.json` and learning curves.
@@ -101,6 +103,7 @@ def publish(
         replace: Whether a repository that holds something else is taken over.
         dry_run: Only say what would go up; needs no network.
         max_shard_size: Bytes of a file of weights at most.
+        license: The licence that the card gives the model, by its name on the Hub, e.g. `apache-2.0`.
 
     Raises:
         PublishingError: In one line that says why, what is up there now and how to go on.
@@ -113,12 +116,14 @@ def publish(
         raise PublishingError(f"{repo_id!r} cannot be the name of a model: {_reason(error)}") from error
     if create_pr and branch:
         raise PublishingError(f"A pull request goes to the main branch: leave out the branch {branch!r}.")
-    read_record(output_dir)  # before anything is asked of the Hub
+    record = read_record(output_dir)  # before anything is asked of the Hub
     upload = None if dry_run else _Upload(repo_id, branch, create_pr)
     if upload:
         repo_id = upload.identify()
+    options = {"pinned": not create_pr, "max_shard_size": max_shard_size, "license": license}
+    options["dataset_licence"] = upload.licence_of(record) if upload else None
     with tempfile.TemporaryDirectory() as folder:
-        bundle = build_bundle(output_dir, folder, repo_id, pinned=not create_pr, max_shard_size=max_shard_size)
+        bundle = build_bundle(output_dir, folder, repo_id, **options)
         tag = None if create_pr else bundle.tag
         url = upload.send(bundle, private, replace) if upload else None
     return Publication(repo_id, bundle.files, tag, url)
@@ -151,6 +156,18 @@ class _Upload:
             self.repo_id = f"{user['name']}/{self.repo_id}"
         self.user = user["name"]
         return self.repo_id
+
+    def licence_of(self, record: dict[str, Any]) -> str | None:
+        """What the Hub says of the licence of the run's dataset; nothing where it is not there or not told."""
+        name = record.get("dataset", {}).get("name") or ""
+        if not is_on_the_hub(name):
+            return None
+        try:
+            card = self.api.dataset_info(name, revision=record["dataset"].get("revision")).card_data
+        except (httpx2.HTTPError, OSError, ValueError):
+            return None  # a card can do without
+        licence = card.get("license") if card else None
+        return ", ".join(licence) if isinstance(licence, list) else licence
 
     def send(self, bundle: Bundle, private: bool, replace: bool) -> str:
         """Make the repository if need be, commit, tag; gives the address."""

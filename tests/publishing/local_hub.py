@@ -24,6 +24,7 @@ TOKENS = {
     "hf_bob_write": {"user": "bob", "role": "write"},
 }
 ORGANISATIONS = {"acme": {"alice": "admin", "bob": "read"}}
+DATASET = "films/reviews"
 LARGE = ("*.safetensors", "*.bin", "*.png", "*.pt", "*.pkl")
 
 
@@ -191,14 +192,14 @@ class _Handler(BaseHTTPRequestHandler):
                     self.fault = fault
                     break
         try:
-            self.reply(*self.answer(path))
+            self.reply(*self.answer([unquote(part) for part in address.path.strip("/").split("/")]))
         except DroppedError:
             self.close_connection = True
             # A reset, not a clean end.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             self.connection.close()
 
-    def answer(self, path):
+    def answer(self, parts):
         try:
             if self.fault.get("kind") == "status":
                 wait = self.fault.get("retry_after")
@@ -209,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.body()
             self.user = self.who()
             with self.hub.lock:
-                return self.route(path.strip("/").split("/"), body)
+                return self.route(parts, body)
         except HubError as error:
             self.body()
             headers = {"X-Error-Message": error.message, **error.headers}
@@ -280,6 +281,14 @@ class _Handler(BaseHTTPRequestHandler):
             return 400 if errors else 200, {"errors": errors, "warnings": []}, {}
         if parts[1:] == ["repos", "create"]:
             return self.create(json.loads(body))
+        if parts[1] == "datasets":
+            if "/".join(parts[2:4]) != DATASET:
+                raise HubError(404, "Repository not found", "RepoNotFound")
+            return (
+                200,
+                {"_id": "1", "id": DATASET, "sha": "0" * 40, "tags": [], "cardData": {"license": "cc0-1.0"}},
+                {},
+            )
         name, verb, rest = "/".join(parts[2:4]), (parts[4:5] or [""])[0], parts[5:]
         if parts[1] != "models" or not hasattr(self, f"api_{verb.replace('-', '_') or 'revision'}"):
             raise HubError(404, f"no such call: {self.command} {self.path}")
@@ -304,19 +313,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def api_revision(self, name, rest, _):
         repo = self.hub.find(name, self.user)
-        sha = repo.resolve("/".join(rest) or "main")
+        sha = repo.resolve((rest or ["main"])[0])
         files = [{"rfilename": path} for path in sorted(repo.commits[sha])]
         return 200, {"_id": "1", "id": name, "sha": sha, "private": repo.private, "tags": [], "siblings": files}, {}
 
     def api_tree(self, name, rest, _):
         repo = self.hub.find(name, self.user)
-        sha = repo.resolve("/".join(rest))  # all files are at the top
+        sha = repo.resolve(rest[0])
+        if rest[1:]:  # all files are at the top
+            raise HubError(404, f"{rest[1]} does not exist", "EntryNotFound")
         entries = [blob.entry(path) for path, blob in sorted(repo.commits[sha].items())]
         return 200, entries, {"X-Repo-Commit": sha}
 
     def api_paths_info(self, name, rest, body):
         repo = self.hub.find(name, self.user)
-        files = repo.commits[repo.resolve("/".join(rest))]
+        files = repo.commits[repo.resolve(rest[0])]
         form = json.loads(body) if body[:1] == b"{" else parse_qs(body.decode())
         return 200, [files[path].entry(path) for path in form["paths"] if path in files], {}
 
@@ -330,10 +341,10 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"branches": listed("refs/heads/"), "tags": listed("refs/tags/"), "converts": []}, {}
 
     def api_branch(self, name, rest, _):
-        return self.point(name, f"refs/heads/{'/'.join(rest)}", "main")
+        return self.point(name, f"refs/heads/{rest[0]}", "main")
 
     def api_tag(self, name, rest, body):
-        return self.point(name, f"refs/tags/{json.loads(body)['tag']}", "/".join(rest))
+        return self.point(name, f"refs/tags/{json.loads(body)['tag']}", rest[0])
 
     def point(self, name, ref, revision):
         repo = self.hub.find(name, self.user, "write")
@@ -347,9 +358,9 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"discussions": repo.discussions, "count": len(repo.discussions), "start": 0}, {}
 
     def api_preupload(self, name, rest, body):
-        opens = "create_pr" in self.query or "/".join(rest).startswith("refs/pr/")
+        opens = "create_pr" in self.query or rest[0].startswith("refs/pr/")
         repo = self.hub.find(name, self.user, "pr" if opens else "write")
-        files, found = repo.commits[repo.resolve("/".join(rest))], []
+        files, found = repo.commits[repo.resolve(rest[0])], []
         for file in json.loads(body)["files"]:
             path = file["path"]
             large = any(fnmatch.fnmatch(path, pattern) for pattern in LARGE)
@@ -360,7 +371,7 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"files": found}, {}
 
     def api_commit(self, name, rest, body):
-        revision, opens = "/".join(rest), "create_pr" in self.query
+        revision, opens = rest[0], "create_pr" in self.query
         repo = self.hub.find(name, self.user, "pr" if opens or revision.startswith("refs/pr/") else "write")
         head = repo.resolve(revision)
         files, header = dict(repo.commits[head]), {}

@@ -1,0 +1,98 @@
+"""Write the cards of the models that the recipes make.
+
+    python -m benchmarks.cards
+
+One card a model, `model_cards/TASK-DATASET-ARCHITECTURE.md`: for each dataset and architecture of the runs kept in
+`benchmarks/results/` that of the run that was best on validation, and for each file of `recipes/configs/` that has no
+such run a card without numbers. All say that they are not published; `seqnlp publish` writes the card that goes up.
+"""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import yaml
+
+from benchmarks.results import RESULTS, ROOT, dataset_name
+from seqnlp.publishing.card import build_card
+from seqnlp.training import ModelArguments
+
+
+CONFIGS, CARDS = ROOT / "recipes" / "configs", ROOT / "model_cards"
+KEPT = ("template.md", "README.md")
+OWNER = "seqnlp"
+
+
+def card_name(record: dict) -> str:
+    """The name of a model: task, dataset and architecture."""
+    parts = [record["task"], dataset_name(record), record["hyperparameters"]["architecture"]]
+    return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts)
+
+
+def best(records: list[dict]) -> dict:
+    """The run that its own criterion prefers on validation; the first seed where two are equal."""
+    arguments = records[0]["hyperparameters"]
+    metric = arguments["metric_for_best_model"].removeprefix("validation_")
+    sign = 1 if arguments["greater_is_better"] else -1
+    records = sorted(records, key=lambda record: record["seed"])
+    return max(records, key=lambda record: sign * record["metrics"]["validation"][metric])
+
+
+def config_of(record: dict) -> str | None:
+    """Name of the file in `recipes/configs/` that a run was started with."""
+    found = re.search(r"recipes/configs/([\w.-]+\.yaml)", record["command"])
+    return found.group(1) if found else None
+
+
+def planned(path: Path) -> dict:
+    """What a config says of a model that nobody has kept a run of."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    task = content.pop("recipe")
+    content.setdefault("architecture", ModelArguments().architecture)
+    overrides = content.get("config_overrides")
+    if isinstance(overrides, dict):
+        content["config_overrides"] = ",".join(f"{name}={value}" for name, value in overrides.items())
+    return {
+        "task": task,
+        "command": f"recipes/{task}.py --config recipes/configs/{path.name}",
+        "hyperparameters": content,
+        "dataset": {
+            # A config without a dataset leaves it to the user: the file's name tells which is meant.
+            "name": content.get("dataset_name") or f"<local:{path.stem.split('_', 1)[-1]}>",
+            "config": content.get("dataset_config_name"),
+            "revision": content.get("dataset_revision"),
+        },
+    }
+
+
+def cards() -> dict[str, str]:
+    """Text of each card by the name of its file."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    groups = defaultdict(list)
+    for record in records:
+        groups[card_name(record)].append(record)
+    chosen = {name: best(group) for name, group in groups.items()}
+    run = {config_of(record) for record in records}
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        if path.name not in run:
+            record = planned(path)
+            chosen.setdefault(card_name(record), record)
+    return {
+        f"{name}.md": build_card(record, f"{OWNER}/{name}", unpublished=True)
+        for name, record in sorted(chosen.items())
+    }
+
+
+def main() -> None:
+    """Write every card anew, and delete those of models that are no more."""
+    texts = cards()
+    for path in CARDS.glob("*.md"):
+        if path.name not in (*KEPT, *texts):
+            path.unlink()
+    for name, text in texts.items():
+        (CARDS / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
