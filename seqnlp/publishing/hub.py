@@ -3,6 +3,7 @@
 import email.utils
 import logging
 import re
+import shlex
 import tempfile
 import time
 from collections.abc import Callable
@@ -117,7 +118,7 @@ def publish(
     if create_pr and branch:
         raise PublishingError(f"A pull request goes to the main branch: leave out the branch {branch!r}.")
     record = read_record(output_dir)  # before anything is asked of the Hub
-    upload = None if dry_run else _Upload(repo_id, branch, create_pr)
+    upload = None if dry_run else _Upload(output_dir, repo_id, branch, create_pr)
     if upload:
         repo_id = upload.identify()
     options = {"pinned": not create_pr, "max_shard_size": max_shard_size, "license": license}
@@ -132,9 +133,11 @@ def publish(
 class _Upload:
     """The calls of one publication, in their order, and what to say when one of them fails for good."""
 
-    def __init__(self, repo_id: str, branch: str | None, create_pr: bool):
+    def __init__(self, output_dir: Path, repo_id: str, branch: str | None, create_pr: bool):
         self.api = HfApi()
+        self.output_dir = output_dir
         self.repo_id, self.branch, self.create_pr = repo_id, branch, create_pr
+        self.user: str | None = None
         self.head: str | None = None  # of the branch before our commit
         self.committed: str | None = None
 
@@ -276,9 +279,19 @@ class _Upload:
             RuntimeError,
             ValueError,
         ) as error:
-            raise PublishingError(f"{self.repo_id}: {explain(error)}. {self._what_is_up()} {GO_ON}") from error
+            raise PublishingError(
+                f"{self.repo_id}: {explain(error)}. {self._what_is_up()} {self._how_to_go_on()}"
+            ) from error
+
+    def _how_to_go_on(self) -> str:
+        command = ["seqnlp", "publish", str(self.output_dir), self.repo_id]
+        command += ["--branch", self.branch] if self.branch else []
+        command += ["--create-pr"] if self.create_pr else []
+        return f"What was trained is on disk; go on by `{shlex.join(command)}`."
 
     def _what_is_up(self) -> str:
+        if self.user is None:
+            return "Nothing was uploaded."
         where = f"{self.repo_id}" + (f" (branch {self.branch})" if self.branch else "")
         if self.create_pr:
             return "Nothing that is published there has changed."
@@ -293,9 +306,6 @@ class _Upload:
         if self.head is None or now == self.head:
             return f"{where} is unchanged, at commit {now[:8]}."
         return f"{where} has moved on from commit {self.head[:8]} to {now[:8]}."
-
-
-GO_ON = "What was trained is on disk: go on by `seqnlp publish OUTPUT_DIR NAME`."
 
 
 def retrying(function: Callable[[], Result]) -> Result:

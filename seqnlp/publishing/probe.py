@@ -5,6 +5,7 @@
 It imports nothing of seqnlp unless the request says so, reads safetensors alone and has no network.
 """
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -209,7 +210,7 @@ def main(request_file: str, answer_file: str) -> None:
     """Load, check, and write what was found."""
     request = json.loads(Path(request_file).read_text())
     if request["with_seqnlp"]:
-        import seqnlp  # noqa: F401 - registers the architectures
+        importlib.import_module("seqnlp")  # registers the architectures
     else:
         sys.modules["seqnlp"] = None  # importing it fails, as where it is not installed
     transformers.utils.logging.set_verbosity_error()

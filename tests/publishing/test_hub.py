@@ -8,6 +8,7 @@ from local_hub import DATASET, Blob, Repo
 from safetensors.torch import load
 from transformers import AutoModel, AutoModelForSequenceClassification
 
+from seqnlp.cli import main as command
 from seqnlp.publishing import PublishingError, publish, push_to_hub, tag_of
 from seqnlp.publishing import hub as hub_module
 from seqnlp.training import TrainingArguments
@@ -172,13 +173,15 @@ CALLS = [
         ("drop_response", {}),
     ],
 )
-def test_any_call_may_fail_once(hub, run_folder, naps, kind, options):
+def test_any_call_may_fail_once(hub, run_folder, naps, caplog, capfd, kind, options):
     for call in CALLS:
         hub.fail(call, kind, **options)
     done = publish(run_folder)
     assert all(fault["hits"] for fault in hub.faults), hub.faults
     assert set(hub.files(NAME, done.tag)) == set(hub.files(NAME)) == FILES | {".gitattributes"}
     assert len(list(hub.repos[NAME].history())) == 2
+    assert "trying again" in caplog.text
+    assert "hf_alice" not in caplog.text + "".join(capfd.readouterr())
     if "retry_after" in options:
         assert sum(nap >= 7 for nap in naps) == len(CALLS)  # as long as the Hub asks, each time
 
@@ -208,7 +211,10 @@ def test_a_call_that_keeps_failing_ends_in_one_line_and_leaves_all_or_nothing(hu
     else:
         head = hub.files(NAME, old.tag)
         assert hub.files(NAME) == head
-    assert "seqnlp publish OUTPUT_DIR NAME" in text
+    if "whoami" in call:
+        assert "Nothing was uploaded. What was trained is on disk; go on by" in text
+    else:
+        assert f"go on by `seqnlp publish {run_folder} {NAME}`" in text
     hub.faults.clear()
     done = publish(run_folder)
     assert hub.files(NAME, done.tag)["model.safetensors"] == (run_folder / "model.safetensors").read_bytes()
@@ -225,6 +231,29 @@ def test_a_hub_out_of_reach(hub, run_folder, naps, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     assert "the connection to the Hub was lost each time" in message_of(publish, run_folder)
     assert 0 < len(naps) < hub_module.MAX_TRIES
+
+
+def test_offline_it_is_said(hub, run_folder, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set" in message_of(publish, run_folder, NAME)
+
+
+def test_the_verb_publishes_or_lists(hub, run_folder, monkeypatch, capsys):
+    for more, expected in (["--dry-run"], "model.safetensors"), ([], f"Published: {hub.url}/{NAME}/commit/"):
+        monkeypatch.setattr("sys.argv", ["seqnlp", "publish", str(run_folder), NAME, *more])
+        with pytest.raises(SystemExit) as stopped:
+            command.main()
+        printed = capsys.readouterr().out
+        assert stopped.value.code == 0
+        assert expected in printed
+        assert "run-" in printed
+        assert (NAME in hub.repos) == (not more)
+    assert "optimizer" not in printed
+    monkeypatch.setattr("sys.argv", ["seqnlp", "publish", str(run_folder / "no")])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("error: There is no folder")
 
 
 @pytest.mark.parametrize(
