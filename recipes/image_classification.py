@@ -139,7 +139,7 @@ def main() -> None:
     model = run.finish(loop.model, processor)
     accelerator.print(f"\nModel, image processor, run.json and pictures are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(model, processor, run.output_dir, args.hub_model_id, args.hub_private_repo))
+        print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":

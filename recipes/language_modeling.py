@@ -140,7 +140,7 @@ def main() -> None:
     model = run.finish(model, tokenizer)
     accelerator.print(f"\nModel, tokenizer, run.json, samples and learning curves are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(model, tokenizer, run.output_dir, args.hub_model_id, args.hub_private_repo))
+        print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":

@@ -125,11 +125,10 @@ def main() -> None:
         plot_bleu_by_length(bins, folder / "bleu_by_length.png", title, f"split {split}")
     if not joint and accelerator.is_main_process:
         tokenizers[1].save_pretrained(run.output_dir / model.config.target_tokenizer)
-    model = run.finish(loop.model, tokenizers[0])
+    run.finish(loop.model, tokenizers[0])
     accelerator.print(f"\nModel, tokenizer, run.json and pictures are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:
-        address = push_to_hub(model, tokenizers[0], run.output_dir, args.hub_model_id, args.hub_private_repo)
-        print("Uploaded:", address)
+        print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":
