@@ -1,4 +1,4 @@
-"""The recipe as a user starts it: recurrent and Transformer, in one process and in two, streamed, stopped and resumed."""
+"""The recipe as a user starts it: both kinds of model, one process and two, streamed, stopped and resumed."""
 
 import json
 import re
