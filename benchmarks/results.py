@@ -7,10 +7,12 @@ A record is the `run.json` that a recipe leaves, kept as `benchmarks/results/TAS
 """
 
 import json
+import math
 import re
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from tabulate import tabulate
@@ -121,6 +123,90 @@ def translation_table(records: list[dict]) -> str:
     return "\n\n".join(tables)
 
 
+# Nats per character on the held-out tenth of tiny Shakespeare, github.com/karpathy/nanoGPT, README.
+PUBLISHED_NATS = {"tiny_shakespeare": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
+
+
+def language_modeling_row(dataset: str, group: list[dict]) -> dict:
+    """Nats per character, with what the compressor xz needs, and what was published."""
+    split = reported(group[0])
+    scores = [record["metrics"][split]["nats_per_character"] for record in group]
+    bits = group[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
+    epochs = max(entry["epoch"] for entry in group[0]["history"])
+    return {
+        "epochs": f"{epochs:.1f}" + (" (stopped by time)" if group[0].get("stopped") else ""),
+        "hours": f"{group[0]['seconds']['training'] / 3600:.1f}",
+        "validation": decimals([record["metrics"]["validation"]["nats_per_character"] for record in group]),
+        "nats per character": f"{decimals(scores)} ({split})",
+        "all held-out text": decimals([nats_over_all(record) for record in group]),
+        "xz": "" if bits is None else f"{bits * math.log(2):.2f}",
+        "published": PUBLISHED_NATS.get(dataset.split()[0], ""),
+    }
+
+
+def music_row(dataset: str, group: list[dict]) -> dict:
+    """Bits per character; the share of valid tunes beside that of training tunes; what was copied."""
+    split = reported(group[0])
+    scores = [record["metrics"][split]["bits_per_character"] for record in group]
+    tunes = [record["metrics"]["generated"] for record in group]
+    known = group[0]["baselines"]["training_tunes"]
+    return {
+        "validation": decimals([record["metrics"]["validation"]["bits_per_character"] for record in group]),
+        "bits per character": f"{decimals(scores)} ({split})",
+        "valid tunes, %": f"{spread([tune['valid'] for tune in tunes])} of {tunes[0]['tunes']}",
+        "temperature": tunes[0]["temperature"],
+        "training tunes": spread([known["generated"]["valid"]]),
+        "copied runs, %": spread([tune["copied"] for tune in tunes]),
+        f"held-out tunes ({split})": spread([known[split]["copied"]]),
+    }
+
+
+def reported(record: dict) -> str:
+    """The split whose score is reported."""
+    return "test" if "test" in record["metrics"] else "validation"
+
+
+def nats_over_all(record: dict) -> float:
+    """Nats per character of all scored splits together; nanoGPT validates on what is validation and test here."""
+    scored = {split: scores for split, scores in record["metrics"].items() if "nats_per_character" in scores}
+    characters = {split: record["dataset"]["splits"][split]["characters"] for split in scored}
+    total = sum(scores["nats_per_character"] * characters[split] for split, scores in scored.items())
+    return total / sum(characters.values())
+
+
+def decimals(values: list[float]) -> str:
+    """Mean and standard deviation with three decimals."""
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+def scores_table(records: list[dict], row_of: Callable[[str, list[dict]], dict]) -> str:
+    """Scores by dataset and architecture, over the seeds; `row_of` gives the columns of a group by their names."""
+    groups = defaultdict(list)
+    for record in records:
+        groups[dataset_name(record), model_name(record)].append(record)
+    rows = [
+        {
+            "dataset": dataset,
+            "architecture": architecture,
+            "parameters": f"{group[0]['model']['parameters'] / 1e6:.1f} M",
+            "seeds": len(group),
+            **row_of(dataset, group),
+        }
+        for (dataset, architecture), group in sorted(groups.items())
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+TABLES = {
+    "sentiment_analysis": table,
+    "translation": translation_table,
+    "language_modeling": lambda records: scores_table(records, language_modeling_row),
+    "music_generation": lambda records: scores_table(records, music_row),
+}
+
+
 def main(new: list[str]) -> None:
     """Keep the records named, then rebuild the table."""
     for path in new:
@@ -134,7 +220,7 @@ def main(new: list[str]) -> None:
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     tables = [
         make([record for record in records if record["task"] == task])
-        for task, make in (("sentiment_analysis", table), ("translation", translation_table))
+        for task, make in TABLES.items()
         if any(record["task"] == task for record in records)
     ]
     content = "\n\n".join(tables)
