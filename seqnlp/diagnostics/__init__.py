@@ -21,3 +21,7 @@ __all__ = [
     "saturation",
     "spectral_radius",
 ]
+from .dependency import TASKS, DependencyError, Task, measure_dependency
+
+
+__all__ = ["TASKS", "DependencyError", "Task", "measure_dependency"]

@@ -1,0 +1,61 @@
+"""What a model costs: floating-point operations of a forward pass, counted operation by operation."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from .. import models
+
+
+class CostsError(ValueError):
+    """A model whose cost cannot be counted."""
+
+
+def class_of(name: str) -> type[PreTrainedModel]:
+    """
+    A model class of seqnlp by the name that `run.json` gives.
+
+    Raises:
+        CostsError: If there is none.
+    """
+    if name not in models.__all__:
+        raise CostsError(f"There is no model class {name!r} in seqnlp, so its size cannot be matched.")
+    return getattr(models, name)
+
+
+def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, length: int) -> int:
+    """
+    Floating-point operations of a forward pass over one text of `length` tokens (or one series of so many steps); a
+    training step takes about three times as many for each text.
+
+    Matrix products alone are counted, two operations a product of two numbers, as torch's counter does: activations,
+    norms and the gates' element-wise products are left out. torch's counter does not look into the kernels of
+    recurrent nets or of fused attention, so recurrences are counted as loops and attention as matrix products, on
+    the meta device where nothing is computed.
+
+    Args:
+        model_class: The model's class.
+        config: Its configuration.
+        length: Tokens of source and target alike in an encoder-decoder.
+    """
+    config = type(config)(**{name: value for name, value in config.to_diff_dict().items() if name[0] != "_"})
+    if hasattr(config, "recurrence_implementation"):
+        config.recurrence_implementation = "eager"
+    config._attn_implementation = "eager"
+    config.use_cache = False
+    of_series = model_class.__name__.endswith("ForTimeSeriesPrediction")
+    with torch.device("cpu" if of_series else "meta"):  # a series' gaps are looked at, which needs values
+        model = model_class(config).eval()
+        tokens = torch.zeros(1, length, dtype=torch.long)
+        if of_series:
+            # In training every step but the last is read, and each is answered.
+            values = torch.zeros(1, length + 1, config.input_size)
+            inputs = {"past_values": values[:, :length], "future_values": values[:, length:]}
+            model.train()
+        elif config.is_encoder_decoder:
+            inputs = {"input_ids": tokens, "decoder_input_ids": tokens}
+        else:
+            inputs = {"input_ids": tokens}
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(**inputs)
+    return counter.get_total_flops()

@@ -1,0 +1,147 @@
+"""`seqnlp dependency`: how far back each architecture can remember, at equal parameters."""
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from tabulate import tabulate
+from torch import nn
+
+from ..diagnostics.dependency import TASKS, Task, measure_dependency
+from ..models import RecurrentConfig, RecurrentModel, TransformerDecoderConfig, TransformerDecoderModel
+from ..visualization.dependency import plot_dependency
+from .sizes import ARCHITECTURES, Sizes, count_parameters, match_sizes, parse_list, parse_numbers
+
+
+LAYERS, HEADS = 2, 4
+
+
+class TaskModel(nn.Module):
+    """A recurrent net or a Transformer decoder with a linear map to a task's answers at each step."""
+
+    def __init__(self, architecture: str, task: Task, sizes: dict[str, int]):
+        super().__init__()
+        common = {"num_hidden_layers": LAYERS, **sizes}
+        common |= {"vocab_size": task.vocab_size} if task.vocab_size else {"input_size": 2}
+        if architecture == "transformer":
+            config = TransformerDecoderConfig(num_attention_heads=HEADS, **common)
+            self.base = TransformerDecoderModel(config)
+        else:
+            self.base = RecurrentModel(RecurrentConfig(cell_type=architecture, **common))
+        width = sizes["hidden_size"]
+        self.projection = nn.Linear(2, sizes.get("embedding_size", width)) if not task.vocab_size else None
+        self.head = nn.Linear(width, task.num_outputs)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """From `(B, T)` token ids or `(B, T, 2)` numbers to `(B, T, num_outputs)`."""
+        read = {"input_ids": inputs} if self.projection is None else {"inputs_embeds": self.projection(inputs)}
+        return self.head(self.base(**read, use_cache=False).last_hidden_state)
+
+
+def sizes_for(architecture: str, task: Task, parameters: int) -> Sizes:
+    """The sizes of an architecture with which the whole model of a task has so many parameters, within 2 %."""
+    return match_sizes(
+        architecture,
+        lambda sizes: count_parameters(lambda: TaskModel(architecture, task, sizes)),
+        parameters,
+        heads=HEADS,
+    )
+
+
+def dependency_table(results: list[dict[str, Any]]) -> str:
+    """A Markdown table for each task: architectures by distances, mean and range over the seeds, in percent."""
+    parts = []
+    for task in dict.fromkeys(entry["task"] for entry in results):
+        entries = [entry for entry in results if entry["task"] == task]
+        trained = {entry["distance"]: entry["trained"] for entry in entries}
+        distances = sorted(trained)
+        found = defaultdict(list)
+        for entry in entries:
+            found[entry["architecture"], entry["distance"]].append(100 * entry["accuracy"])
+        rows = []
+        for architecture in dict.fromkeys(entry["architecture"] for entry in entries):
+            count = next(entry["parameters"] for entry in entries if entry["architecture"] == architecture)
+            cells = [_spread(found[architecture, distance]) for distance in distances]
+            rows.append([architecture, f"{count:,}", *cells])
+        rows.append(["chance", "", *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
+        headers = ["right answers, %", "parameters", *(f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances)]
+        table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+        parts.append(f"## {task}\n\n{table}\n\nPublished: {TASKS[task].published}")
+    return "\n\n".join(parts)
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.0f}"
+    return f"{statistics.mean(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+
+
+def dependency(
+    tasks: Annotated[str, typer.Option(help="Which of copy, adding, recall, parity.")] = ",".join(TASKS),
+    architectures: Annotated[str, typer.Option(help="Which of elman, gru, lstm, transformer.")] = ",".join(
+        ARCHITECTURES
+    ),
+    distances: Annotated[str, typer.Option(help="Steps to remember over, trained on and tested.")] = "16,32,64",
+    unseen_distances: Annotated[str, typer.Option(help="Steps tested alone; none for ''.")] = "128",
+    parameters: Annotated[int, typer.Option(help="Parameters of each model, matched within 2 %.", min=2000)] = 20_000,
+    steps: Annotated[int, typer.Option(help="Optimizer steps for each model.", min=1)] = 600,
+    batch_size: Annotated[int, typer.Option(help="Examples in a step.", min=1)] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
+    seeds: Annotated[int, typer.Option(help="Runs with different seeds.", min=1)] = 1,
+    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="200,000 parameters, 10,000 steps, 3 seeds, distances up to 256 + 512.")
+    ] = False,
+    output_dir: Annotated[Path, typer.Option(help="Where table, picture and numbers go.")] = Path(
+        "outputs/dependency"
+    ),
+) -> None:
+    """
+    How far back each architecture can remember: accuracy against distance at equal parameters.
+
+    Trains small models from scratch on four tasks: copying symbols over a gap, adding two marked numbers, recalling
+    the values of keys, and the parity of all bits so far. Writes dependency.md, dependency.png and dependency.json.
+    The default takes some minutes on two cores, --thorough some hours.
+
+    Example: seqnlp dependency --tasks copy,recall --architectures lstm,transformer --seeds 3
+    """
+    if thorough:
+        parameters, steps, seeds, distances, unseen_distances = 200_000, 10_000, 3, "16,32,64,128,256", "512"
+        learning_rate = 1e-3
+    chosen = [TASKS[name] for name in parse_list(tasks, TASKS, "--tasks")]
+    kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
+    trained = parse_numbers(distances, "--distances")
+    unseen = parse_numbers(unseen_distances, "--unseen-distances") if unseen_distances.strip() else []
+    results = []
+    for task in chosen:
+        for architecture in kinds:
+            sizes = sizes_for(architecture, task, parameters).fields
+            for run in range(seed, seed + seeds):
+                entries = measure_dependency(
+                    lambda task, kind=architecture, sizes=sizes: TaskModel(kind, task, sizes),
+                    task,
+                    trained,
+                    unseen,
+                    steps,
+                    batch_size,
+                    learning_rate,
+                    seed=run,
+                )
+                results += [{"architecture": architecture, "sizes": sizes, **entry} for entry in entries]
+                shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
+                typer.echo(f"{task.name}, {architecture}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
+    text = (
+        f"# How far back each architecture remembers\n\n{parameters:,} parameters within 2 %, {LAYERS} layers, "
+        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate:g}, {seeds} seed(s) from {seed}; "
+        f"trained on distances {distances} in turn. With several seeds: mean (least to most).\n\n"
+        f"{dependency_table(results)}\n"
+    )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "dependency.md").write_text(text, encoding="utf-8")
+    (output_dir / "dependency.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    plot_dependency(results, output_dir / "dependency.png", f"Remembering at {parameters:,} parameters")
+    typer.echo(f"\n{text}\nTable, picture and numbers are in {output_dir}.")

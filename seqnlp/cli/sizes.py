@@ -1,0 +1,148 @@
+"""Models of equal size: counting without memory, and searching the sizes that match."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from transformers import PreTrainedConfig
+
+
+ARCHITECTURES = ("elman", "gru", "lstm", "transformer")
+
+
+class SizesError(ValueError):
+    """Sizes that cannot be matched; the message says how near they come."""
+
+
+class Sizes(NamedTuple):
+    """Fields of a configuration, and what they count to."""
+
+    fields: dict[str, Any]
+    count: float
+
+
+def parse_list(text: str, known: Iterable[str] | None = None, flag: str = "") -> list[str]:
+    """
+    The parts of a list with commas.
+
+    Raises:
+        SizesError: For an empty list, a part twice, and one that is not known.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    known = list(known) if known is not None else None
+    wrong = next((part for part in parts if known is not None and part not in known), None)
+    if wrong is not None:
+        raise SizesError(f"{flag} {text}: there is no {wrong!r}; choose among {', '.join(known)}.")
+    if not parts or len(set(parts)) < len(parts):
+        raise SizesError(f"{flag} {text}: name at least one, each once.")
+    return parts
+
+
+def parse_numbers(text: str, flag: str) -> list[int]:
+    """
+    Whole numbers above 0 in a list with commas.
+
+    Raises:
+        SizesError: For anything else.
+    """
+    parts = parse_list(text, flag=flag)
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise SizesError(f"{flag} {text}: give whole numbers above 0, e.g. 8,16,32.")
+    return [int(part) for part in parts]
+
+
+def count_parameters(build: Callable[[], torch.nn.Module]) -> int:
+    """Parameters of the model that `build` makes, tied ones once; nothing is allocated."""
+    with torch.device("meta"):
+        model = build()
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def candidate_widths(architecture: str, heads: int, widest: int = 4096) -> range:
+    """Hidden sizes; those of a Transformer its heads divide into even parts, since rotary positions turn pairs."""
+    return range(2 * heads, widest + 1, 2 * heads) if architecture == "transformer" else range(4, widest + 1)
+
+
+def second_sizes(architecture: str, width: int, is_tied: bool) -> tuple[str | None, range, int]:
+    """
+    The size by which a count is fitted at a width, its range and its usual value: a Transformer's feed-forward,
+    usually 8/3 of the width, and a recurrent net's embeddings, unless they are tied to its output.
+    """
+    if architecture == "transformer":
+        usual = round(width * 8 / 3)
+        return "intermediate_size", range(usual - width, usual + width + 1), usual
+    if is_tied:
+        return None, range(0), width
+    return "embedding_size", range(max(1, width - width // 3), width + width // 3 + 1), width
+
+
+def match_sizes(
+    architecture: str,
+    count: Callable[[dict[str, int]], float],
+    target: float,
+    heads: int = 4,
+    is_tied: bool = False,
+    tolerance: float = 0.02,
+    unit: str = "parameters",
+) -> Sizes:
+    """
+    The sizes whose count is nearest to `target`.
+
+    A count grows with the hidden size, so the search halves the range of hidden sizes. It is linear in the second
+    size, so that one is solved for, unless its usual value comes within half the tolerance.
+
+    Args:
+        architecture: Which candidates there are.
+        count: What a model of these sizes counts to.
+        target: What is to be matched.
+        heads: Number of attention heads, which divides the hidden size.
+        is_tied: Whether the embeddings are the output matrix, so that they are as wide as the hidden state.
+        tolerance: Largest relative difference.
+        unit: What is counted, for the message.
+
+    Raises:
+        SizesError: If no candidate comes within the tolerance.
+    """
+    widths = candidate_widths(architecture, heads)
+
+    def sizes_of(width: int, second: int | None = None) -> Sizes:
+        name, _, usual = second_sizes(architecture, width, is_tied)
+        fields = {"hidden_size": width} | ({} if name is None else {name: second or usual})
+        return Sizes(fields, count(fields))
+
+    low, high = 0, len(widths) - 1
+    while low < high:  # the first width whose usual sizes reach the target
+        middle = (low + high) // 2
+        if sizes_of(widths[middle]).count < target:
+            low = middle + 1
+        else:
+            high = middle
+    around = [widths[index] for index in (low, low - 1) if index >= 0]
+    counted = [sizes_of(width) for width in around]
+    if min(abs(sizes.count / target - 1) for sizes in counted) > tolerance / 2:
+        for width in around:
+            _, choices, _ = second_sizes(architecture, width, is_tied)
+            if len(choices) > 1:
+                least, most = (sizes_of(width, choices[end]).count for end in (0, -1))
+                share = (target - least) / (most - least)
+                solved = choices[0] + round(share * (choices[-1] - choices[0]))
+                counted.append(sizes_of(width, min(max(solved, choices[0]), choices[-1])))
+    best = min(counted, key=lambda sizes: abs(sizes.count - target))
+    if abs(best.count / target - 1) > tolerance:
+        raise SizesError(
+            f"No {architecture} has within {tolerance:.0%} of {target:,.0f} {unit}; the nearest has {best.count:,.0f} "
+            f"with {_shown(best.fields)}. Choose another size to match."
+        )
+    return best
+
+
+def _shown(fields: dict[str, Any]) -> str:
+    return ",".join(f"{name}={value}" for name, value in fields.items())
+
+
+def with_fields(config: PreTrainedConfig, **fields: Any) -> PreTrainedConfig:
+    """A configuration of the same kind with other sizes, the derived ones derived anew."""
+    kept = {name: value for name, value in config.to_diff_dict().items() if name[0] != "_"}
+    for derived in ("intermediate_size", "head_dim", "embedding_size", "num_key_value_heads"):
+        kept.pop(derived, None)
+    return type(config)(**{**kept, **fields})

@@ -1,0 +1,290 @@
+"""How far back can a model remember? Four tasks whose answer lies a known number of steps in the past.
+
+A model here is any module that maps inputs, `(batch_size, length)` token ids or `(batch_size, length, 2)` numbers, to
+`(batch_size, length, num_outputs)`; a factory makes one for a task.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class DependencyError(ValueError):
+    """A task, distance or model that cannot be measured; the message says which and what would do."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    Examples of a task.
+
+    Attributes:
+        inputs: `(B, T)` token ids, or `(B, T, 2)` numbers.
+        targets: `(B, T)` class ids or numbers.
+        asked: `(B, T)` bool, where an answer is asked for.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    asked: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A task of any distance.
+
+    Attributes:
+        name: Its name.
+        vocab_size: Number of tokens; 0 where the inputs are numbers.
+        num_outputs: Number of classes; 1 where the answer is a number.
+        chance: Accuracy of the best answer that does not look at the inputs.
+        make: Makes so many examples of a distance, from a random generator.
+        published: What is known from the literature, with its source.
+    """
+
+    name: str
+    vocab_size: int
+    num_outputs: int
+    chance: float
+    make: Callable[[int, int, torch.Generator], Batch]
+    published: str
+
+
+COPIED = 5
+SYMBOLS = 8
+MARGIN = 0.04
+
+
+def make_copy(num_examples: int, distance: int, generator: torch.Generator) -> Batch:
+    """
+    Five symbols, `distance` blanks, and then the symbols again (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016,
+    arXiv 1511.06464, section 4.1, with ten symbols).
+
+    Tokens: 0 is the blank, 1 asks for the next symbol, 2 and up are the symbols; class 0 is the first symbol.
+    """
+    symbols = torch.randint(SYMBOLS, (num_examples, COPIED), generator=generator)
+    blanks = torch.zeros(num_examples, distance, dtype=torch.long)
+    inputs = torch.cat([symbols + 2, blanks, torch.ones_like(symbols)], dim=1)
+    targets = torch.cat([torch.zeros_like(symbols), blanks, symbols], dim=1)
+    asked = torch.zeros_like(inputs, dtype=torch.bool)
+    asked[:, -COPIED:] = True
+    return Batch(inputs, targets, asked)
+
+
+def make_adding(num_examples: int, distance: int, generator: torch.Generator) -> Batch:
+    """
+    The sum of two marked numbers among `distance` to `1.1 * distance` of them (Hochreiter & Schmidhuber 1997, section
+    5.4): numbers in [-1, 1]; one of the first ten is marked by 1, and another one of the first half; the first and the
+    last have the mark -1, and the first counts 0 if it is marked. The target at the end is 0.5 + (a + b) / 4.
+
+    The examples of a batch share their length.
+    """
+    length = distance + int(torch.randint(distance // 10 + 1, (1,), generator=generator))
+    numbers = torch.rand(num_examples, length, generator=generator) * 2 - 1
+    marks = torch.zeros(num_examples, length)
+    marks[:, 0] = marks[:, -1] = -1.0
+    rows = torch.arange(num_examples)
+    first = torch.randint(min(10, length // 2 - 1), (num_examples,), generator=generator)
+    second = torch.randint(length // 2 - 2, (num_examples,), generator=generator)
+    second = second + (second >= first).long()  # one of the others
+    numbers[first == 0, 0] = 0.0
+    numbers[second == 0, 0] = 0.0
+    marks[rows, first] = marks[rows, second] = 1.0
+    targets = torch.zeros(num_examples, length)
+    targets[:, -1] = 0.5 + (numbers[rows, first] + numbers[rows, second]) / 4
+    asked = torch.zeros(num_examples, length, dtype=torch.bool)
+    asked[:, -1] = True
+    return Batch(torch.stack([numbers, marks], dim=-1), targets, asked)
+
+
+KEYS, VALUES = 32, 32
+
+
+def make_recall(num_examples: int, distance: int, generator: torch.Generator) -> Batch:
+    """
+    Multi-query associative recall (Arora et al. 2023, arXiv 2312.04927, section 4): pairs of key and value, and then,
+    anywhere in the rest of `distance` tokens, each key once more, where its value is asked for.
+
+    As in the paper's first settings there is a pair for every 16 tokens, two at least. Departures: 32 keys and 32
+    values instead of thousands, queries in equally likely places, and a blank between them. Tokens: 0 is the blank, 1
+    to 32 the keys, 33 to 64 the values; class 0 is the first value.
+    """
+    pairs = max(2, distance // 16)
+    keys = torch.rand(num_examples, KEYS, generator=generator).argsort(dim=1)[:, :pairs]
+    values = torch.randint(VALUES, (num_examples, pairs), generator=generator)
+    told = torch.stack([keys + 1, values + 1 + KEYS], dim=-1).flatten(1)  # (B, 2 * pairs)
+    rest = distance - 2 * pairs
+    places = torch.rand(num_examples, rest, generator=generator).argsort(dim=1)[:, :pairs]
+    asked_inputs = torch.zeros(num_examples, rest, dtype=torch.long).scatter(1, places, keys + 1)
+    answers = torch.zeros(num_examples, rest, dtype=torch.long).scatter(1, places, values)
+    inputs = torch.cat([told, asked_inputs], dim=1)
+    targets = torch.cat([torch.zeros_like(told), answers], dim=1)
+    asked = torch.cat([torch.zeros_like(told, dtype=torch.bool), asked_inputs > 0], dim=1)
+    return Batch(inputs, targets, asked)
+
+
+def make_parity(num_examples: int, distance: int, generator: torch.Generator) -> Batch:
+    """
+    Whether the number of ones among the bits so far is odd (Hochreiter & Schmidhuber 1997, section 5; Delétang et al.
+    2023, arXiv 2207.02098). Every bit matters, however long ago. The answer is asked for at each of `distance` bits.
+    """
+    bits = torch.randint(2, (num_examples, distance), generator=generator)
+    return Batch(bits, bits.cumsum(dim=1) % 2, torch.ones_like(bits, dtype=torch.bool))
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "copy",
+            SYMBOLS + 2,
+            SYMBOLS,
+            1 / SYMBOLS,
+            make_copy,
+            "Arjovsky et al. 2016 (arXiv 1511.06464), section 4.1: a model without memory has a cross-entropy of "
+            "10 ln 8 / (T + 20) nats a step with ten symbols of eight over T blanks.",
+        ),
+        Task(
+            "adding",
+            0,
+            1,
+            1 - (1 - 2 * MARGIN) ** 2,  # always 0.5: the sum of two uniform numbers is triangular
+            make_adding,
+            "Hochreiter & Schmidhuber 1997, section 5.4: an LSTM learns it for T = 100 from 74,000 sequences, until "
+            "the last 2,000 are right (error below 0.04).",
+        ),
+        Task(
+            "recall",
+            1 + KEYS + VALUES,
+            VALUES,
+            1 / VALUES,
+            make_recall,
+            "Arora et al. 2023 (arXiv 2312.04927), abstract: attention of 70 M parameters recalls better than a gated "
+            "convolution of 1.4 B; recurrent nets of this kind are not in the paper.",
+        ),
+        Task(
+            "parity",
+            2,
+            2,
+            0.5,
+            make_parity,
+            "Delétang et al. 2023 (arXiv 2207.02098), abstract: LSTMs solve regular languages, such as parity, "
+            "beyond the lengths they were trained on.",
+        ),
+    )
+}
+
+
+def check_distances(task: Task, distances: Sequence[int]) -> None:
+    """
+    Refuse distances that leave a task no room.
+
+    Raises:
+        DependencyError: If there is none, or one is below 8.
+    """
+    if not distances or min(distances) < 8:
+        raise DependencyError(f"Distances {list(distances)} of the task {task.name}: give some, each at least 8.")
+
+
+def is_right(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """
+    Which answers are right, one entry for each that is asked for: the likeliest class is the target, or the number is
+    within 0.04 of it (Hochreiter & Schmidhuber 1997, section 5.4).
+    """
+    outputs, targets = outputs[batch.asked], batch.targets[batch.asked]
+    if outputs.shape[-1] == 1:
+        return (outputs.squeeze(-1) - targets).abs() < MARGIN
+    return outputs.argmax(dim=-1) == targets
+
+
+def task_loss(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Cross-entropy of the classes asked for, or the mean squared error of the numbers."""
+    outputs, targets = outputs[batch.asked], batch.targets[batch.asked]
+    if outputs.shape[-1] == 1:
+        return nn.functional.mse_loss(outputs.squeeze(-1), targets)
+    return nn.functional.cross_entropy(outputs, targets)
+
+
+def measure_dependency(
+    build: Callable[[Task], nn.Module],
+    task: Task,
+    distances: Sequence[int],
+    unseen_distances: Sequence[int] = (),
+    steps: int = 600,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    num_test: int = 256,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """
+    Train a model on a task at all distances in turn, and test it at each.
+
+    Training goes from the shortest distance to all of them over the first half of the steps: what is learned near by
+    helps far away. AdamW with a linear warm-up and a cosine to zero; gradients are clipped at 1. Training examples are
+    drawn anew all the time, so no test example has been seen except by accident.
+
+    Args:
+        build: Makes an untrained model for the task.
+        task: One of [`TASKS`].
+        distances: Distances to train on.
+        unseen_distances: Further distances to test at.
+        steps: Optimizer steps.
+        batch_size: Examples of one distance in a step.
+        learning_rate: Highest learning rate.
+        num_test: Test examples for each distance.
+        seed: Fixes weights and examples.
+
+    Returns:
+        An entry for each distance: `task`, `distance`, `trained` (whether it was trained on), `accuracy` (share of
+        right answers), `chance`, `parameters`, `examples` (number trained on), `seconds` and `seed`.
+    """
+    check_distances(task, [*distances, *unseen_distances])
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    model = build(task).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    warmup = max(1, steps // 20)
+
+    def rate(step: int) -> float:
+        return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    ordered = sorted(distances)
+    started = time.perf_counter()
+    for step in range(steps):
+        reached = min(len(ordered), 1 + step * 2 * len(ordered) // steps)
+        distance = ordered[int(torch.randint(reached, (1,), generator=generator))]
+        batch = task.make(batch_size, distance, generator)
+        optimizer.zero_grad()
+        task_loss(model(batch.inputs), batch).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    seconds = time.perf_counter() - started
+
+    model.eval()
+    generator = torch.Generator().manual_seed(seed + 1_000_003)
+    common = {
+        "task": task.name,
+        "chance": task.chance,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "examples": steps * batch_size,
+        "seconds": round(seconds, 1),
+        "seed": seed,
+    }
+    results = []
+    for distance in sorted({*distances, *unseen_distances}):
+        batch = task.make(num_test, distance, generator)
+        with torch.no_grad():
+            right = is_right(model(batch.inputs), batch)
+        if task.name == "parity":
+            right = right.view(num_test, -1)[:, -1]  # the answer that needs all the bits
+        accuracy = right.float().mean().item()
+        results.append({**common, "distance": distance, "trained": distance in distances, "accuracy": accuracy})
+    return results

@@ -1,0 +1,73 @@
+"""Accuracy against distance, by task and architecture."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+# Okabe & Ito 2008: told apart with any colour vision; the markers tell them apart without any.
+STYLES = {
+    "elman": ("#E69F00", "v:"),
+    "gru": ("#009E73", "s--"),
+    "lstm": ("#0072B2", "o-"),
+    "transformer": ("#CC79A7", "D-."),
+}
+OTHERS = (("#56B4E9", "^-"), ("#D55E00", "x-"))
+
+
+def style_of(architecture: str, number: int = 0) -> tuple[str, str]:
+    """Colour and line of an architecture, the same in every picture."""
+    return STYLES.get(architecture, OTHERS[number % len(OTHERS)])
+
+
+def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: str = "") -> None:
+    """
+    Draw a panel for each task: the share of right answers against the distance, mean and range over the seeds.
+
+    Args:
+        results: Entries with `task`, `architecture`, `distance`, `trained`, `accuracy` and `chance`.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+    """
+    tasks = list(dict.fromkeys(entry["task"] for entry in results))
+    columns = min(2, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(4.8 * columns, 3.2 * rows + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in panels[len(tasks) :]:
+        axis.set_axis_off()
+    for axis, task in zip(panels, tasks, strict=False):
+        entries = [entry for entry in results if entry["task"] == task]
+        distances = sorted({entry["distance"] for entry in entries})
+        for number, architecture in enumerate(dict.fromkeys(entry["architecture"] for entry in entries)):
+            found = defaultdict(list)
+            for entry in entries:
+                if entry["architecture"] == architecture:
+                    found[entry["distance"]].append(100 * entry["accuracy"])
+            colour, line = style_of(architecture, number)
+            means = [statistics.mean(found[distance]) for distance in distances]
+            axis.plot(distances, means, line, color=colour, label=architecture, markersize=5)
+            lowest, highest = ([pick(found[distance]) for distance in distances] for pick in (min, max))
+            axis.fill_between(distances, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+        axis.axhline(100 * entries[0]["chance"], color="black", linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
+        longest = max(entry["distance"] for entry in entries if entry["trained"])
+        if distances[-1] > longest:
+            axis.axvspan(longest, distances[-1], color="black", alpha=0.06, linewidth=0)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(distances, [str(distance) for distance in distances])
+        axis.set_xticks([], minor=True)
+        axis.set_ylim(-3, 103)
+        axis.set_title(task)
+        axis.set_xlabel("distance (steps; shaded: longer than in training)")
+        axis.set_ylabel("right answers (%)")
+        axis.grid(alpha=0.3)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,69 @@
+"""The verb: equal parameters, what it writes, refusals; and the search for sizes by itself."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from seqnlp.cli.dependency import TaskModel, sizes_for
+from seqnlp.cli.main import app
+from seqnlp.cli.sizes import ARCHITECTURES, SizesError, count_parameters, match_sizes
+from seqnlp.diagnostics import TASKS
+
+
+def test_counting_needs_no_memory_and_is_exact():
+    sizes = {"hidden_size": 24, "intermediate_size": 50}
+    real = TaskModel("transformer", TASKS["copy"], sizes)
+    counted = count_parameters(lambda: TaskModel("transformer", TASKS["copy"], sizes))
+    assert counted == sum(parameter.numel() for parameter in real.parameters())
+    assert count_parameters(lambda: TaskModel("lstm", TASKS["copy"], {"hidden_size": 100_000})) > 10**11
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_is_matched_within_two_percent(architecture):
+    for task, target in (("adding", 5000), ("recall", 20_000)):
+        sizes = sizes_for(architecture, TASKS[task], target)
+        model = TaskModel(architecture, TASKS[task], sizes.fields)
+        counted = sum(parameter.numel() for parameter in model.parameters())
+        assert counted == sizes.count
+        assert counted == pytest.approx(target, rel=0.02)
+
+
+def test_what_cannot_be_matched_is_refused_with_the_nearest():
+    with pytest.raises(
+        SizesError, match=r"No gru has within 2% of 1,100 parameters; the nearest has 1,000 with hidden"
+    ):
+        match_sizes("gru", lambda sizes: 1000.0 * (sizes["hidden_size"] - 9), 1100, is_tied=True)
+
+
+def test_the_verb_writes_table_picture_and_numbers(tmp_path):
+    flags = ["--tasks", "copy,parity", "--architectures", "gru,transformer", "--distances", "8,10", "--steps", "3"]
+    flags += ["--unseen-distances", "16", "--parameters", "5000", "--seeds", "2", "--output-dir", str(tmp_path)]
+    result = CliRunner().invoke(app, ["dependency", *flags])
+    assert result.exit_code == 0, result.output
+    results = json.loads((tmp_path / "dependency.json").read_text())
+    assert len(results) == 2 * 2 * 2 * 3
+    assert all(entry["parameters"] == pytest.approx(5000, rel=0.02) for entry in results)
+    text = (tmp_path / "dependency.md").read_text()
+    assert "16 (unseen)" in text
+    assert "arXiv 1511.06464" in text
+    assert (tmp_path / "dependency.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tasks", "copy,juggling"], "there is no 'juggling'; choose among copy, adding, recall, parity"),
+        (["--architectures", "gru,gru"], "name at least one, each once"),
+        (["--distances", "8,x"], "--distances 8,x: give whole numbers above 0"),
+        (["--distances", "4"], "each at least 8"),
+    ],
+)
+def test_refusals(flags, message):
+    result = CliRunner().invoke(app, ["dependency", *flags, "--steps", "1"])
+    assert message in str(result.exception)
+    assert type(result.exception).__module__.startswith("seqnlp.")
+
+
+def test_help_has_an_example():
+    assert "Example: seqnlp dependency" in CliRunner().invoke(app, ["dependency", "--help"]).output

@@ -1,0 +1,119 @@
+"""The tasks by hand, what counts as right, and training that learns what it can."""
+
+import pytest
+import torch
+from torch import nn
+
+from seqnlp.diagnostics.dependency import (
+    COPIED,
+    KEYS,
+    SYMBOLS,
+    TASKS,
+    Batch,
+    DependencyError,
+    is_right,
+    make_adding,
+    make_copy,
+    make_parity,
+    make_recall,
+    measure_dependency,
+)
+
+
+def generator():
+    return torch.Generator().manual_seed(3)
+
+
+def test_adding_has_two_marks_and_their_sum_as_its_target():
+    for distance in (8, 20, 100):
+        batch = make_adding(500, distance, generator())
+        numbers, marks = batch.inputs.unbind(-1)
+        length = numbers.shape[1]
+        assert distance <= length <= 1.1 * distance
+        marked = marks == 1
+        assert (marked.sum(dim=1) == 2).all()
+        torch.testing.assert_close(batch.targets[:, -1], 0.5 + (numbers * marked).sum(dim=1) / 4)
+        assert (batch.targets[:, -1] - 0.5).abs().max() <= 0.5
+        assert numbers.abs().max() <= 1
+        assert (marks[:, -1] == -1).all()
+        assert (marks[:, 0] != 0).all()
+        assert (numbers[marked[:, 0], 0] == 0).all()
+        assert not marked[:, length // 2 :].any()
+        assert (marked[:, :10].sum(dim=1) >= 1).all()
+        assert torch.equal(batch.asked.nonzero()[:, 1].unique(), torch.tensor([length - 1]))
+    # Where the second mark may stand, it does.
+    marked = make_adding(2000, 40, generator()).inputs[..., 1] == 1
+    assert marked.any(dim=0)[:18].all()
+
+
+def test_the_best_blind_answer_to_adding_is_right_as_often_as_chance_says():
+    batch = make_adding(100_000, 30, generator())
+    outputs = torch.full((*batch.targets.shape, 1), 0.5)
+    assert is_right(outputs, batch).float().mean() == pytest.approx(TASKS["adding"].chance, abs=0.01)
+
+
+def test_right_is_a_number_within_the_margin_or_the_likeliest_class():
+    asked = torch.tensor([[False, True, True]])
+    numbers = Batch(torch.zeros(1, 3), torch.tensor([[9.0, 0.5, 0.5]]), asked)
+    assert is_right(torch.tensor([[[0.0], [0.539], [0.541]]]), numbers).tolist() == [True, False]
+    classes = Batch(torch.zeros(1, 3), torch.tensor([[0, 1, 0]]), asked)
+    assert is_right(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]]), classes).tolist() == [True, False]
+
+
+def test_copy_asks_for_the_symbols_after_the_gap():
+    batch = make_copy(50, 9, generator())
+    assert batch.inputs.shape == (50, COPIED + 9 + COPIED)
+    assert (batch.inputs[:, COPIED:-COPIED] == 0).all()
+    assert (batch.inputs[:, -COPIED:] == 1).all()
+    assert torch.equal(batch.targets[:, -COPIED:], batch.inputs[:, :COPIED] - 2)
+    assert torch.equal(batch.asked[0].nonzero().flatten(), torch.arange(COPIED + 9, COPIED + 9 + COPIED))
+    assert batch.inputs.max() == SYMBOLS + 1
+
+
+@pytest.mark.parametrize(("distance", "pairs"), [(8, 2), (32, 2), (64, 4), (128, 8)])
+def test_recall_asks_for_each_key_once(distance, pairs):
+    batch = make_recall(40, distance, generator())
+    assert batch.inputs.shape == (40, distance)
+    assert (batch.asked.sum(dim=1) == pairs).all()
+    for row in range(40):
+        told = batch.inputs[row, : 2 * pairs].view(pairs, 2).tolist()
+        values = {key: value - 1 - KEYS for key, value in told}
+        assert len(values) == pairs
+        where = batch.asked[row].nonzero().flatten().tolist()
+        assert sorted(batch.inputs[row, where].tolist()) == sorted(values)
+        assert [values[key] for key in batch.inputs[row, where].tolist()] == batch.targets[row, where].tolist()
+
+
+def test_parity_counts_the_ones_so_far():
+    batch = make_parity(20, 11, generator())
+    bits = batch.inputs[0].tolist()
+    assert batch.targets[0].tolist() == [sum(bits[: step + 1]) % 2 for step in range(11)]
+    assert batch.asked.all()
+
+
+class Reader(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.embedding = nn.Embedding(task.vocab_size, 24)
+        self.recurrence = nn.GRU(24, 24, batch_first=True)
+        self.head = nn.Linear(24, task.num_outputs)
+
+    def forward(self, inputs):
+        return self.head(self.recurrence(self.embedding(inputs))[0])
+
+
+def test_a_recurrent_net_learns_parity_and_the_same_run_gives_the_same_numbers():
+    sizes = {"distances": [8, 12], "unseen_distances": [24], "steps": 200, "learning_rate": 0.01, "num_test": 200}
+    results = measure_dependency(Reader, TASKS["parity"], **sizes)
+    assert [(entry["distance"], entry["trained"]) for entry in results] == [(8, True), (12, True), (24, False)]
+    assert results[0]["accuracy"] > 0.95
+    assert results[0]["parameters"] == sum(p.numel() for p in Reader(TASKS["parity"]).parameters())
+    assert results[0]["examples"] == 200 * 32
+    again = measure_dependency(Reader, TASKS["parity"], **{**sizes, "steps": 3})
+    once_more = measure_dependency(Reader, TASKS["parity"], **{**sizes, "steps": 3})
+    assert [entry["accuracy"] for entry in again] == [entry["accuracy"] for entry in once_more]
+
+
+def test_distances_without_room_are_refused():
+    with pytest.raises(DependencyError, match="task copy: give some, each at least 8"):
+        measure_dependency(Reader, TASKS["copy"], [4])
