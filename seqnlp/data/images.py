@@ -70,26 +70,54 @@ def patch_size_of(image_size: int) -> int:
     return next(size for size in range(1, image_size + 1) if image_size % size == 0 and image_size // size <= 7)
 
 
+class ProcessedImages(torch.utils.data.Dataset):
+    """
+    Images as pixels, each processed when it is first asked for and kept if all of them fit.
+
+    Args:
+        part: A split with the columns `image` and `label`.
+        processor: An image processor of transformers: sizes, scales and normalises.
+        max_bytes: Keep the pixels if those of the whole split take no more.
+    """
+
+    def __init__(self, part: Dataset, processor, max_bytes: int = 2**29):
+        self.part = part
+        self.processor = processor
+        self.max_bytes = max_bytes
+        self._kept: dict[int, dict[str, torch.Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if index in self._kept:
+            return self._kept[index]
+        row = self.part[index]
+        pixels = self.processor(row["image"], return_tensors="pt").pixel_values[0]
+        example = {"pixel_values": pixels, "labels": torch.tensor(row["label"])}
+        if pixels.nbytes * len(self.part) <= self.max_bytes:
+            self._kept[index] = example
+        return example
+
+
 class ImageCollator:
     """
     Makes a batch for an image classifier.
 
     Args:
-        processor: An image processor of transformers: sizes, scales and normalises.
         max_shift: Move each image by up to so many pixels in each direction, drawn anew each time; what comes into
             view repeats the edge. 0 for evaluation.
     """
 
-    def __init__(self, processor, max_shift: int = 0):
-        self.processor = processor
+    def __init__(self, max_shift: int = 0):
         self.max_shift = max_shift
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """From examples with `image` and `label` to `pixel_values`, `(B, channels, height, width)`, and `labels`."""
-        pixels = self.processor([example["image"] for example in examples], return_tensors="pt").pixel_values
+        """From examples with `pixel_values` and `labels` to a batch of both."""
+        pixels = torch.stack([example["pixel_values"] for example in examples])  # (B, channels, height, width)
         if self.max_shift:
             pixels = self._shift(pixels)
-        return {"pixel_values": pixels, "labels": torch.tensor([example["label"] for example in examples])}
+        return {"pixel_values": pixels, "labels": torch.stack([example["labels"] for example in examples])}
 
     def _shift(self, pixels: torch.Tensor) -> torch.Tensor:
         height, width = pixels.shape[-2:]

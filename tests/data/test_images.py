@@ -9,7 +9,15 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from transformers import ViTImageProcessorPil
 
-from seqnlp.data import DIGITS, DataError, ImageCollator, describe_images, load_images, patch_size_of
+from seqnlp.data import (
+    DIGITS,
+    DataError,
+    ImageCollator,
+    ProcessedImages,
+    describe_images,
+    load_images,
+    patch_size_of,
+)
 
 
 def arguments(name, **fields):
@@ -58,13 +66,15 @@ def test_a_folder_of_images_with_validation_set_apart(pets):
 def test_shifts_move_whole_images_and_evaluation_does_not():
     processor = ViTImageProcessorPil(size={"height": 6, "width": 6}, do_convert_rgb=True)
     pixels = np.arange(36, dtype=np.uint8).reshape(6, 6) * 7
-    examples = [{"image": Image.fromarray(pixels), "label": 1}] * 40
-    still = ImageCollator(processor)(examples)
+    images = ProcessedImages([{"image": Image.fromarray(pixels), "label": 1}], processor)
+    assert images[0] is images[0]  # kept
+    examples = [images[0]] * 40
+    still = ImageCollator()(examples)
     assert still["pixel_values"].shape == (40, 3, 6, 6)
     assert still["labels"].tolist() == [1] * 40
     assert torch.equal(still["pixel_values"][0], still["pixel_values"][-1])
     torch.testing.assert_close(still["pixel_values"][0, 0], torch.tensor(pixels / 127.5 - 1, dtype=torch.float32))
-    moved = ImageCollator(processor, max_shift=1)(examples)["pixel_values"]
+    moved = ImageCollator(max_shift=1)(examples)["pixel_values"]
     inner = {tuple(image[0, 2:4, 2:4].flatten().tolist()) for image in moved}
     whole = still["pixel_values"][0, 0]
     possible = {
