@@ -137,7 +137,7 @@ def main() -> None:
             splits[report]["image"], *predictions[report], label_names, run.output_dir / "errors.png", title
         )
         plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title)
-    model = run.finish(loop.model, processor)
+    run.finish(loop.model, processor)
     accelerator.print(f"\nModel, image processor, run.json and pictures are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:
         print("Uploaded:", push_to_hub(run.output_dir, args))

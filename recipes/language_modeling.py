@@ -137,7 +137,7 @@ def main() -> None:
                 samples.write(tokenizer.decode(generated[0], skip_special_tokens=True) + "\n\n")
         path, title = run.output_dir / "learning_curves.png", f"Language modelling, {model_args.architecture}"
         plot_learning_curves(run.record.history, path, title, "nats a token", "bits")
-    model = run.finish(model, tokenizer)
+    run.finish(model, tokenizer)
     accelerator.print(f"\nModel, tokenizer, run.json, samples and learning curves are in {run.output_dir}.")
     if args.push_to_hub and accelerator.is_main_process:
         print("Uploaded:", push_to_hub(run.output_dir, args))
