@@ -2,7 +2,7 @@
 
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .errors import DataError
-from .images import DIGITS, ImageCollator, describe_images, load_images, patch_size_of
+from .images import DIGITS, ImageCollator, ProcessedImages, describe_images, load_images, patch_size_of
 from .loading import (
     DataSource,
     describe,
@@ -51,6 +51,7 @@ __all__ = [
     "Languages",
     "LengthGroupedBatchSampler",
     "PairCollator",
+    "ProcessedImages",
     "SeriesWindows",
     "StreamBatchSampler",
     "TokenBatchSampler",
