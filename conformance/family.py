@@ -172,7 +172,7 @@ class EncoderDecoderTest(FamilyTest):
         text = self._create_text_training_batch(1, self.training_overfit_seq_length, self.model_tester.vocab_size)
 
         class Copier(self.training_class):
-            """Trained on a text with the text itself as labels, it copies: it is given all of it, not its beginning."""
+            """Trained on a text with the text itself as labels, it copies: it is given all of it."""
 
             def generate(self, prompt, **kwargs):
                 kwargs["max_new_tokens"] += 1

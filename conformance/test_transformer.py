@@ -27,8 +27,8 @@ class TransformerTest(EncoderDecoderTest, GenerationTesterMixin):
 
 
 class TestVaswani(TransformerTest, unittest.TestCase):
-    # The loss falls by what the suite asks for. The gradient, of a norm of 1 from the start since all goes through norms,
-    # falls more slowly, and dropout keeps it from vanishing.
+    # The loss falls by what the suite asks for. The gradient, which behind norms starts with a norm of only 1, falls
+    # more slowly, and dropout keeps it from vanishing.
     training_grad_norm_reduction_threshold = 0.6
     config_fields = {}
 

@@ -53,8 +53,8 @@ class TestAsGPT2(TransformerDecoderTest, unittest.TestCase):
 
 
 class TestPostNorm(TransformerDecoderTest, unittest.TestCase):
-    # The loss falls by what the suite asks for. The gradient, of a norm of 1 from the start since all goes through norms,
-    # falls more slowly.
+    # The loss falls by what the suite asks for. The gradient, which behind norms starts with a norm of only 1, falls
+    # more slowly.
     training_grad_norm_reduction_threshold = 0.8
     config_fields = {
         "position_embedding_type": "sinusoidal",
