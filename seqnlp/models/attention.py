@@ -109,14 +109,13 @@ def rotate(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> 
     Args:
         states: Queries or keys, `(B, H, T, D)`.
         cosines: `(B, T, D)`, the second half a copy of the first.
-        sines: The same.
+        sines: `(B, T, D)`, the second half as it is, the first its negative.
 
     Returns:
         `(B, H, T, D)`.
     """
-    first, second = states.chunk(2, dim=-1)
-    turned = torch.cat([-second, first], dim=-1)
-    return states * cosines.unsqueeze(1) + turned * sines.unsqueeze(1)
+    partners = states.roll(states.shape[-1] // 2, dims=-1)
+    return torch.addcmul(states * cosines.unsqueeze(1), partners, sines.unsqueeze(1))
 
 
 class MultiHeadAttention(nn.Module):
@@ -206,7 +205,7 @@ class MultiHeadAttention(nn.Module):
 
     def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
         """From `(B, T, heads * D)` to `(B, heads, T, D)`."""
-        return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return states.reshape(*states.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
 
 class RecurrentAttention(nn.Module):

@@ -114,13 +114,14 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             states = hidden_states[start : start + chunk_size].to(dtype)  # (C, H)
             target = labels[start : start + chunk_size].unsqueeze(1)  # (C, 1)
             logits = nn.functional.linear(states, narrow_weight, narrow_bias).float()  # (C, V)
-            log_sum = logits.logsumexp(dim=-1, keepdim=True)  # (C, 1)
-            loss += (log_sum - (1 - smooth) * logits.gather(1, target)).sum()
+            log_probabilities = logits.log_softmax(dim=-1)  # (C, V)
+            del logits
+            loss -= (1 - smooth) * log_probabilities.gather(1, target).sum()
             if smooth:
-                loss -= smooth / vocab_size * logits.sum()
+                loss -= smooth / vocab_size * log_probabilities.sum()
             if not (needs_states or needs_weight or needs_bias):
                 continue
-            gradient = logits.sub_(log_sum).exp_()  # (C, V): p, in place of the logits
+            gradient = log_probabilities.exp_()  # (C, V): p, in their place
             if smooth:
                 gradient -= smooth / vocab_size
             gradient.scatter_add_(1, target, gradient.new_full(target.shape, smooth - 1))

@@ -162,10 +162,13 @@ class RotaryPositions(nn.Module):
         self.base = base
 
     def forward(self, position_ids: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """From `(B, T)` positions to cosines and sines, each `(B, T, head_dim)`."""
+        """
+        From `(B, T)` positions to cosines and sines, each `(B, T, head_dim)`; the sines with the signs that
+        `rotate` needs.
+        """
         angles = position_angles(position_ids, self.head_dim, self.base)
-        angles = torch.cat([angles, angles], dim=-1)
-        return angles.cos().to(dtype), angles.sin().to(dtype)
+        cosines, sines = angles.cos(), angles.sin()
+        return torch.cat([cosines, cosines], dim=-1).to(dtype), torch.cat([-sines, sines], dim=-1).to(dtype)
 
 
 class Positions(nn.Module):
@@ -212,10 +215,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Any shape `(..., size)`, kept; the mean is taken in float32."""
-        wide = hidden_states.float()
-        normed = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + self.eps)
-        return self.weight * normed.to(hidden_states.dtype)
+        """Any shape `(..., size)`, kept; torch takes the mean in float32."""
+        return nn.functional.rms_norm(hidden_states, self.weight.shape, self.weight, self.eps)
 
 
 def create_norm(config: PreTrainedConfig) -> nn.Module:
@@ -262,7 +263,8 @@ class GatedFeedForward(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """`(B, T, hidden_size)` to the same shape."""
         gate = nn.functional.silu(self.gate_proj(hidden_states))  # (B, T, intermediate_size)
-        return self.down_proj(self.dropout(gate * self.up_proj(hidden_states)))
+        inner = gate * self.up_proj(hidden_states)
+        return self.down_proj(self.dropout(inner) if self.training else inner)
 
 
 def create_feed_forward(config: PreTrainedConfig) -> nn.Module:
@@ -285,9 +287,11 @@ class TransformerLayer(GradientCheckpointingLayer):
         `norm(x + sublayer(x))` (post, Vaswani et al. 2017, section 3.1) or `x + sublayer(norm(x))` (pre, Xiong et al.
         2020, arXiv 2002.04745, figure 1); the sublayer's output goes through dropout (Vaswani, section 5.4).
         """
-        if self.norm_position == "post":
-            return norm(hidden_states + self.dropout(sublayer(hidden_states)))
-        return hidden_states + self.dropout(sublayer(norm(hidden_states)))
+        update = sublayer(hidden_states if self.norm_position == "post" else norm(hidden_states))
+        if self.training:  # the call of a module that does nothing would show in the time of a generated token
+            update = self.dropout(update)
+        hidden_states = hidden_states + update
+        return norm(hidden_states) if self.norm_position == "post" else hidden_states
 
 
 class EncoderLayer(TransformerLayer):
