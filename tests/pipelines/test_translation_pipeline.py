@@ -24,14 +24,16 @@ SIZES = {"vocab_size": 14, "hidden_size": 32}
 def teach(model, learning_rate):
     """Learn to write token n + 5 for token n, in batches of one length and of random order."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.05, total_iters=260)
     generator = torch.Generator().manual_seed(0)
-    for step in range(200):
-        source = torch.randint(4, 9, (24, 1 + step % 6), generator=generator)
+    for step in range(260):
+        source = torch.randint(4, 9, (40, 1 + step % 6), generator=generator)
         source, target = (torch.nn.functional.pad(ids, (0, 1), value=3) for ids in (source, source + 5))
         loss = model(input_ids=source, attention_mask=torch.ones_like(source), labels=target).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        scheduler.step()
         optimizer.zero_grad()
     return model.eval()
 
