@@ -17,9 +17,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from seqnlp.visualization import plot_bleu_by_length
+
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+PICTURE = ROOT / "docs" / "translation_bleu_by_length.png"
 BEGIN, END = "<!-- results: written by python -m benchmarks.results -->", "<!-- end of results -->"
 
 
@@ -39,6 +42,11 @@ def model_name(record: dict) -> str:
     """A record's architecture, and its attention where it has the choice."""
     attention = record["model"]["config"].get("attention_type")
     return record["hyperparameters"]["architecture"] + (f" attention {attention}" if attention else "")
+
+
+def is_multi30k(record: dict) -> bool:
+    """Whether a record is of Multi30k, from the Hub or from a folder."""
+    return "multi30k" in dataset_name(record).lower()
 
 
 def spread(values: list[float]) -> str:
@@ -81,15 +89,15 @@ PUBLISHED_TRANSLATION = {
 
 def translation_table(records: list[dict]) -> str:
     """
-    BLEU by model and test set beside published figures, and BLEU by the length of the source.
+    BLEU by model and test set of Multi30k beside published figures.
 
-    A cell of the first table holds the BLEU of lower-cased text over sacrebleu's 13a tokens and, in brackets, over
+    A cell holds the BLEU of lower-cased text over sacrebleu's 13a tokens and, in brackets, over
     Moses tokens, which alone may be set beside the published ones.
     """
     groups = defaultdict(list)
-    for record in records:
+    for record in filter(is_multi30k, records):
         groups[model_name(record)].append(record)
-    rows, by_length = [], {}
+    rows = []
     for name, group in sorted(groups.items(), reverse=True):
         cells = []
         for split in MULTI30K_TESTS:
@@ -101,8 +109,6 @@ def translation_table(records: list[dict]) -> str:
                 for kind in ("bleu_lowercase", "bleu_lowercase_moses")
             ]
             cells.append(f"{by_tokens[0]} ({by_tokens[1]})" if all(scores) else "")
-            if split == MULTI30K_TESTS[0] and all(scores):
-                by_length[name] = scores[0]["bleu_by_source_length"]
         minutes = statistics.mean(record["seconds"]["training"] for record in group) / 60
         speed = statistics.mean(record["metrics"]["validation"]["target_tokens_per_second"] for record in group)
         size = f"{group[0]['model']['parameters'] / 1e6:.1f} M"
@@ -110,17 +116,19 @@ def translation_table(records: list[dict]) -> str:
     for name, published in PUBLISHED_TRANSLATION.items():
         rows.append([name, "", "", "", "", *(f"({score})" if score else "" for score in published)])
     headers = ["model", "parameters", "seeds", "minutes", "tokens/s", *MULTI30K_TESTS]
-    tables = [tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)]
-    if by_length:
-        bins = [(item["from"], item["to"], item["sentences"]) for item in next(iter(by_length.values()))]
-        rows = [
-            [name, *(f"{item['bleu']:.1f}" for item in items)]
-            for name, items in by_length.items()
-            if [(item["from"], item["to"], item["sentences"]) for item in items] == bins
-        ]
-        headers = ["BLEU by words of the source", *(f"{first}-{last} ({count})" for first, last, count in bins)]
-        tables.append(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
-    return "\n\n".join(tables)
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def draw_bleu_by_length(records: list[dict]) -> None:
+    """Draw BLEU by the length of the source for the first record of each model, over Multi30k's test set of 2016."""
+    lines = {}
+    for record in records:
+        scores = record["metrics"].get(MULTI30K_TESTS[0]) or record["metrics"].get("test")
+        if scores and is_multi30k(record):
+            lines.setdefault(model_name(record), scores["bleu_by_source_length"])
+    if lines:
+        title = "How well sentences of each length are translated"
+        plot_bleu_by_length(lines, PICTURE, title, "Multi30k English-German, test set of 2016")
 
 
 # Nats per character on the held-out tenth of tiny Shakespeare, github.com/karpathy/nanoGPT, README.
@@ -213,6 +221,7 @@ def main(new: list[str]) -> None:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         (RESULTS / file_name(record)).write_text(Path(path).read_text(encoding="utf-8"), encoding="utf-8")
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    draw_bleu_by_length([record for record in records if record["task"] == "translation"])
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
