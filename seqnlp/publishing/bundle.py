@@ -37,7 +37,6 @@ COPIED_FILES = (
     "learning_curves.png",
 )
 CARD = "README.md"
-CODE_FILES = ("configuration_*.py", "modeling_*.py")  # and what they import from beside them
 WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
 # A commit deletes whatever of this kind the new model does not have: old shards, old code, other formats of weights,
 # which some loaders would prefer to the new ones.
@@ -166,7 +165,7 @@ def load_model(output_dir: Path) -> PreTrainedModel:
         PublishingError: If there is none, its class is not known, or weights are missing, left over or misshapen.
     """
     try:
-        config = AutoConfig.from_pretrained(output_dir)
+        config = AutoConfig.from_pretrained(output_dir, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise PublishingError(f"{output_dir} holds no model that can be read: {_one_line(error)}") from error
     wanted = (config.architectures or ["nothing"])[0]

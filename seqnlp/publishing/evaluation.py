@@ -76,8 +76,10 @@ def evaluate_text_classification(record: dict[str, Any], folder: Path, dataset: 
         raise UncheckableError(str(error)) from error
     wanted = [split for split in record["metrics"] if split in splits]
     _same_rows(record, describe(splits, source), wanted)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # Explicitly not: transformers would else ask the user, and never the code of a stranger in this process.
+    options = {"trust_remote_code": False}
+    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, **options).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     collate, found = DataCollatorWithPadding(tokenizer), {}
     for split in wanted:
         rows = [tokenizer(text, truncation=True) for text in splits[split]["text"]]

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import filter_repo_objects, parse_ratelimit_headers, validate_repo_id
 
 from ..training import TrainingArguments
-from .bundle import CARD, COPIED_FILES, MODEL_FILES, STALE_PATTERNS, Bundle, BundledFile, build_bundle, read_record
+from .bundle import CARD, STALE_PATTERNS, Bundle, BundledFile, build_bundle, read_record
 from .card import is_on_the_hub
 from .errors import PublishingError
 from .privacy import without_tokens
@@ -211,12 +211,11 @@ class _Upload:
         return self._call(lambda: self.api.list_repo_files(self.repo_id, revision=self.branch))
 
     def _refuse_other_content(self, names: list[str]) -> None:
-        ours = (*MODEL_FILES, *COPIED_FILES, CARD, ".gitattributes", "*.py")
-        others = [name for name in names if not list(filter_repo_objects([name], allow_patterns=list(ours)))]
-        a_model_of_another = "config.json" in names and "run.json" not in names
-        if others or a_model_of_another:
+        # A repository that has a run.json is one that seqnlp made; what people have added to it stays.
+        others = [name for name in names if name not in (CARD, ".gitattributes", "LICENSE")]
+        if others and "run.json" not in names:
             raise PublishingError(
-                f"{self.repo_id} holds something else ({(others or ['config.json'])[0]}), so nothing was uploaded. "
+                f"{self.repo_id} holds something else ({others[0]}), so nothing was uploaded. "
                 "Choose another name, or take the repository over by `seqnlp publish --replace`."
             )
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,8 @@ def verify(
         _check_formats(result, files)
         _check_loading(result, folder, config, trust_remote_code, Path(scratch))
         _check_claims(result, folder, dataset)
+        if commit:
+            _check_tag(result, folder)
     return result
 
 
@@ -243,6 +246,24 @@ def _check_claims(result: Verification, folder: Path, dataset: str | None) -> No
                 same = math.isclose(value, again, rel_tol=1e-3, abs_tol=max(1e-4, one_example))
                 outcome = PASSED if same else FAILED
                 result.add(f"{metric}, {split}", outcome, f"claimed {value:.4f}, computed {again:.4f}")
+
+
+def _check_tag(result: Verification, folder: Path) -> None:
+    """Whether the tag that the card tells its readers to load is there."""
+    card = folder / CARD
+    pinned = re.search(r'revision = "(run-[0-9a-f]+)"', card.read_text(encoding="utf-8")) if card.is_file() else None
+    if pinned is None:
+        return
+    tag = pinned.group(1)
+    try:
+        refs = retrying(lambda: HfApi().list_repo_refs(result.name))
+    except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
+        result.add("the tag that the card pins", NOT_CHECKED, explain(error))
+        return
+    there = {ref.name: ref.target_commit for ref in refs.tags}
+    result.add(
+        "the tag that the card pins", PASSED if tag in there else FAILED, f"{tag}: {there.get(tag, 'not there')}"
+    )
 
 
 def _claims_of_card(result: Verification, folder: Path) -> dict[tuple, Any] | None:

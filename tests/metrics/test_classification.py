@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seqnlp.metrics import F1, Accuracy, classification_report
+from seqnlp.metrics import F1, Accuracy, classification_report, classification_scores
 
 
 def test_accuracy_and_f1():
@@ -11,6 +11,15 @@ def test_accuracy_and_f1():
     assert F1().compute(predictions=predictions, references=references)["f1"] == pytest.approx(2 / 3)
     macro = F1().compute(predictions=[0, 1, 2, 2], references=[0, 1, 1, 2], average="macro")["f1"]
     assert macro == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+
+
+def test_scores_of_logits():
+    labels = np.array([0, 1, 1])
+    scores = classification_scores(np.array([[0.0, 0.0], [0.0, 2.0], [1.0, 0.0]]), labels)
+    assert scores["accuracy"] == pytest.approx(2 / 3)
+    assert scores["f1"] == pytest.approx(2 / 3)  # precision 1, recall 1/2
+    loss = (np.log(2) + np.log1p(np.exp(-2)) + np.log1p(np.exp(1))) / 3
+    assert scores["loss"] == pytest.approx(loss)
 
 
 def test_batches_add_up():

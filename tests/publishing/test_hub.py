@@ -98,7 +98,7 @@ def test_the_next_run_deletes_stale_weights_and_code(hub, run_folder, tmp_path):
         "CITATION.cff": b"mine",
     }
     repo.add_commit("refs/heads/main", {**repo.commits[repo.refs["refs/heads/main"]], **stale_blobs(stale)}, None)
-    done = publish(run_folder, NAME, replace=True)
+    done = publish(run_folder, NAME)
     assert set(hub.files(NAME)) == FILES | {".gitattributes", "CITATION.cff"}
     assert hub.files(NAME, before.tag)["model.safetensors.index.json"]
     assert done.tag != before.tag
@@ -293,6 +293,8 @@ def test_a_repository_with_other_content_is_left_alone(hub, run_folder):
     text = message_of(publish, run_folder)
     assert f"{NAME} holds something else (data.csv), so nothing was uploaded" in text
     assert set(hub.files(NAME)) == {"data.csv"}
+    publish(run_folder, replace=True)
+    assert set(hub.files(NAME)) == FILES | {"data.csv"}
 
 
 def test_a_public_repository_does_not_take_what_was_meant_to_be_private(hub, run_folder):

@@ -30,7 +30,7 @@ from seqnlp import (
 from seqnlp.cli import main as command
 from seqnlp.data import DataError, describe, load_sample, load_text_classification
 from seqnlp.metrics import classification_scores
-from seqnlp.publishing import PublishingError, build_bundle, probe, verify
+from seqnlp.publishing import PublishingError, build_bundle, probe, tag_of, verify
 from seqnlp.publishing import verify as verify_function
 from seqnlp.publishing.evaluation import UncheckableError, data_arguments
 from seqnlp.tokenization import train_tokenizer
@@ -271,7 +271,9 @@ def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub,
     hub.repos["alice/films"] = repo = Repo("alice/films", private=True)
     sha = repo.add_commit("refs/heads/main", files, None)
     arguments = ["seqnlp", "verify", "alice/films", "--dataset-name", str(films)]
-    for more, code in (([], 3), (["--trust-remote-code"], 0)):
+    tag = tag_of(json.loads((folder / "run.json").read_text()))
+    for more, code in (([], 1), (["--trust-remote-code"], 0)):
+        repo.refs |= {f"refs/tags/{tag}": sha} if more else {}
         monkeypatch.setattr("sys.argv", arguments + more)
         with pytest.raises(SystemExit) as stopped:
             command.main()
@@ -279,6 +281,7 @@ def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub,
         assert stopped.value.code == code, printed
         assert f"alice/films at commit {sha}" in printed
         assert ("its code was run" in printed.lower()) == bool(more)
+        assert ("not there" in printed) == (not more)  # the tag that the card pins
         assert ("Not checked: loads without seqnlp (it brings code" in printed) == (not more)
     monkeypatch.setattr("sys.argv", ["seqnlp", "verify", "alice/nothing"])
     with pytest.raises(SystemExit) as stopped:
