@@ -25,8 +25,13 @@ OWNER = "seqnlp"
 
 
 def card_name(record: dict) -> str:
-    """The name of a model: task, dataset and architecture."""
-    parts = [record["task"], dataset_name(record), record["hyperparameters"]["architecture"]]
+    """
+    The name of a model: task, dataset and architecture, and what its config's file says after the architecture, as
+    `none` in `translation_multi30k_gru_none.yaml`: two models of one architecture differ by that.
+    """
+    architecture = record["hyperparameters"]["architecture"]
+    variant = re.search(rf"_{architecture}(_\w+)\.yaml$", config_of(record) or "")
+    parts = [record["task"], dataset_name(record), architecture + (variant.group(1) if variant else "")]
     return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts)
 
 
