@@ -55,7 +55,7 @@ class ImageArguments:
 
 @dataclass
 class ImageTrainingArguments(TrainingArguments):
-    num_train_epochs: float = 60.0
+    num_train_epochs: float = 120.0
     learning_rate: float = 2e-3
     per_device_train_batch_size: int = 64
     weight_decay: float = 0.05

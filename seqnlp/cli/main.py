@@ -6,6 +6,8 @@ import typer
 from transformers.utils import logging
 
 from .attention import attention
+from .compare import compare
+from .dependency import dependency
 from .gradflow import gradflow
 from .publish import publish
 from .verify import verify
@@ -29,6 +31,8 @@ def seqnlp() -> None:
 
 app.command()(gradflow)
 app.command()(attention)
+app.command()(dependency)
+app.command()(compare)
 app.command()(publish)
 app.command()(verify)
 
