@@ -320,7 +320,9 @@ def write_results(comparison, rows, match, target, length, minutes, commands, re
     versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
     details = {
         "Commands": "\n".join(commands),
-        "Sizes": "\n".join(f"{row['architecture']}: {row['sizes']}" for row in rows),
+        "Sizes": "\n".join(
+            f"{row['architecture']}: {sizes}" for row, sizes in zip(rows, (c[-1] for c in cells), strict=False)
+        ),
         "Machine and versions": f"{hardware}\n{versions}",
     }
     title = f"{', '.join(row['architecture'] for row in rows)} side by side"
@@ -330,7 +332,9 @@ def write_results(comparison, rows, match, target, length, minutes, commands, re
         for row in rows
     ]
     picture = plot_comparison(shown, f"{split} {metric}{unit}", rows[0]["curve_metric"], equal)
-    page = comparison_page(title, answer, matching, headers, cells, kinds, picture, notes, details)
+    # On the page the sizes are folded away, so that the table fits a window.
+    narrow = headers[:-1], [row[:-1] for row in cells]
+    page = comparison_page(title, answer, matching, *narrow, kinds, picture, notes, details)
     table = tabulate(cells, headers, tablefmt="github", disable_numparse=True)
     text = f"# {title}\n\n{matching}\n\n{answer}\n\n{table}\n\n" + "\n".join(f"- {note}" for note in notes) + "\n"
     folder = comparison.folder

@@ -70,7 +70,7 @@ def second_sizes(architecture: str, width: int, is_tied: bool) -> tuple[str | No
     """
     if architecture == "transformer":
         usual = round(width * 8 / 3)
-        return "intermediate_size", range(usual - width, usual + width + 1), usual
+        return "intermediate_size", range(max(1, width // 2), 6 * width + 1), usual
     if is_tied:
         return None, range(0), width
     return "embedding_size", range(max(1, width - width // 3), width + width // 3 + 1), width

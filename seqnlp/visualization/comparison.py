@@ -27,7 +27,7 @@ p { max-width: 46rem; } .soft, caption, figcaption { color: var(--soft); }
 .answer { border-left: 4px solid var(--mark); background: var(--panel); padding: .8rem 1.1rem; max-width: none; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: .45rem .55rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid var(--ink); }
 tbody tr.best td { font-weight: 650; } tbody tr.baseline td { color: var(--soft); }
 td .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .5em; }
@@ -84,7 +84,8 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     speed.set_xlabel("training speed (targets per second)")
     speed.set_ylabel(metric)
     speed.set_title("quality against speed")
-    speed.set_xlim(left=0, right=1.25 * max(row["targets_per_second"] for row in rows))
+    speed.margins(y=0.15)
+    speed.set_xlim(left=0, right=1.35 * max(row["targets_per_second"] for row in rows))
     for axis in (quality, learning, speed):
         axis.grid(alpha=0.3)
     figure.suptitle(title)
