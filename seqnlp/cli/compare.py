@@ -284,7 +284,8 @@ def write_results(comparison, rows, match, target, length, minutes, commands, re
         )
         kinds.append("best" if row is best else "")
     for name, value in rows[0]["baselines"].items():
-        if value is not None:
+        # One that differs from run to run says something of a model and not of the data.
+        if value is not None and all(row["baselines"].get(name) == value for row in rows):
             cells.append([name.replace("_", " "), f"{scale * value:.{digits}f}", *[""] * 6])
             kinds.append("baseline")
     equal = {
