@@ -126,11 +126,13 @@ def main() -> None:
             for prompt in data_args.prompt.split("|"):
                 print()
                 ids = tokenizer(tokenizer.bos_token + prompt, add_special_tokens=False, return_tensors="pt")
+                # A Transformer has learned no place behind its window; a recurrent state has no places.
+                room = data_args.sample_length if recurrent else max(1, window - ids["input_ids"].shape[1])
                 generated = model.generate(
                     **ids.to(model.device),
                     do_sample=True,
                     temperature=data_args.temperature,
-                    max_new_tokens=data_args.sample_length,
+                    max_new_tokens=min(data_args.sample_length, room),
                     suppress_tokens=tokenizer.all_special_ids,
                     streamer=TextStreamer(tokenizer, skip_special_tokens=True),
                 )

@@ -6,14 +6,13 @@ from transformers import Cache
 
 def cache_to_tensors(cache: Cache) -> dict[str, torch.Tensor]:
     """
-    Every state of a recurrent cache by layer and number, and how many tokens each layer has read.
+    Every state of a recurrent cache by layer and number, and how many tokens it has read.
 
     Args:
-        cache: A cache whose layers have `recurrent_states`.
+        cache: The cache of a recurrent model.
     """
-    tensors = {}
+    tensors = {"num_tokens": torch.as_tensor(cache.num_tokens).detach().clone()}
     for number, layer in enumerate(cache.layers):
-        tensors[f"{number}.length"] = torch.as_tensor(layer.cumulative_length).detach().clone()
         for index, state in layer.recurrent_states.items():
             tensors[f"{number}.{index}"] = state.detach().contiguous()
     return tensors
@@ -27,10 +26,9 @@ def tensors_to_cache(tensors: dict[str, torch.Tensor], cache: Cache) -> Cache:
         tensors: The states.
         cache: A cache that the model has filled once, with any state.
     """
+    count = tensors["num_tokens"]
+    cache.num_tokens = count.to(cache.num_tokens.device) if torch.is_tensor(cache.num_tokens) else int(count)
     for number, layer in enumerate(cache.layers):
-        length = tensors[f"{number}.length"]
-        is_tensor = torch.is_tensor(layer.cumulative_length)
-        layer.cumulative_length = length.to(layer.cumulative_length.device) if is_tensor else int(length)
         for index, state in layer.recurrent_states.items():
             layer.recurrent_states[index] = tensors[f"{number}.{index}"].to(state.device, state.dtype)
     return cache
