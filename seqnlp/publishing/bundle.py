@@ -36,6 +36,7 @@ COPIED_FILES = (
     "run.json",
     "learning_curves.png",
 )
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 CARD = "README.md"
 WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
 # A commit deletes whatever of this kind the new model does not have: old shards, old code, other formats of weights,
@@ -61,6 +62,7 @@ STALE_PATTERNS = (
     "added_tokens.json",
     *MODEL_FILES,
     *COPIED_FILES,
+    *(f"*/{name}" for name in TOKENIZER_FILES),
 )
 
 
@@ -120,12 +122,14 @@ def build_bundle(
     for name in COPIED_FILES:
         if (output_dir / name).is_file():
             shutil.copy(output_dir / name, folder)
+    listed = _copy_target_tokenizer(model, output_dir, folder)
     names = {path.name for path in folder.iterdir()}
     licences = {"license": license, "dataset_licence": dataset_licence}
     card = build_card(record, repo_id, tag if pinned else None, names, **licences)
     (folder / CARD).write_text(card, encoding="utf-8")
-    files = [BundledFile(path.name, path.stat().st_size) for path in sorted(folder.iterdir())]
-    _check(folder, files)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [BundledFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
+    _check(folder, files, listed)
     return Bundle(folder, files, tag)
 
 
@@ -221,7 +225,25 @@ def save_model(model: PreTrainedModel, folder: Path, max_shard_size: int | str |
             raise PublishingError(f"{name} does not read back as it was written: is the disk full?")
 
 
-def _check(folder: Path, files: list[BundledFile]) -> None:
+def _copy_target_tokenizer(model: PreTrainedModel, output_dir: Path, folder: Path) -> list[str]:
+    """The tokenizer of the target, in a folder of its own where a translator has two; gives the names of its files."""
+    name = getattr(model.config, "target_tokenizer", None)
+    if name is None:
+        return []
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise PublishingError(f"{output_dir / 'config.json'}: target_tokenizer {name!r} is no name of a folder in it.")
+    (folder / name).mkdir()
+    found = [file for file in TOKENIZER_FILES if (output_dir / name / file).is_file()]
+    if not found:
+        raise PublishingError(
+            f"{output_dir / name} holds no tokenizer, and config.json names it: finish the run again."
+        )
+    for file in found:
+        shutil.copy(output_dir / name / file, folder / name)
+    return [f"{name}/{file}" for file in found]
+
+
+def _check(folder: Path, files: list[BundledFile], also_listed: list[str]) -> None:
     names = {file.name for file in files}
     code = {name for name in names if name.endswith(".py")}
     for name in sorted(code):
@@ -229,12 +251,12 @@ def _check(folder: Path, files: list[BundledFile]) -> None:
         for imported in re.findall(r"^from \.(\w+) import", text, re.MULTILINE):
             if f"{imported}.py" not in names:
                 raise PublishingError(f"{name} imports {imported}.py, which is not among the files to publish.")
-    listed = (*MODEL_FILES, *COPIED_FILES, CARD, *code)
+    listed = (*MODEL_FILES, *COPIED_FILES, CARD, *code, *also_listed)
     for name in sorted(names, key=lambda name: (name == CARD, name)):  # the card repeats what others say
         if not any(fnmatch(name, pattern) for pattern in listed):
             raise PublishingError(f"{name} is not among the files that may be published.")
         # A vocabulary may hold words that look like paths, and code that of an interpreter.
-        readable = name.endswith((".json", ".md", ".jinja")) and name != "tokenizer.json"
+        readable = name.endswith((".json", ".md", ".jinja")) and not name.endswith("tokenizer.json")
         private = find_private_in_file(folder / name) if readable else find_token_in_file(folder / name)
         if private:
             raise PublishingError(f"{private} must not be published: take it out, then publish again.")

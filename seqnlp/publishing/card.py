@@ -305,6 +305,10 @@ def _loading(record: dict[str, Any], task: Task, files, tag: str | None) -> dict
         text = f'"{task.widget[0]}"' if task.widget else '"picture.png"' if processor_name != "tokenizer" else '"The"'
         made = f'pipeline("{task.pipeline_tag}", model=model, {processor_name}={processor_name})'
         example = f"print({made}({text}))"
+    if target := model["config"].get("target_tokenizer"):
+        revision = ", revision=revision" if tag else ""
+        options = f'subfolder="{target}"{revision}, trust_remote_code=True'
+        example = f"target_tokenizer = AutoTokenizer.from_pretrained(model_id, {options})"
     return {
         "auto_class": auto_class,
         "processor": processor,

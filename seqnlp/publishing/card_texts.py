@@ -52,6 +52,17 @@ METRICS = {
     "bleu": Metric("BLEU", "sacrebleu, signature {signature}"),
     "bleu_lowercase": Metric("BLEU, lower-cased", "sacrebleu, signature {signature}", type="bleu"),
     "bleu_lowercase_moses": Metric("BLEU, lower-cased Moses tokens", "sacrebleu, signature {signature}", type="bleu"),
+    "parsed": Metric("Parsed", "share of the generated tunes that music21 reads", True),
+    "valid": Metric(
+        "Valid", "share of the generated tunes that music21 reads and of whose inner bars 95 % fill the metre", True
+    ),
+    "strictly_valid": Metric("Strictly valid", "the same over all bars but the first and the last of the tune", True),
+    "mae": Metric("MAE", "mean absolute error over all observed numbers of the future, in the data's units"),
+    "rmse": Metric("RMSE", "root of the mean squared error over all observed numbers, in the data's units"),
+    "nrmse": Metric(
+        "NRMSE", "the same with each channel's error divided by its standard deviation over the training series"
+    ),
+    "rmse_last": Metric("RMSE, last step", "root of the mean squared error at the last predicted step"),
     "chrf": Metric("chrF", "sacrebleu, signature {signature}"),
 }
 

@@ -9,10 +9,24 @@ import numpy as np
 import torch
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+)
 
-from ..data import DataError, describe, load_text_classification
-from ..metrics import classification_scores
+from ..data import (
+    DataError,
+    HeldOutSegments,
+    LanguageModelCollator,
+    count_text,
+    describe,
+    describe_texts,
+    load_text_classification,
+    load_texts,
+)
+from ..metrics import classification_scores, language_modeling_scores, nats_of_rows
 from ..training import DataArguments
 
 
@@ -74,8 +88,7 @@ def evaluate_text_classification(record: dict[str, Any], folder: Path, dataset: 
         splits, source = load_text_classification(data_arguments(record, dataset))
     except DataError as error:
         raise UncheckableError(str(error)) from error
-    wanted = [split for split in record["metrics"] if split in splits]
-    _same_rows(record, describe(splits, source), wanted)
+    wanted = _same_rows(record, describe(splits, source))
     # Explicitly not: transformers would else ask the user, and never the code of a stranger in this process.
     options = {"trust_remote_code": False}
     model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, **options).eval()
@@ -94,16 +107,47 @@ def evaluate_text_classification(record: dict[str, Any], folder: Path, dataset: 
     return found
 
 
-def _same_rows(record: dict[str, Any], described: dict[str, Any], wanted: list[str]) -> None:
-    claimed = record.get("dataset", {}).get("splits", {})
-    missing = [split for split in record["metrics"] if split not in wanted]
-    if missing:
-        raise UncheckableError(f"the data has no split {missing[0]!r} any more")
+def evaluate_language_model(record: dict[str, Any], folder: Path, dataset: str | None) -> Scores:
+    """Loss, perplexities and bits per character, with the context that the run read before what it scored."""
+    recorded = record.get("hyperparameters") or {}
+    if recorded.get("streaming"):
+        raise UncheckableError("its text was streamed, and no hash of it is on record")
+    evaluation = record["dataset"]["evaluation"]
+    try:
+        splits, source = load_texts(data_arguments(record, dataset), bool(recorded.get("join_rows")))
+    except DataError as error:
+        raise UncheckableError(str(error)) from error
+    wanted = _same_rows(record, describe_texts(splits, source))
+    options = {"trust_remote_code": False}
+    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    collate, found = LanguageModelCollator(tokenizer.pad_token_id), {}
+    window = READ_AT_ONCE if evaluation["carried_state"] else None
     for split in wanted:
-        if split in claimed and claimed[split].get("fingerprint") != described["splits"][split]["fingerprint"]:
+        ids = tokenizer(list(splits[split]["text"]), add_special_tokens=False)["input_ids"]
+        sizes = {"stride": evaluation["stride"], "context": evaluation["context"]}
+        segments, nats = HeldOutSegments(ids, tokenizer.bos_token_id, **sizes), []
+        for start in range(0, len(segments), 16):
+            rows = [segments[row] for row in range(start, min(start + 16, len(segments)))]
+            nats += nats_of_rows(model, collate(rows), window)
+        found[split] = language_modeling_scores(nats, segments.num_targets, **count_text(splits[split]))
+    return found
+
+
+READ_AT_ONCE = 1024  # tokens of a stream whose state is carried on; the scores do not depend on it
+
+
+def _same_rows(record: dict[str, Any], described: dict[str, Any]) -> list[str]:
+    """The splits that the record claims something of and the data has, if their rows are those of the record."""
+    claimed, found = record.get("dataset", {}).get("splits", {}), described["splits"]
+    wanted = [split for split in record["metrics"] if split in found]
+    for split in wanted:
+        if split in claimed and claimed[split].get("fingerprint") != found[split]["fingerprint"]:
             raise UncheckableError(f"the rows of the split {split!r} are not those the model was measured on")
+    return wanted
 
 
 EVALUATORS: dict[str, Callable[[dict[str, Any], Path, str | None], Scores]] = {
     "sentiment_analysis": evaluate_text_classification,
+    "language_modeling": evaluate_language_model,
 }

@@ -236,6 +236,9 @@ def _check_claims(result: Verification, folder: Path, dataset: str | None) -> No
         result.add("the card's numbers", NOT_CHECKED, probe.one_line(error))
         return
     for split, values in record["metrics"].items():
+        if split not in found:
+            result.add(f"the card's numbers, {split}", NOT_CHECKED, "they are computed from no split of the data")
+            continue
         rows = record.get("dataset", {}).get("splits", {}).get(split, {}).get("rows")
         for metric, value in values.items():
             if isinstance(value, int | float) and metric in found[split]:

@@ -6,11 +6,13 @@ import torch
 from finished_run import write_run
 from local_hub import DATASET, Blob, Repo
 from safetensors.torch import load
-from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from seqnlp import RecurrentSeq2SeqConfig, RecurrentSeq2SeqForConditionalGeneration
 from seqnlp.cli import main as command
 from seqnlp.publishing import PublishingError, publish, push_to_hub, tag_of
 from seqnlp.publishing import hub as hub_module
+from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import TrainingArguments
 
 
@@ -387,3 +389,22 @@ def test_a_run_that_is_not_whole_does_not_go_up(hub, run_folder, spoil, message)
     spoil(run_folder)
     assert message in message_of(publish, run_folder)
     assert hub.repos == {}
+
+
+def test_a_translator_of_two_vocabularies_brings_both_tokenizers(hub, run_folder, tmp_path):
+    config = RecurrentSeq2SeqConfig(vocab_size=20, hidden_size=8, target_tokenizer="target_tokenizer")
+    folder = write_run(run_folder, model=RecurrentSeq2SeqForConditionalGeneration(config), task="translation")
+    assert "holds no tokenizer" in message_of(publish, folder)
+    train_tokenizer(["ein guter Film"], "word", 30).save_pretrained(folder / "target_tokenizer")
+    (folder / "target_tokenizer" / "notes.txt").write_text("mine")
+    publish(folder)
+    own = {f"target_tokenizer/{name}" for name in ("tokenizer.json", "tokenizer_config.json")}
+    assert {name for name in hub.files(NAME) if "/" in name} == own
+    there = AutoTokenizer.from_pretrained(NAME, subfolder="target_tokenizer", cache_dir=tmp_path / "cache")
+    assert "Film" in there.get_vocab()
+    assert 'subfolder="target_tokenizer"' in hub.files(NAME)["README.md"].decode()
+    publish(write_run(tmp_path / "one", seed=2), NAME)
+    assert not [name for name in hub.files(NAME) if "/" in name]
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "target_tokenizer": "../checkpoints"}))
+    assert "is no name of a folder in it" in message_of(publish, folder, NAME)

@@ -21,6 +21,8 @@ from transformers import (
 )
 
 from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
     RecurrentForSequenceClassification,
     TransformerDecoderConfig,
     TransformerDecoderForCausalLM,
@@ -28,7 +30,14 @@ from seqnlp import (
     VisionTransformerForImageClassification,
 )
 from seqnlp.cli import main as command
-from seqnlp.data import DataError, describe, load_sample, load_text_classification
+from seqnlp.data import (
+    DataError,
+    describe,
+    describe_texts,
+    load_sample,
+    load_text_classification,
+    load_texts,
+)
 from seqnlp.metrics import classification_scores
 from seqnlp.publishing import PublishingError, build_bundle, probe, tag_of, verify
 from seqnlp.publishing import verify as verify_function
@@ -290,3 +299,39 @@ def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub,
     assert capsys.readouterr().err == (
         "error: alice/nothing could not be fetched: there is no such repository, or the access token may not see it.\n"
     )
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_a_language_models_numbers_are_computed_again(in_process, tmp_path, carried):
+    (tmp_path / "texts").mkdir()
+    for split in ("train", "validation", "test"):
+        (tmp_path / "texts" / f"{split}.jsonl").write_text(json.dumps({"text": "a good film and an awful film " * 9}))
+    splits, source = load_texts(DataArguments(dataset_name=str(tmp_path / "texts")))
+    tokenizer = train_tokenizer(splits["train"]["text"], "char", 40)
+    special = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id}
+    if carried:
+        model = RecurrentForCausalLM(RecurrentConfig(vocab_size=len(tokenizer), hidden_size=8, **special))
+    else:
+        model = TransformerDecoderForCausalLM(TransformerDecoderConfig(vocab_size=len(tokenizer), **SIZES, **special))
+    sizes = {"stride": 50, "context": 20}
+    # Each character from all that the segment shows of the text before it, one forward pass a segment.
+    text, nats = splits["test"]["text"][0], 0.0
+    ids = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+    starts = [0, *range(70, len(ids) - 1, 50)]
+    for start, stop in zip(starts, [*starts[1:], len(ids) - 1], strict=True):
+        begin = max(0, start - 20)
+        with torch.no_grad():
+            logits = model.eval()(torch.tensor([ids[begin:stop]])).logits[0, start - begin :]
+        nats += torch.nn.functional.cross_entropy(logits, torch.tensor(ids[start + 1 : stop + 1]), reduction="sum")
+    claimed = {"loss": float(nats) / (len(ids) - 1), "bits_per_character": float(nats) / len(text) / np.log(2)}
+    run = write_run(
+        tmp_path / "run",
+        model=model,
+        processor=tokenizer,
+        task="language_modeling",
+        metrics={"test": claimed, "sampled": {"loss": 1.0}},
+        dataset={**describe_texts(splits, source), "evaluation": {**sizes, "carried_state": carried}},
+    )
+    found = outcomes(verify(str(run), dataset=str(tmp_path / "texts")))
+    assert found["loss, test"] == found["bits_per_character, test"] == "passed", found
+    assert found["the card's numbers, sampled"] == "not checked"
