@@ -9,7 +9,7 @@ such run a card without numbers. All say that they are not published; `seqnlp pu
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 import yaml
@@ -76,18 +76,13 @@ def cards() -> dict[str, str]:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     groups = defaultdict(list)
     for record in records:
-        groups[config_of(record), card_name(record)].append(record)
-    models = [best(group) for group in groups.values()]
+        groups[card_name(record)].append(record)
+    chosen = {name: best(group) for name, group in groups.items()}
     run = {config_of(record) for record in records}
-    models += [planned(path) for path in sorted(CONFIGS.glob("*.yaml")) if path.name not in run]
-    taken = Counter(card_name(record) for record in models)
-    chosen = {}
-    for record in models:
-        name, config = card_name(record), config_of(record)
-        # Two configs of one dataset and architecture, such as ..._gru_none and ..._gru_attention.
-        if taken[name] > 1 and config:
-            name += "-" + Path(config).stem.rsplit("_", 1)[-1]
-        chosen[name] = record
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        if path.name not in run:
+            record = planned(path)
+            chosen.setdefault(card_name(record), record)
     return {
         f"{name}.md": build_card(record, f"{OWNER}/{name}", unpublished=True)
         for name, record in sorted(chosen.items())

@@ -188,8 +188,8 @@ def _dataset_name(dataset: dict[str, Any]) -> str:
 def _dataset(record: dict[str, Any], licence: str | None) -> str | None:
     dataset = record.get("dataset", {})
     name, licence = dataset.get("name"), dataset.get("licence") or licence
-    if not name:
-        return None
+    if not name or not (name in SAMPLES or is_on_the_hub(name) or dataset.get("splits")):
+        return None  # a run that is only planned has no data yet
     if name in SAMPLES:
         text = f"`{name}`, packaged: {SAMPLES[name].address}."
         licence = SAMPLES[name].licence
