@@ -1,5 +1,6 @@
 """A run from its first line to its results: devices, folders, records, and errors in one line."""
 
+import logging as standard_logging
 import os
 import sys
 from collections.abc import Callable
@@ -127,6 +128,8 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     set_seed(training.seed)
     datasets.disable_progress_bars()
     logging.disable_progress_bar()
+    # At each checkpoint it would say that tied weights are stored once, which is as it should be.
+    standard_logging.getLogger("accelerate.utils.other").setLevel(standard_logging.ERROR)
     if not accelerator.is_main_process:
         logging.set_verbosity_error()
 
