@@ -53,12 +53,12 @@ class TranslationTrainingArguments(TrainingArguments):
     """How translation is trained and what is made of the trained model."""
 
     num_train_epochs: float = field(default=40.0, metadata={"help": "Passes over the training data."})
-    learning_rate: float = field(default=3e-3, metadata={"help": "Highest learning rate of AdamW."})
+    learning_rate: float = field(default=2e-3, metadata={"help": "Highest learning rate of AdamW."})
     lr_scheduler_type: Literal[
         "linear", "cosine", "inverse_sqrt", "constant", "constant_with_warmup", "polynomial"
     ] = field(default="inverse_sqrt", metadata={"help": "How the learning rate falls after the warm-up."})
     max_tokens: int = field(
-        default=1024,
+        default=512,
         metadata={"help": "Tokens of the longer side, padding included, that a process takes in one forward pass."},
     )
     bpe_dropout: float = field(
