@@ -1,5 +1,8 @@
 """The losses against torch's, and the chunked one against the plain one: loss, gradients, memory."""
 
+import statistics
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -118,6 +121,48 @@ def test_no_tensor_is_as_large_as_the_logits():
     with Largest() as largest:
         cross_entropy(head(states), labels).backward()
     assert largest.size == 512 * 300
+
+
+def words(num_labels=512, size=64, vocab_size=32_000):
+    states = torch.randn(num_labels, size, requires_grad=True)
+    return states, nn.Linear(size, vocab_size, bias=False), torch.randint(0, vocab_size, (num_labels,))
+
+
+def peak_memory(step) -> int:
+    """The most bytes that a step held at once beyond those it found."""
+    settings = {"activities": [torch.profiler.ProfilerActivity.CPU], "profile_memory": True}
+    with torch.profiler.profile(**settings) as profiler:
+        step()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = torch.tensor([event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())])
+    return held.cumsum(0).max().item()
+
+
+def test_peak_memory_is_at_most_a_third_and_it_is_no_slower():
+    states, head, labels = words()
+
+    def step(loss):
+        states.grad = head.weight.grad = None
+        loss().backward()
+
+    def plain():
+        step(lambda: cross_entropy(head(states), labels))
+
+    def chunked():
+        step(lambda: chunked_cross_entropy(states, head, labels, chunk_size=64))
+
+    logits = len(labels) * head.out_features * 4
+    assert peak_memory(plain) > 2 * logits  # what is measured is what it is about: the logits and their gradient
+    assert peak_memory(chunked) < peak_memory(plain) / 3
+
+    seconds = {plain: [], chunked: []}
+    for _ in range(5):
+        for way, taken in seconds.items():  # by turns: whatever else the machine does slows both
+            started = time.process_time()
+            way()
+            taken.append(time.process_time() - started)
+    # It takes four fifths of the plain way's time; the margin is for noise.
+    assert statistics.median(seconds[chunked]) < 1.1 * statistics.median(seconds[plain])
 
 
 def test_the_causal_loss_shifts_unless_it_is_done():
