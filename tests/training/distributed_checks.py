@@ -1,12 +1,14 @@
 """What must hold on several processes; every process runs it, and what it finds wrong raises."""
 
 import errno
+import math
 import os
 import signal
 import sys
 from pathlib import Path
 
 import datasets
+import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import gather_object
@@ -74,7 +76,7 @@ def every_example_is_read_once(folder, rows, processes):
     loop.train()
     expected = sorted((epoch, str(row["input_ids"])) for epoch in (0, 1) for row in DATA[:rows])
     assert sorted(gather_object(read)) == expected
-    assert loop.step == 2 * -(-(-(-rows // 8)) // processes)
+    assert loop.step == 2 * math.ceil(math.ceil(rows / 8) / processes)
     totals = gather_object([float(sum(tensor.double().sum() for tensor in weights(loop).values()))])
     assert len(set(totals)) == 1
 
@@ -94,13 +96,14 @@ def streams_of_unequal_length_end_together(folder, process, processes):
     for name, stream in streams.items():
         numbers = []
 
-        def collate(rows, numbers=numbers):
+        settings = {"max_train_steps": 4, "checkpointing_steps": "2", "per_device_train_batch_size": 2}
+        loop = loop_of(folder / name, data=stream, **settings)
+
+        def collate(rows, numbers=numbers, collator=loop.collator):
             numbers.append([row["number"] for row in rows])
             return collator([{key: row[key] for key in ("input_ids", "label")} for row in rows])
 
-        settings = {"max_train_steps": 4, "checkpointing_steps": "2", "per_device_train_batch_size": 2}
-        loop = loop_of(folder / name, data=stream, **settings)
-        collator, loop.batches.collator = loop.collator, collate
+        loop.batches.collator = collate
         groups, step = [], loop._optimizer_step
 
         def noting(group, loop=loop, groups=groups, step=step):
@@ -162,13 +165,9 @@ def a_full_disk_stops_all(folder, process):
 
     if process == PartialState().num_processes - 1:
         loop.accelerator.save_state = full
-    try:
+    expected = "no space is left" if loop.accelerator.save_state is full else "another process could not write"
+    with pytest.raises(CheckpointError, match=expected):
         loop.train()
-    except CheckpointError as error:
-        expected = "no space is left" if loop.accelerator.save_state is full else "another process could not write"
-        assert expected in str(error), error
-    else:
-        raise AssertionError("nobody noticed")
 
 
 if __name__ == "__main__":

@@ -83,9 +83,11 @@ def test_two_nodes_by_rendezvous_and_the_death_of_a_process_ends_both(tmp_path):
     port = free_port()
     nodes = [
         subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
-            + ["--rdzv_backend", "c10d", "--rdzv_endpoint", f"127.0.0.1:{port}", "--rdzv_id", "seqnlp"]
-            + ["--local_addr", "127.0.0.1", str(HERE / "distributed_checks.py"), str(tmp_path)],
+            [
+                *[sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"],
+                *["--rdzv_backend", "c10d", "--rdzv_endpoint", f"127.0.0.1:{port}", "--rdzv_id", "seqnlp"],
+                *["--local_addr", "127.0.0.1", str(HERE / "distributed_checks.py"), str(tmp_path)],
+            ],
             env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
             stdout=(tmp_path / f"node-{number}.out").open("w"),
             stderr=(tmp_path / f"node-{number}.err").open("w"),

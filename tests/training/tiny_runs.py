@@ -15,6 +15,7 @@ TOKENIZER = train_tokenizer(["a b c d e f"], "word", 20)
 GENERATOR = np.random.default_rng(0)
 ROWS = [GENERATOR.integers(4, 10, GENERATOR.integers(1, 9)).tolist() for _ in range(70)]
 DATA = [{"input_ids": row, "label": int(4 in row)} for row in ROWS]
+ALL_ROWS = len(DATA)
 
 
 class Interrupted(Exception):
@@ -33,7 +34,7 @@ def interrupt(loop, stop_at):
 
 
 def make_loop(
-    folder, dropout=0.3, evaluate=None, stop_at=None, rows=len(DATA), data=None, max_tokens=None, **arguments
+    folder, dropout=0.3, evaluate=None, stop_at=None, rows=ALL_ROWS, data=None, max_tokens=None, **arguments
 ):
     """
     A run and its loop over the first `rows` of DATA, or over the stream `data`; `stop_at` interrupts it before a step.
