@@ -246,5 +246,10 @@ def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:
     return Checkpoint(
         json.loads((path / STATE_FILE).read_text(encoding="utf-8")),
         json.loads(position.read_text(encoding="utf-8")) if position.is_file() else None,
-        load_file(carried, device=str(accelerator.device)) if carried.is_file() else None,
+        load_file(carried, device=_device_name(accelerator)) if carried.is_file() else None,
     )
+
+
+def _device_name(accelerator: Accelerator) -> str:
+    """As safetensors takes it: it knows no `cpu:0`, which Accelerate says in a run of several processes."""
+    return "cpu" if accelerator.device.type == "cpu" else str(accelerator.device)
