@@ -172,7 +172,7 @@ def a_full_disk_stops_all(folder, process):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    PartialState()
+    PartialState(cpu=True)
     check_everything(Path(sys.argv[1]))
     print(f"process {PartialState().process_index} of {PartialState().num_processes} is content", flush=True)
     PartialState().wait_for_everyone()

@@ -36,7 +36,7 @@ def one_of(process, processes, port, folder):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    distributed_checks.PartialState()
+    distributed_checks.PartialState(cpu=True)
     distributed_checks.check_everything(folder)
 
 
@@ -59,8 +59,9 @@ def check_gradients(folder, whole):
             torch.testing.assert_close(gradient, whole[name], rtol=0, atol=1e-6)
 
 
-@pytest.mark.xfail(reason="since the recipes were joined the processes train beside each other: to be found")
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize(
+    "processes", [2, pytest.param(4, marks=pytest.mark.xfail(reason="a gradient differs: to be found"))]
+)
 def test_several_processes_do_what_one_does(processes, tmp_path):
     """Forked, so that they need not import everything anew."""
     context, port = multiprocessing.get_context("fork"), free_port()
@@ -80,7 +81,6 @@ def test_several_processes_do_what_one_does(processes, tmp_path):
     check_gradients(tmp_path, gradient_of_the_whole_batch(tmp_path / "one"))
 
 
-@pytest.mark.xfail(reason="since the recipes were joined the processes train beside each other: to be found")
 def test_two_nodes_by_rendezvous_and_the_death_of_a_process_ends_both(tmp_path):
     port = free_port()
     nodes = [
