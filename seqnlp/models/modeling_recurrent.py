@@ -11,6 +11,7 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutputWithPast,
     TokenClassifierOutput,
 )
+from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
@@ -349,7 +350,8 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
 
         Returns:
             `loss` (nats a token), `logits` of shape `(batch_size, sequence_length, vocab_size)` and `past_key_values`.
-            In training with `config.loss_chunk_size` and labels there are no logits.
+            Without labels, padding behind a row's last token has that token's logits. In training with
+            `config.loss_chunk_size` and labels there are no logits.
         """
         outputs: BaseModelOutputWithPast = self.model(
             input_ids=input_ids,
@@ -359,8 +361,10 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
             use_cache=use_cache,
             **kwargs,
         )
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        hidden_states = self.head_dropout(outputs.last_hidden_state[:, kept, :])
+        hidden_states = outputs.last_hidden_state
+        if labels is None:
+            hidden_states = self._carry_to_the_end(hidden_states, attention_mask)
+        hidden_states = self.head_dropout(slice_logits_to_keep(hidden_states, logits_to_keep))
         loss, logits = None, None
         if labels is not None and self.training and self.config.loss_chunk_size is not None:
             loss = self._chunked_loss(hidden_states, labels, **kwargs)
@@ -380,6 +384,16 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
         )
+
+    def _carry_to_the_end(self, hidden_states: torch.Tensor, attention_mask) -> torch.Tensor:
+        # Behind a row's last token its state stays as it is: so a prompt that ends in padding can be gone on from.
+        mask = self.model._token_mask(attention_mask, hidden_states)
+        if mask is None:
+            return hidden_states
+        positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+        last = torch.where(mask.bool(), positions, 0).amax(dim=1, keepdim=True)  # (B, 1)
+        index = torch.minimum(positions, last).unsqueeze(-1)  # (B, T, 1)
+        return hidden_states.gather(1, index.expand_as(hidden_states))
 
     def _chunked_loss(self, hidden_states, labels, shift_labels=None, num_items_in_batch=None, **kwargs):
         targets = next_token_labels(labels) if shift_labels is None else shift_labels

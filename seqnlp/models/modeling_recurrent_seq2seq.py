@@ -18,6 +18,7 @@ from transformers.modeling_outputs import (
     Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
+from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
@@ -460,6 +461,7 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
         decoder_inputs_embeds: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqLMOutput:
         """
@@ -467,6 +469,8 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
             labels: `(batch_size, target_length)`, the target, -100 where no loss is wanted. Unless the decoder's input
                 is given it is made of them; they are not shifted against the logits. The state is then returned only
                 if `use_cache` asks for it.
+            logits_to_keep: Compute the logits of the last so many tokens only, or of the tokens at these indices; 0
+                for all.
 
         The other arguments are those of [`RecurrentSeq2SeqModel.forward`].
 
@@ -492,7 +496,7 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
             use_cache=use_cache,
             **kwargs,
         )
-        hidden_states = self.head_dropout(outputs.last_hidden_state)
+        hidden_states = self.head_dropout(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
         loss, logits = self._loss_and_logits(hidden_states, labels, kwargs.get("num_items_in_batch"))
         return Seq2SeqLMOutput(
             loss=loss,

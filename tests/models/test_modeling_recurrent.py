@@ -243,6 +243,17 @@ def test_a_carried_state_survives_gradient_checkpointing():
     torch.testing.assert_close(torch.cat(pieces, 1), model(inputs_embeds=inputs).last_hidden_state)
 
 
+@every_cell
+def test_a_prompt_that_ends_in_padding_is_gone_on_from(cell_type):
+    model = language_model(cell_type=cell_type)
+    prompt = torch.tensor([[5, 6, 7]])
+    padded, mask = torch.tensor([[5, 6, 7, 0, 0]]), torch.tensor([[1, 1, 1, 0, 0]])
+    torch.testing.assert_close(model(padded, attention_mask=mask).logits[:, 2:], model(prompt).logits[:, [2, 2, 2]])
+    settings = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": -1}
+    expected = model.generate(prompt, **settings)[:, 3:]
+    assert torch.equal(model.generate(padded, attention_mask=mask, **settings)[:, 5:], expected)
+
+
 @every_class
 def test_resized_embeddings(model_class):
     model = model_class(config_of(tie_word_embeddings=model_class is RecurrentForCausalLM))
