@@ -97,7 +97,7 @@ def main() -> None:
         model_class, fields = TransformerDecoderForTimeSeriesPrediction, {**TRANSFORMER}
     else:
         model_class, fields = RecurrentForTimeSeriesPrediction, {**RECURRENT, "cell_type": model_args.architecture}
-    fields |= {"input_size": len(channels), "input_mean": mean, "input_std": std, "prediction_length": lengths[1]}
+    fields |= {"input_size": len(channels), "input_mean": mean, "input_scale": std, "prediction_length": lengths[1]}
     config = build_config(model_class.config_class, model_args.config_overrides, **fields)
     loop = TrainingLoop(
         run,

@@ -53,7 +53,7 @@ class RecurrentConfig(PreTrainedConfig):
             embedding. `None` for text.
         prediction_length: Steps that a model of time series predicts unless told otherwise.
         input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
-        input_std: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
+        input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
         label_smoothing: Share of each label that the training loss of a language model spreads over the vocabulary
             (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
         loss_chunk_size: Compute a language model's training loss for so many tokens at a time, without ever holding
@@ -85,7 +85,7 @@ class RecurrentConfig(PreTrainedConfig):
     input_size: int | None = None
     prediction_length: int = 1
     input_mean: list[float | int] | None = None
-    input_std: list[float | int] | None = None
+    input_scale: list[float | int] | None = None
     label_smoothing: float | int = 0.0
     loss_chunk_size: int | None = None
     pad_token_id: int | None = None

@@ -59,7 +59,7 @@ class TransformerDecoderConfig(PreTrainedConfig):
             embedding. `None` for text.
         prediction_length: Steps that a model of time series predicts unless told otherwise.
         input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
-        input_std: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
+        input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
 
     Raises:
         ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
@@ -111,7 +111,7 @@ class TransformerDecoderConfig(PreTrainedConfig):
     input_size: int | None = None
     prediction_length: int = 1
     input_mean: list[float | int] | None = None
-    input_std: list[float | int] | None = None
+    input_scale: list[float | int] | None = None
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None

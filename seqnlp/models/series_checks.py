@@ -14,14 +14,14 @@ def check_series(config: PreTrainedConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"{name}={value} must be at least 1.")
-    for name in ("input_mean", "input_std"):
+    for name in ("input_mean", "input_scale"):
         values = getattr(config, name)
         if values is not None and len(values) != config.input_size:
             raise ValueError(
                 f"{name}={values} has {len(values)} numbers, and input_size={config.input_size}: give one a channel."
             )
-    if config.input_std is not None and min(config.input_std) <= 0:
-        raise ValueError(f"input_std={config.input_std} must be above 0: give 1 for a channel that never changes.")
+    if config.input_scale is not None and min(config.input_scale) <= 0:
+        raise ValueError(f"input_scale={config.input_scale} must be above 0: give 1 for a channel that never changes.")
 
 
 def require_input_size(config: PreTrainedConfig) -> None:

@@ -185,13 +185,13 @@ class TimeSeriesPredictionMixin:
         values = torch.where(observed, values, 0)  # what was not observed may be anything, NaN too
         if config.input_mean is not None:
             values = values - values.new_tensor(config.input_mean)
-        if config.input_std is not None:
-            values = values / values.new_tensor(config.input_std)
+        if config.input_scale is not None:
+            values = values / values.new_tensor(config.input_scale)
         return values, observed
 
     def _in_units(self, values):
-        if self.config.input_std is not None:
-            values = values * values.new_tensor(self.config.input_std)
+        if self.config.input_scale is not None:
+            values = values * values.new_tensor(self.config.input_scale)
         if self.config.input_mean is not None:
             values = values + values.new_tensor(self.config.input_mean)
         return values

@@ -36,7 +36,7 @@ def series(*shape):
 
 @every_architecture
 def test_a_roll_out_is_one_step_after_another(architecture):
-    model = model_of(architecture, input_mean=[3.0, -1.0], input_std=[2.0, 0.5])
+    model = model_of(architecture, input_mean=[3.0, -1.0], input_scale=[2.0, 0.5])
     past = series(3, 7, 2)
     values = past
     for _ in range(4):  # without a cache: the whole series anew each time
@@ -87,7 +87,7 @@ def test_values_are_carried_forward_and_targets_begin_with_the_series():
 @two_architectures
 def test_the_loss_is_the_squared_error_of_each_next_normalised_value(architecture):
     mean, std = torch.tensor([3.0, -1.0]), torch.tensor([2.0, 0.5])
-    model = model_of(architecture, input_mean=mean.tolist(), input_std=std.tolist())
+    model = model_of(architecture, input_mean=mean.tolist(), input_scale=std.tolist())
     past, future = series(3, 5, 2), series(3, 3, 2)
     observed = torch.rand(3, 5, 2) > 0.3
     whole, seen = torch.cat([past, future], 1), torch.cat([observed, torch.ones_like(future, dtype=torch.bool)], 1)
@@ -107,7 +107,7 @@ def test_the_loss_is_the_squared_error_of_each_next_normalised_value(architectur
 
 @every_architecture
 def test_saved_and_loaded_by_the_auto_class_to_the_bit(architecture, tmp_path):
-    model = model_of(architecture, input_mean=[1.0, 2.0], input_std=[3.0, 4.0])
+    model = model_of(architecture, input_mean=[1.0, 2.0], input_scale=[3.0, 4.0])
     assert not any("embed_tokens" in name for name in model.state_dict())
     assert (
         modeling_auto.MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING_NAMES[model.config.model_type] == type(model).__name__
@@ -210,7 +210,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp
         ({"input_size": 0}, "input_size=0 must be at least 1"),
         ({"prediction_length": 0}, "prediction_length=0 must be at least 1"),
         ({"input_mean": [1.0]}, r"input_mean=\[1.0\] has 1 numbers, and input_size=2"),
-        ({"input_std": [1.0, 0.0]}, r"input_std=\[1.0, 0.0\] must be above 0"),
+        ({"input_scale": [1.0, 0.0]}, r"input_scale=\[1.0, 0.0\] must be above 0"),
         ({"input_size": None}, "needs input_size"),
     ],
 )
