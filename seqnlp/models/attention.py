@@ -39,12 +39,15 @@ def attention_weights(scores: torch.Tensor, attention_mask: torch.Tensor | None)
     Returns:
         `(B, H, T, S)`. A query that may look nowhere (padding) gets equal weights rather than NaN.
     """
+    # In float32 at least: half precision cannot tell many small weights from zero, nor hold its lowest number plus a
+    # score; and what is lowest in double precision is minus infinity in single.
+    dtype = torch.promote_types(scores.dtype, torch.float32)
+    precise = scores.to(dtype)
     if attention_mask is not None and attention_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+        precise = precise.masked_fill(~attention_mask, torch.finfo(dtype).min)
     elif attention_mask is not None:
-        scores = scores + attention_mask
-    # In float32: half precision cannot tell many small weights from zero.
-    return scores.softmax(dim=-1, dtype=torch.float32).to(scores.dtype)
+        precise = precise + attention_mask
+    return precise.softmax(dim=-1).to(scores.dtype)
 
 
 def share_key_value_heads(states: torch.Tensor, num_groups: int) -> torch.Tensor:
@@ -277,8 +280,7 @@ class AdditiveAttention(RecurrentAttention):
     def similarity(self, query, projected_keys):
         projected_query = self.q_proj(query)  # (B, T, A)
         compared = torch.tanh(projected_query.unsqueeze(2) + projected_keys.unsqueeze(1))  # (B, T, S, A)
-        # A copy, since BLAS rounds by where a vector begins in memory, and one that was loaded begins anywhere.
-        return compared @ self.score_vector.clone()  # (B, T, S)
+        return compared @ self.score_vector  # (B, T, S)
 
 
 class MultiplicativeAttention(RecurrentAttention):

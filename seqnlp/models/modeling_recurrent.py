@@ -17,6 +17,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .aligned_weights import AlignedWeights
 from .configuration_recurrent import RecurrentConfig
 from .losses import causal_language_model_loss, chunked_cross_entropy, divide_by_items, next_token_labels
 from .recurrence import CELL_CLASSES, RECURRENCE_FUNCTIONS, GateProjection, Padding, RecurrentCell, State
@@ -83,7 +84,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         return outputs, tuple(torch.stack(tensors, dim=1) for tensors in zip(*final_states, strict=True))
 
 
-class RecurrentPreTrainedModel(PreTrainedModel):
+class RecurrentPreTrainedModel(AlignedWeights, PreTrainedModel):
     """What the recurrent models share: initialisation and flags."""
 
     config: RecurrentConfig

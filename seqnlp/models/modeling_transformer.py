@@ -16,6 +16,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from .aligned_weights import AlignedWeights
 from .attention import MultiHeadAttention
 from .configuration_transformer import TransformerConfig
 from .losses import IGNORE_INDEX, chunked_cross_entropy, token_loss
@@ -49,7 +50,7 @@ def shift_right(labels: torch.Tensor, start_token_id: int | None, pad_token_id: 
     return shifted.masked_fill(shifted == IGNORE_INDEX, pad_token_id)
 
 
-class TransformerPreTrainedModel(PreTrainedModel):
+class TransformerPreTrainedModel(AlignedWeights, PreTrainedModel):
     """What encoder, decoder and the models of both share: flags. transformers draws the weights, normal with
     `initializer_range`."""
 

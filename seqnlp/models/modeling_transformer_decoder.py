@@ -15,6 +15,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .aligned_weights import AlignedWeights
 from .attention import MultiHeadAttention
 from .configuration_transformer_decoder import TransformerDecoderConfig
 from .losses import causal_language_model_loss, chunked_cross_entropy, divide_by_items, next_token_labels
@@ -28,7 +29,7 @@ from .transformer_layers import (
 )
 
 
-class TransformerDecoderPreTrainedModel(PreTrainedModel):
+class TransformerDecoderPreTrainedModel(AlignedWeights, PreTrainedModel):
     """What the decoders share: flags. transformers draws the weights, normal with `initializer_range`."""
 
     config: TransformerDecoderConfig

@@ -15,13 +15,14 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .aligned_weights import AlignedWeights
 from .attention import MultiHeadAttention
 from .configuration_transformer_encoder import TransformerEncoderConfig
 from .losses import chunked_cross_entropy, divide_by_items, token_loss
 from .transformer_layers import EncoderLayer, Positions, count_positions, create_final_norm, create_norm, pool_tokens
 
 
-class TransformerEncoderPreTrainedModel(PreTrainedModel):
+class TransformerEncoderPreTrainedModel(AlignedWeights, PreTrainedModel):
     """What the encoders share: flags. transformers draws the weights, normal with `initializer_range`."""
 
     config: TransformerEncoderConfig

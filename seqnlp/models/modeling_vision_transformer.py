@@ -10,6 +10,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .aligned_weights import AlignedWeights
 from .attention import MultiHeadAttention
 from .configuration_vision_transformer import VisionTransformerConfig
 from .losses import divide_by_items
@@ -51,7 +52,7 @@ class PatchEmbeddings(nn.Module):
         return torch.cat([self.class_token.expand(patches.shape[0], 1, -1), patches], dim=1)
 
 
-class VisionTransformerPreTrainedModel(PreTrainedModel):
+class VisionTransformerPreTrainedModel(AlignedWeights, PreTrainedModel):
     """What the models of images share: initialisation and flags."""
 
     config: VisionTransformerConfig

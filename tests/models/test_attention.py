@@ -60,7 +60,12 @@ def test_bool_and_additive_masks_agree_and_a_query_that_sees_nothing_stays_finit
     added = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
     torch.testing.assert_close(attention_weights(scores, mask), attention_weights(scores, added), rtol=1e-5, atol=1e-6)
     assert attention_weights(scores, mask).isfinite().all()
-    assert attention_weights(scores.half(), mask).isfinite().all()
+    for narrow_or_wide in (torch.float16, torch.bfloat16, torch.float64):
+        lowest = torch.zeros(mask.shape, dtype=narrow_or_wide).masked_fill(~mask, torch.finfo(narrow_or_wide).min)
+        for given in (mask, lowest):
+            weights = attention_weights(100 * scores.to(narrow_or_wide) - 200, given)
+            assert weights.dtype == narrow_or_wide
+            assert weights.isfinite().all()
 
 
 def test_neighbouring_query_heads_share_keys():
