@@ -232,3 +232,15 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp
     """
     printed = run_without_seqnlp(code)
     assert set(printed.split()) == {model_class.__name__ for model_class in HEADS}
+
+
+def test_flex_attention_agrees_with_eager():
+    """On a CPU flex attention cannot go backward, but forward it shows that masks and scaling reach it."""
+    model = TransformerModel(config_of(TransformerModel, hidden_size=32)).eval().requires_grad_(False)
+    inputs = inputs_of(TransformerModel)
+    expected = model(**inputs)
+    model.set_attn_implementation("flex_attention")
+    outputs = model(**inputs)
+    valid = inputs["attention_mask"].bool()
+    for name, mask in (("encoder_last_hidden_state", valid), ("last_hidden_state", slice(None))):
+        torch.testing.assert_close(outputs[name][mask], expected[name][mask], atol=1e-5, rtol=1e-4)
