@@ -159,7 +159,19 @@ class TrainingArguments:
         default=False,
         metadata={"help": "Resume even where arguments, data, tokenizer or model are not those of the checkpoint."},
     )
-    mixed_precision: Literal["no", "bf16", "fp16"] = field(default="no", metadata={"help": "Autocast to this type."})
+    mixed_precision: Literal["no", "bf16", "fp16", "auto"] = field(
+        default="no",
+        metadata={
+            "help": (
+                "Format of the matrix products; 'auto' is the fastest that the hardware is made for, 'no' is float32, "
+                "so that by default a result is no matter of the machine."
+            )
+        },
+    )
+    torch_compile: bool = field(
+        default=False,
+        metadata={"help": "Train through torch.compile, which takes minutes at the start."},
+    )
     report_to: str = field(
         default="tensorboard", metadata={"help": "Trackers that Accelerate knows, joined by commas, 'all' or 'none'."}
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from .checkpoints import load_weights
 from .loop import TrainingLoop
 
 
@@ -63,8 +64,7 @@ class WeightAverager:
             for name, tensor in load_file(path / "model.safetensors").items():
                 share = tensor.double() / len(kept)
                 mean[name] = mean[name] + share if name in mean else share
-        # Not strict, since tied weights are stored once.
-        model.load_state_dict({name: tensor.to(best[name].dtype) for name, tensor in mean.items()}, strict=False)
+        load_weights(loop.model, {name: tensor.to(best[name].dtype) for name, tensor in mean.items()})
         average = f"average of {len(kept)}"
         scores[average] = score()
         if scores[average] <= scores["best"]:

@@ -84,6 +84,14 @@ class SizedBatches:
             generator=torch.Generator(),  # or each iterator would draw from the generator that dropout draws from
         )
 
+    def one_example(self) -> Batch:
+        """A batch of one example: the same whenever the run begins or goes on."""
+        self.batch_sampler.set_epoch(0)
+        self.batch_sampler.skip_once(0)
+        first = list(next(iter(self.batch_sampler)))[:1]
+        batch, _ = self._loader.dataset[_Key(0, 0, first, is_real=False)]
+        return send_to_device(batch, self.accelerator.device)
+
     def begins_epoch(self, step: int) -> bool:
         """Whether an epoch begins with this step."""
         return step % self.steps_per_epoch == 0
@@ -203,6 +211,10 @@ class StreamedBatches:
         self._resumed_from: dict[str, Any] | None = None
         self._stand_in: Batch | None = None
 
+    def one_example(self) -> Batch:
+        """A batch of the first example: the same whenever the run begins or goes on."""
+        return send_to_device(self.collator([next(iter(self._whole))]), self.accelerator.device)
+
     def begins_epoch(self, step: int) -> bool:
         """Whether an epoch begins with the next group."""
         return self._examples == 0
@@ -275,7 +287,7 @@ class StreamedBatches:
 
     def _stand_in_batch(self) -> Batch:
         if self._stand_in is None:  # this process has never had an example
-            self._stand_in = send_to_device(self.collator([next(iter(self._whole))]), self.accelerator.device)
+            self._stand_in = self.one_example()
         return self._stand_in
 
 

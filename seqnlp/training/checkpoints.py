@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers.utils import logging
 
 from .integrity import find_damage, seal, sync
@@ -237,6 +238,16 @@ def load_checkpoint(accelerator: Accelerator, path: Path) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"The checkpoint {path} does not fit this run: {reason}") from error
+
+
+def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """
+    Put whole weights, under the bare model's names, into a prepared one, whose own may be divided among processes.
+
+    Tied weights may be there under one of their names alone. Called by every process.
+    """
+    options = StateDictOptions(full_state_dict=True, strict=False)
+    set_model_state_dict(model, dict(weights), options=options)
 
 
 def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:

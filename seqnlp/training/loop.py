@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_model
+from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -18,7 +20,14 @@ from transformers.utils import logging
 from .arguments import TrainingArguments
 from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches
 from .carried_state import cache_to_tensors, tensors_to_cache
-from .checkpoints import Checkpoint, CheckpointError, CheckpointFolder, load_checkpoint, read_checkpoint
+from .checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    CheckpointFolder,
+    load_checkpoint,
+    load_weights,
+    read_checkpoint,
+)
 from .evaluation import Predictions, RowFunction, evaluate_rows, logits_and_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run
@@ -97,6 +106,9 @@ class TrainingLoop:
             self.batches = SizedBatches(train_dataset, batch_sampler, collator, accelerator, arguments)
         self.steps_per_epoch = self.batches.steps_per_epoch
         self.model, self.optimizer = accelerator.prepare(model, create_optimizer(model, arguments))
+        # Only training calls the compiled one: what is evaluated, saved or unwrapped is the model, names and all.
+        # Batches differ in length, and a graph for each, compiled as they come, would make resumed runs differ too.
+        self._compiled = torch.compile(self.model, dynamic=True) if arguments.torch_compile else self.model
         self.max_steps = arguments.max_train_steps or math.ceil(arguments.num_train_epochs * self.steps_per_epoch)
         # Not prepared: Accelerate would step it once a process.
         self.scheduler = create_scheduler(self.optimizer.optimizer, arguments, self.max_steps)
@@ -112,6 +124,7 @@ class TrainingLoop:
         self._started = time.perf_counter()
         # Since the last record:
         self._loss_sum = torch.zeros((), device=accelerator.device)
+        self._clipped_steps = torch.zeros((), device=accelerator.device)
         self._logged_step, self._targets_since, self._logged_at = 0, 0, 0.0
 
     @property
@@ -144,6 +157,7 @@ class TrainingLoop:
         self._started = self._logged_at = time.perf_counter()
 
         self.model.train()
+        self._settle_gradient_buckets()
         stop = False
         with tqdm(
             total=self.max_steps,
@@ -224,6 +238,8 @@ class TrainingLoop:
         norm = None
         if self.arguments.max_grad_norm:
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.arguments.max_grad_norm)
+            if isinstance(norm, DTensor):  # of weights divided among the processes
+                norm = norm.full_tensor()
         # float16 overflows now and then, and its scaler skips such a step; there the loss alone tells.
         watched = loss_sum if norm is None or self.arguments.mixed_precision == "fp16" else loss_sum + norm
         if not bool(torch.isfinite(watched)):
@@ -233,16 +249,33 @@ class TrainingLoop:
         self.optimizer.zero_grad()
         self.step += 1
         self._loss_sum += loss_sum
+        if norm is not None:
+            self._clipped_steps += norm > self.arguments.max_grad_norm
         self._targets_since += int(targets)
+
+    def _settle_gradient_buckets(self) -> None:
+        """
+        A forward and backward whose gradients are dropped, before the first step of a run that begins or goes on.
+
+        After its first backward DDP lays its buckets out anew, and where more than two processes add up, a gradient's
+        place in a bucket decides in which order. Settled by the first step, the layout of the step after a resumption
+        would be another than in the uninterrupted run, and so would the last bits of its gradients.
+        """
+        if not isinstance(self.model, DistributedDataParallel):
+            return
+        one = torch.ones((), dtype=torch.long, device=self.accelerator.device)
+        stand_in = MicroBatch(self.batches.one_example(), is_real=False)
+        self.accelerator.backward(self._forward(stand_in, one))
+        self.optimizer.zero_grad()
 
     def _forward(self, micro: MicroBatch, targets: torch.Tensor) -> torch.Tensor:
         """This micro-batch's share of the step's loss."""
         if not micro.is_real:
-            return self.model(**micro.batch, num_items_in_batch=targets).loss * 0.0
-        if not self.carries_state:
-            return self.model(**micro.batch, num_items_in_batch=targets).loss
-        outputs = self.model(**micro.batch, num_items_in_batch=targets, past_key_values=self._carried, use_cache=True)
-        self._carried = outputs.past_key_values.detach_()
+            return self._compiled(**micro.batch, num_items_in_batch=targets).loss * 0.0
+        carried = {"past_key_values": self._carried, "use_cache": True} if self.carries_state else {}
+        outputs = self._compiled(**micro.batch, **carried, num_items_in_batch=targets)
+        if self.carries_state:
+            self._carried = outputs.past_key_values.detach_()
         return outputs.loss
 
     def _restore_carried(self, batch: Batch) -> None:
@@ -288,7 +321,10 @@ class TrainingLoop:
             "learning_rate": self.scheduler.get_last_lr()[0],
             "targets_per_second": round(self._targets_since / (now - self._logged_at), 1),
         }
+        if self.arguments.max_grad_norm:
+            values["clipped_share"] = float(self._clipped_steps) / steps
         self._loss_sum.zero_()
+        self._clipped_steps.zero_()
         self._logged_step, self._targets_since, self._logged_at = self.step, 0, now
         progress.set_postfix(loss=f"{values['train_loss']:.3f}", refresh=False)
         self.record.log(self.step, self.epoch, **values)
@@ -332,7 +368,11 @@ class TrainingLoop:
             "best_metric": self.best_metric,
             "best_step": self.best_step,
             "evaluations_without_gain": self.evaluations_without_gain,
-            "since_record": {"step": self._logged_step, "loss_sum": float(self._loss_sum)},
+            "since_record": {
+                "step": self._logged_step,
+                "loss_sum": float(self._loss_sum),
+                "clipped_steps": float(self._clipped_steps),
+            },
             "seconds": self.seconds,
             "history": self.record.history,
         }
@@ -368,14 +408,13 @@ class TrainingLoop:
         self.evaluations_without_gain = state["evaluations_without_gain"]
         self._logged_step = state["since_record"]["step"]
         self._loss_sum += state["since_record"]["loss_sum"]
+        self._clipped_steps += state["since_record"]["clipped_steps"]
         self.seconds_before = state["seconds"]
         self.record.history[:] = state["history"]
 
     def _load_best(self) -> None:
         if self.best_metric is not None and self.best_step != self.step:
-            weights = self.checkpoints.best(self.best_step) / "model.safetensors"
-            # Not strict, since tied weights are stored once.
-            load_model(self.accelerator.unwrap_model(self.model), weights, strict=False)
+            load_weights(self.model, load_file(self.checkpoints.best(self.best_step) / "model.safetensors"))
 
     def _stop_diverged(self, loss: float, norm: float | None) -> None:
         """The weights are still those before this step: keep them, then stop."""

@@ -11,13 +11,14 @@ from typing import Any
 import datasets
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from .arguments import ArgumentsError, TrainingArguments, command_of
 from .checkpoints import CheckpointFolder
+from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
 
 
@@ -68,6 +69,7 @@ class Run:
             The model without what Accelerate wrapped around it.
         """
         accelerator = self.accelerator
+        state_dict = accelerator.get_state_dict(model)
         model = accelerator.unwrap_model(model)
         self.record.model = {
             "class": type(model).__name__,
@@ -79,7 +81,7 @@ class Run:
         self.record.memory = peak_memory(accelerator)
         if accelerator.is_main_process:
             results = self.output_dir / "checkpoints" / "tmp-results"
-            model.save_pretrained(results)
+            model.save_pretrained(results, state_dict=state_dict)
             if processor is not None:
                 processor.save_pretrained(results)
             for file in results.iterdir():  # within one file system: each file appears whole
@@ -100,7 +102,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     Args:
         task: Name of the recipe.
         architecture: Goes into the name of the output folder if none is given.
-        training: The training arguments; their `output_dir` is filled in.
+        training: The training arguments; `output_dir` is filled in, and `mixed_precision` where it is `auto`.
         *others: Further argument dataclasses, for the record.
 
     Raises:
@@ -110,8 +112,12 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     training.output_dir = training.output_dir or f"outputs/{task}-{architecture}"
     output_dir = Path(training.output_dir)
     log_with = [name for name in training.report_to.split(",") if name and name != "none"]
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    training.mixed_precision = choose_precision(training.mixed_precision, architecture, on_cpu)
     try:
         accelerator = Accelerator(
+            # Where several processes are launched for GPUs that are not there, each would train for itself otherwise.
+            cpu=on_cpu,
             mixed_precision=training.mixed_precision,
             log_with=log_with or None,
             project_dir=str(output_dir),

@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -148,38 +146,6 @@ def test_the_configs_of_the_repository_are_valid():
             recipe="sentiment_analysis",
             argv=["--config", str(config)],
         )
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("processes", [1, 2])
-def test_killed_at_random_and_resumed_it_ends_with_the_same_weights(launch, reviews, tmp_path, processes):
-    launcher = launch.one_process if processes == 1 else launch.two_processes
-    settings = ["--dataset_name", reviews, "--config_overrides", "hidden_size=32", "--num_train_epochs", 40]
-    settings += ["--per_device_train_batch_size", 4, "--checkpointing_steps", 7, "--num_threads", 1]
-    whole = launch.run(RECIPE, *settings, "--output_dir", tmp_path / "whole", launcher=launcher)
-    assert whole.returncode == 0, whole.stderr
-
-    cut, chance = tmp_path / "cut", random.Random(processes)
-    kills = 0
-    while kills < 6:
-        resume = ["--resume_from_checkpoint", "latest"] if list(cut.glob("checkpoints/step-*")) else []
-        fresh = [] if resume else ["--overwrite_output_dir"]
-        process = launch.start(RECIPE, *settings, *resume, *fresh, "--output_dir", cut, launcher=launcher)
-        try:
-            process.wait(timeout=chance.uniform(6, 14))
-            break
-        except subprocess.TimeoutExpired:
-            launch.kill(process)
-            kills += 1
-    assert kills > 0
-    if not (cut / "run.json").exists():
-        ended = launch.run(
-            RECIPE, *settings, "--resume_from_checkpoint", "latest", "--output_dir", cut, launcher=launcher
-        )
-        assert ended.returncode == 0, ended.stderr
-    assert (cut / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
-    records = [json.loads((folder / "run.json").read_text()) for folder in (tmp_path / "whole", cut)]
-    assert records[0]["metrics"] == records[1]["metrics"]
 
 
 @pytest.mark.long

@@ -10,10 +10,12 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import FullyShardedDataParallelPlugin, gather_object
 from safetensors.torch import save_file
 from tiny_runs import DATA, Interrupted, entries, make_loop, weights
+from torch.distributed.tensor import DTensor
 
 from seqnlp.data import TokenBatchSampler
 from seqnlp.training import CheckpointError
@@ -30,6 +32,8 @@ def check_everything(folder: Path) -> None:
     a_resumed_run_is_the_same_run(folder)
     time_is_up_for_all(folder / "time", process)
     a_full_disk_stops_all(folder / "full", process)
+    if processes == 2:
+        a_sharded_run(folder / "sharded")
 
 
 def loop_of(folder, **settings):
@@ -116,7 +120,8 @@ def streams_of_unequal_length_end_together(folder, process, processes):
         read = gather_object([size for group in groups for size in group])
         assert sum(read) == (13 if len(groups) < 4 else min(13, sum(read))), read
         if len(groups) < 4:
-            first_pass = gather_object([number for batch in numbers[: sum(map(len, groups))] for number in batch])
+            own = numbers[1 : 1 + sum(map(len, groups))]  # the first settles the gradient buckets
+            first_pass = gather_object([number for batch in own for number in batch])
             assert sorted(first_pass) == list(range(13)), first_pass
 
 
@@ -147,6 +152,38 @@ def a_resumed_run_is_the_same_run(folder):
     assert entries(resumed) == entries(whole)
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+class ShardingAccelerator(Accelerator):
+    """Accelerate shards on accelerators alone: here it is told that these processes are to be sharded."""
+
+    def __init__(self, **settings):
+        plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="TRANSFORMER_BASED_WRAP")
+        super().__init__(**settings, fsdp_plugin=plugin)
+        self.state.fsdp_plugin = plugin
+        self.state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+
+def a_sharded_run(folder):
+    """Under FSDP2: the weights of a run under DDP, the best model loaded and saved whole, and resumed to the bit."""
+    settings = {"num_train_epochs": 2.0, "checkpointing_steps": "2", "eval_steps": 2}
+    replicated = loop_of(folder / "replicated", **settings)
+    replicated.train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqnlp.training.run.Accelerator", ShardingAccelerator)
+        patch.setitem(PartialState._shared_state, "distributed_type", PartialState().distributed_type)
+        whole = loop_of(folder / "whole", **settings)
+        assert all(isinstance(parameter, DTensor) for parameter in whole.model.parameters())
+        whole.train()
+        cut = loop_of(folder / "cut", stop_at=3, **settings)
+        with pytest.raises(Interrupted):
+            cut.train()
+        resumed = loop_of(folder / "cut", resume_from_checkpoint="latest", **settings)
+        resumed.train()
+    assert entries(resumed) == entries(whole)
+    for name, tensor in replicated.accelerator.unwrap_model(replicated.model).state_dict().items():
+        torch.testing.assert_close(weights(whole)[name].full_tensor(), tensor, rtol=0, atol=1e-5)
+        assert torch.equal(weights(whole)[name].full_tensor(), weights(resumed)[name].full_tensor()), name
 
 
 def time_is_up_for_all(folder, process):

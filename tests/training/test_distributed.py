@@ -59,9 +59,7 @@ def check_gradients(folder, whole):
             torch.testing.assert_close(gradient, whole[name], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "processes", [2, pytest.param(4, marks=pytest.mark.xfail(reason="a gradient differs: to be found"))]
-)
+@pytest.mark.parametrize("processes", [2, 4])
 def test_several_processes_do_what_one_does(processes, tmp_path):
     """Forked, so that they need not import everything anew."""
     context, port = multiprocessing.get_context("fork"), free_port()

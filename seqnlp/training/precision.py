@@ -1,0 +1,84 @@
+"""The number format of the matrix products: asked for, set in the launcher's configuration, or chosen by hardware."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from accelerate.utils import parse_flag_from_env
+
+from .arguments import ArgumentsError
+
+
+PRECISIONS = ("no", "bf16", "fp16")
+
+
+def choose_precision(asked: str, architecture: str, on_cpu: bool) -> str:
+    """
+    What `--mixed_precision` comes to: `no`, `bf16` or `fp16`.
+
+    `auto` takes what accelerate's or DeepSpeed's configuration asks for, else what the hardware is made for:
+
+    - GPU: bf16 where it multiplies that, else fp16;
+    - CPU with AMX: bf16, its tiles multiply that several times as fast as float32;
+    - CPU with AVX512-BF16 alone: bf16 for recurrent nets, whose time goes into large products; a Transformer loses
+      more by the conversions around its many small operations than its products gain;
+    - anything else: no, which is float32.
+
+    Args:
+        asked: `auto`, or one of the three, which is then taken, or refused.
+        architecture: The recipe's; `transformer` or a recurrent cell.
+        on_cpu: Whether the CPU computes.
+
+    Raises:
+        ArgumentsError: If a configuration says something else than what is asked for, or fp16 is asked for on a CPU.
+    """
+    allowed, where = _configured()
+    if asked == "auto":
+        allowed = [name for name in allowed if not (on_cpu and name == "fp16")]
+        if not allowed:
+            raise ArgumentsError(f"--mixed_precision auto: {where}, which a CPU cannot do; choose bf16 or no there.")
+        fast = _fast_on_cpu(architecture) if on_cpu else _fast_on_gpu()
+        return next((name for name in fast if name in allowed), allowed[0])
+    if asked not in allowed:
+        raise ArgumentsError(
+            f"--mixed_precision {asked}: {where}. Change one of the two, or say --mixed_precision auto."
+        )
+    if asked == "fp16" and on_cpu:
+        raise ArgumentsError("--mixed_precision fp16 needs a GPU: on this CPU use bf16, no, or auto.")
+    return asked
+
+
+def _fast_on_cpu(architecture: str) -> tuple[str, ...]:
+    can = torch.cpu.get_capabilities()
+    is_recurrent = architecture != "transformer"
+    return ("bf16", "no") if can.get("amx_bf16") or (can.get("avx512_bf16") and is_recurrent) else ("no",)
+
+
+def _fast_on_gpu() -> tuple[str, ...]:
+    if not torch.cuda.is_available():
+        return ("no",)
+    return ("bf16", "fp16", "no") if torch.cuda.is_bf16_supported(including_emulation=False) else ("fp16", "no")
+
+
+def _configured() -> tuple[list[str], str]:
+    """
+    What the launcher's configuration leaves open, and what it says and where.
+
+    `accelerate launch` hands `no` on where nothing was said, so that is no choice; bf16 and fp16 are.
+    """
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched != "no":
+        return [name for name in PRECISIONS if name == launched], f"accelerate launch was given {launched}"
+    file = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+    if not parse_flag_from_env("ACCELERATE_USE_DEEPSPEED") or not Path(file).is_file():
+        return list(PRECISIONS), ""
+    try:
+        config = json.loads(Path(file).read_text(encoding="utf-8"))
+        said = {name: config.get(name, {}).get("enabled", "auto") for name in ("bf16", "fp16")}
+    except (ValueError, AttributeError) as error:
+        raise ArgumentsError(f"The DeepSpeed configuration {file} cannot be read: {error}.") from error
+    decided = {name: enabled for name, enabled in said.items() if enabled != "auto"}
+    allowed = [name for name in PRECISIONS if all((name == said) == on for said, on in decided.items())]
+    shown = " and ".join(f"{name} {'on' if enabled else 'off'}" for name, enabled in decided.items())
+    return allowed, f"the DeepSpeed configuration {file} turns {shown}"

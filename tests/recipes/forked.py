@@ -1,0 +1,93 @@
+"""Recipes in processes that begin with everything imported, so that one can be killed and started many times."""
+
+import os
+import runpy
+import socket
+import sys
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import accelerate.data_loader
+import datasets
+import matplotlib.pyplot
+import music21
+import sklearn.linear_model
+import transformers.models.auto.modeling_auto
+
+import seqnlp
+import seqnlp.data
+import seqnlp.publishing
+import seqnlp.training
+import seqnlp.visualization
+
+
+IMPORTED = (accelerate, datasets, matplotlib, music21, sklearn, transformers, seqnlp)
+ROOT = Path(__file__).parents[2]
+
+
+class ForkedRun:
+    """
+    One recipe under way, in as many processes as are to train together.
+
+    Args:
+        recipe: Its name.
+        arguments: Its flags.
+        processes: How many.
+        log: File that gets what they print.
+    """
+
+    def __init__(self, recipe, arguments, processes, log):
+        context = get_context("forkserver")
+        context.set_forkserver_preload(["forked"])
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        self.log = log
+        self.members = [
+            context.Process(target=run, args=(recipe, list(map(str, arguments)), number, processes, port, str(log)))
+            for number in range(processes)
+        ]
+        for member in self.members:
+            member.start()
+
+    @property
+    def is_over(self):
+        return all(member.exitcode is not None for member in self.members)
+
+    def wait(self, seconds):
+        """Whether it has come to its end by then."""
+        wait([member.sentinel for member in self.members], seconds)
+        for member in self.members:
+            member.join(0.5 if self.is_over else 0)
+        return self.is_over
+
+    def kill(self):
+        """`kill -9` for all."""
+        for member in self.members:
+            member.kill()
+        for member in self.members:
+            member.join()
+
+    def finish(self, seconds):
+        """Wait for the end, which must be a good one."""
+        for member in self.members:
+            member.join(seconds)
+        codes = [member.exitcode for member in self.members]
+        self.kill()
+        assert codes == [0] * len(codes), Path(self.log).read_text()[-5000:]
+
+
+def run(recipe, arguments, number, processes, port, log):
+    """What each process does."""
+    with open(log, "a") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.chdir(ROOT)
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    if processes > 1:
+        ranks = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+        os.environ |= {name: str(value) for name, value in ranks.items()}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    sys.argv = [f"recipes/{recipe}.py", *arguments]
+    runpy.run_path(sys.argv[0], run_name="__main__")

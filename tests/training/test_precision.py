@@ -1,0 +1,112 @@
+"""Which precision a run computes in: asked for, configured, or chosen by hardware."""
+
+import json
+
+import pytest
+import torch
+
+from seqnlp.training import ArgumentsError, TrainingArguments, start_run
+from seqnlp.training.precision import choose_precision
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch):
+    for name in ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DEEPSPEED_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def hardware(monkeypatch):
+    def pretend(*, can=(), cuda=False, bf16=False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(can, True))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("can", "architecture", "expected"),
+    [
+        ((), "lstm", "no"),
+        (("avx512_bf16",), "lstm", "bf16"),
+        (("avx512_bf16",), "transformer", "no"),
+        (("avx512_bf16", "amx_bf16"), "transformer", "bf16"),
+    ],
+)
+def test_auto_on_a_cpu(hardware, can, architecture, expected):
+    hardware(can=can, cuda=True, bf16=True)  # a GPU that is not to be used
+    assert choose_precision("auto", architecture, on_cpu=True) == expected
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(True, "bf16"), (False, "fp16")])
+def test_auto_on_a_gpu(hardware, bf16, expected):
+    hardware(cuda=True, bf16=bf16)
+    assert choose_precision("auto", "transformer", on_cpu=False) == expected
+    hardware(cuda=False)  # an accelerator of another make
+    assert choose_precision("auto", "transformer", on_cpu=False) == "no"
+
+
+@pytest.mark.parametrize("asked", ["no", "bf16"])
+def test_what_is_asked_for_is_taken(asked):
+    assert choose_precision(asked, "transformer", on_cpu=True) == asked
+
+
+def test_fp16_needs_a_gpu():
+    assert choose_precision("fp16", "lstm", on_cpu=False) == "fp16"
+    with pytest.raises(ArgumentsError, match="--mixed_precision fp16 needs a GPU: on this CPU use bf16, no, or auto"):
+        choose_precision("fp16", "lstm", on_cpu=True)
+
+
+@pytest.mark.parametrize("launched", ["bf16", "fp16"])
+def test_the_launcher_must_not_be_contradicted(monkeypatch, hardware, launched):
+    """It is all that a configuration for FSDP can say; `no` is also what stands there when nobody said anything."""
+    hardware(cuda=True, bf16=True)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    assert choose_precision("auto", "lstm", on_cpu=False) == launched
+    assert choose_precision(launched, "lstm", on_cpu=False) == launched
+    with pytest.raises(ArgumentsError, match=f"--mixed_precision no: accelerate launch was given {launched}. Change"):
+        choose_precision("no", "lstm", on_cpu=False)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert choose_precision("bf16", "lstm", on_cpu=False) == "bf16"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ArgumentsError, match="--mixed_precision auto: accelerate launch was given fp16, which a CPU"):
+        choose_precision("auto", "lstm", on_cpu=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "fits", "auto"),
+    [
+        ({"bf16": {"enabled": True}}, ["bf16"], "bf16"),
+        ({"fp16": {"enabled": True}, "bf16": {"enabled": False}}, ["fp16"], "fp16"),
+        ({"bf16": {"enabled": False}}, ["no", "fp16"], "fp16"),
+        ({"bf16": {"enabled": False}, "fp16": {"enabled": False}}, ["no"], "no"),
+        ({"bf16": {"enabled": "auto"}}, ["no", "bf16", "fp16"], "bf16"),
+        ({"zero_optimization": {"stage": 2}}, ["no", "bf16", "fp16"], "bf16"),
+    ],
+)
+def test_deepspeed_must_not_be_contradicted(monkeypatch, hardware, tmp_path, config, fits, auto):
+    hardware(cuda=True, bf16=True)
+    file = tmp_path / "zero.json"
+    file.write_text(json.dumps(config))
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(file))
+    for asked in ("no", "bf16", "fp16"):
+        if asked in fits:
+            assert choose_precision(asked, "lstm", on_cpu=False) == asked
+        else:
+            with pytest.raises(ArgumentsError, match=f"{asked}: the DeepSpeed configuration {file} turns") as raised:
+                choose_precision(asked, "lstm", on_cpu=False)
+            assert "\n" not in str(raised.value)
+    assert choose_precision("auto", "lstm", on_cpu=False) == auto
+    file.write_text("{")
+    with pytest.raises(ArgumentsError, match="cannot be read"):
+        choose_precision("auto", "lstm", on_cpu=False)
+
+
+def test_the_run_records_what_was_chosen(tmp_path, hardware):
+    hardware(can=["amx_bf16"])
+    arguments = TrainingArguments(output_dir=str(tmp_path), mixed_precision="auto", report_to="none", num_threads=1)
+    run = start_run("test", "transformer", arguments)
+    assert run.record.hyperparameters["mixed_precision"] == arguments.mixed_precision == "bf16"
+    assert run.accelerator.mixed_precision == "bf16"
