@@ -1,0 +1,102 @@
+"""Where one step of a recipe's training goes: `python -m benchmarks.profiles [RECIPE]...`, by default of every recipe.
+
+The recipe itself runs, with its own data and defaults; after a few steps one is recorded by torch.profiler, and the run
+ends there. Kept in `benchmarks/results/profiles/`, and shown in `benchmarks/README.md`.
+"""
+
+import json
+import os
+import runpy
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from benchmarks.kinds import shares_by_kind
+from benchmarks.machine import describe_machine
+from benchmarks.speed import PROFILES, write_readme
+from seqnlp import training
+
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+# Each recipe by its defaults, and translation and language models also by their other family.
+RUNS = {
+    "sentiment_analysis": [""],
+    "language_modeling": ["", "--architecture transformer"],
+    "translation": ["", "--architecture gru"],
+    "music_generation": [""],
+    "trajectory": [""],
+    "image_classification": [""],
+}
+PROFILED_STEP = 5
+
+
+class Profiled(Exception):
+    """The step is recorded; the rest of the run is not wanted."""
+
+    def __init__(self, record: dict):
+        super().__init__()
+        self.record = record
+
+
+class ProfiledLoop(training.TrainingLoop):
+    """Trains some steps as ever, records one, and stops."""
+
+    def _optimizer_step(self, micro_batches) -> None:
+        if self.step < PROFILED_STEP:
+            super()._optimizer_step(micro_batches)
+            return
+        start = time.process_time()
+        with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function("the step"):
+            super()._optimizer_step(micro_batches)
+        seconds = time.process_time() - start
+        events = profiler.key_averages()
+        total = sum(event.self_cpu_time_total for event in events)
+        largest = sorted(events, key=lambda event: -event.self_cpu_time_total)[:10]
+        shapes = {name: list(tensor.shape) for name, tensor in micro_batches[0].batch.items()}
+        raise Profiled(
+            {
+                "batch": shapes,
+                "milliseconds": 1000 * seconds,
+                "kinds": shares_by_kind(events),
+                "operations": {event.key: event.self_cpu_time_total / total for event in largest},
+            }
+        )
+
+
+def profile_recipe(recipe: str, arguments: str) -> dict:
+    """Run a recipe up to its recorded step."""
+    with tempfile.TemporaryDirectory() as folder:
+        sys.argv = [f"{recipe}.py", "--output_dir", folder, "--report_to", "none", "--num_threads", "1"]
+        sys.argv += arguments.split()
+        training.TrainingLoop = ProfiledLoop  # recipes take it from there
+        try:
+            runpy.run_path(str(RECIPES / f"{recipe}.py"), run_name="__main__")
+        except Profiled as profiled:
+            return {"recipe": recipe, "arguments": arguments, **profiled.record, "machine": describe_machine()}
+    raise RuntimeError(f"{recipe} ended before its step {PROFILED_STEP}.")
+
+
+def main(recipes: Annotated[list[str] | None, typer.Argument(help="Recipes; all by default.")] = None) -> None:
+    """Record one step of each recipe, and keep where its time goes."""
+    unknown = [name for name in recipes or [] if name not in RUNS]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: not one of {', '.join(RUNS)}.")
+    os.environ.setdefault("ACCELERATE_USE_CPU", "true")
+    PROFILES.mkdir(parents=True, exist_ok=True)
+    for recipe in recipes or RUNS:
+        for arguments in RUNS[recipe]:
+            torch.manual_seed(0)
+            record = profile_recipe(recipe, arguments)
+            name = "-".join([recipe, *arguments.removeprefix("--").split()])
+            (PROFILES / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            write_readme()
+
+
+if __name__ == "__main__":
+    typer.run(main)

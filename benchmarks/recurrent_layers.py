@@ -1,0 +1,90 @@
+"""One recurrent layer, forward and backward, against `torch.nn`: batch 32, length 64, width 256, half of it padding."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from benchmarks.peers import ragged_lengths
+from benchmarks.timing import Action, Contest
+from seqnlp import RecurrentModel
+
+
+ROWS, LENGTH, WIDTH = 32, 64, 256
+MODULES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+PACKED, PADDED = "torch.nn packed float32", "torch.nn padded"
+# Of the ratio to packed float32 by the type of ours, and to the padded layer of the same type.
+TARGETS = {
+    ("elman", "float32", PACKED): 1.5,
+    ("gru", "float32", PACKED): 1.5,
+    ("lstm", "float32", PACKED): 1.5,
+    ("elman", "float32", PADDED): 1.0,
+    ("gru", "float32", PADDED): 1.2,
+    ("lstm", "float32", PADDED): 1.0,
+    ("elman", "bfloat16", PACKED): 1.5,
+    ("gru", "bfloat16", PACKED): 2.0,
+    ("lstm", "bfloat16", PACKED): 4.0,
+    ("elman", "bfloat16", PADDED): 1.0,
+    ("gru", "bfloat16", PADDED): 1.2,
+    ("lstm", "bfloat16", PADDED): 1.0,
+}
+
+
+def recurrent_layer() -> Iterator[Contest]:
+    """Each cell in each type against torch's packed layer, which skips padding, and its padded one, which does not."""
+    lengths = ragged_lengths(ROWS, LENGTH)
+    mask = torch.arange(LENGTH) < lengths.unsqueeze(1)
+    inputs = torch.randn(ROWS, LENGTH, WIDTH)
+    for (cell_type, dtype, peer_name), target in TARGETS.items():
+        module = MODULES[cell_type](WIDTH, WIDTH, batch_first=True)
+        model = RecurrentModel.from_torch(module)
+        as_bfloat16 = dtype == "bfloat16"
+        yield Contest(
+            name=f"{cell_type} {dtype}",
+            peer_name=peer_name if peer_name == PACKED else f"{peer_name} {dtype}",
+            ours=our_layer(model, inputs, mask, as_bfloat16),
+            peer=packed(module, inputs, lengths) if peer_name == PACKED else padded(module, inputs, as_bfloat16),
+            target=target,
+            product_type=dtype,
+            calls=2,
+        )
+
+
+def our_layer(model: RecurrentModel, inputs: torch.Tensor, mask: torch.Tensor, as_bfloat16: bool) -> Action:
+    """A model of one layer with its weights in float32, in bfloat16 by autocast, as the training loop runs it."""
+
+    def run():
+        model.zero_grad()
+        own = inputs.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=as_bfloat16):
+            outputs = model(inputs_embeds=own, attention_mask=mask, use_cache=False).last_hidden_state
+        outputs.sum().backward()
+
+    return run
+
+
+def packed(module: nn.RNNBase, inputs: torch.Tensor, lengths: torch.Tensor) -> Action:
+    """torch's layer over a PackedSequence."""
+
+    def run():
+        module.zero_grad()
+        own = inputs.clone().requires_grad_()
+        sequence = pack_padded_sequence(own, lengths, batch_first=True, enforce_sorted=False)
+        outputs, _ = pad_packed_sequence(module(sequence)[0], batch_first=True, total_length=LENGTH)
+        outputs.sum().backward()
+
+    return run
+
+
+def padded(module: nn.RNNBase, inputs: torch.Tensor, as_bfloat16: bool) -> Action:
+    """torch's layer over all of the rectangle: its states are wrong behind padding, and its kernel is the fastest."""
+
+    def run():
+        module.zero_grad()
+        own = inputs.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=as_bfloat16):
+            outputs = module(own)[0]
+        outputs.float().sum().backward()
+
+    return run

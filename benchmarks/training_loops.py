@@ -1,0 +1,197 @@
+"""The training loop against the bare step it is made of, and two processes against one.
+
+accelerate launch ... -m benchmarks.training_loops    # what `two_processes` starts: one run, its time a step
+"""
+
+import copy
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from transformers import PreTrainedModel
+
+from benchmarks.peers import PAD, Sizes, our_decoder, our_translator, random_tokens
+from benchmarks.timing import Result, clock, ratio_of_pairs
+from benchmarks.training_steps import TRANSLATION
+from seqnlp.data import LanguageModelCollator, LengthGroupedBatchSampler
+from seqnlp.training import TrainingArguments, TrainingLoop, start_run
+from seqnlp.training.optimization import create_optimizer
+
+
+ROWS, LENGTH = 8, 256  # a step's examples over all processes, and the tokens of each
+
+
+def make_loop(
+    loop_class: type[TrainingLoop],
+    make_model: Callable[[], PreTrainedModel],
+    examples: list[dict],
+    collator,
+    steps: int,
+    batch_size: int,
+) -> TrainingLoop:
+    """A loop over examples of one length, which evaluates nothing, with the settings that recipes have."""
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        report_to="none",
+        num_threads=torch.get_num_threads(),
+        max_train_steps=steps,
+        per_device_train_batch_size=batch_size,
+        metric_for_best_model="validation_loss",
+    )
+    run = start_run("benchmark", "transformer", arguments)
+    sampler = LengthGroupedBatchSampler([len(example["input_ids"]) for example in examples], batch_size)
+    return loop_class(run, arguments, make_model(), examples, sampler, collator, lambda loop: {"loss": 0.0})
+
+
+class InterleavedLoop(TrainingLoop):
+    """Behind each of its steps takes the same step bare, with a model of its own, and times both."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.twin = copy.deepcopy(self.model)
+        self.twin_optimizer = create_optimizer(self.twin, self.arguments)
+        self.loop_times: list[float] = []
+        self.bare_times: list[float] = []
+        self.now = clock()
+        self.mark: float | None = None
+
+    def _after_step(self, progress) -> bool:
+        stop = super()._after_step(progress)
+        if self.mark is not None:  # before the first step much is made once
+            self.loop_times.append(1000 * (self.now() - self.mark))
+            start = self.now()
+            self._bare_step()
+            self.bare_times.append(1000 * (self.now() - start))
+        self.mark = self.now()
+        return stop
+
+    def _optimizer_step(self, micro_batches) -> None:
+        (micro,) = micro_batches
+        self.batch = micro.batch
+        super()._optimizer_step(micro_batches)
+
+    def _bare_step(self) -> None:
+        self.twin(**self.batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.twin.parameters(), self.arguments.max_grad_norm)
+        self.twin_optimizer.step()
+        self.twin_optimizer.zero_grad()
+
+
+class PairCollator:
+    """Sources and labels of one length, stacked."""
+
+    def __call__(self, examples: list[dict]) -> dict[str, torch.Tensor]:
+        return {name: torch.stack([torch.as_tensor(example[name]) for example in examples]) for name in examples[0]}
+
+
+def loop_overhead(rounds: int) -> Iterator[Result]:
+    """
+    A step of the loop, with batching, collating, clipping, schedule and records, against its forward, backward,
+    clipping and optimizer alone: the language model's and, much shorter, the translator's.
+    """
+    steps = 3 * rounds
+    sizes = Sizes()
+    windows = [
+        {"input_ids": row, "labels": row} for row in random_tokens(ROWS * (steps + 2), LENGTH, sizes.vocab_size)
+    ]
+    tokens = random_tokens(64 * (steps + 2), 32, TRANSLATION.vocab_size)
+    pairs = [{"input_ids": row, "labels": row} for row in tokens]
+    cases = [
+        (
+            f"language model, {ROWS} x {LENGTH} tokens",
+            lambda: our_decoder(sizes),
+            windows,
+            LanguageModelCollator(PAD),
+            8,
+        ),
+        ("translator, 64 x (32 + 32) tokens", lambda: our_translator(TRANSLATION), pairs, PairCollator(), 64),
+    ]
+    for name, make_model, examples, collator, batch_size in cases:
+        # The last step evaluates and writes a checkpoint; it is not among those counted.
+        loop = make_loop(InterleavedLoop, make_model, examples, collator, steps + 2, batch_size)
+        loop.train()
+        ours, bare = loop.loop_times[:steps], loop.bare_times[:steps]
+        yield Result(
+            name=name,
+            peer_name="the bare step",
+            ours=ours,
+            peer=bare,
+            ratio=ratio_of_pairs(ours, bare),
+            target=1.03,
+            at_most=True,
+        )
+
+
+class TimedLoop(TrainingLoop):
+    """Notes when each step ends."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.ends: list[float] = []
+
+    def _after_step(self, progress) -> bool:
+        stop = super()._after_step(progress)
+        self.ends.append(time.perf_counter())
+        return stop
+
+
+def milliseconds_a_step(steps: int = 8) -> tuple[float, bool]:
+    """Median time of a step, and whether this process is the one to tell it."""
+    num_processes = int(os.environ.get("WORLD_SIZE", 1))
+    sizes = Sizes()
+    torch.set_num_threads(1)
+    windows = [
+        {"input_ids": row, "labels": row} for row in random_tokens(ROWS * (steps + 1), LENGTH, sizes.vocab_size)
+    ]
+    batch_size = ROWS // num_processes
+    collator = LanguageModelCollator(PAD)
+    loop = make_loop(TimedLoop, lambda: our_decoder(sizes), windows, collator, steps + 1, batch_size)
+    loop.train()
+    # Neither the first step, nor the last with its evaluation.
+    times = [after - before for before, after in zip(loop.ends[1:-2], loop.ends[2:-1], strict=True)]
+    return 1000 * statistics.median(times), loop.accelerator.is_main_process
+
+
+def two_processes(rounds: int) -> Iterator[Result]:
+    """
+    The language model's step of 8 x 256 tokens, by two processes with four rows each against one with eight; one
+    thread a process; by the clock on the wall, so the machine must have nothing else to do.
+    """
+    times = {1: [], 2: []}
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    for _ in range(rounds):
+        for number, values in times.items():
+            launch = [
+                sys.executable,
+                "-m",
+                "accelerate.commands.launch",
+                "--num_machines",
+                "1",
+                "--dynamo_backend",
+                "no",
+            ]
+            launch += ["--mixed_precision", "no", "--num_processes", str(number)]
+            launch += ["--multi_gpu"] if number > 1 else []
+            command = [*launch, "-m", "benchmarks.training_loops"]
+            run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            values.append(json.loads(run.stdout.splitlines()[-1]))
+    yield Result(
+        name="language model, 8 x 256 tokens, two processes",
+        peer_name="one process",
+        ours=times[2],
+        peer=times[1],
+        ratio=ratio_of_pairs(times[2], times[1]),
+        target=1.7,
+    )
+
+
+if __name__ == "__main__":
+    milliseconds, is_main = milliseconds_a_step()
+    if is_main:
+        sys.stdout.write(json.dumps(milliseconds) + "\n")
