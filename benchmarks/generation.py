@@ -15,16 +15,15 @@ from benchmarks.training_steps import TRANSLATION
 
 
 def generating(model: PreTrainedModel, inputs: torch.Tensor, new_tokens: int, **options) -> Action:
-    """Call `generate` for exactly so many tokens."""
+    """Call `generate` for exactly so many tokens: no token ends a text, so that nothing has to be held back either."""
     model.eval()
+    model.generation_config.eos_token_id = None
 
     def run():
-        # transformers' own default, but for the length.
         model.generate(
             inputs,
             attention_mask=torch.ones_like(inputs),
             do_sample=False,
-            min_new_tokens=new_tokens,
             max_new_tokens=new_tokens,
             **options,
         )

@@ -113,15 +113,18 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(labels), chunk_size):
             states = hidden_states[start : start + chunk_size].to(dtype)  # (C, H)
             target = labels[start : start + chunk_size].unsqueeze(1)  # (C, 1)
-            logits = nn.functional.linear(states, narrow_weight, narrow_bias).float()  # (C, V)
-            log_probabilities = logits.log_softmax(dim=-1)  # (C, V)
-            del logits
-            loss -= (1 - smooth) * log_probabilities.gather(1, target).sum()
+            logits = nn.functional.linear(states, narrow_weight, narrow_bias)  # (C, V)
+            wanted = (1 - smooth) * logits.gather(1, target).float()
             if smooth:
-                loss -= smooth / vocab_size * log_probabilities.sum()
+                wanted += smooth * logits.mean(dim=-1, keepdim=True, dtype=torch.float32)
+            highest = logits.amax(dim=-1, keepdim=True).float()
+            logits = logits.float()
+            probabilities = torch.softmax(logits, dim=-1, out=logits)  # (C, V), in their place
+            # log sum exp z = max z - log max p: the exponentials are computed once, for loss and gradient.
+            loss += (highest - probabilities.amax(dim=-1, keepdim=True).log() - wanted).sum()
             if not (needs_states or needs_weight or needs_bias):
                 continue
-            gradient = log_probabilities.exp_()  # (C, V): p, in their place
+            gradient = probabilities
             if smooth:
                 gradient -= smooth / vocab_size
             gradient.scatter_add_(1, target, gradient.new_full(target.shape, smooth - 1))

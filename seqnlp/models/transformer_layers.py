@@ -202,8 +202,11 @@ class Positions(nn.Module):
         """
         if self.embed_positions is not None:
             hidden_states = hidden_states + self.embed_positions(position_ids).to(hidden_states.dtype)
-        angles = None if self.rotary is None else self.rotary(position_ids, hidden_states.dtype)
-        return hidden_states, angles
+        if self.rotary is None:
+            return hidden_states, None
+        device = hidden_states.device.type  # queries and keys are of autocast's type where it is on
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
+        return hidden_states, self.rotary(position_ids, dtype)
 
 
 class RMSNorm(nn.Module):
