@@ -1,7 +1,9 @@
-"""Where one step of a recipe's training goes: `python -m benchmarks.profiles [RECIPE]...`, by default of every recipe.
+"""Where one step of a recipe's training goes.
 
-The recipe itself runs, with its own data and defaults; after a few steps one is recorded by torch.profiler, and the run
-ends there. Kept in `benchmarks/results/profiles/`, and shown in `benchmarks/README.md`.
+    python -m benchmarks.profiles [RECIPE]...    # by default of every recipe
+
+The recipe itself runs, with its own data and defaults; after a few steps one is recorded by torch.profiler, and the
+run ends there. Kept in `benchmarks/results/profiles/`, and shown in `benchmarks/README.md`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""One recurrent layer, forward and backward, against `torch.nn`: batch 32, length 64, width 256, half of it padding."""
+"""One recurrent layer, forward and backward, against `torch.nn`: batch 32, length 64, width 256, half padding."""
 
 from collections.abc import Iterator
 

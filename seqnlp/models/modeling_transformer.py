@@ -414,6 +414,11 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
         """What the decoder reads when it is to predict `(batch_size, target_length)` labels; see [`shift_right`]."""
         return shift_right(labels, self.config.decoder_start_token_id, self.config.pad_token_id)
 
+    def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: torch.Tensor) -> EncoderDecoderCache:
+        # All beams of a text read the same source: its keys and values are alike, and need not be copied.
+        past_key_values.self_attention_cache.reorder_cache(beam_idx)
+        return past_key_values
+
     def prepare_inputs_for_generation(self, input_ids, decoder_attention_mask=None, **kwargs):
         """As transformers does, and count the positions of a padded beginning before its mask is made square."""
         if decoder_attention_mask is not None and kwargs.get("decoder_position_ids") is None:

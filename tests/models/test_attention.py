@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+import seqnlp.models.attention as attention_module
 from seqnlp import TransformerDecoderConfig
 from seqnlp.models.attention import (
     MultiHeadAttention,
     attention_weights,
     dot_product_similarity,
     eager_attention_forward,
+    is_faster_in_stages,
     rotate,
     share_key_value_heads,
 )
@@ -183,3 +185,38 @@ def test_rms_norm_and_feed_forwards_are_their_formulas():
     for name, function in (("relu", torch.relu), ("gelu", nn.functional.gelu)):
         plain = FeedForward(TransformerDecoderConfig(hidden_size=16, hidden_act=name)).eval()
         torch.testing.assert_close(plain(states), plain.down_proj(function(plain.up_proj(states))))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_bfloat16_trains_in_stages_what_sdpa_would_give(masked, monkeypatch):
+    torch.manual_seed(0)
+    states = torch.randn(2, 6, 16)
+    mask = (torch.arange(6) < torch.tensor([[6], [4]]))[:, None, None].expand(2, 1, 6, 6).tril() if masked else None
+    module = attention("sdpa").bfloat16()
+    called = []
+
+    def run():
+        called.clear()
+        own = states.bfloat16().requires_grad_()
+        output, weights = module(own, mask)
+        called.append(weights is not None)
+        output.float().square().sum().backward()
+        return output.detach().float(), own.grad.float()
+
+    in_stages = run()
+    assert called == [True]
+    monkeypatch.setattr(attention_module, "is_faster_in_stages", lambda query, key: False)
+    by_kernel = run()
+    assert called == [False]
+    for ours, theirs in zip(in_stages, by_kernel, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02)
+
+
+def test_only_training_in_half_precision_on_a_cpu_goes_in_stages():
+    query = torch.zeros(1, 1, 4, 2)
+
+    assert is_faster_in_stages(query.bfloat16(), query)
+    assert not is_faster_in_stages(query, query)
+    assert not is_faster_in_stages(torch.zeros(1, 1, 600, 2).bfloat16(), torch.zeros(1, 1, 600, 2))
+    with torch.no_grad():
+        assert not is_faster_in_stages(query.bfloat16(), query)

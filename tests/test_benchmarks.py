@@ -1,0 +1,101 @@
+import json
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import peers, speed
+from benchmarks.kinds import REST, kind_of, time_by_kind
+from benchmarks.timing import Contest, Result, alternate, products_of
+from seqnlp.models.losses import chunked_cross_entropy
+
+
+def spend(milliseconds):
+    def action():
+        end = time.process_time() + milliseconds / 1000
+        while time.process_time() < end:
+            pass
+
+    return action
+
+
+def test_the_ratio_is_that_of_the_times(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    result = alternate(Contest("ours", "peer", spend(4), spend(8), target=1.5, items=("tokens", 4)), rounds=5)
+
+    assert result.ratio == pytest.approx(2, rel=0.1)
+    assert result.is_reached
+    assert len(result.ours) == len(result.peer) == 5
+    assert result.unit == "tokens/s"
+    assert sorted(result.ours)[2] == pytest.approx(1000, rel=0.1)
+
+
+def test_a_target_may_be_a_bound_from_above():
+    result = Result("ours", "peer", [2.0], [4.0], ratio=2.0, target=0.5, at_most=True)
+
+    assert result.measured == 0.5
+    assert result.is_reached
+    result.target = 0.4
+    assert result.is_reached is False
+
+
+def test_all_products_are_counted_also_those_of_our_functions():
+    layer = nn.Linear(6, 5, bias=False)
+    states = torch.randn(7, 6, requires_grad=True)
+    labels = torch.randint(5, (7,))
+    product = 2 * 7 * 6 * 5
+
+    assert products_of(lambda: layer(states).sum().backward()) == 3 * product
+    assert products_of(lambda: chunked_cross_entropy(states, layer, labels, chunk_size=7).backward()) == 3 * product
+
+
+def test_attention_s_products_are_counted():
+    query, key, value = (torch.randn(2, 3, 16, 4, requires_grad=True) for _ in range(3))
+    attend = nn.functional.scaled_dot_product_attention
+
+    assert products_of(lambda: attend(query, key, value).sum().backward()) == (2 + 5) * 2 * (2 * 3 * 16 * 16 * 4)
+
+
+def test_kinds_of_operations():
+    assert kind_of("aten::addmm_") == "matrix products"
+    assert kind_of("aten::_log_softmax_backward_data") == "softmax and loss"
+    assert kind_of("aten::expand") == REST
+    assert kind_of("mul") == REST  # not an operator of torch
+    shares = time_by_kind(lambda: torch.randn(300, 300) @ torch.randn(300, 300))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["matrix products"] > 0
+
+
+@pytest.mark.parametrize(
+    ("ours", "peer"),
+    [
+        (peers.our_decoder, peers.llama),
+        (peers.our_decoder, peers.gpt2),
+        (peers.our_translator, peers.marian),
+        (peers.our_encoder, peers.bert),
+        (peers.our_lstm, peers.llama),
+    ],
+)
+def test_peers_are_of_equal_size(ours, peer):
+    sizes = peers.Sizes()
+    ours, peer = (sum(p.numel() for p in make(sizes).parameters() if p.requires_grad) for make in (ours, peer))
+    # Positions are learned in GPT-2 alone, and BERT reads two segments and has a pooler.
+    assert ours == pytest.approx(peer, rel=0.06)
+
+
+def test_the_readme_holds_what_the_files_say(tmp_path, monkeypatch):
+    copy = tmp_path / "README.md"
+    copy.write_text(speed.README.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(speed, "README", copy)
+    speed.write_readme()
+
+    assert copy.read_text(encoding="utf-8") == (speed.HERE / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_row_is_kept():
+    kept = {json.loads(path.read_text(encoding="utf-8"))["benchmark"] for path in speed.SPEED.glob("*.json")}
+    rows = speed.targets_table(speed.read(speed.SPEED)).splitlines()
+
+    assert {"recurrent-layer", "language-model", "seq2seq", "generation", "beams", "long-text", "loop"} <= kept
+    assert len(rows) > 2 + len(kept)
