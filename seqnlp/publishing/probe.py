@@ -6,6 +6,7 @@ It imports nothing of seqnlp unless the request says so, reads safetensors alone
 """
 
 import importlib
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ class Probe:
         # In whole precision: the checks compare numbers.
         self.model = self.model.float().eval()
         self.is_text = self.model.main_input_name == "input_ids"
+        self.is_series = self.model.main_input_name == "past_values"
         self.is_encoder_decoder = bool(getattr(self.config, "is_encoder_decoder", False))
         self.tokenizer = None
         if any((self.folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
@@ -82,6 +84,10 @@ class Probe:
         # An unset length is a huge number.
         if positions and positions < longest < 10**9:
             raise AssertionError(f"the tokenizer gives up to {longest} tokens, the model reads {positions}")
+        if target := getattr(self.config, "target_tokenizer", None):  # a translator of two vocabularies
+            known = len(transformers.AutoTokenizer.from_pretrained(self.folder, subfolder=target))
+            if known > size:
+                raise AssertionError(f"the tokenizer in {target} has {known} tokens, the model knows {size}")
         return f"{len(self.tokenizer)} of {size} tokens"
 
     def batch_is_alone(self) -> str:
@@ -103,8 +109,26 @@ class Probe:
 
     def cached_is_uncached(self) -> str:
         """Whether generation that keeps a state gives what generation from the whole text at each step gives."""
+        if self.is_series:
+            return self.rolled_out_is_step_by_step()
         row = self.batch(self.examples()[1:2], generates=True)
         return self.same_text(self.generate(row, use_cache=True), self.generate(row, use_cache=False))
+
+    def rolled_out_is_step_by_step(self) -> str:
+        """Whether a series is predicted as if the whole of it were read anew at each step."""
+        if "prediction_length" not in inspect.signature(self.model.forward).parameters:
+            raise SkippedError("it predicts all steps at once")
+        row = self.batch(self.examples()[1:2])
+        with torch.no_grad():
+            rolled_out = self.model(**row, prediction_length=NEW_TOKENS).prediction_outputs
+            for step in range(NEW_TOKENS):
+                one = self.model(**row, prediction_length=1).prediction_outputs
+                difference = (one[:, 0] - rolled_out[:, step]).abs().max().item()
+                if difference > 1e-4 * max(1.0, one.abs().max().item()):
+                    raise AssertionError(f"step {step + 1} differs by {difference:.2g}")
+                observed = torch.ones_like(one, dtype=torch.bool)
+                row = {name: torch.cat([row[name], new], 1) for name, new in zip(row, (one, observed), strict=True)}
+        return f"{NEW_TOKENS} steps"
 
     def generates_in_batch_as_alone(self) -> str:
         """Whether a batch of texts of several lengths is continued as each of them alone."""
@@ -118,7 +142,7 @@ class Probe:
         return told
 
     def examples(self) -> list[torch.Tensor]:
-        """The same inputs in every process: token ids of several lengths, or images."""
+        """The same inputs in every process: token ids of several lengths, images, or series of numbers."""
         generator = torch.Generator().manual_seed(0)
         if self.is_text:
             config = self.config.get_text_config()
@@ -132,10 +156,22 @@ class Probe:
             height, width = (size, size) if isinstance(size, int) else size
             channels = getattr(self.config, "num_channels", 3)
             return [torch.rand(channels, height, width, generator=generator) for _ in LENGTHS]
+        channels = getattr(self.config, "input_size", None) or getattr(self.config, "num_input_channels", None)
+        if self.is_series and isinstance(channels, int):
+            fixed = getattr(self.config, "context_length", None)
+            lengths = [fixed] * len(LENGTHS) if isinstance(fixed, int) else LENGTHS
+            mean = torch.tensor(getattr(self.config, "input_mean", None) or 0.0)
+            scale = torch.tensor(getattr(self.config, "input_scale", None) or 1.0)
+            return [mean + scale * torch.randn(length, channels, generator=generator) for length in lengths]
         raise NotCheckedError(f"what goes into it ({self.model.main_input_name}) is not known here")
 
     def batch(self, rows: list[torch.Tensor], generates: bool = False) -> dict[str, torch.Tensor]:
         """Several examples padded to one length: on the left where a decoder goes on from the last token."""
+        if self.is_series:  # shorter ones end where the others do
+            padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left")
+            ones = [torch.ones_like(row, dtype=torch.bool) for row in rows]
+            observed = torch.nn.utils.rnn.pad_sequence(ones, batch_first=True, padding_side="left")
+            return {"past_values": padded, "past_observed_mask": observed}
         if not self.is_text:
             return {self.model.main_input_name: torch.stack(rows)}
         config = self.config.get_text_config()
@@ -153,10 +189,10 @@ class Probe:
         return inputs
 
     def outputs(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits, or the last hidden states of a model without a head."""
+        """Logits, predicted values, or the last hidden states of a model without a head."""
         outputs = self.model(**inputs)
-        found = getattr(outputs, "logits", None)
-        return found if found is not None else outputs.last_hidden_state
+        named = (getattr(outputs, name, None) for name in ("logits", "prediction_outputs"))
+        return next((found for found in named if found is not None), getattr(outputs, "last_hidden_state", None))
 
     def generate(self, inputs: dict[str, torch.Tensor], use_cache: bool = True):
         """The new tokens and the scores of each step."""

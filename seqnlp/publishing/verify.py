@@ -18,16 +18,16 @@ from huggingface_hub.utils import validate_repo_id
 from transformers import CONFIG_MAPPING
 
 from . import probe
-from .bundle import CARD
+from .bundle import CARD, build_bundle
 from .card import eval_results, metric_of
 from .errors import PublishingError
-from .evaluation import UncheckableError, evaluate_again
+from .evaluation import GENERATED, UncheckableError, agrees, evaluate_again
 from .hub import explain, retrying
 
 
 PASSED, FAILED, NOT_CHECKED, DOES_NOT_APPLY = "passed", "failed", "not checked", "-"
 # What is fetched: nothing that would be unpickled.
-FETCHED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py", CARD)
+FETCHED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "*.py", CARD)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
 TIMEOUT = 1800  # seconds that a process with the model may take
 
@@ -49,6 +49,7 @@ class Verification:
         name: The model.
         commit: Its commit on the Hub; `None` for a folder.
         code: The files of code that it brings.
+        is_run: Whether it is a run's output, which is checked as it would be published, with the code of this seqnlp.
         checks: Every check with its outcome.
         loaded: Whether everything that was tried to load did load.
     """
@@ -56,6 +57,7 @@ class Verification:
     name: str
     commit: str | None
     code: list[str]
+    is_run: bool = False
     checks: list[Check] = field(default_factory=list)
     loaded: bool = True
 
@@ -78,6 +80,8 @@ def verify(
     """
     Load a model as a stranger would, in processes of their own with empty caches, and check what it promises.
 
+    A run's output is checked as it would be published: with its card, and with the code of this seqnlp beside it.
+
     Args:
         name: A folder, or a name on the Hub.
         revision: Branch, tag or commit on the Hub; `main` by default.
@@ -97,7 +101,10 @@ def verify(
         config = _read_config(folder, name)
         result = Verification(name, commit, [file for file in files if file.endswith(".py")])
         _check_formats(result, files)
-        _check_loading(result, folder, config, trust_remote_code, Path(scratch))
+        if commit is None and _is_ours(config) and not config.get("auto_map") and (folder / "run.json").is_file():
+            folder = _as_published(result, folder, Path(scratch))
+            config = _read_config(folder, name)
+        _check_loading(result, folder, config, trust_remote_code or result.is_run, Path(scratch))
         _check_claims(result, folder, dataset)
         if commit:
             _check_tag(result, folder)
@@ -139,17 +146,39 @@ def _check_formats(result: Verification, files: list[str]) -> None:
         result.add("safetensors only", PASSED, "no file is pickled")
 
 
+def _is_ours(config: dict[str, Any]) -> bool:
+    return str(config.get("model_type", "")).startswith("seqnlp_")
+
+
+def _as_published(result: Verification, folder: Path, scratch: Path) -> Path:
+    """What would go up of a run's output; the output itself where it cannot be published."""
+    try:
+        bundle = build_bundle(folder, scratch / "published", folder.name)
+    except PublishingError as error:
+        result.add("can be published", FAILED, str(error))
+        return folder
+    size = sum(file.size for file in bundle.files)
+    result.add("can be published", PASSED, f"{len(bundle.files)} files, {size:,} bytes")
+    result.is_run = True
+    return bundle.folder
+
+
 def _check_loading(result: Verification, folder: Path, config: dict, trust_remote_code: bool, scratch: Path) -> None:
-    brings_code, ours = bool(config.get("auto_map")), str(config.get("model_type", "")).startswith("seqnlp_")
+    ours, model_type = _is_ours(config), str(config.get("model_type", ""))
+    model_code, processor_code = _auto_map(config), _processor_code(folder)
+    elsewhere = [name.split("--")[0] for name in (*model_code, *processor_code) if "--" in name]
     answers = {}
     for with_seqnlp in (False, True):
         check = f"loads {'with' if with_seqnlp else 'without'} seqnlp"
-        # Where seqnlp is imported its own classes win, and the code of the repository stays where it is.
-        runs_code = brings_code and not (with_seqnlp and config.get("model_type") in CONFIG_MAPPING)
-        if runs_code and not trust_remote_code:
+        known = model_type in CONFIG_MAPPING and (with_seqnlp or not ours)
+        # Where seqnlp is imported its own classes win; those of transformers only as long as no code is trusted.
+        runs_code = bool(processor_code or (model_code and not (known and (ours or not trust_remote_code))))
+        if runs_code and elsewhere:
+            result.add(check, NOT_CHECKED, f"its code lies in another repository, {elsewhere[0]}, at no fixed commit")
+        elif runs_code and not trust_remote_code:
             which = f" (commit {result.commit})" if result.commit else ""
             result.add(check, NOT_CHECKED, f"it brings code: read it{which}, then say --trust-remote-code")
-        elif ours and not brings_code and not with_seqnlp:
+        elif ours and not model_code and not with_seqnlp:
             result.add(check, NOT_CHECKED, "its code is not beside it: `seqnlp publish` adds it")
         else:
             answer = _probe(folder, with_seqnlp, runs_code, checks=not answers, scratch=scratch)
@@ -161,6 +190,24 @@ def _check_loading(result: Verification, folder: Path, config: dict, trust_remot
     result.loaded &= bool(answers)
     if len(answers) == 2:
         _compare_outputs(result, answers[False], answers[True])
+
+
+def _auto_map(config: dict[str, Any]) -> list[str]:
+    """The names of code in a configuration: `file.Class`, or `repository--file.Class`."""
+    found = config.get("auto_map")
+    values = found.values() if isinstance(found, dict) else [found]
+    return [str(name) for value in values for name in (value if isinstance(value, list) else [value]) if name]
+
+
+def _processor_code(folder: Path) -> list[str]:
+    names = []
+    for file in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
+        try:
+            content = json.loads((folder / file).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        names += _auto_map(content) if isinstance(content, dict) else []
+    return names
 
 
 def _compare_outputs(result: Verification, without: dict, with_seqnlp: dict) -> None:
@@ -236,19 +283,28 @@ def _check_claims(result: Verification, folder: Path, dataset: str | None) -> No
         result.add("the card's numbers", NOT_CHECKED, probe.one_line(error))
         return
     for split, values in record["metrics"].items():
-        if split not in found:
-            result.add(f"the card's numbers, {split}", NOT_CHECKED, "they are computed from no split of the data")
+        _compare_numbers(result, record, split, values, found.get(split))
+
+
+def _compare_numbers(result: Verification, record: dict, split: str, values: dict, found: dict | None) -> None:
+    if found is None:
+        why = "what it generates is judged by music21, which is not installed: pip install 'seqnlp[music]'"
+        result.add(
+            f"the card's numbers, {split}",
+            NOT_CHECKED,
+            why if split == GENERATED else "they are computed from no split of the data",
+        )
+        return
+    for metric, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or metric_of(record["task"], metric) is None:
+            continue  # no number of the card
+        again = found.get(metric)
+        if again is None:
+            result.add(f"{metric}, {split}", NOT_CHECKED, "it is not computed here")
             continue
-        rows = record.get("dataset", {}).get("splits", {}).get(split, {}).get("rows")
-        for metric, value in values.items():
-            if isinstance(value, int | float) and metric in found[split]:
-                again = found[split][metric]
-                known = metric_of(record["task"], metric)
-                # Rounding on another machine may move one example across a border.
-                one_example = 1.5 / rows if rows and known and known.share else 0.0
-                same = math.isclose(value, again, rel_tol=1e-3, abs_tol=max(1e-4, one_example))
-                outcome = PASSED if same else FAILED
-                result.add(f"{metric}, {split}", outcome, f"claimed {value:.4f}, computed {again:.4f}")
+        how = "of another sample" if split == GENERATED else "computed"
+        outcome = PASSED if agrees(record, split, metric, value, again) else FAILED
+        result.add(f"{metric}, {split}", outcome, f"claimed {value:.4f}, {how} {again:.4f}")
 
 
 def _check_tag(result: Verification, folder: Path) -> None:

@@ -1,9 +1,13 @@
 """A Hub for each test, and small finished runs to put on it."""
 
+import json
+import sys
+
 import pytest
 from finished_run import write_run
-from huggingface_hub import constants
-from local_hub import Hub
+from local_hub import Hub, connect
+
+from seqnlp.publishing import probe, verify
 
 
 @pytest.fixture(scope="session")
@@ -17,15 +21,21 @@ def _server():
 def hub(_server, monkeypatch, tmp_path):
     """An empty Hub that this process talks to as alice, and that processes it starts can be told of."""
     _server.reset()
-    # What the environment variables would have set, had they been there when huggingface_hub was imported.
-    monkeypatch.setattr(constants, "ENDPOINT", _server.url)
-    template = _server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no_token"))
-    monkeypatch.setenv("HF_TOKEN", "hf_alice_write")
+    connect(_server, monkeypatch, tmp_path)
     return _server
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """`verify` loads models in this process, not in ones of their own: seqnlp is imported, so no code is needed."""
+
+    def ask(folder, with_seqnlp, trust_remote_code, checks, scratch):
+        request = {"folder": str(folder), "with_seqnlp": True, "trust_remote_code": False, "checks": checks}
+        (scratch / "request").write_text(json.dumps(request))
+        probe.main(scratch / "request", scratch / "answer")
+        return json.loads((scratch / "answer").read_text())
+
+    monkeypatch.setattr(sys.modules[verify.__module__], "_probe", ask)
 
 
 @pytest.fixture

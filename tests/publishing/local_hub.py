@@ -1,7 +1,8 @@
 """A Hub on loopback for tests: the HTTP calls by which models are published and loaded, kept in memory.
 
-It knows users and organisations, private repositories, branches, tags, pull requests, large files and commits with a
-parent, and it fails on request (`Hub.fail`). Set `HF_ENDPOINT` to its `url` and `HF_HUB_DISABLE_XET=1`.
+It knows users and organisations, private and gated repositories, branches, tags, pull requests, large files, commits
+with a parent and downloads of a part, and it fails on request (`Hub.fail`). Set `HF_ENDPOINT` to its `url` and
+`HF_HUB_DISABLE_XET=1`.
 """
 
 import base64
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+from huggingface_hub import constants
 
 
 TOKENS = {
@@ -59,7 +61,7 @@ class Repo:
     """A repository: commits as whole listings of files, and the names that point to them."""
 
     def __init__(self, name, private):
-        self.name, self.private = name, private
+        self.name, self.private, self.gated = name, private, False
         self.commits, self.parents, self.refs = {}, {}, {}
         self.large, self.discussions = {}, []
         self.add_commit("refs/heads/main", {".gitattributes": Blob(b"", False)}, None)
@@ -111,10 +113,10 @@ class Hub:
 
     def fail(self, match, kind, times=1, **options):
         """
-        Fail the next `times` calls (-1: all) whose "METHOD /path" matches.
+        Fail the next `times` calls (-1: all) whose "METHOD /path" matches, but for the first `skip`.
 
         `kind` is `status` (with `status`, `retry_after`), `drop` (the connection is cut, after `after_bytes` of the
-        body) or `drop_response` (it is done, and nobody is told).
+        body), `drop_response` (it is done, and nobody is told) or `truncate` (the answer ends after `after_bytes`).
         """
         self.faults.append({"match": match, "kind": kind, "times": times, "hits": 0, **options})
 
@@ -165,6 +167,17 @@ def card_errors(text):
     return errors
 
 
+def connect(server, monkeypatch, home):
+    """Let this process talk to `server` as alice, as the environment variables would have before any import."""
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "no_token"))
+    monkeypatch.setenv("HF_TOKEN", "hf_alice_write")
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub = None
@@ -187,6 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
             hub.log.append(told)
             for fault in hub.faults:
                 if fault["times"] != 0 and re.search(fault["match"], told):
+                    if fault.get("skip"):
+                        fault["skip"] -= 1
+                        continue
                     fault["times"] -= 1
                     fault["hits"] += 1
                     self.fault = fault
@@ -232,7 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
             pieces = []
             for piece in self.pieces():
                 pieces.append(piece)
-                if sum(map(len, pieces)) > self.fault.get("after_bytes", float("inf")):
+                cut = self.fault.get("after_bytes") if self.fault.get("kind") == "drop" else None
+                if cut is not None and sum(map(len, pieces)) > cut:
                     raise DroppedError
             self.read_body = b"".join(pieces)
         return self.read_body
@@ -257,6 +274,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.fault.get("kind") == "truncate":
+            self.wfile.write(data[: self.fault["after_bytes"]])
+            self.wfile.flush()
+            raise DroppedError
         if self.command != "HEAD":
             self.wfile.write(data)
 
@@ -429,5 +450,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": sha}
         if blob is None:
             raise HubError(404, "Entry not found", "EntryNotFound", headers)
+        if repo.gated and not self.hub.role(self.user, name.split("/")[0]):
+            raise HubError(403, f"Access to model {name} is restricted.", "GatedRepo", headers)
         etag = blob.sha256 if blob.large else blob.oid
-        return 200, blob.data, {**headers, "ETag": f'"{etag}"', "X-Linked-Size": str(len(blob.data))}
+        headers |= {"ETag": f'"{etag}"', "X-Linked-Size": str(len(blob.data)), "Accept-Ranges": "bytes"}
+        if part := re.match(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            start = int(part[1])
+            headers["Content-Range"] = f"bytes {start}-{len(blob.data) - 1}/{len(blob.data)}"
+            return 206, blob.data[start:], headers
+        return 200, blob.data, headers

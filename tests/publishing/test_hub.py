@@ -407,4 +407,4 @@ def test_a_translator_of_two_vocabularies_brings_both_tokenizers(hub, run_folder
     assert not [name for name in hub.files(NAME) if "/" in name]
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "target_tokenizer": "../checkpoints"}))
-    assert "is no name of a folder in it" in message_of(publish, folder, NAME)
+    assert "is no name of a folder beside it" in message_of(publish, folder, NAME)

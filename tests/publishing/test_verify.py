@@ -15,6 +15,8 @@ from transformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    MarianConfig,
+    MarianMTModel,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -39,27 +41,10 @@ from seqnlp.data import (
     load_texts,
 )
 from seqnlp.metrics import classification_scores
-from seqnlp.publishing import PublishingError, build_bundle, probe, tag_of, verify
-from seqnlp.publishing import verify as verify_function
+from seqnlp.publishing import PublishingError, build_bundle, tag_of, verify
 from seqnlp.publishing.evaluation import UncheckableError, data_arguments
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import DataArguments
-
-
-verify_module = __import__("sys").modules[verify_function.__module__]
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Loads the model in this process instead of one of its own: where seqnlp is imported, code is never needed."""
-
-    def ask(folder, with_seqnlp, trust_remote_code, checks, scratch):
-        request = {"folder": str(folder), "with_seqnlp": True, "trust_remote_code": False, "checks": checks}
-        (scratch / "request").write_text(json.dumps(request))
-        probe.main(scratch / "request", scratch / "answer")
-        return json.loads((scratch / "answer").read_text())
-
-    monkeypatch.setattr(verify_module, "_probe", ask)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +78,13 @@ def published(films, tmp_path_factory):
 @pytest.fixture
 def folder(published, tmp_path):
     return shutil.copytree(published, tmp_path / "copy")
+
+
+def put_up(hub, folder, name, **rights):
+    files = {path.name: Blob(path.read_bytes(), path.suffix == ".safetensors") for path in folder.iterdir()}
+    hub.repos[name] = repo = Repo(name, private=rights.get("private", False))
+    repo.gated = rights.get("gated", False)
+    return repo, repo.add_commit("refs/heads/main", files, None)
 
 
 def outcomes(result):
@@ -199,6 +191,7 @@ def test_a_model_that_reads_its_padding(in_process, folder, monkeypatch):
 
 
 WORDS = {"vocab_size": 20, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+MARIAN = {"layers": 2, "attention_heads": 2, "ffn_dim": 16}
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 GENERATES = ("cached generation is uncached generation", "a batch generates as each row alone")
 
@@ -219,7 +212,7 @@ def test_generation_that_forgets(in_process, monkeypatch, tmp_path):
     assert outcomes(verify(str(tmp_path)))[GENERATES[0]] == "failed"
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "t5", "bert", "vision"])
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "marian", "bert", "vision"])
 def test_models_of_others(in_process, kind, tmp_path):
     if kind == "gpt2":
         model = GPT2LMHeadModel(
@@ -228,6 +221,10 @@ def test_models_of_others(in_process, kind, tmp_path):
     elif kind == "t5":
         sizes = {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 2, "num_heads": 2}
         model = T5ForConditionalGeneration(T5Config(vocab_size=20, decoder_start_token_id=0, **sizes))
+    elif kind == "marian":
+        sides = {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in MARIAN.items()}
+        config = MarianConfig(**WORDS, **sides, d_model=16, decoder_start_token_id=0, forced_eos_token_id=None)
+        model = MarianMTModel(config)
     elif kind == "bert":
         model = BertForSequenceClassification(BertConfig(**WORDS, **SIZES, intermediate_size=16))
     else:
@@ -237,7 +234,9 @@ def test_models_of_others(in_process, kind, tmp_path):
     result = verify(str(tmp_path))
     found = outcomes(result)
     assert found["batch and padding change nothing"] == "passed", result.checks
-    assert [found[name] for name in GENERATES] == ["passed" if kind in ("gpt2", "t5") else "-"] * 2, result.checks
+    assert [found[name] for name in GENERATES] == ["passed" if kind in ("gpt2", "t5", "marian") else "-"] * 2, (
+        result.checks
+    )
     # Without a tokenizer, and for ours without code, something stays open.
     assert result.exit_code == 3
     if kind == "bert":
@@ -276,9 +275,7 @@ def test_files_that_a_strangers_record_names_are_not_read():
 
 
 def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub, folder, films, monkeypatch, capsys):
-    files = {path.name: Blob(path.read_bytes(), path.suffix == ".safetensors") for path in folder.iterdir()}
-    hub.repos["alice/films"] = repo = Repo("alice/films", private=True)
-    sha = repo.add_commit("refs/heads/main", files, None)
+    repo, sha = put_up(hub, folder, "alice/films", private=True)
     arguments = ["seqnlp", "verify", "alice/films", "--dataset-name", str(films)]
     tag = tag_of(json.loads((folder / "run.json").read_text()))
     for more, code in (([], 1), (["--trust-remote-code"], 0)):
@@ -299,6 +296,68 @@ def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub,
     assert capsys.readouterr().err == (
         "error: alice/nothing could not be fetched: there is no such repository, or the access token may not see it.\n"
     )
+
+
+def test_private_and_gated_models_are_read_by_those_who_may(in_process, hub, folder, monkeypatch):
+    put_up(hub, folder, "alice/own", private=True)
+    put_up(hub, folder, "alice/gated", gated=True)
+    for name in ("alice/own", "alice/gated"):
+        assert verify(name).loaded
+    for token, asked in (("hf_bob_write", "there is no such repository, or"), ("", "there is no such repository, or")):
+        monkeypatch.setenv("HF_TOKEN", token)
+        with pytest.raises(PublishingError, match=f"alice/own could not be fetched: {asked}"):
+            verify("alice/own")
+        with pytest.raises(PublishingError, match="alice/gated could not be fetched: its owner grants access one by"):
+            verify("alice/gated")
+
+
+FETCHING = ["GET /api/models/alice/films", "HEAD .*/resolve/", "GET .*/resolve/.*/model.safetensors"]
+
+
+@pytest.mark.parametrize("call", FETCHING)
+def test_a_model_is_fetched_under_faults_or_it_is_said(in_process, hub, folder, naps, call):
+    put_up(hub, folder, "alice/films")
+    for fault in ({"status": 500}, {"status": 429, "retry_after": 3}):
+        hub.fail(call, "status", **fault)
+    hub.fail(call, "drop")
+    if "GET" in call:
+        hub.fail(call, "truncate", after_bytes=200)
+    assert verify("alice/films").loaded
+    assert all(fault["hits"] for fault in hub.faults)
+    hub.fail(call, "status", status=503, times=-1)
+    with pytest.raises(PublishingError, match="alice/films could not be fetched: ") as raised:
+        verify("alice/films")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_runs_output_is_checked_as_it_would_be_published(hub, in_process, run_folder, monkeypatch, capsys):
+    result = verify(str(run_folder))
+    found = outcomes(result)
+    assert result.is_run
+    assert found["can be published"] == found["loads without seqnlp"] == found["the card says what run.json says"]
+    assert found["can be published"] == "passed"
+    assert found["the card's numbers"] == "not checked"  # measured on nothing
+    change(run_folder / "run.json", command="x.py --note /home/me/notes")
+    result = verify(str(run_folder))
+    assert outcomes(result)["can be published"] == "failed"
+    assert "run.json, command: the path /home/me" in str(result.checks)
+    assert result.exit_code == 1
+    monkeypatch.setattr("sys.argv", ["seqnlp", "verify", str(run_folder)])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 1
+    assert hub.log == []
+
+
+def test_code_in_a_tokenizer_or_in_another_repository_is_not_run_silently(in_process, folder):
+    change(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Tokenizer", None]})
+    result = verify(str(folder))
+    assert [outcomes(result)[f"loads {how} seqnlp"] for how in ("with", "without")] == ["not checked"] * 2
+    assert result.exit_code == 2
+    change(folder / "tokenizer_config.json", auto_map=None)
+    change(folder / "config.json", auto_map={"AutoModel": "bob/evil--evil.Model"})
+    result = verify(str(folder), trust_remote_code=True)
+    assert "its code lies in another repository, bob/evil" in str(result.checks)
 
 
 @pytest.mark.parametrize("carried", [True, False])

@@ -7,53 +7,19 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
-from finished_run import write_run
-from transformers import ViTImageProcessorPil
+from families import FAMILIES, inputs_of, make, outputs_of, write_data
+from local_hub import Hub, connect
+from PIL import Image
 
-from seqnlp import (
-    RecurrentConfig,
-    RecurrentForCausalLM,
-    RecurrentForTokenClassification,
-    RecurrentSeq2SeqConfig,
-    RecurrentSeq2SeqForConditionalGeneration,
-    TransformerConfig,
-    TransformerDecoderConfig,
-    TransformerDecoderForCausalLM,
-    TransformerEncoderConfig,
-    TransformerEncoderForMaskedLM,
-    TransformerForConditionalGeneration,
-    VisionTransformerConfig,
-    VisionTransformerForImageClassification,
-)
+import seqnlp
 from seqnlp.publishing import publish, verify
-from seqnlp.tokenization import train_tokenizer
 
 
 ROOT = Path(__file__).parents[2]
-WORDS = {"vocab_size": 20, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-RECURRENT = {**WORDS, "hidden_size": 16}
-ATTENTION = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-FAMILIES = {
-    "AutoModelForCausalLM": [
-        (RecurrentForCausalLM, RecurrentConfig(**RECURRENT)),
-        (TransformerDecoderForCausalLM, TransformerDecoderConfig(**WORDS, **ATTENTION)),
-    ],
-    "AutoModelForTokenClassification": [(RecurrentForTokenClassification, RecurrentConfig(**RECURRENT))],
-    "AutoModelForSeq2SeqLM": [
-        (RecurrentSeq2SeqForConditionalGeneration, RecurrentSeq2SeqConfig(**RECURRENT)),
-        (TransformerForConditionalGeneration, TransformerConfig(**WORDS, **ATTENTION)),
-    ],
-    "AutoModelForMaskedLM": [(TransformerEncoderForMaskedLM, TransformerEncoderConfig(**WORDS, **ATTENTION))],
-    "AutoModelForImageClassification": [
-        (
-            VisionTransformerForImageClassification,
-            VisionTransformerConfig(**ATTENTION, image_size=(4, 6), patch_size=2),
-        )
-    ],
-}
 
 
 def environment(hub, home, **more):
@@ -108,27 +74,110 @@ def test_two_processes_train_and_publish_once_and_a_stranger_verifies_it(hub, fi
     assert {"loads without seqnlp", "answers alike with and without seqnlp", "accuracy, test"} <= found
 
 
-def test_every_family_loads_where_seqnlp_is_not(hub, tmp_path):
-    tokenizer = train_tokenizer(["a b c"], "word", 20)
+class Published(NamedTuple):
+    """What the recipes have left, and a Hub that holds it."""
+
+    hub: Hub
+    data: Path
+    folders: dict[str, Path]
+    printed: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Every family, trained a few steps and published by `--push_to_hub`."""
+    home, server = tmp_path_factory.mktemp("whole_way"), Hub()
+    (home / "data").mkdir()
+    write_data(home / "data")
+    found = Published(server, home / "data", {}, {})
+    with pytest.MonkeyPatch.context() as patch:
+        connect(server, patch, home)
+        for family in FAMILIES:
+            name = family.model
+            found.folders[name] = home / name
+            found.printed[name] = make(family, found.data, home / name, f"alice/{name}")
+    yield found
+    server.stop()
+
+
+every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model)
+
+
+@every_family
+def test_one_commit_with_all_it_needs_and_nothing_of_this_machine(published, family):
+    name = f"alice/{family.model}"
+    content = published.hub.files(name)
+    assert len(list(published.hub.repos[name].history())) == 2  # the Hub's own first one, and ours
+    assert f"{published.hub.url}/{name}/commit/" in published.printed[family.model]
+    code = {file for file in content if file.endswith(".py")}
+    assert {"requirements.py"} < code
+    assert {"config.json", "model.safetensors", "run.json", "README.md", "learning_curves.png"} <= set(content)
+    auto_map = json.loads(content["config.json"])["auto_map"]
+    assert auto_map[family.auto_class].endswith(f".{family.model}")
+    assert "AutoModel" in auto_map
+    for found in (str(published.data.parent), str(ROOT), str(Path.home()), "hf_alice"):
+        assert not [file for file, data in content.items() if found.encode() in data], found
+        assert found not in published.printed[family.model] or found == str(published.data.parent)
+
+
+@every_family
+def test_verify_finds_every_number_of_its_card(published, family, in_process, monkeypatch, tmp_path):
+    connect(published.hub, monkeypatch, tmp_path)
+    dataset = published.data / family.data if family.data else None
+    result = verify(f"alice/{family.model}", trust_remote_code=True, dataset=dataset and str(dataset))
+    found = {check.name: check for check in result.checks}
+    if family.recipe is None:
+        assert found.pop("the card's numbers").outcome == "not checked"
+        assert result.exit_code == 3
+    else:
+        record = json.loads((published.folders[family.model] / "run.json").read_text())
+        for split in record["metrics"]:
+            assert [name for name in found if name.endswith(f", {split}")], split
+        assert result.exit_code == 0, result.checks
+    assert {check.outcome for check in found.values()} <= {"passed", "-"}, result.checks
+    assert found["batch and padding change nothing"].outcome == "passed"
+    generates = {"CausalLM", "ConditionalGeneration", "TimeSeriesPrediction"}
+    if any(family.model.endswith(kind) for kind in generates):
+        assert found["cached generation is uncached generation"].outcome == "passed"
+
+
+FAULTS = [
+    {"kind": "status", "status": 500},
+    {"kind": "status", "status": 429, "retry_after": 2},
+    {"kind": "drop"},
+    {"kind": "drop_response"},
+]
+CALLS = ("whoami", "repos/create", "/preupload/", "objects/batch", "PUT /_lfs", "/commit/", "/tag/")
+
+
+@every_family
+def test_under_every_fault_the_same_is_published(published, family, hub, naps):
+    """Each call fails in each of these ways before it is answered."""
+    for fault in FAULTS:
+        for call in CALLS:
+            hub.fail(call, **fault)
+    done = publish(published.folders[family.model], f"alice/{family.model}")
+    assert all(fault["hits"] == 1 for fault in hub.faults)
+    assert hub.files(done.repo_id) == published.hub.files(done.repo_id)
+    assert hub.files(done.repo_id, done.tag) == hub.files(done.repo_id)
+    assert len(list(hub.repos[done.repo_id].history())) == 2
+
+
+def test_every_family_loads_where_seqnlp_is_not(published, tmp_path):
     kept = tmp_path / "kept"
-    for auto_class, members in FAMILIES.items():
-        for model_class, config in members:
-            torch.manual_seed(0)
-            model, name = model_class(config).eval(), model_class.__name__
-            is_image = model.main_input_name == "pixel_values"
-            processor = ViTImageProcessorPil(size={"height": 4, "width": 6}) if is_image else tokenizer
-            task = "language_modeling" if auto_class == "AutoModelForCausalLM" else "anything"
-            folder = write_run(tmp_path / name, model=model, processor=processor, task=task)
-            done = publish(folder, f"alice/{name}")
-            inputs = {"pixel_values": torch.rand(2, 3, 4, 6)} if is_image else {"input_ids": torch.tensor([[4, 5, 6]])}
-            if config.is_encoder_decoder:
-                inputs["decoder_input_ids"] = torch.tensor([[2, 4]])
-            kept.mkdir(exist_ok=True)
-            saved = {"auto_class": auto_class, "inputs": inputs, "logits": model(**inputs).logits.detach()}
-            torch.save({**saved, "name": done.repo_id, "revision": done.tag}, kept / f"{name}.pt")
+    kept.mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "picture.png")  # what the card's example looks at
+    for family in FAMILIES:
+        model = getattr(seqnlp, family.model).from_pretrained(published.folders[family.model]).eval()
+        inputs = inputs_of(published.folders[family.model], model)
+        card = published.hub.files(f"alice/{family.model}")["README.md"].decode()
+        example = re.search(r"```python\n(.*?)```", card, re.DOTALL).group(1)
+        saved = {**family._asdict(), "inputs": inputs, "outputs": outputs_of(model, inputs), "example": example}
+        torch.save(saved, kept / f"{family.model}.pt")
     code = f"""
         import sys
         sys.modules["seqnlp"] = None  # importing it fails
+        import re
         from pathlib import Path
         import torch, transformers
         torch.set_num_threads(1)
@@ -138,34 +187,37 @@ def test_every_family_loads_where_seqnlp_is_not(hub, tmp_path):
         except ImportError as error:
             print(error)
         transformers.__version__ = version
-        exec(Path({str(tmp_path / "snippet.py")!r}).read_text(), {{}})
         for path in sorted(Path({str(kept)!r}).iterdir()):
             saved = torch.load(path)
-            options = dict(revision=saved["revision"], trust_remote_code=True)
-            model = getattr(transformers, saved["auto_class"]).from_pretrained(saved["name"], **options)
-            torch.testing.assert_close(model(**saved["inputs"]).logits, saved["logits"], rtol=1e-5, atol=1e-6)
-            base = transformers.AutoModel.from_pretrained(saved["name"], **options)
-            assert type(base).__name__ + "For" == saved["name"].split("/")[1].split("For")[0] + "ModelFor", type(base)
-            if "pixel_values" in saved["inputs"]:
-                transformers.AutoImageProcessor.from_pretrained(saved["name"], **options)
-            else:
-                assert len(transformers.AutoTokenizer.from_pretrained(saved["name"], **options)) > 3
-            print(saved["name"])
+            name = "alice/" + saved["model"]
+            scope = {{}}
+            exec(saved["example"], scope)  # the card's own lines, of the revision that it pins
+            options = dict(trust_remote_code=True)
+            model = getattr(transformers, saved["auto_class"]).from_pretrained(name, **options)
+            assert type(model) is type(scope["model"]) and type(model).__name__ == saved["model"]
+            for loaded in (model, scope["model"]):
+                with torch.no_grad():
+                    outputs = loaded.eval()(**saved["inputs"])
+                found = outputs.prediction_outputs if "past_values" in saved["inputs"] else outputs.logits
+                torch.testing.assert_close(found, saved["outputs"], rtol=1e-5, atol=1e-6)
+            base = transformers.AutoModel.from_pretrained(name, **options)
+            assert type(base).__name__ == re.sub("For[A-Z].*", "Model", saved["model"]), type(base)
+            whole, part = dict(model.named_parameters()), dict(base.named_parameters())
+            for key, value in part.items():
+                assert torch.equal(whole[model.base_model_prefix + "." + key], value), key
+            print("loaded", name)
     """
-    card = hub.files("alice/RecurrentForCausalLM")["README.md"].decode()
-    (tmp_path / "snippet.py").write_text(re.search(r"```python\n(.*?)```", card, re.DOTALL).group(1))
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env=environment(hub, tmp_path / "stranger"),
+        env=environment(published.hub, tmp_path / "stranger"),
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=400,
     )
-    published = {f"alice/{model_class.__name__}" for members in FAMILIES.values() for model_class, _ in members}
     assert done.returncode == 0, done.stderr
-    older, generated, *loaded = done.stdout.splitlines()
-    assert generated.startswith("[{'generated_text': 'The")
-    assert older.startswith("This model needs transformers 5.23 or newer, and 5.1.0 is installed: pip install")
-    assert set(loaded) == published
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("This model needs transformers 5.23 or newer, and 5.1.0 is installed: pip install")
+    assert {line for line in lines if line.startswith("loaded ")} == {f"loaded alice/{f.model}" for f in FAMILIES}
+    assert "[{'generated_text': 'The" in done.stdout  # by the example of a card
