@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.results import RESULTS, ROOT, dataset_name
+from seqnlp.data import DIGITS, SIMULATION
 from seqnlp.publishing.card import build_card
 from seqnlp.training import ModelArguments
 
@@ -22,6 +23,7 @@ from seqnlp.training import ModelArguments
 CONFIGS, CARDS = ROOT / "recipes" / "configs", ROOT / "model_cards"
 KEPT = ("template.md", "README.md")
 OWNER = "seqnlp"
+OWN_DATA = {"image_classification": DIGITS, "trajectory": SIMULATION}  # of recipes that need none from outside
 
 
 def card_name(record: dict) -> str:
@@ -64,7 +66,7 @@ def planned(path: Path) -> dict:
         "hyperparameters": content,
         "dataset": {
             # A config without a dataset leaves it to the user: the file's name tells which is meant.
-            "name": content.get("dataset_name") or f"<local:{path.stem.split('_', 1)[-1]}>",
+            "name": content.get("dataset_name") or OWN_DATA.get(task) or f"<local:{path.stem.split('_', 1)[-1]}>",
             "config": content.get("dataset_config_name"),
             "revision": content.get("dataset_revision"),
         },

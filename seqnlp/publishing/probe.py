@@ -8,6 +8,7 @@ It imports nothing of seqnlp unless the request says so, reads safetensors alone
 import importlib
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class Probe:
 
     def __init__(self, folder: str, trust_remote_code: bool):
         self.folder = Path(folder)
-        options = {"trust_remote_code": trust_remote_code}
+        self.options = options = {"trust_remote_code": trust_remote_code}
         self.config = transformers.AutoConfig.from_pretrained(folder, **options)
         auto_class = self._auto_class()
         self.model, self.report = auto_class.from_pretrained(
@@ -85,7 +86,9 @@ class Probe:
         if positions and positions < longest < 10**9:
             raise AssertionError(f"the tokenizer gives up to {longest} tokens, the model reads {positions}")
         if target := getattr(self.config, "target_tokenizer", None):  # a translator of two vocabularies
-            known = len(transformers.AutoTokenizer.from_pretrained(self.folder, subfolder=target))
+            if not re.fullmatch(r"\w[\w-]*", str(target)):
+                raise AssertionError(f"target_tokenizer is {target!r}, which is no folder beside the model")
+            known = len(transformers.AutoTokenizer.from_pretrained(self.folder, subfolder=target, **self.options))
             if known > size:
                 raise AssertionError(f"the tokenizer in {target} has {known} tokens, the model knows {size}")
         return f"{len(self.tokenizer)} of {size} tokens"
@@ -259,7 +262,9 @@ def main(request_file: str, answer_file: str) -> None:
         Path(answer_file).write_text(json.dumps(answer))
         return
     answer["loaded"] = True
-    answer["class"] = f"{type(probe.model).__module__}.{type(probe.model).__name__}"
+    origin = type(probe.model).__module__.split(".")[0]
+    origin = "its own code" if origin == "transformers_modules" else origin  # where transformers keeps a copy of it
+    answer["class"] = f"{type(probe.model).__name__}, by {origin}"
     for name, check in CHECKS.items() if request["checks"] else ():
         try:
             answer["checks"].append([name, "passed", check(probe)])

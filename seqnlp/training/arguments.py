@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import HfArgumentParser, PreTrainedConfig
 
 
@@ -226,6 +228,14 @@ class TrainingArguments:
         for name in ("hub_model_id", "hub_private_repo", "hub_revision", "create_pr"):
             if getattr(self, name) and not self.push_to_hub:
                 raise ArgumentsError(f"--{name} {getattr(self, name)} does nothing without --push_to_hub.")
+        if self.create_pr and self.hub_revision:
+            raise ArgumentsError(f"--create_pr goes to the main branch: leave out --hub_revision {self.hub_revision}.")
+        if self.hub_model_id:  # now, and not when the model is trained
+            try:
+                validate_repo_id(self.hub_model_id)
+            except HFValidationError as error:
+                reason = " ".join(str(error).split())
+                raise ArgumentsError(f"--hub_model_id cannot be the name of a model: {reason}") from error
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

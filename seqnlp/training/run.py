@@ -12,6 +12,7 @@ import datasets
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
+from huggingface_hub import get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
@@ -127,6 +128,10 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
             f"--report_to {training.report_to}, --mixed_precision {training.mixed_precision}: {error}"
         ) from error
 
+    if training.push_to_hub and accelerator.is_main_process and get_token() is None:
+        raise ArgumentsError(
+            "--push_to_hub needs an access token that may write: log in by `hf auth login`, or set HF_TOKEN."
+        )
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
         # `accelerate launch` asks for one thread unless told otherwise, and most of the machine would idle.

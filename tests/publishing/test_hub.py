@@ -13,7 +13,7 @@ from seqnlp.cli import main as command
 from seqnlp.publishing import PublishingError, publish, push_to_hub, tag_of
 from seqnlp.publishing import hub as hub_module
 from seqnlp.tokenization import train_tokenizer
-from seqnlp.training import TrainingArguments
+from seqnlp.training import ArgumentsError, TrainingArguments, start_run
 
 
 FILES = {
@@ -275,6 +275,13 @@ def test_what_cannot_work_is_said_before_anything_is_there(hub, run_folder, monk
     monkeypatch.setenv("HF_TOKEN", token)
     assert message in message_of(publish, run_folder, name)
     assert hub.repos == {}
+
+
+def test_a_run_that_cannot_be_published_does_not_begin(hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_TOKEN", "")
+    with pytest.raises(ArgumentsError, match="--push_to_hub needs an access token"):
+        start_run("anything", "lstm", TrainingArguments(output_dir=str(tmp_path / "run"), push_to_hub=True))
+    assert not (tmp_path / "run").exists()
 
 
 def test_others_may_not_commit(hub, run_folder, monkeypatch):
