@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import datasets
 import typer
 from tabulate import tabulate
 
@@ -35,6 +36,7 @@ def verify(
 
     Exits with 0 if all passed, 1 if a check failed, 2 if it could not load, 3 if something could not be checked.
     """
+    datasets.disable_progress_bars()
     result = verify_model(name, revision, trust_remote_code, dataset_name)
     where = f"{result.name} at commit {result.commit}" if result.commit else f"the folder {result.name}"
     typer.echo(where[0].upper() + where[1:] if not result.commit else where)

@@ -132,7 +132,7 @@ def agrees(record: dict[str, Any], split: str, name: str, claimed: float, found:
     Whether a number computed again is the one that was claimed, but for what may differ from one machine to another.
 
     A share of samples drawn at random is compared with another sample's: four standard errors apart is not chance.
-    One example of a split may come out otherwise by rounding, a corpus score may change by two sentences.
+    One example of a split may come out otherwise by rounding, a corpus score may change by a sentence.
     """
     metric = METRICS.get(f"{record['task']}.{name}") or METRICS.get(name)
     is_share = bool(metric and metric.share)
@@ -145,7 +145,7 @@ def agrees(record: dict[str, Any], split: str, name: str, claimed: float, found:
     if rows and is_share:
         one_example = 1.5 / rows
     elif rows and name.startswith(("bleu", "chrf")):
-        one_example = 200 / rows
+        one_example = 100 / rows
     is_rough = _recorded(record).get("mixed_precision", "no") != "no"
     return math.isclose(claimed, found, rel_tol=1e-2 if is_rough else 1e-3, abs_tol=max(1e-4, one_example))
 
