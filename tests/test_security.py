@@ -16,6 +16,10 @@ def test_code_of_strangers_is_never_trusted_and_nothing_is_unpickled(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
             assert not isinstance(node.value, ast.Constant) or node.value.value is False
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == "trust_remote_code":
+                    assert not isinstance(value, ast.Constant) or value.value is False
         if isinstance(node, ast.FunctionDef):
             names = node.args.args + node.args.kwonlyargs
             defaults = [None] * (len(node.args.args) - len(node.args.defaults)) + node.args.defaults

@@ -115,8 +115,9 @@ class Hub:
         """
         Fail the next `times` calls (-1: all) whose "METHOD /path" matches, but for the first `skip`.
 
-        `kind` is `status` (with `status`, `retry_after`), `drop` (the connection is cut, after `after_bytes` of the
-        body), `drop_response` (it is done, and nobody is told) or `truncate` (the answer ends after `after_bytes`).
+        `kind` is `status` (with `status`, `retry_after`, `message`), `drop` (the connection is cut, after
+        `after_bytes` of the body), `drop_response` (it is done, and nobody is told) or `truncate` (the answer ends
+        after `after_bytes`).
         """
         self.faults.append({"match": match, "kind": kind, "times": times, "hits": 0, **options})
 
@@ -220,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.fault.get("kind") == "status":
                 wait = self.fault.get("retry_after")
                 headers = {} if wait is None else {"Retry-After": str(wait)}
-                raise HubError(self.fault.get("status", 500), "injected", headers=headers)
+                raise HubError(self.fault.get("status", 500), self.fault.get("message", "injected"), headers=headers)
             if self.fault.get("kind") == "drop" and "after_bytes" not in self.fault:
                 raise DroppedError
             body = self.body()

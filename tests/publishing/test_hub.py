@@ -166,26 +166,49 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("status", {"status": 500}),
-        ("status", {"status": 429, "retry_after": 7}),
-        ("drop", {}),
-        ("drop_response", {}),
-    ],
-)
-def test_any_call_may_fail_once(hub, run_folder, naps, caplog, capfd, kind, options):
-    for call in CALLS:
-        hub.fail(call, kind, **options)
-    done = publish(run_folder)
-    assert all(fault["hits"] for fault in hub.faults), hub.faults
-    assert set(hub.files(NAME, done.tag)) == set(hub.files(NAME)) == FILES | {".gitattributes"}
-    assert len(list(hub.repos[NAME].history())) == 2
+FAULTS = {
+    "500": {"kind": "status", "status": 500},
+    "429": {"kind": "status", "status": 429, "retry_after": 7},
+    "drop": {"kind": "drop"},
+    "lost answer": {"kind": "drop_response"},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("where", [{}, {"branch": "trial"}, {"create_pr": True}], ids=["main", "branch", "pr"])
+def test_every_call_may_fail_once(hub, run_folder, naps, caplog, capfd, fault, where):
+    """Whatever a publication asks of the Hub: the same one, asked again, must come to the same end."""
+
+    def begin():
+        hub.reset()
+        if where.get("create_pr"):  # into a repository that is there
+            repo = hub.repos[NAME] = Repo(NAME, private=False)
+            repo.add_commit("refs/heads/main", stale_blobs({"run.json": b"{}"}), repo.refs["refs/heads/main"])
+
+    begin()
+    publish(run_folder, NAME, **where)
+    # The client asks for the list of coding agents once a process, and does without.
+    calls = [call for call in dict.fromkeys(hub.log) if "agent-harnesses" not in call]
+    expected = hub.repos[NAME]
+    begin()
+    for call in calls:
+        hub.fail(f"^{re.escape(call)}$", **FAULTS[fault])
+    publish(run_folder, NAME, **where)
+    assert all(fault["hits"] == 1 for fault in hub.faults), hub.faults
+    found = hub.repos[NAME]
+    assert found.refs == expected.refs  # commits are named by their content
+    assert len(found.discussions) == len(expected.discussions)
     assert "trying again" in caplog.text
     assert "hf_alice" not in caplog.text + "".join(capfd.readouterr())
-    if "retry_after" in options:
-        assert sum(nap >= 7 for nap in naps) == len(CALLS)  # as long as the Hub asks, each time
+    if fault == "429":
+        assert sum(nap >= 7 for nap in naps) == len(calls)  # as long as the Hub asks, each time
+
+
+def test_a_token_that_the_hub_repeats_is_not_told_on(hub, run_folder, naps):
+    other = "hf_" + "a1B2" * 9
+    hub.fail("/commit/", "status", status=400, message=f"hf_alice_write and {other} may not")
+    text = message_of(publish, run_folder, NAME)
+    assert "<token> and <token> may not" in text
 
 
 def test_an_upload_cut_in_the_middle_goes_on(hub, run_folder, naps):

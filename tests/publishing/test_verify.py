@@ -311,6 +311,14 @@ def test_private_and_gated_models_are_read_by_those_who_may(in_process, hub, fol
             verify("alice/gated")
 
 
+def test_a_file_of_the_hub_that_climbs_out_of_its_folder_is_not_written(in_process, hub, folder, tmp_path):
+    repo, sha = put_up(hub, folder, "bob/evil")
+    repo.commits[sha]["../../../climbed.json"] = Blob(b"{}", False)
+    with pytest.raises(PublishingError, match="bob/evil could not be fetched"):
+        verify("bob/evil")
+    assert not list(tmp_path.rglob("climbed.json"))
+
+
 FETCHING = ["GET /api/models/alice/films", "HEAD .*/resolve/", "GET .*/resolve/.*/model.safetensors"]
 
 

@@ -12,14 +12,20 @@ from typing import NamedTuple
 import pytest
 import torch
 from families import FAMILIES, inputs_of, make, outputs_of, write_data
-from local_hub import Hub, connect
+from huggingface_hub import ModelCard
+from local_hub import Hub, card_errors, connect
 from PIL import Image
+from safetensors.torch import load
 
 import seqnlp
 from seqnlp.publishing import publish, verify
+from seqnlp.publishing.bundle import COPIED_FILES, MODEL_FILES
+from seqnlp.publishing.card import metric_of
+from seqnlp.publishing.card_texts import SAMPLES
 
 
 ROOT = Path(__file__).parents[2]
+TARGET = ("target_tokenizer/tokenizer.json", "target_tokenizer/tokenizer_config.json")  # of a translator with two
 
 
 def environment(hub, home, **more):
@@ -112,12 +118,46 @@ def test_one_commit_with_all_it_needs_and_nothing_of_this_machine(published, fam
     code = {file for file in content if file.endswith(".py")}
     assert {"requirements.py"} < code
     assert {"config.json", "model.safetensors", "run.json", "README.md", "learning_curves.png"} <= set(content)
+    generates = {"generation_config.json"} if family.model.endswith(("CausalLM", "ConditionalGeneration")) else set()
+    assert generates <= set(content)
+    assert set(content) - code <= {*MODEL_FILES, *COPIED_FILES, *TARGET, "README.md", ".gitattributes"}
+    assert load(content["model.safetensors"])
     auto_map = json.loads(content["config.json"])["auto_map"]
     assert auto_map[family.auto_class].endswith(f".{family.model}")
     assert "AutoModel" in auto_map
     for found in (str(published.data.parent), str(ROOT), str(Path.home()), "hf_alice"):
         assert not [file for file, data in content.items() if found.encode() in data], found
         assert found not in published.printed[family.model] or found == str(published.data.parent)
+
+
+@every_family
+def test_its_card_is_whole(published, family):
+    files = published.hub.files(f"alice/{family.model}")
+    text, record = files["README.md"].decode(), json.loads(files["run.json"])
+    card = ModelCard(text)
+    parts = ["Use and limits", "Results", "Architecture", "Training", "Citation"]
+    parts += ["Data"] if family.recipe else []
+    for part in parts:
+        assert f"\n## {part}\n" in text
+    assert card_errors(text) == []
+    assert card.data.tags[0] == "seqnlp"
+    assert f"{record['model']['parameters']:,} parameters" in text
+    assert f"accelerate launch {record['command']}\n" in text
+    assert "](learning_curves.png)" in text
+    assert re.search(r'revision = "run-[0-9a-f]{12}"', text)
+    assert "put `import seqnlp` first" in text
+    assert {(r.dataset_split, r.metric_value) for r in card.data.eval_results} == {
+        (split, value)
+        for split, values in record["metrics"].items()
+        for name, value in values.items()
+        if metric_of(record["task"], name)
+    }
+    if family.model.endswith(("CausalLM", "SequenceClassification")) and family.recipe:
+        assert card.data.widget
+    if family.data is None and family.recipe:
+        assert SAMPLES[record["dataset"]["name"]].origin in text
+    for word in ("None", "nan", "{{", "{%", "not recorded"):
+        assert word not in text
 
 
 @every_family
