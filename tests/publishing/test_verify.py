@@ -42,9 +42,9 @@ from seqnlp.data import (
 )
 from seqnlp.metrics import classification_scores
 from seqnlp.publishing import PublishingError, build_bundle, tag_of, verify
-from seqnlp.publishing.evaluation import UncheckableError, data_arguments
+from seqnlp.publishing.evaluation import UncheckableError, agrees, data_arguments
 from seqnlp.tokenization import train_tokenizer
-from seqnlp.training import DataArguments
+from seqnlp.training import DataArguments, TranslationDataArguments
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,15 @@ def test_numbers_that_are_not_so(in_process, folder, films):
     assert outcomes(result)["the card says what run.json says"] == "failed"
     assert outcomes(result)["f1, test"] == "passed"
     assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", '{"metrics": []}', '{"task": [], "metrics": {"test": {"loss": 1}}}', '{"metrics": {"a": 1}}', "no"],
+)
+def test_a_record_of_any_shape_ends_in_the_table(in_process, folder, content):
+    (folder / "run.json").write_text(content)
+    assert verify(str(folder)).exit_code in (1, 3)
 
 
 def test_other_rows_are_not_compared(in_process, folder, films, tmp_path):
@@ -269,9 +278,47 @@ def test_names_that_climb_out_of_a_folder_are_refused(name, hub):
     assert hub.log == []
 
 
-def test_files_that_a_strangers_record_names_are_not_read():
+def test_files_that_a_strangers_record_names_are_not_read(tmp_path, monkeypatch):
     with pytest.raises(UncheckableError, match="local files"):
         data_arguments({"hyperparameters": {"train_file": "/etc/passwd", "dataset_name": None}})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.csv").write_text("text,label")
+    with pytest.raises(UncheckableError, match="lies here too"):
+        data_arguments({"hyperparameters": {"dataset_name": "own.csv"}})
+
+
+def test_the_users_folder_takes_the_place_of_the_runs_files(tmp_path):
+    (tmp_path / "train.en").write_text("one")
+    files = {"train_file": "<local:train.en>", "train_target_file": "../corpus/train.de"}
+    record = {"hyperparameters": {**files, "dataset_name": None, "source_column": "en"}}
+    with pytest.raises(UncheckableError, match="the run's --train_target_file"):
+        data_arguments(record, str(tmp_path), TranslationDataArguments)
+    (tmp_path / "train.de").write_text("eins")
+    found = data_arguments(record, str(tmp_path), TranslationDataArguments)
+    assert (found.train_file, found.train_target_file) == (str(tmp_path / "train.en"), str(tmp_path / "train.de"))
+    assert (found.source_column, found.dataset_name) == ("en", None)
+
+
+@pytest.mark.parametrize(
+    ("task", "split", "name", "claimed", "found", "same"),
+    [
+        ("sentiment_analysis", "test", "accuracy", 0.872, 0.873, True),  # one of 1,000 examples
+        ("sentiment_analysis", "test", "accuracy", 0.872, 0.874, False),
+        ("sentiment_analysis", "test", "loss", 0.5000, 0.5004, True),
+        ("sentiment_analysis", "test", "loss", 0.500, 0.502, False),
+        ("translation", "test", "bleu", 40.0, 40.08, True),
+        ("translation", "test", "bleu", 40.0, 40.2, False),
+        ("trajectory", "test", "rmse", 35.66, 35.60, False),
+        ("music_generation", "generated", "valid", 0.9, 0.8, True),  # by chance, of 100 tunes
+        ("music_generation", "generated", "valid", 0.9, 0.6, False),
+        ("music_generation", "generated", "valid", 1.0, 1.0, True),
+    ],
+)
+def test_what_counts_as_the_same_number(task, split, name, claimed, found, same):
+    record = {"task": task, "metrics": {"generated": {"tunes": 100}}, "dataset": {"splits": {"test": {"rows": 1000}}}}
+    assert agrees(record, split, name, claimed, found) == same
+    rough = {**record, "hyperparameters": {"mixed_precision": "bf16"}}
+    assert agrees(rough, split, name, claimed, claimed * 1.005) or split == "generated"
 
 
 def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub, folder, films, monkeypatch, capsys):
