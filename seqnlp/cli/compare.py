@@ -25,6 +25,7 @@ RECURRENT = (models.RecurrentConfig, models.RecurrentSeq2SeqConfig)
 TRANSFORMERS = (models.TransformerConfig, models.TransformerDecoderConfig, models.TransformerEncoderConfig)
 SIZE_FIELDS = ("hidden_size", "intermediate_size", "embedding_size")
 UNITS = {"parameters": "parameters", "seconds": "parameters", "flops": "operations"}
+IN_UNITS_OF_THE_DATA = ("mae", "rmse", "rmse_last")
 
 
 class CompareError(ValueError):
@@ -191,6 +192,7 @@ def summarise(architecture: str, records: list[dict], length: int) -> dict[str, 
         "architecture": architecture,
         "split": split,
         "metric": metric,
+        "unit": _unit(metric, first["hyperparameters"]),
         "curve_metric": wanted,
         "greater_is_better": first["hyperparameters"]["greater_is_better"],
         "values": values,
@@ -210,19 +212,31 @@ def summarise(architecture: str, records: list[dict], length: int) -> dict[str, 
 
 
 def compare(
-    config: Annotated[Path, typer.Argument(help="A YAML of recipes/configs that names its recipe.")],
-    architectures: Annotated[str, typer.Option(help="Which ones; the first sets the size.")] = ",".join(ARCHITECTURES),
+    config: Annotated[Path, typer.Argument(metavar="YAML", help="One of recipes/configs, which names its recipe.")],
+    architectures: Annotated[
+        str, typer.Option("--architectures", help="Which ones; the first sets the size.")
+    ] = ",".join(ARCHITECTURES),
     match: Annotated[
         Literal["parameters", "flops", "seconds"],
-        typer.Option(help="What is equal: parameters, operations a text, or training time at equal parameters."),
+        typer.Option(
+            "--match", help="What is equal: parameters, operations a text, or training time at equal parameters."
+        ),
     ] = "parameters",
-    seeds: Annotated[int, typer.Option(help="Runs of each architecture.", min=1)] = 3,
-    first_seed: Annotated[int, typer.Option(help="The first seed.")] = 1,
-    target: Annotated[float | None, typer.Option(help="Size to match; the first architecture's if not given.")] = None,
-    minutes: Annotated[float, typer.Option(help="Training time of each run with --match seconds.", min=0.01)] = 5.0,
-    length: Annotated[int, typer.Option(help="Tokens of a text for which operations are counted.", min=1)] = 64,
-    flags: Annotated[str, typer.Option(help="Further flags of the recipe, e.g. '--max_train_samples 500'.")] = "",
-    output_dir: Annotated[Path | None, typer.Option(help="outputs/compare_NAME if not given.")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each architecture.", min=1)] = 3,
+    first_seed: Annotated[int, typer.Option("--first_seed", help="The first seed.")] = 1,
+    target: Annotated[
+        float | None, typer.Option("--target", help="Size to match; the first architecture's if not given.")
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="Training time of each run with --match seconds.", min=0.01)
+    ] = 5.0,
+    length: Annotated[
+        int, typer.Option("--length", help="Tokens of a text for which operations are counted.", min=1)
+    ] = 64,
+    flags: Annotated[
+        str, typer.Option("--flags", help="Further flags of the recipe, e.g. '--max_train_samples 500'.")
+    ] = "",
+    output_dir: Annotated[Path | None, typer.Option("--output_dir", help="outputs/compare_NAME if not given.")] = None,
 ) -> None:
     """
     The same recipe with each architecture: same data, tokenizer and metric, sizes matched within 2 %.
@@ -261,69 +275,34 @@ def compare(
 
 def write_results(comparison, rows, match, target, length, minutes, commands, record) -> None:
     """Write the table, the picture and the page."""
-    metric, split, better = rows[0]["metric"], rows[0]["split"], rows[0]["greater_is_better"]
-    best = (max if better else min)(rows, key=lambda row: row["mean"])
-    percent = all(0 <= value <= 1 for row in rows for value in row["values"]) and better
-    unit, scale, digits = (", %", 100, 1) if percent else ("", 1, 4)
-    headers = ["architecture", f"{split} {metric}{unit}", "parameters", f"MFLOP / {length} tokens"]
+    measure, scale, digits = _scale(rows)
+    headers = ["architecture", measure, "parameters", f"MFLOP / {length} tokens"]
     headers += ["targets / s", "training, s", "memory, MiB", "sizes"]
-    cells, kinds = [], []
-    for row in rows:
-        interval = "" if row["interval"] is None else f" ± {scale * row['interval']:.{digits}f}"
-        cells.append(
-            [
-                row["architecture"],
-                f"{scale * row['mean']:.{digits}f}{interval}",
-                f"{row['parameters']:,}",
-                f"{row['flops'] / 1e6:,.2f}",
-                f"{row['targets_per_second']:,.0f}",
-                f"{row['seconds']:,.0f}",
-                f"{row['memory']:,.0f}",
-                " ".join(f"{field.split('_')[0]} {value}" for field, value in row["sizes"].items()),
-            ]
-        )
-        kinds.append("best" if row is best else "")
-    for name, value in rows[0]["baselines"].items():
-        # One that differs from run to run says something of a model and not of the data.
-        if value is not None and all(row["baselines"].get(name) == value for row in rows):
-            cells.append([name.replace("_", " "), f"{scale * value:.{digits}f}", *[""] * 6])
-            kinds.append("baseline")
+    cells, kinds = _cells(rows, scale, digits)
     equal = {
         "parameters": f"{target:,.0f} parameters each, within 2 %",
         "flops": f"{target / 1e6:,.2f} MFLOP for a forward pass over {length} tokens each, within 2 %",
         "seconds": f"{minutes:g} minutes of training each, at {target:,.0f} parameters within 2 %",
     }[match]
-    seeds = len(rows[0]["values"])
-    dataset = record["dataset"]["name"]
-    matching = (
-        f"{comparison.recipe.stem} on {dataset}: same data, tokenizer, schedule and metric. {equal}; {seeds} seed(s)."
-    )
-    others = [row for row in rows if row is not best]
-    apart = [row for row in others if _is_apart(best, row)]
-    answer = (
-        f"The best {split} {metric} is {best['architecture']}'s, {cells[rows.index(best)][1]}{unit.replace(',', '')}."
-    )
-    if others and seeds > 1:
-        clear = ", ".join(row["architecture"] for row in apart) or "none of the others"
-        answer += f" Its 95 % interval lies apart from that of: {clear}."
-    elif others:
-        answer += " With one seed each, differences may be chance."
+    seeds, split = len(rows[0]["values"]), rows[0]["split"]
+    where = f"{comparison.recipe.stem} on {record['dataset']['name']}"
+    matching = f"{where}: same data, tokenizer, schedule and metric. {equal}; {seeds} seed{'s' * (seeds > 1)}."
+    answer = _answer(rows, measure, scale, digits)
     notes = [
         f"± is half the 95 % interval of the mean over {seeds} seeds (Student's t): weights, order and dropout."
         if seeds > 1
         else "One seed: no interval.",
         f"The model of each run was chosen on validation; the {split} split was looked at once.",
         "MFLOP counts the matrix products of one forward pass; a step of training takes about three times as many.",
-        "Speed is the median over the runs, memory the most that a process held (on a GPU if there is one); both were "
-        "measured on this machine beside whatever else ran on it.",
+        "A target is a token or a step that is predicted, or a text that is classified. Speed is the median over the "
+        "runs, memory the most that a process held (on a GPU if there is one); both were measured on this machine "
+        "beside whatever else ran on it.",
     ]
     hardware = ", ".join(f"{name}: {value}" for name, value in record["hardware"].items())
     versions = ", ".join(f"{name} {value}" for name, value in record["versions"].items())
     details = {
         "Commands": "\n".join(commands),
-        "Sizes": "\n".join(
-            f"{row['architecture']}: {sizes}" for row, sizes in zip(rows, (c[-1] for c in cells), strict=False)
-        ),
+        "Sizes": "\n".join(f"{cell[0]}: {cell[-1]}" for cell in cells[: len(rows)]),
         "Machine and versions": f"{hardware}\n{versions}",
     }
     title = f"{', '.join(row['architecture'] for row in rows)} side by side"
@@ -332,7 +311,7 @@ def write_results(comparison, rows, match, target, length, minutes, commands, re
         | {"values": [scale * value for value in row["values"]]}
         for row in rows
     ]
-    picture = plot_comparison(shown, f"{split} {metric}{unit}", rows[0]["curve_metric"], equal)
+    picture = plot_comparison(shown, measure, rows[0]["curve_metric"], equal)
     # On the page the sizes are folded away, so that the table fits a window.
     narrow = headers[:-1], [row[:-1] for row in cells]
     page = comparison_page(title, answer, matching, *narrow, kinds, picture, notes, details)
@@ -342,6 +321,68 @@ def write_results(comparison, rows, match, target, length, minutes, commands, re
     (folder / "compare.md").write_text(text, encoding="utf-8")
     (folder / "compare.html").write_text(page, encoding="utf-8")
     (folder / "compare.png").write_bytes(picture)
+
+
+def _scale(rows: list[dict[str, Any]]) -> tuple[str, int, int]:
+    """What is measured, in words with its unit; by what its values are multiplied; and the decimals that are shown."""
+    measure = f"{rows[0]['split']} {rows[0]['metric']}"
+    if rows[0]["greater_is_better"] and all(0 <= value <= 1 for row in rows for value in row["values"]):
+        return f"{measure}, %", 100, 1
+    return measure + (f", {rows[0]['unit']}" if rows[0]["unit"] else ""), 1, 4
+
+
+def _shown(row: dict[str, Any], scale: int, digits: int) -> str:
+    interval = "" if row["interval"] is None else f" ± {scale * row['interval']:.{digits}f}"
+    return f"{scale * row['mean']:.{digits}f}{interval}"
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return (max if rows[0]["greater_is_better"] else min)(rows, key=lambda row: row["mean"])
+
+
+def _cells(rows: list[dict[str, Any]], scale: int, digits: int) -> tuple[list[list[str]], list[str]]:
+    """The table's cells, and for each of its rows whether it is the best one or a baseline."""
+    cells = [
+        [
+            row["architecture"],
+            _shown(row, scale, digits),
+            f"{row['parameters']:,}",
+            f"{row['flops'] / 1e6:,.2f}",
+            f"{row['targets_per_second']:,.0f}",
+            f"{row['seconds']:,.0f}",
+            f"{row['memory']:,.0f}",
+            " ".join(f"{field.split('_')[0]} {value}" for field, value in row["sizes"].items()),
+        ]
+        for row in rows
+    ]
+    kinds = ["best" if row is _best(rows) else "" for row in rows]
+    for name, value in rows[0]["baselines"].items():
+        # One that differs from run to run says something of a model and not of the data.
+        if value is not None and all(row["baselines"].get(name) == value for row in rows):
+            cells.append([name.replace("_", " "), f"{scale * value:.{digits}f}", *[""] * 6])
+            kinds.append("baseline")
+    return cells, kinds
+
+
+def _answer(rows: list[dict[str, Any]], measure: str, scale: int, digits: int) -> str:
+    """The outcome in a sentence or two."""
+    best = _best(rows)
+    others = [row for row in rows if row is not best]
+    name, _, unit = measure.partition(", ")
+    answer = f"The best {name} is {best['architecture']}'s, {_shown(best, scale, digits)} {unit}".rstrip() + "."
+    if others and len(best["values"]) > 1:
+        clear = ", ".join(row["architecture"] for row in others if _is_apart(best, row)) or "none of the others"
+        answer += f" Its 95 % interval lies apart from that of: {clear}."
+    elif others:
+        answer += " With one seed each, differences may be chance."
+    return answer
+
+
+def _unit(metric: str, hyperparameters: dict[str, Any]) -> str:
+    """What a metric is counted in, where its name does not say; of numbers, what the recipe was told."""
+    if metric not in IN_UNITS_OF_THE_DATA:
+        return ""
+    return ("ln " if hyperparameters.get("logarithm") else "") + hyperparameters.get("value_unit", "")
 
 
 def _is_apart(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -81,22 +81,28 @@ def _spread(values: list[float]) -> str:
 
 
 def dependency(
-    tasks: Annotated[str, typer.Option(help="Which of copy, adding, recall, parity.")] = ",".join(TASKS),
-    architectures: Annotated[str, typer.Option(help="Which of elman, gru, lstm, transformer.")] = ",".join(
-        ARCHITECTURES
-    ),
-    distances: Annotated[str, typer.Option(help="Steps to remember over, trained on and tested.")] = "16,32,64",
-    unseen_distances: Annotated[str, typer.Option(help="Steps tested alone; none for ''.")] = "128",
-    parameters: Annotated[int, typer.Option(help="Parameters of each model, matched within 2 %.", min=2000)] = 20_000,
-    steps: Annotated[int, typer.Option(help="Optimizer steps for each model.", min=1)] = 600,
-    batch_size: Annotated[int, typer.Option(help="Examples in a step.", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
-    seeds: Annotated[int, typer.Option(help="Runs with different seeds.", min=1)] = 1,
-    seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
+    tasks: Annotated[str, typer.Option("--tasks", help="Which of copy, adding, recall, parity.")] = ",".join(TASKS),
+    architectures: Annotated[
+        str, typer.Option("--architectures", help="Which of elman, gru, lstm, transformer.")
+    ] = ",".join(ARCHITECTURES),
+    distances: Annotated[
+        str, typer.Option("--distances", help="Steps to remember over, trained on and tested.")
+    ] = "16,32,64",
+    unseen_distances: Annotated[
+        str, typer.Option("--unseen_distances", help="Steps tested alone; none for ''.")
+    ] = "128",
+    parameters: Annotated[
+        int, typer.Option("--parameters", help="Parameters of each model, matched within 2 %.", min=2000)
+    ] = 20_000,
+    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps for each model.", min=1)] = 600,
+    batch_size: Annotated[int, typer.Option("--batch_size", help="Examples in a step.", min=1)] = 32,
+    learning_rate: Annotated[float, typer.Option("--learning_rate", help="Highest learning rate.")] = 3e-3,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs with different seeds.", min=1)] = 1,
+    first_seed: Annotated[int, typer.Option("--first_seed", help="The first seed.")] = 1,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="200,000 parameters, 10,000 steps, 3 seeds, distances up to 256 + 512.")
     ] = False,
-    output_dir: Annotated[Path, typer.Option(help="Where table, picture and numbers go.")] = Path(
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Where table, picture and numbers go.")] = Path(
         "outputs/dependency"
     ),
 ) -> None:
@@ -115,12 +121,12 @@ def dependency(
     chosen = [TASKS[name] for name in parse_list(tasks, TASKS, "--tasks")]
     kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
     trained = parse_numbers(distances, "--distances")
-    unseen = parse_numbers(unseen_distances, "--unseen-distances") if unseen_distances.strip() else []
+    unseen = parse_numbers(unseen_distances, "--unseen_distances") if unseen_distances.strip() else []
     results = []
     for task in chosen:
         for architecture in kinds:
             sizes = sizes_for(architecture, task, parameters).fields
-            for run in range(seed, seed + seeds):
+            for run in range(first_seed, first_seed + seeds):
                 entries = measure_dependency(
                     lambda task, kind=architecture, sizes=sizes: TaskModel(kind, task, sizes),
                     task,
@@ -134,10 +140,11 @@ def dependency(
                 results += [{"architecture": architecture, "sizes": sizes, **entry} for entry in entries]
                 shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
                 typer.echo(f"{task.name}, {architecture}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
+    runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
     text = (
         f"# How far back each architecture remembers\n\n{parameters:,} parameters within 2 %, {LAYERS} layers, "
-        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate:g}, {seeds} seed(s) from {seed}; "
-        f"trained on distances {distances} in turn. With several seeds: mean (least to most).\n\n"
+        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate:g}; trained on distances "
+        f"{distances} in turn; {runs}.\n\n"
         f"{dependency_table(results)}\n"
     )
     output_dir.mkdir(parents=True, exist_ok=True)

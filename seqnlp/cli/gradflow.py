@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,15 @@ import torch
 import typer
 from tabulate import tabulate
 
-from ..diagnostics import DiagnosticsError, GradientFlow, Window, cut_windows, loss_kind, measure_gradient_flow
+from ..diagnostics import (
+    DiagnosticsError,
+    GradientFlow,
+    Window,
+    clipped_steps,
+    cut_windows,
+    loss_kind,
+    measure_gradient_flow,
+)
 from ..visualization import plot_gradient_flow
 from .models import NamedModel, load_model
 from .texts import read_texts
@@ -47,7 +56,7 @@ def gradflow(
     Follow the gradient of a loss back through time: does it vanish, explode, or arrive?
 
     The norm of d loss / d h(t) by distance in tokens and by layer, the spectral radius of each recurrent matrix, the
-    share of saturated gates, and how many windows' gradients training would clip. Several models make one picture.
+    share of saturated gates, and that of training steps whose gradient was clipped. Several models make one picture.
 
     Example:
 
@@ -77,7 +86,10 @@ def summary(flows: dict[str, GradientFlow]) -> str:
             "reach, tokens": _reach(flow),
             "spectral radius": _span(flow.spectral_radii.values()),
             "saturated": _span(share.low + share.high for share in flow.saturation.values()),
-            "clipped": None if flow.clipped_share is None else f"{flow.clipped_share:.0%} of {flow.num_windows}",
+            "steps clipped": None if flow.clipped_steps is None else f"{flow.clipped_steps:.0%}",
+            "windows clipped": None
+            if flow.clipped_share is None
+            else f"{flow.clipped_share:.0%} of {flow.num_windows}",
         }
         for name, flow in flows.items()
     ]
@@ -88,7 +100,8 @@ def summary(flows: dict[str, GradientFlow]) -> str:
         "Factor per token: of the gradient's norm in the lowest layer, with each token farther back.",
         "Reach: the farthest token back that still gets 1 % of the gradient at the last one.",
         "Spectral radius, saturated: smallest to largest over layers and gates. Saturated: near an end of its range.",
-        "Clipped: windows whose gradient norm is above max_grad_norm, with the weights as they are now.",
+        "Steps clipped: of its training, as run.json has it. Windows clipped: those measured here whose gradient,",
+        "taken alone and with the weights as they are now, is longer than max_grad_norm.",
     ]
     return "\n".join(lines)
 
@@ -118,13 +131,14 @@ def _measure(
         tokenizer = named.tokenizer()
         if max_grad_norm is None:
             max_grad_norm = named.run.get("hyperparameters", {}).get("max_grad_norm", 1.0)
-        return measure_gradient_flow(
+        flow = measure_gradient_flow(
             named.model,
             list(_windows(named, tokenizer, kind, texts, targets, distance, count)),
             mask_token_id=tokenizer.mask_token_id,
             special_token_ids=tuple(tokenizer.all_special_ids),
             max_grad_norm=max_grad_norm,
         )
+        return replace(flow, clipped_steps=clipped_steps(named.run.get("history", ())))
     except DiagnosticsError as error:
         raise DiagnosticsError(f"{named.source}: {error}") from error
 

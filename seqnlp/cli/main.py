@@ -13,6 +13,11 @@ from .publish import publish
 from .verify import verify
 
 
+def _underscores(name: str) -> str:
+    """Flags are spelled as those of the recipes are, `--text_file`; `--text-file` is the same flag."""
+    return name.replace("-", "_")
+
+
 app = typer.Typer(
     name="seqnlp",
     help="Look inside sequence models, compare them, publish them and check what is published.",
@@ -20,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _underscores},
 )
 
 

@@ -28,6 +28,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import cached_file
 
 
 _AUTO_CLASSES = {
@@ -54,7 +55,7 @@ class NamedModel:
         name: The folder's or the repository's last part.
         source: The folder or the Hub id, as given.
         model: The model with the head that its configuration names, in float32 and set to `eval()`.
-        run: What `run.json` beside the model says, empty where there is none.
+        run: What `run.json` beside the model says, empty where there is none of a recipe's.
         trust_remote_code: Whether code that comes with it may run.
     """
 
@@ -130,9 +131,19 @@ def load_model(source: str, trust_remote_code: bool = False) -> NamedModel:
     except (ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
         hint = " To run it, give --trust_remote_code." if "trust_remote_code" in str(error) else ""
         raise ModelError(f"Model {source!r} cannot be loaded: {_one_line(error)}{hint}") from error
-    record = path / "run.json"
-    run = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    return NamedModel(path.absolute().name if path.is_dir() else source, source, model.eval(), run, trust_remote_code)
+    name = path.absolute().name if path.is_dir() else source
+    return NamedModel(name, source, model.eval(), _run_record(source), trust_remote_code)
+
+
+def _run_record(source: str) -> dict[str, Any]:
+    """What `run.json` says, in the folder or the repository; nothing where there is none of ours."""
+    quiet = ("missing_entries", "connection_errors")
+    path = cached_file(source, "run.json", **{f"_raise_exceptions_for_{what}": False for what in quiet})
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) and "hyperparameters" in record else {}
 
 
 def _auto_class(config, source: str, trust_remote_code: bool):

@@ -3,7 +3,15 @@
 from .attention import AttentionMap, attention_maps
 from .dependency import TASKS, DependencyError, Task, measure_dependency
 from .errors import DiagnosticsError
-from .gradient_flow import GradientFlow, GradientSeries, Window, cut_windows, loss_kind, measure_gradient_flow
+from .gradient_flow import (
+    GradientFlow,
+    GradientSeries,
+    Window,
+    clipped_steps,
+    cut_windows,
+    loss_kind,
+    measure_gradient_flow,
+)
 from .recurrence import Saturation, recurrent_matrices, saturation, spectral_radius
 
 
@@ -18,6 +26,7 @@ __all__ = [
     "Task",
     "Window",
     "attention_maps",
+    "clipped_steps",
     "cut_windows",
     "loss_kind",
     "measure_dependency",

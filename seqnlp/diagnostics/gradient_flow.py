@@ -11,9 +11,9 @@ has its last token at the other end, and is followed from the first token that t
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -85,6 +85,7 @@ class GradientFlow:
         saturation: Of each gate, by layer and gate.
         max_grad_norm: The norm to which gradients are clipped in training, or `None` where it is not known.
         clipped_share: Share of the windows whose gradient is above `max_grad_norm`; `None` where not measured.
+        clipped_steps: Share of the steps of its training that were clipped; `None` where that is not known.
     """
 
     loss: str
@@ -94,6 +95,7 @@ class GradientFlow:
     saturation: dict[str, Saturation] = field(default_factory=dict)
     max_grad_norm: float | None = None
     clipped_share: float | None = None
+    clipped_steps: float | None = None
 
     @property
     def lowest(self) -> GradientSeries:
@@ -107,6 +109,25 @@ class GradientFlow:
             for series in self.series
         ]
         return {**asdict(self), "series": derived}
+
+
+def clipped_steps(history: Sequence[dict[str, Any]]) -> float | None:
+    """
+    The share of the steps of a training whose gradient was clipped.
+
+    Args:
+        history: Of `run.json`: entries with `step` and `clipped_share`, the share among the steps since the entry
+            before; others are left out.
+
+    Returns:
+        The share over all, or `None` where none was noted.
+    """
+    entries = sorted((entry["step"], entry["clipped_share"]) for entry in history if "clipped_share" in entry)
+    before, clipped = 0, 0.0
+    for step, share in entries:
+        clipped += share * (step - before)
+        before = step
+    return clipped / before if before else None
 
 
 LOSSES = {

@@ -90,7 +90,8 @@ def _draw_layers(axis, name: str, flow: GradientFlow, is_first: bool) -> None:
         dashes = DASHES[index % len(DASHES)]
         axis.plot(*_points(series.norms), color=shade, linestyle=dashes, linewidth=1.6, label=series.name)
     axis.set_yscale("log")
-    axis.set_title(name, fontsize=11)
+    clipped = "" if flow.clipped_steps is None else f"\n{flow.clipped_steps:.0%} of its training steps were clipped"
+    axis.set_title(name + clipped, fontsize=11)
     axis.set_xlabel("distance from the loss (tokens)")
     if is_first:
         axis.set_ylabel("norm of d loss / d h(t)")

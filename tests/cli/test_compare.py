@@ -64,23 +64,47 @@ def quick(tmp_path):
     return config
 
 
+KINDS = ("gru", "transformer")
+
+
 def compare(config, *flags):
-    arguments = [str(config), "--architectures", "gru,transformer", "--seeds", "2", *flags]
-    return CliRunner().invoke(app, ["compare", *arguments, "--output-dir", str(config.parent.parent / "out")])
+    arguments = [str(config), "--architectures", ",".join(KINDS), "--seeds", "2", *flags]
+    return CliRunner().invoke(app, ["compare", *arguments, "--output_dir", str(config.parent.parent / "out")])
 
 
 def launched(config):
     return [line for file in config.parent.parent.rglob("launched") for line in file.read_text().splitlines()]
 
 
-def test_each_architecture_and_seed_once_with_matched_sizes_table_and_page(quick, monkeypatch):
-    run = subprocess.run
-    monkeypatch.setattr(  # without accelerate's seconds, which test_one_real_launch pays
+@pytest.fixture
+def without_accelerate(quick, monkeypatch):
+    """Start the recipe without the seconds that accelerate takes, which test_one_real_launch pays."""
+    run, recipe = subprocess.run, str(quick.parent.parent / "quick.py")
+    monkeypatch.setattr(
         "seqnlp.cli.compare.subprocess.run",
-        lambda command, **kwargs: run(
-            [command[0], *command[command.index(str(quick.parent.parent / "quick.py")) :]], **kwargs
-        ),
+        lambda command, **kwargs: run([command[0], *command[command.index(recipe) :]], **kwargs),
     )
+
+
+def test_equal_seconds_are_asked_for_in_each_run_at_equal_parameters(quick, without_accelerate):
+    result = compare(quick, "--match", "seconds", "--minutes", "0.5", "--seeds", "1")
+    assert result.exit_code == 0, result.output
+    lines = launched(quick)
+    assert sum("--max_train_minutes 0.5" in line for line in lines) == 2
+    assert not any("max_train_minutes" in line for line in lines if "--max_train_steps 1" in line)
+    out = quick.parent.parent / "out"
+    configs = [json.loads((out / f"{kind}-1" / "run.json").read_text())["model"]["config"] for kind in KINDS]
+    counts = [
+        model_class(model_class.config_class(**config)).num_parameters()
+        for model_class, config in zip((RecurrentForCausalLM, TransformerDecoderForCausalLM), configs, strict=True)
+    ]
+    assert counts[1] == pytest.approx(counts[0], rel=0.02)
+    table = (out / "compare.md").read_text()
+    assert "0.5 minutes of training each, at" in table
+    assert "With one seed each, differences may be chance." in table
+
+
+def test_each_architecture_and_seed_once_with_matched_sizes_table_and_page(quick, without_accelerate):
     result = compare(quick)
     assert result.exit_code == 0, result.output
     lines = launched(quick)
@@ -89,7 +113,7 @@ def test_each_architecture_and_seed_once_with_matched_sizes_table_and_page(quick
     assert not any("bidirectional" in line for line in lines if "--architecture transformer" in line)
 
     out = quick.parent.parent / "out"
-    records = {kind: json.loads((out / f"{kind}-1" / "run.json").read_text()) for kind in ("gru", "transformer")}
+    records = {kind: json.loads((out / f"{kind}-1" / "run.json").read_text()) for kind in KINDS}
     counts = {}
     for kind, model_class, config_class in (
         ("gru", RecurrentForCausalLM, RecurrentConfig),
@@ -191,7 +215,8 @@ def test_the_page_opens_offline(tmp_path):
         "t", "a", "m", ["architecture", "score"], rows, ["best", "baseline"], pixel, ["n"], {"d": "e"}
     )
     (tmp_path / "page.html").write_text(page)
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     result = subprocess.run(
         [CHROMIUM, *flags, (tmp_path / "page.html").as_uri()],
         capture_output=True,

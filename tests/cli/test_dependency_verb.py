@@ -38,7 +38,7 @@ def test_what_cannot_be_matched_is_refused_with_the_nearest():
 
 def test_the_verb_writes_table_picture_and_numbers(tmp_path):
     flags = ["--tasks", "copy,parity", "--architectures", "gru,transformer", "--distances", "8,10", "--steps", "3"]
-    flags += ["--unseen-distances", "16", "--parameters", "5000", "--seeds", "2", "--output-dir", str(tmp_path)]
+    flags += ["--unseen_distances", "16", "--parameters", "5000", "--seeds", "2", "--output-dir", str(tmp_path)]
     result = CliRunner().invoke(app, ["dependency", *flags])
     assert result.exit_code == 0, result.output
     results = json.loads((tmp_path / "dependency.json").read_text())

@@ -1,6 +1,7 @@
 """The verbs on models as a recipe or somebody else leaves them in a folder."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from seqnlp import (
     RecurrentConfig,
     RecurrentForCausalLM,
     RecurrentForSequenceClassification,
+    RecurrentForTimeSeriesPrediction,
     RecurrentSeq2SeqConfig,
     RecurrentSeq2SeqForConditionalGeneration,
     VisionTransformerConfig,
@@ -61,7 +63,11 @@ def models(tmp_path_factory):
     ViTImageProcessorPil(size={"height": 8, "width": 8}, image_mean=[0.5], image_std=[0.5]).save_pretrained(
         root / "images"
     )
-    (root / "elman" / "run.json").write_text(json.dumps({"hyperparameters": {"max_grad_norm": 0.25}}))
+    history = [{"step": 10, "clipped_share": 0.4}, {"step": 40, "clipped_share": 0.2}]
+    run = {"hyperparameters": {"max_grad_norm": 0.25}, "history": history}
+    (root / "elman" / "run.json").write_text(json.dumps(run))
+    (root / "lstm" / "run.json").write_text("[1]")  # of another program
+    RecurrentForTimeSeriesPrediction(RecurrentConfig(input_size=2, hidden_size=8)).save_pretrained(root / "series")
     (root / "empty").mkdir()
     (root / "headless").mkdir()
     (root / "headless" / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
@@ -97,9 +103,26 @@ def test_gradflow_puts_several_models_into_one_picture(models, seqnlp, tmp_path)
     numbers = json.loads(picture.with_suffix(".json").read_text())
     assert list(numbers) == list(names)
     assert all(len(numbers[name]["series"][0]["norms"]) == 6 for name in names)
-    assert numbers["elman"]["max_grad_norm"] == 0.25  # from run.json
+    assert numbers["elman"]["max_grad_norm"] == 0.25  # from run.json, as
+    assert numbers["elman"]["clipped_steps"] == pytest.approx(0.25)
+    assert numbers["lstm"]["clipped_steps"] is numbers["gpt2"]["clipped_steps"] is None
+    row = next(line for line in out.splitlines() if line.startswith("elman"))
+    assert "25%" in row
     assert numbers["lstm"]["max_grad_norm"] == 1.0
     assert "layer 1, forget gate" in numbers["lstm"]["saturation"]
+
+
+def test_flags_have_underscores_as_those_of_the_recipes_and_may_have_dashes(models, seqnlp, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    for flags in (["--text_file", text, "--max_grad_norm", 2], ["--text-file", text, "--max-grad-norm", 2]):
+        status, _, _ = seqnlp("gradflow", models / "elman", *flags, "--output", tmp_path / "flow.png")
+        assert status == 0
+        assert json.loads((tmp_path / "flow.json").read_text())["elman"]["max_grad_norm"] == 2
+    for verb in ("gradflow", "attention", "dependency", "compare"):
+        flags = re.findall(r"--[a-z]\S*", seqnlp(verb, "--help")[1].split("Options:")[1])
+        assert "--help" in flags
+        assert not [flag for flag in flags if "-" in flag[2:]]
 
 
 def test_gradflow_of_classifiers_and_encoder_decoders(models, seqnlp, tmp_path):
@@ -153,6 +176,7 @@ REFUSED = {
     "gradflow {elman}": "There is no text",
     "gradflow {elman} --text_file {root}/none.txt": "cannot be read: No such file",
     "gradflow {images} --text cat": "has no such head",
+    "gradflow {series} --text cat": "which is neither a language model nor a classifier",
     "gradflow {translation} --text cat": "needs a --target for each text",
     "gradflow {empty} --text cat": "holds no model",
     "gradflow {headless} --text cat": "names no class under 'architectures'",

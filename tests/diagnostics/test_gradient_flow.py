@@ -25,6 +25,7 @@ from seqnlp.diagnostics import (
     DiagnosticsError,
     GradientSeries,
     Window,
+    clipped_steps,
     cut_windows,
     measure_gradient_flow,
     recurrent_matrices,
@@ -175,6 +176,16 @@ def test_clipped_share_compares_the_gradient_of_each_window():
     limit = (sorted(norms)[0] + sorted(norms)[1]) / 2
     assert measure_gradient_flow(model, windows, max_grad_norm=limit).clipped_share == pytest.approx(2 / 3)
     assert measure_gradient_flow(model, windows).clipped_share is None
+
+
+def test_clipped_steps_are_those_between_two_entries_of_a_runs_history():
+    history = [
+        {"step": 20, "epoch": 1.0, "train_loss": 2.0, "clipped_share": 0.5},
+        {"step": 20, "epoch": 1.0, "validation_loss": 2.0},
+        {"step": 30, "epoch": 1.5, "train_loss": 1.0, "clipped_share": 0.2},
+    ]
+    assert clipped_steps(history) == pytest.approx((0.5 * 20 + 0.2 * 10) / 30)
+    assert clipped_steps(history[1:2]) is None
 
 
 @pytest.mark.parametrize("family", ["ours", "gpt2"])

@@ -1,6 +1,7 @@
 """The page of attention weights: what it holds, and what a browser makes of it."""
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -46,6 +47,8 @@ def browse(path, tmp_path, script=""):
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run",
             f"--user-data-dir={tmp_path / 'profile'}",
             "--virtual-time-budget=3000",
             "--dump-dom",
@@ -83,6 +86,12 @@ def test_a_browser_shows_tokens_as_text_and_reads_out_the_weight(tmp_path):
         f"{{ {choose % ('layer', 1)} }} {{ {choose % ('head', 2)} }}"
         f"document.getElementById('cells').dispatchEvent({ARROW % 'Right'});"
         "document.body.dataset.first = document.getElementById('readout').textContent;"
+        # Hover over the cell in the first row and column, and then over the second token among the keys.
+        "const cells = document.getElementById('cells'), box = cells.getBoundingClientRect();"
+        "cells.dispatchEvent(new MouseEvent('mousemove', {clientX: box.left + 3, clientY: box.top + 3}));"
+        "document.body.dataset.cell = document.getElementById('readout').textContent;"
+        "document.getElementById('keys').children[1].dispatchEvent(new MouseEvent('mouseenter'));"
+        "document.body.dataset.token = document.getElementById('readout').textContent;"
         f"{{ {choose % ('map', 1)} }}"
     )
     shown = browse(path, tmp_path, script)
@@ -93,6 +102,11 @@ def test_a_browser_shows_tokens_as_text_and_reads_out_the_weight(tmp_path):
     assert first.startswith("self-attention, layer 2, head 3: “c” (3 of 3) looks at")
     key = min(int(found.layers[0][0, 2].argmax()) + 1, 2)  # one to the right of where the page starts
     assert first.endswith(f"({key + 1} of 3) with weight {found.layers[1][2, 2, key]:.4f}.")
+    for name, key, token in (("cell", 0, "a"), ("token", 1, html.escape(EVIL, quote=False))):
+        read = re.search(f'data-{name}="([^"]*)"', shown).group(1)
+        assert read.startswith("self-attention, layer 2, head 3: “a” (1 of 3) looks at")
+        assert token in read or html.escape(token) in read
+        assert read.endswith(f"({key + 1} of 3) with weight {found.layers[1][2, 0, key]:.4f}.")
     second = re.search(r'id="readout"[^>]*>([^<]*)<', shown).group(1)
     assert second.startswith("cross-attention, layer 1, head 1: “y” (2 of 2) looks at")
     assert second.endswith(f"{cross.layers[0][0, 1].max():.4f}.")
