@@ -7,7 +7,15 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel, ViTImageProcessorPil
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    ViTImageProcessorPil,
+)
 
 from seqnlp import (
     RecurrentConfig,
@@ -16,6 +24,8 @@ from seqnlp import (
     RecurrentForTimeSeriesPrediction,
     RecurrentSeq2SeqConfig,
     RecurrentSeq2SeqForConditionalGeneration,
+    TransformerConfig,
+    TransformerForConditionalGeneration,
     VisionTransformerConfig,
     VisionTransformerForImageClassification,
 )
@@ -40,6 +50,24 @@ def models(tmp_path_factory):
         "classifier": RecurrentForSequenceClassification(RecurrentConfig(**sizes, pooling="attention")),
         "translation": RecurrentSeq2SeqForConditionalGeneration(
             RecurrentSeq2SeqConfig(**sizes, decoder_start_token_id=1, eos_token_id=2)
+        ),
+        "transformer": TransformerForConditionalGeneration(
+            TransformerConfig(**sizes, num_attention_heads=2, decoder_start_token_id=1, eos_token_id=2)
+        ),
+        "bart": BartForConditionalGeneration(
+            BartConfig(
+                vocab_size=size,
+                d_model=8,
+                **{f"{part}_layers": 2 for part in ("encoder", "decoder")},
+                **{f"{part}_attention_heads": 2 for part in ("encoder", "decoder")},
+                **{f"{part}_ffn_dim": 8 for part in ("encoder", "decoder")},
+                max_position_embeddings=32,
+                pad_token_id=pad,
+                bos_token_id=1,
+                eos_token_id=2,
+                decoder_start_token_id=2,
+                forced_eos_token_id=None,
+            )
         ),
         "gpt2": GPT2LMHeadModel(GPT2Config(**foreign, n_embd=8, n_layer=2, n_head=2, n_positions=12)),
         "bert": BertForSequenceClassification(
@@ -162,6 +190,21 @@ def test_attention_writes_a_page_and_pictures(models, seqnlp, tmp_path):
     assert status == 0
     assert "1 layers of 2 heads, 5 x 5 weights" in out
     assert "data:image/png;base64," in page.read_text()
+
+
+@pytest.mark.parametrize("name", ["transformer", "bart"])
+def test_encoder_decoders_show_three_kinds_of_attention_and_their_gradient(name, models, seqnlp, tmp_path):
+    given = ["--text", "the cat sat on the mat", "--target", "the dog looked at"]
+    status, out, _ = seqnlp("attention", models / name, *given, "--output", tmp_path / "page.html")
+    assert status == 0
+    written = [line.split(":")[0] for line in out.splitlines()[:3]]
+    assert written == ["encoder self-attention", "decoder self-attention", "cross-attention"]
+    assert "heads, 4 x 6 weights each" in out
+    for kind in written:
+        assert (tmp_path / f"page-{kind.replace(' ', '_')}.png").is_file()
+    status, _, _ = seqnlp("gradflow", models / name, *given, "--output", tmp_path / "flow.png")
+    assert status == 0
+    assert len(json.loads((tmp_path / "flow.json").read_text())[name]["series"][0]["norms"]) == 4
 
 
 @pytest.mark.parametrize("verb", ["gradflow", "attention"])
