@@ -15,9 +15,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from scipy.stats import binomtest
 from tabulate import tabulate
 
+from benchmarks.image_and_series_results import image_row, series_row
 from seqnlp.visualization import plot_bleu_by_length
 
 
@@ -170,47 +170,6 @@ def music_row(dataset: str, group: list[dict]) -> dict:
     }
 
 
-def image_row(dataset: str, group: list[dict]) -> dict:
-    """Accuracy, with its 95 % interval where there is one run alone, beside what pixels tell without a network."""
-    split = reported(group[0])
-    accuracy = spread([record["metrics"][split]["accuracy"] for record in group])
-    if len(group) == 1:
-        rows = group[0]["dataset"]["splits"][split]["rows"]
-        right = round(group[0]["metrics"][split]["accuracy"] * rows)
-        low, high = binomtest(right, rows).proportion_ci(method="wilson")
-        accuracy += f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return {
-        "minutes": f"{statistics.mean(record['seconds']['training'] for record in group) / 60:.1f}",
-        "validation": spread([record["metrics"]["validation"]["accuracy"] for record in group]),
-        "accuracy, %": f"{accuracy} ({split})",
-        **{name: spread([scores[split]["accuracy"]]) for name, scores in group[0]["baselines"].items()},
-    }
-
-
-def series_row(dataset: str, group: list[dict]) -> dict:
-    """The error of whole forecasts beside those that need no model, and that of the model without most of the past."""
-    arguments, baselines = group[0]["hyperparameters"], group[0]["baselines"]
-    unit = f"ln {arguments['value_unit']}" if arguments["logarithm"] else arguments["value_unit"]
-    hidden = [record["baselines"]["last_1_steps_seen"]["test"]["rmse"] for record in group]
-    steps = arguments["prediction_length"]
-    return {
-        "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}",
-        "unit": unit,
-        "validation": digits([record["metrics"]["validation"]["rmse"] for record in group]),
-        "RMSE (test)": digits([record["metrics"]["test"]["rmse"] for record in group]),
-        "last value": digits([baselines["last_value"]["test"]["rmse"]]),
-        "straight line": digits([baselines["constant_velocity"]["test"]["rmse"]]),
-        "shown one step alone": digits(hidden),
-    }
-
-
-def digits(values: list[float]) -> str:
-    """Mean and standard deviation with three digits."""
-    if len(values) == 1:
-        return f"{values[0]:.3g}"
-    return f"{statistics.mean(values):.3g} ± {statistics.stdev(values):.2g}"
-
-
 def reported(record: dict) -> str:
     """The split whose score is reported."""
     return "test" if "test" in record["metrics"] else "validation"
@@ -231,11 +190,6 @@ def decimals(values: list[float]) -> str:
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
-def millions(count: int) -> str:
-    """A number of parameters, with two digits where it is below a million."""
-    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e6:.2f} M"
-
-
 def scores_table(records: list[dict], row_of: Callable[[str, list[dict]], dict]) -> str:
     """Scores by dataset and architecture, over the seeds; `row_of` gives the columns of a group by their names."""
     groups = defaultdict(list)
@@ -245,7 +199,7 @@ def scores_table(records: list[dict], row_of: Callable[[str, list[dict]], dict])
         {
             "dataset": dataset,
             "architecture": architecture,
-            "parameters": millions(group[0]["model"]["parameters"]),
+            "parameters": f"{group[0]['model']['parameters'] / 1e6:.1f} M",
             "seeds": len(group),
             **row_of(dataset, group),
         }

@@ -1,0 +1,47 @@
+"""The README's rows of images and of series, by the metrics of their recipes."""
+
+import statistics
+
+from scipy.stats import binomtest
+
+
+def image_row(dataset: str, group: list[dict]) -> dict:
+    """Accuracy, with its 95 % interval where there is one run alone, beside what pixels tell without a network."""
+    split = "test" if "test" in group[0]["metrics"] else "validation"
+    accuracy = _shown([100 * record["metrics"][split]["accuracy"] for record in group], ".1f")
+    if len(group) == 1:
+        rows = group[0]["dataset"]["splits"][split]["rows"]
+        right = round(group[0]["metrics"][split]["accuracy"] * rows)
+        low, high = binomtest(right, rows).proportion_ci(method="wilson")
+        accuracy += f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return {
+        "minutes": f"{statistics.mean(record['seconds']['training'] for record in group) / 60:.1f}",
+        "validation": _shown([100 * record["metrics"]["validation"]["accuracy"] for record in group], ".1f"),
+        "accuracy, %": f"{accuracy} ({split})",
+        **{name: f"{100 * scores[split]['accuracy']:.1f}" for name, scores in group[0]["baselines"].items()},
+    }
+
+
+def series_row(dataset: str, group: list[dict]) -> dict:
+    """The error of whole forecasts beside those that need no model, and that of the model without most of the past."""
+    arguments, baselines = group[0]["hyperparameters"], group[0]["baselines"]
+    steps = arguments["prediction_length"]
+    errors = {
+        "validation": [record["metrics"]["validation"] for record in group],
+        "RMSE (test)": [record["metrics"]["test"] for record in group],
+        "last value": [baselines["last_value"]["test"]],
+        "straight line": [baselines["constant_velocity"]["test"]],
+        "shown one step": [record["baselines"]["last_1_steps_seen"]["test"] for record in group],
+    }
+    return {
+        "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}",
+        "unit": ("ln " if arguments["logarithm"] else "") + arguments["value_unit"],
+        **{name: _shown([scores["rmse"] for scores in found], "#.3g") for name, found in errors.items()},
+    }
+
+
+def _shown(values: list[float], form: str) -> str:
+    """Mean and standard deviation."""
+    if len(values) == 1:
+        return f"{values[0]:{form}}"
+    return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"

@@ -1,0 +1,59 @@
+"""Rows of the README's tables, from records made up."""
+
+import pytest
+
+from benchmarks.image_and_series_results import image_row, series_row
+
+
+def image_record(accuracy, rows=400):
+    return {
+        "dataset": {"splits": {"test": {"rows": rows}}},
+        "metrics": {"validation": {"accuracy": 0.99}, "test": {"accuracy": accuracy}},
+        "baselines": {"nearest neighbours": {"test": {"accuracy": 0.986}}},
+        "seconds": {"training": 90.0},
+    }
+
+
+def test_one_run_of_images_has_the_interval_of_its_test_and_several_have_their_spread():
+    row = image_row("digits", [image_record(0.975)])
+    # Wilson 1927 by hand: (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4 n^2)) / (1 + z^2 / n), with z = 1.95996
+    assert row == {
+        "minutes": "1.5",
+        "validation": "99.0",
+        "accuracy, %": "97.5 [95.5, 98.6] (test)",
+        "nearest neighbours": "98.6",
+    }
+    z, n, p = 1.959964, 400, 0.975
+    half = z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    low, high = ((p + z**2 / (2 * n) + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
+    assert (100 * low, 100 * high) == (pytest.approx(95.5, abs=0.05), pytest.approx(98.6, abs=0.05))
+    assert image_row("digits", [image_record(0.97), image_record(0.99)])["accuracy, %"] == "98.0 ± 1.4 (test)"
+
+
+def test_series_stand_beside_the_last_value_in_their_own_unit():
+    record = {
+        "hyperparameters": {
+            "prediction_length": 12,
+            "step": 5.0,
+            "step_unit": "min",
+            "value_unit": "mg/dl",
+            "logarithm": False,
+        },
+        "metrics": {"validation": {"rmse": 20.04}, "test": {"rmse": 26.05}},
+        "baselines": {
+            "last_value": {"test": {"rmse": 30.96}},
+            "constant_velocity": {"test": {"rmse": 42.96}},
+            "last_1_steps_seen": {"test": {"rmse": 29.38}},
+        },
+    }
+    assert list(series_row("glucose", [record]).values()) == [
+        "12 steps, 60 min",
+        "mg/dl",
+        "20.0",
+        "26.1",
+        "31.0",
+        "43.0",
+        "29.4",
+    ]
+    record["hyperparameters"]["logarithm"] = True
+    assert series_row("glucose", [record])["unit"] == "ln mg/dl"
