@@ -116,7 +116,8 @@ def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any],
     one_process = comparison.recipe.parent / "accelerate" / "one_process.yaml"
     launcher += ["--config_file", str(one_process)] if one_process.is_file() else []
     command = [*launcher, str(comparison.recipe), "--config", str(comparison.config), "--architecture", architecture]
-    command += ["--config_overrides", written] if written else []
+    # An empty one too, where the YAML has fields and none of them is for this architecture.
+    command += ["--config_overrides", written] if written or comparison.overrides else []
     command += ["--output_dir", str(folder), *comparison.flags, *flags, *again]
     with open(folder / "output.txt", "w", encoding="utf-8") as output:
         code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ}).returncode

@@ -27,7 +27,8 @@ if flags.get("break") == "yes":
     sys.exit("error: this recipe is broken")
 transformer = flags["architecture"] == "transformer"
 config = {"vocab_size": 500, "num_hidden_layers": 1, **({} if transformer else {"cell_type": flags["architecture"]})}
-config |= {key: yaml.safe_load(value) for key, value in (p.split("=") for p in flags["config_overrides"].split(","))}
+pairs = [pair.split("=") for pair in flags["config_overrides"].split(",") if pair]
+config |= {key: yaml.safe_load(value) for key, value in pairs}
 seed = int(flags.get("seed", 0))
 score = 0.8 + 0.01 * seed + 0.1 * transformer
 record = {
@@ -148,6 +149,14 @@ def test_one_real_launch_and_its_error(quick):
     comparison.flags += ["--break", "yes"]
     with pytest.raises(CompareError, match=r"quick, gru: this recipe is broken \(all its output: .*output.txt\)"):
         launch(comparison, "gru", {"hidden_size": 16}, comparison.folder / "gru-2", "--seed", "2")
+
+
+def test_fields_for_other_architectures_alone_are_emptied_and_not_left_to_the_yaml(quick, without_accelerate):
+    quick.write_text("recipe: quick\nconfig_overrides: {bidirectional: true}\n")
+    comparison = read_comparison(quick, "", quick.parent.parent / "out")
+    overrides = overrides_for("transformer", comparison.overrides)
+    launch(comparison, "transformer", overrides, comparison.folder / "transformer-1", "--seed", "1")
+    assert "--config_overrides  --output_dir" in launched(quick)[0]
 
 
 def test_operations_by_hand():
