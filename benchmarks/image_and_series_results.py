@@ -15,7 +15,6 @@ def image_row(dataset: str, group: list[dict]) -> dict:
         low, high = binomtest(right, rows).proportion_ci(method="wilson")
         accuracy += f" [{100 * low:.1f}, {100 * high:.1f}]"
     return {
-        "minutes": f"{statistics.mean(record['seconds']['training'] for record in group) / 60:.1f}",
         "validation": _shown([100 * record["metrics"]["validation"]["accuracy"] for record in group], ".1f"),
         "accuracy, %": f"{accuracy} ({split})",
         **{name: f"{100 * scores[split]['accuracy']:.1f}" for name, scores in group[0]["baselines"].items()},

@@ -82,7 +82,8 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
     else:
         axis.set_xticks([]), axis.set_yticks([])
     figure.colorbar(ScalarMappable(scale, "Blues"), ax=axis, label=label, shrink=0.9, aspect=30, pad=0.03)
-    figure.suptitle(_plain(f"{title}: {found.name}" if title else found.name), fontsize=12)
+    what = found.name if image is None else f"{found.name}, {_onlooker(found)}"
+    figure.suptitle(_plain(f"{title}: {what}" if title else what), fontsize=12)
     figure.savefig(path, dpi=110)
 
 
@@ -107,6 +108,12 @@ def _label(axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, 
             **turned,
         )
         set_label(name if len(tokens) <= most else f"{name} (position in the text)", fontsize=10)
+
+
+def _onlooker(found: AttentionMap) -> str:
+    """Whose weights lie over an image."""
+    rows, columns = found.grid
+    return "mean over the patches that look" if len(found.keys) == rows * columns else f"the {found.keys[0]} looks"
 
 
 def _over_image(found: AttentionMap, weights: np.ndarray, image: Image.Image) -> np.ndarray:

@@ -10,7 +10,6 @@ def image_record(accuracy, rows=400):
         "dataset": {"splits": {"test": {"rows": rows}}},
         "metrics": {"validation": {"accuracy": 0.99}, "test": {"accuracy": accuracy}},
         "baselines": {"nearest neighbours": {"test": {"accuracy": 0.986}}},
-        "seconds": {"training": 90.0},
     }
 
 
@@ -18,7 +17,6 @@ def test_one_run_of_images_has_the_interval_of_its_test_and_several_have_their_s
     row = image_row("digits", [image_record(0.975)])
     # Wilson 1927 by hand: (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4 n^2)) / (1 + z^2 / n), with z = 1.95996
     assert row == {
-        "minutes": "1.5",
         "validation": "99.0",
         "accuracy, %": "97.5 [95.5, 98.6] (test)",
         "nearest neighbours": "98.6",
