@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.results import RESULTS, ROOT, dataset_name
+from benchmarks.results import RESULTS, ROOT, architecture_of, dataset_name
 from seqnlp.data import DIGITS, SIMULATION
 from seqnlp.publishing.card import build_card
 from seqnlp.training import ModelArguments
@@ -31,7 +31,7 @@ def card_name(record: dict) -> str:
     The name of a model: task, dataset and architecture, and what its config's file says after the architecture, as
     `none` in `translation_multi30k_gru_none.yaml`: two models of one architecture differ by that.
     """
-    architecture = record["hyperparameters"]["architecture"]
+    architecture = architecture_of(record)
     variant = re.search(rf"_{architecture}(_\w+)\.yaml$", config_of(record) or "")
     parts = [record["task"], dataset_name(record), architecture + (variant.group(1) if variant else "")]
     return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts)
@@ -41,6 +41,8 @@ def best(records: list[dict]) -> dict:
     """The run that its own criterion prefers on validation; the first seed where two are equal."""
     arguments = records[0]["hyperparameters"]
     metric = arguments["metric_for_best_model"].removeprefix("validation_")
+    scores = records[0]["metrics"]["validation"]
+    metric = metric if metric in scores else next(iter(scores))  # a loss has other names in some recipes
     sign = 1 if arguments["greater_is_better"] else -1
     records = sorted(records, key=lambda record: record["seed"])
     return max(records, key=lambda record: sign * record["metrics"]["validation"][metric])

@@ -39,10 +39,16 @@ def dataset_name(record: dict) -> str:
     return " ".join(filter(None, (name, record["dataset"]["config"])))
 
 
+def architecture_of(record: dict) -> str:
+    """What `--architecture` was, or the kind of model of a recipe that has one alone."""
+    given = record["hyperparameters"].get("architecture")
+    return given or record["model"]["config"]["model_type"].removeprefix("seqnlp_")
+
+
 def model_name(record: dict) -> str:
     """A record's architecture, and its attention where it has the choice."""
     attention = record["model"]["config"].get("attention_type")
-    return record["hyperparameters"]["architecture"] + (f" attention {attention}" if attention else "")
+    return architecture_of(record) + (f" attention {attention}" if attention else "")
 
 
 def is_multi30k(record: dict) -> bool:
