@@ -277,17 +277,22 @@ def compare(
 def write_results(comparison, rows, match, target, length, minutes, commands, record) -> None:
     """Write the table, the picture and the page."""
     measure, scale, digits = _scale(rows)
-    headers = ["architecture", measure, "parameters", f"MFLOP / {length} tokens"]
+    read = "steps" if record["model"]["class"].endswith("ForTimeSeriesPrediction") else "tokens"
+    headers = ["architecture", measure, "parameters", f"MFLOP / {length} {read}"]
     headers += ["targets / s", "training, s", "memory, MiB", "sizes"]
     cells, kinds = _cells(rows, scale, digits)
     equal = {
         "parameters": f"{target:,.0f} parameters each, within 2 %",
-        "flops": f"{target / 1e6:,.2f} MFLOP for a forward pass over {length} tokens each, within 2 %",
+        "flops": f"{target / 1e6:,.2f} MFLOP for a forward pass over {length} {read} each, within 2 %",
         "seconds": f"{minutes:g} minutes of training each, at {target:,.0f} parameters within 2 %",
     }[match]
     seeds, split = len(rows[0]["values"]), rows[0]["split"]
     where = f"{comparison.recipe.stem} on {record['dataset']['name']}"
-    matching = f"{where}: same data, tokenizer, schedule and metric. {equal}; {seeds} seed{'s' * (seeds > 1)}."
+    better = "More" if rows[0]["greater_is_better"] else "Less"
+    matching = (
+        f"{where}: same data, tokenizer, schedule and metric. {equal}; {seeds} seed{'s' * (seeds > 1)}. "
+        f"{better} is better."
+    )
     answer = _answer(rows, measure, scale, digits)
     notes = [
         f"± is half the 95 % interval of the mean over {seeds} seeds (Student's t): weights, order and dropout."
