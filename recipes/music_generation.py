@@ -3,7 +3,7 @@
     accelerate launch --config_file recipes/accelerate/one_process.yaml recipes/music_generation.py --metre 6/8 --key G
 
 Data: 3,800 fiddle tunes that music21 carries (`sample:music21`, docs/data.md), or ABC files of yours (--train_file).
-Model: an LSTM; or --architecture elman, gru, transformer. It reads whole tunes: metre, unit, key, title, notes.
+Model: an LSTM; or --architecture elman, gru, transformer. It reads whole tunes: metre, unit, key, notes, title.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +25,10 @@ TRANSFORMER = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads"
 
 @dataclass
 class MusicArguments(training.DataArguments):
+    transpositions: int = field(
+        default=0,
+        metadata={"help": "Train on each tune also moved by up to so many steps of the scale; 3: all."},
+    )
     key: str | None = field(default=None, metadata={"help": "Key of the tunes to write, e.g. D, Emin, Ador."})
     metre: str | None = field(
         default=None, metadata={"help": "Their metre, e.g. 6/8; drawn by the model if not given."}
@@ -56,15 +60,17 @@ def main() -> None:
     data_args, model_args, args = training.parse_arguments(*classes, recipe="music_generation", description=__doc__)
     if data_args.dataset_name is None and data_args.train_file is None:
         data_args.dataset_name = "sample:music21"
-    prompt = data.prompt_for(data_args.key, data_args.metre)
+    data.prompt_for(data_args.key, data_args.metre)  # before anything is read, or it stops here
     run = training.start_run("music_generation", model_args.architecture, args, data_args, model_args)
     accelerator = run.accelerator
 
     # Data: tunes in one form, in the column `text`. The tokenizer is trained on training tunes alone.
     with accelerator.main_process_first():
         splits, source = data.load_tunes(data_args)
-    run.record.dataset = data.describe_texts(splits, source)
-    texts, kind, lowercase = splits["train"]["text"], model_args.tokenizer_type, model_args.lowercase
+    texts = data.with_transpositions(splits["train"], data_args.transpositions)
+    prompt = data.prompt_for(data_args.key, data_args.metre, texts)
+    run.record.dataset = {**data.describe_texts(splits, source), "training_tunes": len(texts)}
+    kind, lowercase = model_args.tokenizer_type, model_args.lowercase
     tokenizer = run.on_main_process(
         lambda: train_tokenizer(texts, kind, model_args.vocab_size, lowercase, model_args.min_frequency)
     )
@@ -84,7 +90,8 @@ def main() -> None:
 
     # A tune is a row, from <s> to </s>, whose characters and </s> are predicted.
     whole = {"stride": model_args.max_length, "context": 0}
-    tunes = {split: data.HeldOutSegments(encode(part["text"]), begin, end, **whole) for split, part in splits.items()}
+    rows = {**{split: part["text"] for split, part in splits.items()}, "train": texts}
+    tunes = {split: data.HeldOutSegments(encode(part), begin, end, **whole) for split, part in rows.items()}
     lengths = [len(tune["input_ids"]) for tune in tunes["train"]]
 
     def scores(loop: training.TrainingLoop, split: str) -> dict[str, float]:
@@ -109,31 +116,23 @@ def main() -> None:
     model = accelerator.unwrap_model(loop.model)
     model.config.use_cache = True
 
-    def write(model, batch) -> list[str]:
-        written = model.generate(
-            input_ids=batch["input_ids"],
-            do_sample=True,
-            top_k=0,
-            temperature=data_args.temperature,
-            max_new_tokens=model_args.max_length,
-            suppress_tokens=[token for token in tokenizer.all_special_ids if token != end],
-        )
-        return tokenizer.batch_decode(written, skip_special_tokens=True)
-
-    asked = [{"input_ids": [begin, *encode([prompt])[0]], "labels": []}] * data_args.num_tunes
-    written = loop.evaluate_rows(asked, write)
+    written = training.write_texts(
+        loop, tokenizer, prompt, data_args.num_tunes, model_args.max_length, data_args.temperature
+    )
     if accelerator.is_main_process:
         abc = [data.to_abc(text, number) for number, text in enumerate(written, start=1)]
         checks = [check_tune(tune) for tune in abc]
-        known = [check_tune(data.to_abc(text)) for text in texts[: data_args.num_tunes]]
+        known = [check_tune(data.to_abc(text)) for text in splits["train"]["text"][: data_args.num_tunes]]
         notes = {"generated": data.notes_of(written), report: data.notes_of(splits[report]["text"])}
         copied = {name: {"copied": copied_share(some, data.notes_of(texts), 12)} for name, some in notes.items()}
-        sampled = {**valid_share(checks), **copied["generated"], "temperature": data_args.temperature}
-        run.record.metrics["generated"] = sampled
+        temperature = {"temperature": data_args.temperature}
+        run.record.metrics["generated"] = {**valid_share(checks), **copied["generated"], **temperature}
         run.record.baselines["training_tunes"] = {"generated": valid_share(known), report: copied[report]}
         (run.output_dir / "tunes.abc").write_text("\n".join(abc), encoding="utf-8")
-        valid = [tune for tune, check in zip(abc, checks, strict=True) if check.is_valid]
-        for number, tune in enumerate(valid[: data_args.num_files], start=1):
+        # Valid ones first; of the others those that can be played.
+        order = sorted(range(len(abc)), key=lambda row: not checks[row].is_valid)
+        played = [abc[row] for row in order if checks[row].parses][: data_args.num_files]
+        for number, tune in enumerate(played, start=1):
             save_tune(tune, run.output_dir / f"tune-{number}")
             print(f"\n{tune}")
         for name, found in {**run.record.metrics, "training tunes": valid_share(known)}.items():

@@ -27,6 +27,7 @@ from .streams import (
 )
 from .text import check_text, count_text, describe_texts, load_texts
 from .translation import Languages, load_translation
+from .transposition import transpose_tune, with_transpositions
 from .tunes import (
     load_tunes,
     normalize_key,
@@ -93,5 +94,7 @@ __all__ = [
     "tokenize_pairs",
     "train_pair_tokenizers",
     "training_windows",
+    "transpose_tune",
+    "with_transpositions",
     "words_of",
 ]

@@ -1,11 +1,13 @@
 """
 Tunes in ABC notation (abcnotation.com/wiki/abc:standard:v2.1), brought into one form that a model can learn.
 
-The form has the lines `M:` (metre), `L:` (unit of length), `K:` (key), `T:` (title) and then the notes, so that a tune
-can be asked for by metre and key; [`to_abc`] gives it the order of the standard.
+The form has the lines `M:` (metre), `L:` (unit of length), `K:` (key), then the notes, and `T:` (title) last: a tune
+can be asked for by metre and key, and they stand next to the notes that have to keep to them, with no title in between
+to be remembered across. [`to_abc`] gives it the order of the standard.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from datasets import Dataset, DatasetDict
@@ -38,6 +40,7 @@ _ORNAMENTS = re.compile(r'"[^"]*"|![A-Za-z.<>(){}0-9]+!|\+[A-Za-z]+\+|\{[^}]*\}|
 _CHANGES = re.compile(r"\[[A-Za-z]:")
 _SPACE = re.compile(r"[ \t]+")
 LONGEST = 1500
+HEADER_LINES = 3  # before the notes
 
 
 def split_tunes(text: str) -> list[str]:
@@ -119,37 +122,51 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
     if len(notes) > LONGEST or not re.fullmatch(r"1/(4|8|16|32)", unit.replace(" ", "")):
         return None
     title = re.sub(r"\s+", " ", fields.get("T", "")).strip() or "Untitled"
-    text = f"M:{metre}\nL:{unit.replace(' ', '')}\nK:{key}\nT:{title}\n{notes}"
+    text = f"M:{metre}\nL:{unit.replace(' ', '')}\nK:{key}\n{notes}\nT:{title}"
     return {"text": text, "title": title, "metre": metre, "key": key}
 
 
 def to_abc(text: str, number: int = 1) -> str:
     """A tune in the form of this file as ABC notation: `X:` and the title first, the key last of the header."""
     lines = text.strip("\n").split("\n")
-    header = {line[0]: line for line in lines[:4] if _FIELD.match(line)}
-    body = [line for line in lines if line not in header.values()]
-    ordered = [header[field] for field in "TMLK" if field in header]
+    fields = {line[0]: line for line in lines[:HEADER_LINES] if _FIELD.match(line)}
+    titles = [line for line in lines if line.startswith("T:")]
+    ordered = [*titles[-1:], *(fields[field] for field in "MLK" if field in fields)]
+    body = [line for line in lines if line not in ordered and line not in titles]
     return "\n".join([f"X:{number}", *ordered, *body]) + "\n"
 
 
 def notes_of(tunes: Iterable[str]) -> list[str]:
-    """What stands behind the header of tunes in the form of this file."""
-    return ["\n".join(text.split("\n")[4:]) for text in tunes]
+    """The notes alone of tunes in the form of this file."""
+    bodies = (text.split("\n")[HEADER_LINES:] for text in tunes)
+    return ["\n".join(line for line in body if not line.startswith("T:")) for body in bodies]
 
 
-def prompt_for(key: str | None, metre: str | None) -> str:
+def prompt_for(key: str | None, metre: str | None, tunes: Iterable[str] = ()) -> str:
     """
     What a tune of this key and metre begins with.
 
+    Args:
+        key: The key, or `None` to leave it open.
+        metre: The metre; the key stands behind it.
+        tunes: Tunes in the form of this file, of which those in this metre say which unit is usual.
+
     Raises:
-        DataError: For a key without a metre, and for what is no key or metre.
+        DataError: For a key without a metre, for what is no key or metre, and for characters that no tune has.
     """
     if metre is None:
         if key is not None:
             raise DataError(f"--key {key}: give --metre too, since a tune begins with it, e.g. --metre 6/8.")
         return ""
-    start = f"M:{normalize_metre(metre)}\n"
-    return start if key is None else f"{start}L:1/8\nK:{normalize_key(key)}\n"
+    prompt = f"M:{normalize_metre(metre)}\n"
+    tunes = list(tunes)
+    if key is not None:
+        units = Counter(text.split("\n")[1] for text in tunes if text.startswith(prompt))
+        prompt += f"{units.most_common(1)[0][0] if units else 'L:1/8'}\nK:{normalize_key(key)}\n"
+    unknown = set(prompt).difference(*tunes) if tunes else set()
+    if unknown:
+        raise DataError(f"--metre {metre} and --key {key} hold {min(unknown)!r}, which no training tune has.")
+    return prompt
 
 
 def load_tunes(arguments) -> tuple[DatasetDict, DataSource]:

@@ -18,6 +18,7 @@ from .run import Run, run_recipe, start_run
 from .run_record import RunRecord, write_json
 from .translation import Translator
 from .translation_arguments import TranslationDataArguments, TranslationModelArguments, TranslationTrainingArguments
+from .writing import write_texts
 
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "run_recipe",
     "start_run",
     "write_json",
+    "write_texts",
 ]

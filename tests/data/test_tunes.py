@@ -6,6 +6,7 @@ from seqnlp.data import (
     normalize_key,
     normalize_metre,
     normalize_tune,
+    notes_of,
     prompt_for,
     split_tunes,
     to_abc,
@@ -24,7 +25,7 @@ w: la la la
 (3ABc ~d2 .e2 \\
 f2 :|
 """
-NORMAL = 'M:2/2\nL:1/8\nK:Ador\nT:The Maid, "so fair"\nA3-A Bcd=e | f4 g2dB |\n(3ABc d2 e2\nf2 :|'
+NORMAL = 'M:2/2\nL:1/8\nK:Ador\nA3-A Bcd=e | f4 g2dB |\n(3ABc d2 e2\nf2 :|\nT:The Maid, "so fair"'
 
 
 def test_one_form():
@@ -32,6 +33,9 @@ def test_one_form():
     assert found == {"text": NORMAL, "title": 'The Maid, "so fair"', "metre": "2/2", "key": "Ador"}
     assert to_abc(NORMAL, 7).startswith('X:7\nT:The Maid, "so fair"\nM:2/2\nL:1/8\nK:Ador\nA3-A')
     assert normalize_tune(to_abc(NORMAL)) == found
+    assert notes_of([NORMAL]) == ["A3-A Bcd=e | f4 g2dB |\n(3ABc d2 e2\nf2 :|"]
+    # As a model may write it: cut off before the title.
+    assert to_abc("M:6/8\nL:1/8\nK:Gmaj\nABc") == "X:1\nM:6/8\nL:1/8\nK:Gmaj\nABc\n"
 
 
 @pytest.mark.parametrize("notes", ["V:1\nABc|", "ABc|\nM:3/4\nABc|", "ABc [K:D] ABc|", "ABc & def|"])
@@ -56,6 +60,11 @@ def test_prompts():
     assert prompt_for(None, None) == ""
     assert prompt_for(None, "C") == "M:4/4\n"
     assert prompt_for("A Dorian", "6/8") == "M:6/8\nL:1/8\nK:Ador\n"
+    # The unit is the one that is usual with this metre.
+    tunes = ["M:2/4\nL:1/16\nK:Gmaj\nABcd|", "M:2/4\nL:1/16\nK:Dmaj\nABcd|", "M:2/4\nL:1/8\nK:Amaj\nAB|"]
+    assert prompt_for("A", "2/4", tunes) == "M:2/4\nL:1/16\nK:Amaj\n"
+    with pytest.raises(DataError, match="--metre 2/4 and --key F#m hold '#', which no training tune has"):
+        prompt_for("F#m", "2/4", tunes)
     with pytest.raises(DataError, match="'H' is no key: write a note from A to G"):
         prompt_for("H", "6/8")
     with pytest.raises(DataError, match="'waltz' is no metre: write a fraction"):
