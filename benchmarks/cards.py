@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.results import RESULTS, ROOT, architecture_of, dataset_name
+from benchmarks.records import RESULTS, ROOT, architecture_of, dataset_name
 from seqnlp.data import DIGITS, SIMULATION
 from seqnlp.publishing.card import build_card
 from seqnlp.training import ModelArguments

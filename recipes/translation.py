@@ -114,6 +114,9 @@ def main() -> None:
         pairs, loss = splits[split], translator.loss(tokenized[split])
         scores = translation_scores(pairs["source"], texts, pairs["target"], languages.target)
         run.record.metrics[split] = {"loss": loss, **scores}
+        if accelerator.is_main_process:
+            lines = "".join(text.replace("\n", " ") + "\n" for text in texts)
+            (run.output_dir / f"translations.{split}.txt").write_text(lines, encoding="utf-8")
     run.record.metrics["validation"] |= {"bleu_by_weights": weights, **translator.speed()}
 
     if accelerator.is_main_process:

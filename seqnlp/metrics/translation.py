@@ -1,5 +1,6 @@
 """BLEU and chrF, computed by sacrebleu, and what they say of a model's translations."""
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,7 @@ Args:
     references: For each of them the right translation, or a list of right ones.
 """
 MOSES = "moses:"
+NUM_RESAMPLES = 1000
 
 
 class _TextMetric(OfflineMetric):
@@ -44,10 +46,14 @@ class BLEU(_TextMetric):
 
     `compute(..., lowercase=False, tokenize="13a")`; `tokenize` is one of sacrebleu's tokenizers, or `moses:LANGUAGE`
     for BLEU over Moses tokens of text whose punctuation is normalised, as papers gave it before there was sacrebleu.
-    The result holds `bleu` in percent and the `signature` that says how it was computed.
+    The result holds `bleu` in percent and the `signature` that says how it was computed; with `num_resamples`, also
+    `interval`, half the width of the 95 % interval over so many samples of the sentences, drawn with replacement
+    (Koehn 2004, W04-3250).
     """
 
-    def _compute(self, predictions, references, lowercase: bool = False, tokenize: str = "13a") -> dict[str, Any]:
+    def _compute(
+        self, predictions, references, lowercase: bool = False, tokenize: str = "13a", num_resamples: int = 0
+    ) -> dict[str, Any]:
         moses = tokenize.removeprefix(MOSES) if tokenize.startswith(MOSES) else None
         streams = _streams(references)
         if moses is not None:
@@ -56,24 +62,32 @@ class BLEU(_TextMetric):
             streams = [moses_tokens(stream, moses, lowercase) for stream in streams]
         # force: sacrebleu would else warn of what looks tokenised, which here it may.
         metric = SacreBLEU(lowercase=lowercase, tokenize="none" if moses else tokenize, force=True)
-        score = metric.corpus_score(predictions, streams).score
-        signature = str(metric.get_signature())
+        result = _score(metric, "bleu", predictions, streams, num_resamples)
         if moses is not None:
-            signature = signature.replace("tok:none", f"tok:moses-{moses}-sacremoses-{sacremoses.__version__}")
-        return {"bleu": score, "signature": signature}
+            tokens = f"tok:moses-{moses}-sacremoses-{sacremoses.__version__}"
+            result["signature"] = result["signature"].replace("tok:none", tokens)
+        return result
 
 
 class ChrF(_TextMetric):
     """
     chrF2 (Popović 2015, 2016) of a corpus: an F-score over character n-grams, as sacrebleu's command line gives it.
 
-    The result holds `chrf` in percent and its `signature`.
+    The result holds `chrf` in percent and its `signature`; with `num_resamples`, also its `interval`, as BLEU has it.
     """
 
-    def _compute(self, predictions, references, lowercase: bool = False) -> dict[str, Any]:
-        metric = SacreCHRF(lowercase=lowercase)
-        score = metric.corpus_score(predictions, _streams(references)).score
-        return {"chrf": score, "signature": str(metric.get_signature())}
+    def _compute(self, predictions, references, lowercase: bool = False, num_resamples: int = 0) -> dict[str, Any]:
+        return _score(SacreCHRF(lowercase=lowercase), "chrf", predictions, _streams(references), num_resamples)
+
+
+def _score(metric, name: str, predictions, streams: list[list[str]], num_resamples: int) -> dict[str, Any]:
+    result = {name: metric.corpus_score(predictions, streams).score, "signature": str(metric.get_signature())}
+    if num_resamples:
+        resampled = metric.corpus_score(predictions, streams, n_bootstrap=num_resamples)
+        as_json = json.loads(resampled.format(width=6, signature=str(metric.get_signature()), is_json=True))
+        # sacrebleu leaves the interval out where every sample scores nothing.
+        result["interval"] = as_json.get("confidence_var", 0.0)
+    return result
 
 
 def moses_tokens(texts: Sequence[str], language: str, lowercase: bool = False) -> list[str]:
@@ -88,7 +102,8 @@ def translation_scores(
 ) -> dict[str, Any]:
     """
     Every score of a split: `bleu` (13a tokens), the same in lower case and over lower-cased Moses tokens, `chrf`, the
-    `signatures` of the four, and `bleu_by_source_length` in lower case.
+    `intervals` (half the width of each one's 95 % interval over samples of the sentences) and `signatures` of the
+    four, and `bleu_by_source_length` in lower case.
 
     Args:
         sources: The sentences that were translated.
@@ -96,14 +111,15 @@ def translation_scores(
         references: The right translations.
         target_language: Language code of the target, for the Moses tokenizer; an unknown one is treated as English.
     """
-    texts = {"predictions": list(predictions), "references": list(references)}
+    settings = {"predictions": list(predictions), "references": list(references), "num_resamples": NUM_RESAMPLES}
     computed = {
-        "bleu": BLEU().compute(**texts),
-        "bleu_lowercase": BLEU().compute(**texts, lowercase=True),
-        "bleu_lowercase_moses": BLEU().compute(**texts, lowercase=True, tokenize=f"{MOSES}{target_language}"),
-        "chrf": ChrF().compute(**texts),
+        "bleu": BLEU().compute(**settings),
+        "bleu_lowercase": BLEU().compute(**settings, lowercase=True),
+        "bleu_lowercase_moses": BLEU().compute(**settings, lowercase=True, tokenize=f"{MOSES}{target_language}"),
+        "chrf": ChrF().compute(**settings),
     }
     scores: dict[str, Any] = {name: result["chrf" if name == "chrf" else "bleu"] for name, result in computed.items()}
+    scores["intervals"] = {name: result["interval"] for name, result in computed.items()}
     scores["signatures"] = {name: result["signature"] for name, result in computed.items()}
     scores["bleu_by_source_length"] = bleu_by_source_length(sources, predictions, references)
     return scores
@@ -173,7 +189,10 @@ def translation_report(
         "bleu_lowercase_moses": "BLEU, lower case, Moses tokens",
         "chrf": "chrF2",
     }
-    compared = [[text, f"{scores[name]:.2f}", scores["signatures"][name]] for name, text in names.items()]
+    compared = [
+        [text, f"{scores[name]:.2f} ± {scores['intervals'][name]:.2f}", scores["signatures"][name]]
+        for name, text in names.items()
+    ]
     headers = ["source", "reference", "translation"]
     parts = [
         f"{split.capitalize()}: {len(pairs):,} sentences",

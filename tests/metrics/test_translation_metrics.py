@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -58,6 +59,23 @@ def test_bleu_over_moses_tokens_is_that_of_the_tokens():
     assert "case:lc" in moses["signature"]
 
 
+@pytest.mark.parametrize(("metric", "arguments"), [(BLEU, ("-m", "bleu")), (ChrF, ("-m", "chrf"))])
+def test_intervals_are_those_of_sacrebleus_command_line(files, metric, arguments):
+    result = metric().compute(predictions=PREDICTIONS, references=REFERENCES, num_resamples=50)
+    plain = metric().compute(predictions=PREDICTIONS, references=REFERENCES)
+    assert {name: result[name] for name in plain} == plain  # the score itself and its signature stay
+    command = [sys.executable, "-m", "sacrebleu", files / "references", "-i", files / "predictions", *arguments]
+    command += ["--confidence", "--confidence-n", "50", "-f", "json", "-w", "6"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+    assert result["interval"] == pytest.approx(found["confidence_var"], abs=1e-6)
+    assert result["interval"] > 0
+
+
+def test_nothing_right_has_an_interval_of_nothing():
+    scores = translation_scores(["a b"], ["x"], ["c d e f"], "de")
+    assert scores["bleu"] == scores["intervals"]["bleu"] == 0
+
+
 def test_several_references_count_as_sacrebleu_counts_them():
     several = [[reference, prediction] for reference, prediction in zip(REFERENCES, PREDICTIONS, strict=True)]
     assert BLEU().compute(predictions=PREDICTIONS, references=several)["bleu"] == pytest.approx(100)
@@ -92,7 +110,7 @@ def test_the_report_shows_scores_with_signatures_and_examples():
     report = translation_report("test", pairs, PREDICTIONS, scores, num_examples=4)
     assert "Test: 4 sentences" in report
     for name, signature in scores["signatures"].items():
-        assert f"{scores[name]:.2f}" in report
+        assert f"{scores[name]:.2f} ± {scores['intervals'][name]:.2f}" in report
         assert signature in report
     for text in ("source 3", REFERENCES[1], PREDICTIONS[1]):
         assert " ".join(text.split()[:3]) in report

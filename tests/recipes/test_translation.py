@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,8 @@ def test_what_it_leaves_loads_and_translates(finished, numbers):
         "run.json",
         "tokenizer.json",
         "tokenizer_config.json",
+        "translations.test.txt",
+        "translations.validation.txt",
     }
     model = AutoModelForSeq2SeqLM.from_pretrained(output_dir)
     assert (model.generation_config.num_beams, model.generation_config.length_penalty) == (5, 1.0)
@@ -103,7 +106,9 @@ def test_run_json(finished, numbers):
     assert [record["dataset"][side] for side in ("source", "target")] == ["en", "de"]
     assert record["dataset"]["training_pairs_left_out"] == 0
     validation, test = record["metrics"]["validation"], record["metrics"]["test"]
-    assert set(test) >= {"loss", "bleu", "bleu_lowercase", "bleu_lowercase_moses", "chrf", "signatures"}
+    names = {"bleu", "bleu_lowercase", "bleu_lowercase_moses", "chrf"}
+    assert set(test) == {"loss", "signatures", "intervals", "bleu_by_source_length", *names}
+    assert set(test["signatures"]) == set(test["intervals"]) == names
     assert sum(item["sentences"] for item in test["bleu_by_source_length"]) == 37
     assert set(validation["bleu_by_weights"]) == {"best", "average of 3"}
     assert validation["bleu"] == pytest.approx(max(validation["bleu_by_weights"].values()))
@@ -114,6 +119,32 @@ def test_run_json(finished, numbers):
     assert ["validation_bleu" in entry for entry in evaluated[:10]] == ([False] * 4 + [True]) * 2
     for path in (str(output_dir), str(numbers[0]), str(ROOT), str(Path.home()), os.uname().nodename):
         assert path not in text
+
+
+def test_an_older_record_gets_the_scores_it_lacks(finished, numbers, tmp_path, capsys):
+    from benchmarks import rescore
+
+    output_dir = tmp_path / "copy"
+    shutil.copytree(finished[0], output_dir, ignore=shutil.ignore_patterns("logs", "checkpoints"))
+    whole = json.loads((output_dir / "run.json").read_text())
+    (output_dir / "translations.test.txt").unlink()  # so the saved model has to translate again
+    older = json.loads((output_dir / "run.json").read_text())
+    for split in older["metrics"].values():
+        del split["intervals"]
+    names = ("train", "validation", "test")
+    for name in [f"{split}{side}_file" for split in names for side in ("", "_target")]:
+        older["hyperparameters"][name] = str(numbers[0] / f"{name.split('_')[0]}.{'de' if 'target' in name else 'en'}")
+    (output_dir / "run.json").write_text(json.dumps(older))
+    rescore.main([str(output_dir)])
+    record = json.loads((output_dir / "run.json").read_text())
+    assert record["metrics"]["validation"] == whole["metrics"]["validation"]
+    intervals = record["metrics"]["test"]["intervals"]
+    assert intervals == pytest.approx(whole["metrics"]["test"]["intervals"], abs=3)
+    assert "test: BLEU" in capsys.readouterr().out
+
+    (output_dir / "translations.validation.txt").write_text("eins\n" * 31)
+    with pytest.raises(SystemExit, match=r"split validation: BLEU .* in the record: other data\?"):
+        rescore.main([str(output_dir)])
 
 
 def test_a_run_in_two_stretches_is_the_same_run_and_looks_at_the_test_once(launch, small, finished, tmp_path):

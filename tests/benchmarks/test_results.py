@@ -1,0 +1,149 @@
+"""The tables of the README say what the records say."""
+
+import json
+import re
+
+import pytest
+
+from benchmarks import results, translation_results
+from benchmarks.records import file_name
+from benchmarks.translation_results import TESTS, draw_bleu_by_length, translation_section
+
+
+BINS = [{"from": 1, "to": 10, "sentences": 400, "bleu": 38.0}, {"from": 11, "to": 20, "sentences": 600, "bleu": 30.0}]
+
+
+def scores(bleu):
+    return {
+        "bleu": bleu - 1,
+        "bleu_lowercase": bleu,
+        "bleu_lowercase_moses": bleu + 0.7,
+        "intervals": {"bleu": 1.0, "bleu_lowercase": 1.1, "bleu_lowercase_moses": 1.2, "chrf": 0.9},
+        "bleu_by_source_length": BINS,
+    }
+
+
+def translation_record(architecture="transformer", attention=None, seed=1, bleu=40.0, tests=TESTS):
+    speed = {"seconds_to_bleu": {"5": 60.0, "10": 90.0, "15": 240.0}, "target_tokens_per_second": 4321.0}
+    config = {"attention_type": attention} if attention else {}
+    return {
+        "task": "translation",
+        "seed": seed,
+        "dataset": {"name": "<local:multi30k_en_de>", "config": "all_tests"},
+        "hyperparameters": {"architecture": architecture, "num_beams": 5},
+        "model": {"parameters": 2_612_345, "config": config},
+        "metrics": {"validation": {**scores(bleu + 1), **speed}, **{split: scores(bleu) for split in tests}},
+        "seconds": {"training": 5400.0},
+        "stopped": None,
+    }
+
+
+def rows_of(section):
+    """The cells of every row of every table."""
+    lines = [line for line in section.split("\n") if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_one_seed_stands_with_its_interval_and_beside_the_literature():
+    rows = rows_of(translation_section([translation_record()]))
+    transformer = [row for row in rows if row[0] == "transformer"]
+    assert transformer[0][1:6] == ["2.6 M", "1", "1.5", "4,321", "41.0 ± 1.1"]
+    assert transformer[0][6:] == ["40.0 ± 1.1"] * 4
+    assert transformer[1][1:] == ["40.7 ± 1.2"] * 4
+    assert transformer[2][1:] == ["1", "2", "4"]  # minutes to BLEU 5, 10 and 15
+    assert transformer[3][1:] == ["38.0", "30.0"]
+    published = next(row for row in rows if row[0].startswith("Transformer-Tiny"))
+    assert published[1:] == ["41.02", "33.36", "29.88", ""]
+    assert ["model", "1-10 (400)", "11-20 (600)"] in rows
+
+
+def test_seeds_are_averaged_and_models_with_and_without_attention_are_apart():
+    records = [translation_record("gru", "additive", seed, bleu) for seed, bleu in ((1, 35.0), (2, 37.0))]
+    records.append(translation_record("gru", "none", bleu=20.0))
+    del records[0]["metrics"]["validation"]["seconds_to_bleu"]["15"]
+    rows = rows_of(translation_section(records))
+    additive = [row for row in rows if row[0] == "gru attention additive"]
+    assert additive[0][2] == "2"
+    assert additive[0][6] == "36.0 ± 1.4"
+    assert additive[2][1:] == ["1", "2", ""]  # not every seed reached 15
+    assert next(row[6] for row in rows if row[0] == "gru attention none") == "20.0 ± 1.1"
+    assert len({file_name(record) for record in records}) == 3
+
+
+def test_the_set_on_the_hub_has_one_test_set_and_old_records_no_interval():
+    record = translation_record(tests=["test"])
+    record["dataset"] = {"name": "bentrevett/multi30k", "config": None}
+    del record["metrics"]["test"]["intervals"]
+    record["stopped"] = {"reason": "max_train_minutes"}
+    rows = rows_of(translation_section([record]))
+    stopped = next(row for row in rows if row[0] == "transformer (stopped by time)")
+    assert stopped[6:] == ["40.0", "", "", ""]
+
+
+def test_other_pairs_of_languages_are_in_no_table():
+    record = translation_record()
+    record["dataset"] = {"name": "sample:jupyterlab_fr", "config": None}
+    assert translation_section([record]) == ""
+
+
+def test_the_bottleneck_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(translation_results, "PICTURE", tmp_path / "a.png")
+    draw_bleu_by_length([])
+    assert not (tmp_path / "a.png").exists()
+    draw_bleu_by_length([translation_record(), translation_record("gru", "none", bleu=20.0)])
+    assert (tmp_path / "a.png").stat().st_size > 5000
+
+
+def music_record(seed=1, valid=0.9):
+    generated = {"tunes": 100, "parsed": 1.0, "valid": valid, "copied": 0.2, "temperature": 0.7}
+    return {
+        "task": "music_generation",
+        "seed": seed,
+        "dataset": {"name": "<local:irish_abc>", "config": None},
+        "hyperparameters": {"architecture": "lstm"},
+        "model": {"parameters": 1_300_000, "config": {}},
+        "metrics": {
+            "validation": {"bits_per_character": 1.6},
+            "test": {"bits_per_character": 1.65},
+            "generated": generated,
+        },
+        "baselines": {"training_tunes": {"generated": {"valid": 0.99}, "test": {"copied": 0.4}}},
+        "seconds": {"training": 3600.0},
+        "stopped": None,
+    }
+
+
+def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    (tmp_path / "README.md").write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
+    paths = []
+    for record in (music_record(), music_record(2, 0.8), translation_record()):
+        paths.append(tmp_path / f"run-{len(paths)}")
+        paths[-1].write_text(json.dumps(record))
+    monkeypatch.setattr(translation_results, "PICTURE", tmp_path / "by_length.png")
+    monkeypatch.setattr(translation_results, "ROOT", tmp_path)
+    results.main([str(path) for path in paths])
+    kept = sorted(path.name for path in tmp_path.glob("*.json"))
+    assert kept == [
+        "music_generation-irish_abc-lstm-1.json",
+        "music_generation-irish_abc-lstm-2.json",
+        "translation-multi30k_en_de_all_tests-transformer-1.json",
+    ]
+    text = (tmp_path / "README.md").read_text()
+    assert (text[:7], text[-6:]) == ("before\n", "after\n")
+    assert "old" not in text
+    row = next(row for row in rows_of(text) if row[0] == "irish_abc")
+    assert "85.0 ± 7.1 of 100" in row
+    assert "99.0" in row
+    assert re.search(r"\| transformer +\| 2\.6 M", text)
+
+
+@pytest.mark.parametrize("markers", ["", "<!-- end of results -->"])
+def test_a_readme_without_the_markers_is_left_alone(tmp_path, monkeypatch, markers):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    (tmp_path / "README.md").write_text(markers)
+    with pytest.raises(SystemExit, match=r"README\.md lacks the lines"):
+        results.main([])
+    assert (tmp_path / "README.md").read_text() == markers
