@@ -12,8 +12,7 @@ from functools import partial
 
 from transformers import TextStreamer
 
-from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, training
-from seqnlp.metrics import language_modeling_scores, nats_of_rows, xz_bits_per_character
+from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, metrics, training
 from seqnlp.publishing import push_to_hub
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.visualization import plot_learning_curves
@@ -94,8 +93,8 @@ def main() -> None:
     run.record.dataset["evaluation"] = {**segment, "carried_state": recurrent, "tokens": scored}
 
     def scores(loop: training.TrainingLoop, split: str) -> dict[str, float]:
-        nats = loop.evaluate_rows(segments[split], partial(nats_of_rows, window=read_at_once))
-        return language_modeling_scores(nats, scored[split], **data.count_text(held_out[split]))
+        nats = loop.evaluate_rows(segments[split], partial(metrics.nats_of_rows, window=read_at_once))
+        return metrics.language_modeling_scores(nats, scored[split], **data.count_text(held_out[split]))
 
     def validate(loop: training.TrainingLoop) -> dict[str, float]:
         found = scores(loop, "validation")
@@ -119,9 +118,10 @@ def main() -> None:
     model = accelerator.unwrap_model(loop.model)
     model.config.use_cache = True
     if accelerator.is_main_process:
-        if not data_args.streaming:
-            run.record.baselines = {"xz": {report: xz_bits_per_character(train["text"], held_out[report]["text"])}}
-        print(f"\n{report.capitalize()}:", ", ".join(f"{k} {v:.4g}" for k, v in run.record.metrics[report].items()))
+        xz = None if data_args.streaming else metrics.xz_bits_per_character(train["text"], held_out[report]["text"])
+        run.record.baselines = {"xz": {report: xz}} if xz else {}
+        told = run.record.metrics[report], run.record.dataset["evaluation"], data.count_text(held_out[report])
+        print(f"\n{metrics.language_modeling_report(report, *told, xz)}")
         with open(run.output_dir / "samples.txt", "w", encoding="utf-8") as samples:
             for prompt in data_args.prompt.split("|"):
                 print()

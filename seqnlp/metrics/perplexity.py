@@ -6,6 +6,7 @@ import math
 import datasets
 import evaluate
 import torch
+from tabulate import tabulate
 
 from .classification import OfflineMetric
 
@@ -82,6 +83,38 @@ def language_modeling_scores(nats: list[float], tokens: int, characters: int, wo
         **BitsPerCharacter().compute(predictions=total, references=[characters]),
         "nats_per_character": total[0] / characters,
     }
+
+
+def language_modeling_report(
+    split: str, scores: dict[str, float], evaluation: dict, counts: dict[str, int], xz: dict[str, float] | None = None
+) -> str:
+    """
+    The scores of a held-out text, each with what it is divided by, as text to print.
+
+    Args:
+        split: Its name.
+        scores: What [`language_modeling_scores`] gave.
+        evaluation: How it was read: `carried_state`, `context`, `stride` (see [`seqnlp.data.HeldOutSegments`]) and
+            `tokens`, the number scored, by split.
+        counts: Its `characters` and `words`.
+        xz: What [`xz_bits_per_character`] gave, if anything.
+    """
+    tokens, words, characters = evaluation["tokens"][split], counts["words"], counts["characters"]
+    window = evaluation["context"] + evaluation["stride"]
+    strided = f"in windows of {window} tokens, of which the last {evaluation['stride']} are scored"
+    read = "with the state carried from window to window" if evaluation["carried_state"] else strided
+    rows = [
+        ["loss, nats", scores["loss"], f"a token ({tokens:,})"],
+        ["perplexity", scores["perplexity"], f"a token ({tokens:,})"],
+        ["perplexity", scores["word_perplexity"], f"a word between white space ({words:,})"],
+        ["nats", scores["nats_per_character"], f"a character ({characters:,})"],
+        ["bits", scores["bits_per_character"], f"a character ({characters:,})"],
+    ]
+    if xz is not None:
+        rows.append(["bits, compressor xz", xz["bits_per_character"], f"a character ({characters:,})"])
+    shown = [[name, "" if value is None else f"{value:.4g}", unit] for name, value, unit in rows]
+    table = tabulate(shown, headers=["score", "", "divided by"], disable_numparse=True)
+    return f"{split.capitalize()}: the whole text, read {read}\n\n{table}"
 
 
 @torch.no_grad()

@@ -1,4 +1,5 @@
 import math
+import re
 
 import evaluate
 import pytest
@@ -8,6 +9,7 @@ from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
 from seqnlp.metrics import (
     BitsPerCharacter,
     Perplexity,
+    language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
     xz_bits_per_character,
@@ -50,6 +52,22 @@ def test_scores_of_a_text():
         }
     )
     assert language_modeling_scores([2.0], 1, 2, 0)["word_perplexity"] is None
+
+
+def test_the_report_says_what_each_score_is_divided_by():
+    scores = language_modeling_scores([2000.0, 4000.0], tokens=3000, characters=12000, words=2000)
+    evaluation = {"carried_state": False, "context": 64, "stride": 64, "tokens": {"test": 3000}}
+    counts = {"characters": 12000, "words": 2000}
+    report = language_modeling_report("test", scores, evaluation, counts, xz={"bits_per_character": 2.5})
+    assert report.startswith("Test: the whole text, read in windows of 128 tokens, of which the last 64 are scored\n")
+    rows = [re.split(r" {2,}", line) for line in report.splitlines()]
+    assert ["perplexity", "7.389", "a token (3,000)"] in rows
+    assert ["perplexity", "20.09", "a word between white space (2,000)"] in rows
+    assert ["bits", "0.7213", "a character (12,000)"] in rows
+    assert ["bits, compressor xz", "2.5", "a character (12,000)"] in rows
+    carried = language_modeling_report("test", scores, {**evaluation, "carried_state": True}, counts)
+    assert "with the state carried from window to window" in carried
+    assert "xz" not in carried
 
 
 def test_the_nats_of_rows_are_the_models_loss():

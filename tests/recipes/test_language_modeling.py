@@ -56,7 +56,9 @@ def test_what_it_says_and_leaves(finished, text):
     assert scores["loss"] == pytest.approx(scores["nats_per_character"])  # each character is a token
     assert scores["loss"] < 2.5
     assert record["baselines"]["xz"]["test"]["bits_per_character"] > 0
-    assert f"perplexity {scores['perplexity']:.4g}" in result.stdout
+    assert "Test: the whole text, read with the state carried from window to window" in result.stdout
+    assert re.search(rf"^perplexity +{scores['perplexity']:.4g} +a token \({13 * 21}\)$", result.stdout, re.MULTILINE)
+    assert re.search(rf"^bits +{scores['bits_per_character']:.4g} +a character \({13 * 21}\)$", result.stdout, re.M)
     samples = (output_dir / "samples.txt").read_text()
     assert samples.startswith("the cat")
     assert "\na" in samples
