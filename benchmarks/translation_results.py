@@ -17,8 +17,8 @@ TESTS = {
     "test_2017_mscoco": "COCO 2017",
     "test_2018_flickr": "test 2018",
 }
-# BLEU over lower-cased Moses tokens of the first three, as the paper gives it.
-PUBLISHED = {"Transformer-Tiny, 2.6 M (Wu et al. 2021, ACL)": (41.02, 33.36, 29.88, None)}
+# BLEU over lower-cased Moses tokens of each, as the paper gives it.
+PUBLISHED = {"Transformer-Tiny (Wu et al. 2021)": (41.0, None, None, None)}
 DISTANCE = 5  # of BLEU, between two points of time that a run notes
 
 

@@ -19,7 +19,7 @@ from seqnlp.visualization.music import save_tune
 
 
 # This recipe's defaults; --config_overrides changes any of them.
-RECURRENT = {"hidden_size": 256, "embedding_size": 64, "head_dropout": 0.2}
+RECURRENT = {"hidden_size": 384, "embedding_size": 64, "head_dropout": 0.2}
 TRANSFORMER = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 4, "dropout": 0.1}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
+from seqnlp.publishing.evaluation import evaluate_again
 from seqnlp.training import parse_arguments
 
 
@@ -87,6 +88,10 @@ def test_two_processes_train_a_transformer_on_the_same_text(launch, text, finish
     assert (record["dataset"]["evaluation"]["context"], record["dataset"]["evaluation"]["carried_state"]) == (8, False)
     assert record["model"]["config"]["use_cache"] is True
     assert result.stdout.count("Test:") == 1
+    # Scored by two processes, a part each, it is what one says of the whole.
+    again = evaluate_again(record, tmp_path, str(text))
+    for split in ("validation", "test"):
+        assert again[split] == pytest.approx(record["metrics"][split], rel=1e-4)
 
 
 def test_streamed_by_two_processes_and_resumed(launch, text, tmp_path):

@@ -59,7 +59,9 @@ def finished(launch, small, tmp_path_factory):
 def test_it_ends_with_scores_and_a_table_of_translations(finished):
     _, result = finished
     assert "Test: 37 sentences" in result.stdout
-    assert re.search(r"BLEU +\d+\.\d\d +nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:", result.stdout)
+    assert re.search(
+        r"BLEU +\d+\.\d\d ± \d+\.\d\d +nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:", result.stdout
+    )
     assert re.search(r"\| source +\| reference +\| translation +\|", result.stdout)
     assert (
         len(re.findall(r"^\| (?:one|two|three|four|five|six)\b.*\| (?:eins|zwei|drei|vier)", result.stdout, re.M)) > 2
@@ -183,6 +185,12 @@ def test_two_processes_and_two_vocabularies(launch, numbers, tmp_path):
     for split in ("validation", "test"):  # every sentence counted once
         bins = record["metrics"][split]["bleu_by_source_length"]
         assert sum(item["sentences"] for item in bins) == SPLITS[split]
+    lines = {
+        name: (folder / name).read_text().split("\n")[:-1]
+        for folder, name in ((tmp_path, "translations.test.txt"), (numbers[0], "test.de"))
+    }
+    again = BLEU().compute(predictions=lines["translations.test.txt"], references=lines["test.de"])["bleu"]
+    assert again == pytest.approx(record["metrics"]["test"]["bleu"])
     assert record["model"]["config"]["attention_type"] == "multiplicative"
     translate = pipeline("seqnlp-translation", model=tmp_path, device="cpu")
     assert set(translate.tokenizer.get_vocab()) >= set(NUMBERS)
