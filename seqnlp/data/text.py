@@ -1,5 +1,7 @@
 """Texts for language models: documents, checked and counted, held in memory or streamed."""
 
+from collections.abc import Callable
+
 from datasets import Dataset, DatasetDict, IterableDataset
 
 from .errors import DataError
@@ -11,7 +13,10 @@ STREAMED_EVALUATION_ROWS = 100
 
 
 def load_texts(
-    arguments, join_rows: bool = False, streaming: bool = False
+    arguments,
+    join_rows: bool = False,
+    streaming: bool = False,
+    divide: Callable[[str], list[str]] | None = None,
 ) -> tuple[dict[str, Dataset | IterableDataset], DataSource]:
     """
     The splits of a text dataset, with the one column `text`; each row is a document. A txt file is one document.
@@ -25,6 +30,7 @@ def load_texts(
             break between those that have none.
         streaming: Whether the training split is read as it is needed; it is then an `IterableDataset`. The held-out
             splits are kept in memory, `max_eval_samples` rows of them at most.
+        divide: Makes the documents of a row, where a row holds several, before some are set apart.
 
     Raises:
         DataError: For data that is no text, empty, or too short to set some apart.
@@ -60,6 +66,9 @@ def load_texts(
             values = [row[column] for row in part] if streaming else list(part[column])
             where = f"Dataset {source.name!r}, split {name!r}, column {column!r}"
             texts[split] = _documents(values, where, join_rows, arguments.drop_empty_texts)
+            if divide is not None:
+                parts = [part for row in texts[split]["text"] for part in divide(row)][:limit]
+                texts[split] = Dataset.from_dict({"text": parts})
     if "validation" not in texts:
         texts |= _set_apart_stream(texts["train"], arguments) if streaming else _set_apart(texts["train"], source.name)
     return texts, source

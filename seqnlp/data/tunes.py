@@ -44,8 +44,8 @@ HEADER_LINES = 3  # before the notes
 
 
 def split_tunes(text: str) -> list[str]:
-    """The tunes of an ABC file, each from its line `X:` to the next."""
-    return [part.strip() for part in _TUNE.split(text) if part.startswith("X:")]
+    """The tunes of an ABC file, each from its line `X:` to the next; the whole text where there is no such line."""
+    return [part.strip() for part in _TUNE.split(text) if part.startswith("X:")] or [text]
 
 
 def normalize_key(key: str) -> str:
@@ -181,28 +181,32 @@ def load_tunes(arguments) -> tuple[DatasetDict, DataSource]:
     Raises:
         DataError: For a row that is no tune, and where [`load_texts`] raises it.
     """
-    texts, source = load_texts(arguments)
+    texts, source = load_texts(arguments, divide=split_tunes)
     seen: set[str] = set()
     splits = {}
     for split in ("test", "validation", "train"):  # held-out tunes first: a copy goes from the training set
         if split not in texts:
             continue
-        tunes = []
-        for row, text in enumerate(texts[split]["text"]):
-            for tune in split_tunes(text) or [text]:
-                try:
-                    found = normalize_tune(tune)
-                except DataError as error:
-                    shown = " ".join(tune.split())[:40]
-                    raise DataError(
-                        f"Dataset {source.name!r}, split {split!r}, row {row}: {shown!r} is no tune in ABC notation, "
-                        f"{error}"
-                    ) from error
-                notes = notes_of([found["text"]])[0] if found else None
-                if found and notes not in seen:
-                    seen.add(notes)
-                    tunes.append(found)
+        tunes, copies = [], 0
+        for number, tune in enumerate(texts[split]["text"], start=1):
+            try:
+                found = normalize_tune(tune)
+            except DataError as error:
+                shown = " ".join(tune.split())[:40]
+                raise DataError(
+                    f"Dataset {source.name!r}, split {split!r}, tune {number}: {shown!r} is no tune in ABC notation, "
+                    f"{error}"
+                ) from error
+            if found is None:
+                continue
+            notes = notes_of([found["text"]])[0]
+            if notes in seen:
+                copies += 1
+            else:
+                seen.add(notes)
+                tunes.append(found)
         if not tunes:
-            raise DataError(f"Dataset {source.name!r}, split {split!r}: none of its tunes is a single plain melody.")
+            why = f"{copies} have the notes of held-out tunes" if copies else "none is a single plain melody"
+            raise DataError(f"Dataset {source.name!r}, split {split!r}: of its {number} tunes {why}.")
         splits[split] = Dataset.from_list(tunes)
     return DatasetDict({split: splits[split] for split in ("train", "validation", "test") if split in splits}), source

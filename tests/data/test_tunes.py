@@ -86,12 +86,24 @@ def test_a_file_of_tunes(tmp_path):
     assert len(split_tunes(train.read_text())) == 13
 
 
+def test_of_one_file_whole_tunes_are_set_apart(tmp_path):
+    tunes = [f"X:{number}\nT:Tune {number}\nM:4/4\nK:D\n{'ABcd' * (number + 1)}|\n" for number in range(60)]
+    (tmp_path / "mine.abc").write_text("\n".join(tunes))
+    splits, _ = load_tunes(DataArguments(train_file=str(tmp_path / "mine.abc")))
+    titles = [title for rows in splits.values() for title in rows["title"]]
+    assert sorted(titles) == sorted(f"Tune {number}" for number in range(60))
+    assert 1 <= len(splits["validation"]) <= 15
+    splits, _ = load_tunes(DataArguments(train_file=str(tmp_path / "mine.abc"), max_train_samples=30))
+    assert sum(map(len, splits.values())) == 30
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("once upon a time", "row 0: 'once upon a time' is no tune in ABC notation, it has no line K: with a key."),
+        ("once upon a time", "tune 1: 'once upon a time' is no tune in ABC notation, it has no line K: with a key."),
         ("X:1\nT:a\nK:G\n", "it has no notes."),
-        ("X:1\nM:4/4\nK:G\nV:1\nABc|", "none of its tunes is a single plain melody"),
+        ("X:1\nM:4/4\nK:G\nV:1\nABc|", "split 'validation': of its 1 tunes none is a single plain melody."),
+        ("X:1\nM:4/4\nK:G\nABc|", "split 'train': of its 1 tunes 1 have the notes of held-out tunes."),
     ],
 )
 def test_what_is_no_tune_is_one_line(tmp_path, content, message):
