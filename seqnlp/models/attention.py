@@ -40,8 +40,8 @@ def attention_weights(scores: torch.Tensor, attention_mask: torch.Tensor | None)
         `(B, H, T, S)`. A query that may look nowhere (padding) gets equal weights rather than NaN.
     """
     if attention_mask is not None:
-        # Half of the lowest number, so that no sum leaves the range of float16, and what is lowest in a wider type does
-        # not become minus infinity. Added, since that needs no step of its own on the way back, as filling would.
+        # Half of the lowest number, so that no sum leaves the range of float16 and the lowest number of a wider type
+        # does not become minus infinity. Added, since that needs no step of its own on the way back, as filling would.
         lowest = torch.finfo(scores.dtype).min / 2
         if attention_mask.dtype == torch.bool:
             attention_mask = torch.zeros_like(attention_mask, dtype=scores.dtype).masked_fill_(~attention_mask, lowest)
