@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from transformers import DataCollatorWithPadding
 
 from seqnlp import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
-from seqnlp.data import LengthGroupedBatchSampler, describe, load_text_classification
+from seqnlp.data import LengthGroupedBatchSampler, describe, load_text_classification, map_once
 from seqnlp.metrics import classification_report, classification_scores
 from seqnlp.publishing import push_to_hub
 from seqnlp.tokenization import train_tokenizer
@@ -99,9 +99,10 @@ def main() -> None:
     )
     config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
     with accelerator.main_process_first():
-        tokenized = splits.map(
-            lambda rows: tokenizer(rows["text"], truncation=True), batched=True, remove_columns="text"
-        )
+        tokenized = {
+            split: map_once(texts, lambda rows: tokenizer(rows["text"], truncation=True), remove_columns="text")
+            for split, texts in splits.items()
+        }
 
     lengths = [len(ids) for ids in tokenized["train"]["input_ids"]]
     loop = TrainingLoop(

@@ -1,6 +1,7 @@
 #!/bin/bash
 # sbatch recipes/accelerate/slurm.sh recipes/language_modeling.py --output_dir outputs/lm --checkpointing_steps 500
-# Submit it again and the run goes on from its last checkpoint. Not run yet: no cluster was at hand.
+# Submit it again and the run goes on from its last checkpoint. Not run yet on a cluster: none was at hand; a long test
+# runs it on one machine with stand-ins for SLURM's own commands.
 #SBATCH --job-name=seqnlp
 #SBATCH --nodes=2                 # machines
 #SBATCH --ntasks-per-node=1       # one launcher on each, which starts a process for each GPU

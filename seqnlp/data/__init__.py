@@ -1,6 +1,7 @@
 """Data: loading, checking and batching."""
 
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
+from .caching import map_once
 from .errors import DataError
 from .images import DIGITS, ImageCollator, ProcessedImages, describe_images, load_images, patch_size_of
 from .loading import (
@@ -77,6 +78,7 @@ __all__ = [
     "load_texts",
     "load_translation",
     "load_tunes",
+    "map_once",
     "normalize_key",
     "normalize_metre",
     "normalize_tune",

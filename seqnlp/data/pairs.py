@@ -8,6 +8,7 @@ from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast
 
 from ..tokenization import BPEDropout, train_tokenizer
+from .caching import map_once
 from .errors import DataError
 
 
@@ -43,7 +44,7 @@ def tokenize_pairs(
         labels = target_tokenizer(rows["target"])["input_ids"]
         return {"input_ids": source_tokenizer(rows["source"])["input_ids"], "labels": labels, "row": indices}
 
-    return pairs.map(tokenize, batched=True, with_indices=True, remove_columns=pairs.column_names)
+    return map_once(pairs, tokenize, with_indices=True, remove_columns=pairs.column_names)
 
 
 def pair_lengths(tokenized: Dataset) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ import torch
 from datasets import IterableDataset
 from torch.utils.data import Dataset, Sampler
 
+from .caching import map_once
 from .errors import DataError
 from .text import check_text
 
@@ -304,7 +305,8 @@ def training_windows(
         return stream_windows(
             train, encode, bos_token_id, window, batch_size, num_processes, separate=not carries_state
         ), None
-    tokens = join_documents(encode(train["text"]), bos_token_id)
+    encoded = map_once(train, lambda rows: {"ids": encode(rows["text"])}, remove_columns=train.column_names)
+    tokens = join_documents(encoded["ids"], bos_token_id)
     windows = TokenWindows(tokens, bos_token_id, separate=not carries_state)
     if carries_state:
         return windows, StreamBatchSampler(len(tokens), window, batch_size, num_processes, seed)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ONE_PROCESS = ("--config_file", "recipes/accelerate/one_process.yaml")
-TWO_PROCESSES = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
+TWO_PROCESSES = ("--config_file", "recipes/accelerate/cpu.yaml")
 
 
 class Launcher:

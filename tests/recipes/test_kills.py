@@ -178,5 +178,5 @@ def waited_for(run, condition, seconds=300):
         if condition():
             return True
         assert time.monotonic() < deadline, run.log.read_text()[-5000:]
-        time.sleep(0.0005)
+        time.sleep(0.003)
     return False

@@ -1,0 +1,68 @@
+"""What was made of a dataset once is not made again, in this process or another."""
+
+import multiprocessing
+
+import datasets
+import pytest
+from datasets import Dataset
+
+from seqnlp.data import map_once
+from seqnlp.tokenization import train_tokenizer
+
+
+TEXTS = ["a good film", "an awful film", "a film"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    return tmp_path / "seqnlp"
+
+
+def tokenized(texts=TEXTS, **settings):
+    tokenizer = train_tokenizer(TEXTS, "word", 20, **settings)
+    made = map_once(
+        Dataset.from_dict({"text": texts}),
+        lambda rows: tokenizer(rows["text"], truncation=True),
+        remove_columns="text",
+    )
+    return made["input_ids"][:]
+
+
+def written(cache):
+    return {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+
+
+def test_it_is_kept_and_taken_from_where_it_was_kept(cache):
+    first = tokenized()
+    kept = written(cache)
+    assert len(kept) == 1
+    assert tokenized() == first
+    assert written(cache) == kept
+
+
+def test_another_process_finds_it(cache):
+    tokenized()
+    kept = written(cache)
+    other = multiprocessing.get_context("fork").Process(target=tokenized)
+    other.start()
+    other.join(60)
+    assert other.exitcode == 0
+    assert written(cache) == kept
+
+
+@pytest.mark.parametrize("change", [{"texts": [*TEXTS, "more"]}, {"lowercase": True}])
+def test_other_data_or_another_tokenizer_is_something_else(cache, change):
+    first = tokenized()
+    tokenized(**change)
+    assert len(list(cache.iterdir())) == 2
+    assert tokenized() == first
+
+
+def test_without_a_cache_nothing_is_kept(cache):
+    datasets.disable_caching()
+    try:
+        assert len(tokenized()) == 3
+    finally:
+        datasets.enable_caching()
+    assert not cache.exists()
