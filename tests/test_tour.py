@@ -36,6 +36,6 @@ def test_the_flags_of_its_commands_exist():
             verb = line.split()[1]
             seen.add(verb)
             known = {name for parameter in verbs[verb].params for name in parameter.opts}
-            line = re.sub(r"--flags '[^']*'", "--flags", line)
+            line = re.sub(r"--flags \"[^\"]*\"", "--flags", line)
             assert set(re.findall(r"--[a-z_]+", line)) <= known
     assert seen >= {"gradflow", "attention", "dependency", "compare"}
