@@ -15,9 +15,7 @@ def publish(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make the repository private if it is created.")] = False,
     branch: Annotated[str | None, typer.Option(help="Branch it goes to, made if need be; main if not given.")] = None,
-    create_pr: Annotated[
-        bool, typer.Option("--create-pr", "--create_pr", help="Open a pull request instead of committing.")
-    ] = False,
+    create_pr: Annotated[bool, typer.Option("--create_pr", help="Open a pull request instead of committing.")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take over a repository that holds something else.")
     ] = False,
@@ -25,7 +23,7 @@ def publish(
         str | None, typer.Option(help="Licence that the card gives the model, e.g. apache-2.0; none if not given.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "--dry_run", help="List what would go up and its size; upload nothing.")
+        bool, typer.Option("--dry_run", help="List what would go up and its size; upload nothing.")
     ] = False,
 ) -> None:
     """Put a finished run on the Hub: model, tokenizer, code, card, run.json and learning curves."""

@@ -15,7 +15,6 @@ def verify(
     trust_remote_code: Annotated[
         bool,
         typer.Option(
-            "--trust-remote-code",
             "--trust_remote_code",
             help="Run the code that the model brings, as of the commit that is shown. Read it first.",
         ),
@@ -23,7 +22,6 @@ def verify(
     dataset_name: Annotated[
         str | None,
         typer.Option(
-            "--dataset-name",
             "--dataset_name",
             help=(
                 "A local folder or file with the data that the model was measured on, if it is on no Hub; of a run "

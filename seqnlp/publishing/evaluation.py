@@ -181,17 +181,17 @@ def _data_values(record: dict[str, Any], dataset: str | None, names) -> dict[str
     if dataset:
         return {**values, "dataset_name": dataset}
     if files:
-        raise UncheckableError("it was trained on local files; name a folder that holds them by --dataset-name")
+        raise UncheckableError("it was trained on local files; name a folder that holds them by --dataset_name")
     name = values.get("dataset_name")
     if not isinstance(name, str) or name.startswith("<local:"):
-        raise UncheckableError("it was trained on local data; name it by --dataset-name")
+        raise UncheckableError("it was trained on local data; name it by --dataset_name")
     if not name.startswith("sample:") and name not in (DIGITS, SIMULATION):
         try:
             validate_repo_id(name)  # never a path: the record is a stranger's
         except HFValidationError as error:
             raise UncheckableError(f"its run.json names {name!r}, which is no dataset") from error
         if Path(name).exists():
-            raise UncheckableError(f"its run.json names {name!r}, and that lies here too; name it by --dataset-name")
+            raise UncheckableError(f"its run.json names {name!r}, and that lies here too; name it by --dataset_name")
     return values
 
 

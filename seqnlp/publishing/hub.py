@@ -286,7 +286,7 @@ class _Upload:
     def _how_to_go_on(self) -> str:
         command = ["seqnlp", "publish", str(self.output_dir), self.repo_id]
         command += ["--branch", self.branch] if self.branch else []
-        command += ["--create-pr"] if self.create_pr else []
+        command += ["--create_pr"] if self.create_pr else []
         return f"What was trained is on disk; go on by `{shlex.join(command)}`."
 
     def _what_is_up(self) -> str:

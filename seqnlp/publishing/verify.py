@@ -177,7 +177,7 @@ def _check_loading(result: Verification, folder: Path, config: dict, trust_remot
             result.add(check, NOT_CHECKED, f"its code lies in another repository, {elsewhere[0]}, at no fixed commit")
         elif runs_code and not trust_remote_code:
             which = f" (commit {result.commit})" if result.commit else ""
-            result.add(check, NOT_CHECKED, f"it brings code: read it{which}, then say --trust-remote-code")
+            result.add(check, NOT_CHECKED, f"it brings code: read it{which}, then say --trust_remote_code")
         elif ours and not model_code and not with_seqnlp:
             result.add(check, NOT_CHECKED, "its code is not beside it: `seqnlp publish` adds it")
         else:

@@ -147,7 +147,7 @@ def test_flags_have_underscores_as_those_of_the_recipes_and_may_have_dashes(mode
         status, _, _ = seqnlp("gradflow", models / "elman", *flags, "--output", tmp_path / "flow.png")
         assert status == 0
         assert json.loads((tmp_path / "flow.json").read_text())["elman"]["max_grad_norm"] == 2
-    for verb in ("gradflow", "attention", "dependency", "compare"):
+    for verb in ("gradflow", "attention", "dependency", "compare", "publish", "verify"):
         flags = re.findall(r"--[a-z]\S*", seqnlp(verb, "--help")[1].split("Options:")[1])
         assert "--help" in flags
         assert not [flag for flag in flags if "-" in flag[2:]]
