@@ -27,7 +27,7 @@ TRANSFORMER = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads"
 class TextArguments(training.DataArguments):
     join_rows: bool = field(default=False, metadata={"help": "The rows are pieces of one text, such as its lines."})
     streaming: bool = field(default=False, metadata={"help": "Read the training text as it is needed."})
-    prompt: str = field(default="And |In the", metadata={"help": "How samples begin; several are separated by |."})
+    prompt: str = field(default="And the|In the", metadata={"help": "How samples begin; several are separated by |."})
     sample_length: int = field(default=100, metadata={"help": "Tokens of a sample."})
     temperature: float = field(default=0.8, metadata={"help": "Below 1, samples keep to what is likely."})
 

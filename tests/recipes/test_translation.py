@@ -200,6 +200,7 @@ def test_two_processes_and_two_vocabularies(launch, numbers, tmp_path):
 
 def test_the_packaged_sample_is_the_default(launch, tmp_path):
     short = ["--max_train_steps", 2, "--max_eval_samples", 12, "--num_beams", 2, "--average_checkpoints", 0]
+    short += ["--num_threads", 1]
     result = launch.run(RECIPE, "--output_dir", tmp_path, *short)
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run.json").read_text())
