@@ -93,8 +93,8 @@ def test_of_one_file_whole_tunes_are_set_apart(tmp_path):
     titles = [title for rows in splits.values() for title in rows["title"]]
     assert sorted(titles) == sorted(f"Tune {number}" for number in range(60))
     assert 1 <= len(splits["validation"]) <= 15
-    splits, _ = load_tunes(DataArguments(train_file=str(tmp_path / "mine.abc"), max_train_samples=30))
-    assert sum(map(len, splits.values())) == 30
+    splits, _ = load_tunes(DataArguments(train_file=str(tmp_path / "mine.abc"), max_train_samples=45))
+    assert sum(map(len, splits.values())) == 45
 
 
 @pytest.mark.parametrize(
