@@ -12,6 +12,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 def file_name(record: dict) -> str:
     """The name a record is kept under."""
     parts = [record["task"], dataset_name(record), model_name(record), record["seed"]]
+    parts += [] if precision(record) == "float32" else [precision(record)]
     return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts) + ".json"
 
 
@@ -31,6 +32,12 @@ def model_name(record: dict) -> str:
     """A record's architecture, and its attention where it has the choice."""
     attention = record["model"]["config"].get("attention_type")
     return architecture_of(record) + (f" attention {attention}" if attention else "")
+
+
+def precision(record: dict) -> str:
+    """The number format of a run's matrix products."""
+    name = record["hyperparameters"].get("mixed_precision", "no")
+    return "float32" if name == "no" else name
 
 
 def size(record: dict) -> str:

@@ -3,7 +3,8 @@
     python -m benchmarks.results           # rebuild the table between the markers in README.md
     python -m benchmarks.results RUN.json  # keep the record of a finished run, and rebuild
 
-A record is the `run.json` that a recipe leaves, kept as `benchmarks/results/TASK-DATASET-ARCHITECTURE-SEED.json`.
+A record is the `run.json` that a recipe leaves, kept as `benchmarks/results/TASK-DATASET-ARCHITECTURE-SEED.json`, with
+`-bf16` or `-fp16` at the end if it was trained in that.
 """
 
 import json
@@ -16,7 +17,18 @@ from pathlib import Path
 from tabulate import tabulate
 
 from benchmarks.image_and_series_results import image_row, series_row
-from benchmarks.records import RESULTS, ROOT, dataset_name, decimals, file_name, model_name, reported, size, spread
+from benchmarks.records import (
+    RESULTS,
+    ROOT,
+    dataset_name,
+    decimals,
+    file_name,
+    model_name,
+    precision,
+    reported,
+    size,
+    spread,
+)
 from benchmarks.translation_results import draw_bleu_by_length, translation_section
 
 
@@ -24,17 +36,19 @@ BEGIN, END = "<!-- results: written by python -m benchmarks.results -->", "<!-- 
 
 
 def table(records: list[dict]) -> str:
-    """Accuracy by dataset and architecture, over the seeds, beside the baseline on the same split."""
+    """Accuracy by dataset, architecture and precision, over the seeds, beside the baseline on the same split."""
     groups = defaultdict(list)
     for record in records:
-        groups[dataset_name(record), record["hyperparameters"]["architecture"]].append(record)
+        key = dataset_name(record), record["hyperparameters"]["architecture"], precision(record)
+        groups[key].append(record)
     rows = []
-    for (dataset, architecture), group in sorted(groups.items()):
+    for (dataset, architecture, number_format), group in sorted(groups.items()):
         split = "test" if "test" in group[0]["metrics"] else "validation"
         rows.append(
             [
                 dataset,
                 architecture,
+                number_format,
                 size(group[0]),
                 len(group),
                 spread([record["metrics"]["validation"]["accuracy"] for record in group]),
@@ -42,7 +56,8 @@ def table(records: list[dict]) -> str:
                 spread([group[0]["baselines"]["tfidf_logistic_regression"][split]["accuracy"]]),
             ]
         )
-    headers = ["dataset", "architecture", "parameters", "seeds", "validation", "accuracy, %", "TF-IDF + log. reg."]
+    scores = ["validation", "accuracy, %", "TF-IDF + log. reg."]
+    headers = ["dataset", "architecture", "precision", "parameters", "seeds", *scores]
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
 
 

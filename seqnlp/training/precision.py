@@ -21,8 +21,8 @@ def choose_precision(asked: str, architecture: str, on_cpu: bool) -> str:
 
     - GPU: bf16 where it multiplies that, else fp16;
     - CPU with AMX: bf16, its tiles multiply that several times as fast as float32;
-    - CPU with AVX512-BF16 alone: bf16 for recurrent nets, whose time goes into large products; a Transformer loses
-      more by the conversions around its many small operations than its products gain;
+    - CPU with AVX512-BF16 alone: bf16 for recurrent nets, whose time goes into large products; not for a Transformer,
+      since a small one loses more by the conversions around its many operations than its products gain;
     - anything else: no, which is float32.
 
     Args:

@@ -75,7 +75,7 @@ def music_generation(reviews, lines):
 
 def translation(reviews, lines):
     """Batches of so many tokens, BPE dropout, and the weights of several checkpoints averaged."""
-    size = words_of("--config_overrides hidden_size=32,intermediate_size=64,num_hidden_layers=1 --vocab_size 100")
+    size = words_of("--config_overrides hidden_size=32,intermediate_size=64,num_hidden_layers=1 --vocab_size 300")
     size += words_of("--max_tokens 48 --min_frequency 1 --bleu_every 5 --num_beams 2")
     size += words_of("--bpe_dropout 0.1 --average_checkpoints 3")
     return [*files(lines, "en"), *files(lines, "de", "target_file"), *size]
