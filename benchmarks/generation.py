@@ -32,8 +32,8 @@ def generating(model: PreTrainedModel, inputs: torch.Tensor, new_tokens: int, **
 
 
 def greedy() -> Iterator[Contest]:
-    """Language models of 5.3 million weights, batch 1 and 32, 64 tokens behind a prompt of 16."""
-    sizes, new_tokens = Sizes(), 64
+    """Language models of 5.3 million weights, batch 1 and 32, 32 tokens behind a prompt of 16."""
+    sizes, new_tokens = Sizes(), 32
     for rows in (1, 32):
         prompt = random_tokens(rows, 16, sizes.vocab_size)
         for name, model, target in (("decoder", our_decoder, 1.0), ("lstm", our_lstm, 1.3)):
@@ -57,6 +57,7 @@ def beams() -> Iterator[Contest]:
         ours=generating(our_translator(TRANSLATION), source, new_tokens, num_beams=5),
         peer=generating(marian(TRANSLATION), source, new_tokens, num_beams=5),
         target=1.3,
+        product_type="float32",
         items=("tokens", rows * new_tokens),
     )
 

@@ -49,6 +49,15 @@ def recurrent_layer() -> Iterator[Contest]:
             product_type=dtype,
             calls=2,
         )
+        if dtype == "bfloat16" and peer_name == PACKED:
+            yield Contest(
+                name=f"the products of {cell_type} {dtype} alone",
+                peer_name=PACKED,
+                ours=products_alone(module.weight_ih_l0.shape[0], lengths),
+                peer=packed(module, inputs, lengths),
+                calls=2,
+                remarks="step by step, as many rows as there are texts left",
+            )
 
 
 def our_layer(model: RecurrentModel, inputs: torch.Tensor, mask: torch.Tensor, as_bfloat16: bool) -> Action:
@@ -86,5 +95,26 @@ def padded(module: nn.RNNBase, inputs: torch.Tensor, as_bfloat16: bool) -> Actio
         with torch.autocast("cpu", torch.bfloat16, enabled=as_bfloat16):
             outputs = module(own)[0]
         outputs.float().sum().backward()
+
+    return run
+
+
+def products_alone(gates_width: int, lengths: torch.Tensor) -> Action:
+    """
+    What a packed layer multiplies in bfloat16, and nothing else: over all tokens the map from the inputs and its three
+    gradients, and at each step in time the map from the state, there and back.
+    """
+    sizes = [int((lengths > step).sum()) for step in range(LENGTH)]
+    states, deltas = torch.randn(sum(sizes), WIDTH).bfloat16(), torch.randn(sum(sizes), gates_width).bfloat16()
+    weight = torch.randn(gates_width, WIDTH).bfloat16()
+
+    def run():
+        for size in sizes:
+            states[:size] @ weight.t()
+            deltas[:size] @ weight
+        states @ weight.t()
+        deltas @ weight
+        for _ in range(2):  # the gradients of both matrices
+            deltas.t() @ states
 
     return run

@@ -95,7 +95,7 @@ def loop_overhead(rounds: int) -> Iterator[Result]:
     A step of the loop, with batching, collating, clipping, schedule and records, against its forward, backward,
     clipping and optimizer alone: the language model's and, much shorter, the translator's.
     """
-    steps = 3 * rounds
+    steps = 2 * rounds
     sizes = Sizes()
     windows = [
         {"input_ids": row, "labels": row} for row in random_tokens(ROWS * (steps + 2), LENGTH, sizes.vocab_size)

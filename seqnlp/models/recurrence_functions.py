@@ -193,10 +193,10 @@ class GRUSteps:
         r, z, n = gates.split(size, dim=1)
         slopes = torch.empty_like(gates)
         slope_r, slope_z, slope_uh = slopes.split(size, dim=1)
-        slope_n = (1 - z) * (1 - n**2)  # dh/dn * tanh'
+        slope_n = tanh_backward(1 - z, n)  # dh/dn * tanh'
         torch.mul(slope_n, r, out=slope_uh)
-        torch.mul(slope_uh * uh_n, 1 - r, out=slope_r)  # dh/dn * tanh' * dn/dr * sigmoid', sigmoid' = r (1 - r)
-        torch.mul((packing.states_before(hidden) - n) * z, 1 - z, out=slope_z)  # dh/dz * sigmoid'
+        sigmoid_backward(slope_n * uh_n, r, out=slope_r)  # dh/dn * tanh' * dn/dr * sigmoid'
+        sigmoid_backward(packing.states_before(hidden) - n, z, out=slope_z)  # dh/dz * sigmoid'
 
         delta_u = torch.empty_like(slopes, dtype=weight.dtype)
         steps = zip(
@@ -252,11 +252,11 @@ class LSTMSteps:
         i, f, g, o = gates.split(size, dim=1)
         slopes = torch.empty_like(gates)
         slope_i, slope_f, slope_g, slope_o = slopes.split(size, dim=1)
-        torch.mul(g * i, 1 - i, out=slope_i)  # dc/di * sigmoid', sigmoid' = i (1 - i)
-        torch.mul(packing.states_before(cell) * f, 1 - f, out=slope_f)  # dc/df * sigmoid'
-        torch.mul(i, 1 - g**2, out=slope_g)  # dc/dg * tanh'
-        torch.mul(tanh_c * o, 1 - o, out=slope_o)  # dh/do * sigmoid'
-        slope_c = o * (1 - tanh_c**2)  # dh/dc
+        sigmoid_backward(g, i, out=slope_i)  # dc/di * sigmoid'
+        sigmoid_backward(packing.states_before(cell), f, out=slope_f)  # dc/df * sigmoid'
+        tanh_backward(i, g, out=slope_g)  # dc/dg * tanh'
+        sigmoid_backward(tanh_c, o, out=slope_o)  # dh/do * sigmoid'
+        slope_c = tanh_backward(o, tanh_c)  # dh/dc
 
         delta = torch.empty_like(slopes, dtype=weight.dtype)
         steps = zip(
@@ -336,6 +336,17 @@ def exact_dtype(dtype: torch.dtype) -> torch.dtype:
 def is_rounded(weight: torch.Tensor) -> bool:
     """Whether products with `weight` are of a smaller type than what accumulates over time."""
     return weight.dtype != exact_dtype(weight.dtype)
+
+
+def sigmoid_backward(gradient: torch.Tensor, gate: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """`gradient * gate * (1 - gate)`: back through the sigmoid that gave `gate`, in one pass over memory."""
+    return torch.ops.aten.sigmoid_backward(gradient, gate, grad_input=out)
+
+
+def tanh_backward(gradient: torch.Tensor, gate: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """`gradient * (1 - gate^2)`: back through the tanh that gave `gate`, in one pass over memory."""
+    out = torch.empty_like(gradient) if out is None else out
+    return torch.ops.aten.tanh_backward(gradient, gate, grad_input=out)
 
 
 def add_product(target: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
