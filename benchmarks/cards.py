@@ -86,7 +86,9 @@ def cards() -> dict[str, str]:
     for path in sorted(CONFIGS.glob("*.yaml")):
         if path.name not in run:
             record = planned(path)
-            chosen.setdefault(card_name(record), record)
+            name = card_name(record)
+            # Another model on the same data, by the name of its file.
+            chosen[f"{name}-{path.stem.split('_', 1)[-1]}" if name in chosen else name] = record
     return {
         f"{name}.md": build_card(record, f"{OWNER}/{name}", unpublished=True)
         for name, record in sorted(chosen.items())

@@ -349,7 +349,8 @@ def _loading(record: dict[str, Any], task: Task, files, tag: str | None) -> dict
     known = auto_classes(CONFIG_MAPPING[model_type])
     auto_class = next((name for name, made in known if made.__name__ == model["class"]), "AutoModel")
     processor = processor_name = None
-    if "preprocessor_config.json" in files:
+    # Beside a kept card there are no files; what reads images has its processor all the same.
+    if "preprocessor_config.json" in files or (not files and model_type == "seqnlp_vision_transformer"):
         processor, processor_name = "AutoImageProcessor", "image_processor"
     elif "tokenizer.json" in files or record.get("tokenizer"):
         processor, processor_name = "AutoTokenizer", "tokenizer"

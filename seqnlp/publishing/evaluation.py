@@ -138,7 +138,7 @@ def agrees(record: dict[str, Any], split: str, name: str, claimed: float, found:
     is_share = bool(metric and metric.share)
     if split == GENERATED:
         samples = _samples_of(record)
-        share = (claimed + found) / 2
+        share = min(1.0, max(0.0, (claimed + found) / 2))
         return abs(claimed - found) <= 4 * math.sqrt(2 * share * (1 - share) / samples) + 1 / samples
     rows = record.get("dataset", {}).get("splits", {}).get(split, {}).get("rows")
     one_example = 0.0
@@ -312,7 +312,8 @@ def evaluate_music(record: dict[str, Any], folder: Path, dataset: str | None) ->
     segments = {"eos_token_id": tokenizer.eos_token_id, "stride": longest, "context": 0}
     found = {split: _score_text(model, tokenizer, splits[split], window, segments) for split in wanted}
     if GENERATED in record["metrics"] and importlib.util.find_spec("music21"):
-        tunes = _write_tunes(model, tokenizer, record, longest)
+        prompt = prompt_for(_recorded(record).get("key"), _recorded(record).get("metre"), splits["train"]["text"])
+        tunes = _write_tunes(model, tokenizer, record, prompt, longest)
         found[GENERATED] = valid_share(check_tune(to_abc(tune)) for tune in tunes)
     return found
 
@@ -332,12 +333,12 @@ def _samples_of(record: dict[str, Any]) -> int:
     return min(max(1, int(record["metrics"][GENERATED]["tunes"])), MOST_SAMPLES)
 
 
-def _write_tunes(model, tokenizer, record: dict[str, Any], longest: int) -> list[str]:
-    recorded, tunes, left = _recorded(record), [], _samples_of(record)
-    prompt = tokenizer(prompt_for(recorded.get("key"), recorded.get("metre")), add_special_tokens=False)["input_ids"]
+def _write_tunes(model, tokenizer, record: dict[str, Any], prompt: str, longest: int) -> list[str]:
+    tunes, left = [], _samples_of(record)
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     torch.manual_seed(0)
     while left > 0:
-        batch = torch.tensor([[tokenizer.bos_token_id, *prompt]] * min(left, _batch_size(record)))
+        batch = torch.tensor([[tokenizer.bos_token_id, *ids]] * min(left, _batch_size(record)))
         written = model.generate(
             input_ids=batch,
             attention_mask=torch.ones_like(batch),

@@ -46,6 +46,7 @@ SIZES = "--config_overrides hidden_size=16,num_hidden_layers=1"
 HEADS = f"{SIZES},num_attention_heads=2,intermediate_size=16"
 TEXT = "--tokenizer_type word --vocab_size 60 --min_frequency 1"
 PAIRS = "--max_tokens 64 --num_beams 2 --average_checkpoints 0"
+BF16 = "--mixed_precision bf16"
 BALLS = "--num_trajectories 40 --context_length 6 --prediction_length 3"
 FAMILIES = [
     Family(
@@ -67,14 +68,14 @@ FAMILIES = [
         "AutoModelForCausalLM",
         "language_modeling",
         "cats",
-        f"--architecture gru {SIZES} --tokenizer_type char --max_length 16 --prompt The|A --sample_length 4",
+        f"--architecture gru {SIZES} --tokenizer_type char --max_length 16 --prompt The|A --sample_length 4 {BF16}",
     ),
     Family(
         "TransformerDecoderForCausalLM",
         "AutoModelForCausalLM",
         "music_generation",
         "tunes",
-        f"--architecture transformer {HEADS} --max_length 60 --num_tunes 4",
+        f"--architecture transformer {HEADS} --max_length 60 --num_tunes 4 --metre 4/4 --key G",
     ),
     Family(
         "RecurrentSeq2SeqForConditionalGeneration",
@@ -88,7 +89,7 @@ FAMILIES = [
         "AutoModelForSeq2SeqLM",
         "translation",
         "numbers",
-        f"--architecture transformer {HEADS} {TEXT} {PAIRS}",
+        f"--architecture transformer {HEADS} {TEXT} {PAIRS} {BF16}",
     ),
     Family(
         "VisionTransformerForImageClassification",
