@@ -87,8 +87,8 @@ def cards() -> dict[str, str]:
         if path.name not in run:
             record = planned(path)
             name = card_name(record)
-            # Another model on the same data, by the name of its file.
-            chosen[f"{name}-{path.stem.split('_', 1)[-1]}" if name in chosen else name] = record
+            # A smaller model of the same kind on the same data is told apart by its config.
+            chosen[f"{name}-{path.stem}" if name in chosen else name] = record
     return {
         f"{name}.md": build_card(record, f"{OWNER}/{name}", unpublished=True)
         for name, record in sorted(chosen.items())
