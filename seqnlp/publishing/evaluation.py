@@ -52,6 +52,7 @@ from ..data import (
     prompt_for,
     to_abc,
     tokenize_pairs,
+    with_transpositions,
 )
 from ..metrics import (
     classification_scores,
@@ -312,7 +313,9 @@ def evaluate_music(record: dict[str, Any], folder: Path, dataset: str | None) ->
     segments = {"eos_token_id": tokenizer.eos_token_id, "stride": longest, "context": 0}
     found = {split: _score_text(model, tokenizer, splits[split], window, segments) for split in wanted}
     if GENERATED in record["metrics"] and importlib.util.find_spec("music21"):
-        prompt = prompt_for(_recorded(record).get("key"), _recorded(record).get("metre"), splits["train"]["text"])
+        recorded = _recorded(record)
+        known = with_transpositions(splits["train"], int(recorded.get("transpositions") or 0))
+        prompt = prompt_for(recorded.get("key"), recorded.get("metre"), known)
         tunes = _write_tunes(model, tokenizer, record, prompt, longest)
         found[GENERATED] = valid_share(check_tune(to_abc(tune)) for tune in tunes)
     return found
