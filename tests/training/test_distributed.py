@@ -26,7 +26,7 @@ def free_port():
         return found.getsockname()[1]
 
 
-def one_of(process, processes, port, folder):
+def one_of(process, processes, port, folder, check):
     os.environ |= {
         "ACCELERATE_USE_CPU": "true",
         "RANK": str(process),
@@ -37,7 +37,7 @@ def one_of(process, processes, port, folder):
         "MASTER_PORT": str(port),
     }
     distributed_checks.PartialState(cpu=True)
-    distributed_checks.check_everything(folder)
+    check(folder)
 
 
 def gradient_of_the_whole_batch(folder):
@@ -59,24 +59,32 @@ def check_gradients(folder, whole):
             torch.testing.assert_close(gradient, whole[name], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_several_processes_do_what_one_does(processes, tmp_path):
+def run_together(processes, folder, check):
     """Forked, so that they need not import everything anew."""
     context, port = multiprocessing.get_context("fork"), free_port()
     group = [
-        context.Process(target=one_of, args=(number, processes, port, tmp_path), daemon=True)
+        context.Process(target=one_of, args=(number, processes, port, folder, check), daemon=True)
         for number in range(processes)
     ]
     for process in group:
         process.start()
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 300
     for process in group:
         process.join(max(0, deadline - time.monotonic()))
     codes = [process.exitcode for process in group]
     for process in group:
         process.kill()
     assert codes == [0] * processes
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_do_what_one_does(processes, tmp_path):
+    run_together(processes, tmp_path, distributed_checks.check_everything)
     check_gradients(tmp_path, gradient_of_the_whole_batch(tmp_path / "one"))
+
+
+def test_two_processes_train_sharded_and_compiled(tmp_path):
+    run_together(2, tmp_path, distributed_checks.check_other_ways_to_train)
 
 
 def test_two_nodes_by_rendezvous_and_the_death_of_a_process_ends_both(tmp_path):
