@@ -377,8 +377,10 @@ def _answer(rows: list[dict[str, Any]], measure: str, scale: int, digits: int) -
     name, _, unit = measure.partition(", ")
     answer = f"The best {name} is {best['architecture']}'s, {_shown(best, scale, digits)} {unit}".rstrip() + "."
     if others and len(best["values"]) > 1:
-        clear = ", ".join(row["architecture"] for row in others if _is_apart(best, row)) or "none of the others"
-        answer += f" Its 95 % interval lies apart from that of: {clear}."
+        apart = ", ".join(row["architecture"] for row in others if _is_apart(best, row))
+        near = ", ".join(row["architecture"] for row in others if not _is_apart(best, row))
+        answer += f" Its 95 % interval lies apart from that of {apart}." if apart else ""
+        answer += f" Its 95 % interval overlaps with that of {near}: there may be no difference." if near else ""
     elif others:
         answer += " With one seed each, differences may be chance."
     return answer

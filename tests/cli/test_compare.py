@@ -130,7 +130,8 @@ def test_each_architecture_and_seed_once_with_matched_sizes_table_and_page(quick
     assert re.search(r"\| gru +\| 81\.5 ± 6\.4 ", table)
     assert re.search(r"\| transformer +\| 91\.5 ± 6\.4 ", table)
     assert re.search(r"\| by rule +\| 50\.0 ", table)
-    assert "The best test accuracy is transformer's" in table
+    assert "The best test accuracy is transformer's, 91.5 ± 6.4 %." in table
+    assert "Its 95 % interval overlaps with that of gru" in table  # 91.5 - 6.4 is below 81.5 + 6.4
     page = (out / "compare.html").read_text()
     assert not re.search(r'(?:src|href)=(?!"data:)', page)  # it opens offline
     assert base64.b64decode(re.search(r"base64,([^\"]+)", page).group(1))[:4] == b"\x89PNG"
