@@ -205,7 +205,8 @@ class Positions(nn.Module):
         if self.rotary is None:
             return hidden_states, None
         device = hidden_states.device.type  # queries and keys are of autocast's type where it is on
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
+        is_on = device != "meta" and torch.is_autocast_enabled(device)  # on meta there is none to ask for
+        dtype = torch.get_autocast_dtype(device) if is_on else hidden_states.dtype
         return hidden_states, self.rotary(position_ids, dtype)
 
 
