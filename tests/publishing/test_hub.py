@@ -18,6 +18,7 @@ from seqnlp.training import ArgumentsError, TrainingArguments, start_run
 
 FILES = {
     "README.md",
+    "aligned_weights.py",
     "config.json",
     "configuration_recurrent.py",
     "learning_curves.png",
