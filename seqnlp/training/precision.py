@@ -13,21 +13,18 @@ from .arguments import ArgumentsError
 PRECISIONS = ("no", "bf16", "fp16")
 
 
-def choose_precision(asked: str, architecture: str, on_cpu: bool) -> str:
+def choose_precision(asked: str, on_cpu: bool) -> str:
     """
     What `--mixed_precision` comes to: `no`, `bf16` or `fp16`.
 
     `auto` takes what accelerate's or DeepSpeed's configuration asks for, else what the hardware is made for:
 
     - GPU: bf16 where it multiplies that, else fp16;
-    - CPU with AMX: bf16, its tiles multiply that several times as fast as float32;
-    - CPU with AVX512-BF16 alone: bf16 for recurrent nets, whose time goes into large products; not for a Transformer,
-      since a small one loses more by the conversions around its many operations than its products gain;
+    - CPU with AMX or AVX512-BF16: bf16, which they multiply at least twice as fast as float32;
     - anything else: no, which is float32.
 
     Args:
         asked: `auto`, or one of the three, which is then taken, or refused.
-        architecture: The recipe's; `transformer` or a recurrent cell.
         on_cpu: Whether the CPU computes.
 
     Raises:
@@ -38,7 +35,7 @@ def choose_precision(asked: str, architecture: str, on_cpu: bool) -> str:
         allowed = [name for name in allowed if not (on_cpu and name == "fp16")]
         if not allowed:
             raise ArgumentsError(f"--mixed_precision auto: {where}, which a CPU cannot do; choose bf16 or no there.")
-        fast = _fast_on_cpu(architecture) if on_cpu else _fast_on_gpu()
+        fast = _fast_on_cpu() if on_cpu else _fast_on_gpu()
         return next((name for name in fast if name in allowed), allowed[0])
     if asked not in allowed:
         raise ArgumentsError(
@@ -49,10 +46,9 @@ def choose_precision(asked: str, architecture: str, on_cpu: bool) -> str:
     return asked
 
 
-def _fast_on_cpu(architecture: str) -> tuple[str, ...]:
+def _fast_on_cpu() -> tuple[str, ...]:
     can = torch.cpu.get_capabilities()
-    is_recurrent = architecture != "transformer"
-    return ("bf16", "no") if can.get("amx_bf16") or (can.get("avx512_bf16") and is_recurrent) else ("no",)
+    return ("bf16", "no") if can.get("amx_bf16") or can.get("avx512_bf16") else ("no",)
 
 
 def _fast_on_gpu() -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     output_dir = Path(training.output_dir)
     log_with = [name for name in training.report_to.split(",") if name and name != "none"]
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    training.mixed_precision = choose_precision(training.mixed_precision, architecture, on_cpu)
+    training.mixed_precision = choose_precision(training.mixed_precision, on_cpu)
     try:
         accelerator = Accelerator(
             # Where several processes are launched for GPUs that are not there, each would train for itself otherwise.

@@ -26,36 +26,31 @@ def hardware(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("can", "architecture", "expected"),
-    [
-        ((), "lstm", "no"),
-        (("avx512_bf16",), "lstm", "bf16"),
-        (("avx512_bf16",), "transformer", "no"),
-        (("avx512_bf16", "amx_bf16"), "transformer", "bf16"),
-    ],
+    ("can", "expected"),
+    [((), "no"), (("avx512_bf16",), "bf16"), (("amx_bf16",), "bf16"), (("avx512_vnni",), "no")],
 )
-def test_auto_on_a_cpu(hardware, can, architecture, expected):
+def test_auto_on_a_cpu(hardware, can, expected):
     hardware(can=can, cuda=True, bf16=True)  # a GPU that is not to be used
-    assert choose_precision("auto", architecture, on_cpu=True) == expected
+    assert choose_precision("auto", on_cpu=True) == expected
 
 
 @pytest.mark.parametrize(("bf16", "expected"), [(True, "bf16"), (False, "fp16")])
 def test_auto_on_a_gpu(hardware, bf16, expected):
     hardware(cuda=True, bf16=bf16)
-    assert choose_precision("auto", "transformer", on_cpu=False) == expected
+    assert choose_precision("auto", on_cpu=False) == expected
     hardware(cuda=False)  # an accelerator of another make
-    assert choose_precision("auto", "transformer", on_cpu=False) == "no"
+    assert choose_precision("auto", on_cpu=False) == "no"
 
 
 @pytest.mark.parametrize("asked", ["no", "bf16"])
 def test_what_is_asked_for_is_taken(asked):
-    assert choose_precision(asked, "transformer", on_cpu=True) == asked
+    assert choose_precision(asked, on_cpu=True) == asked
 
 
 def test_fp16_needs_a_gpu():
-    assert choose_precision("fp16", "lstm", on_cpu=False) == "fp16"
+    assert choose_precision("fp16", on_cpu=False) == "fp16"
     with pytest.raises(ArgumentsError, match="--mixed_precision fp16 needs a GPU: on this CPU use bf16, no, or auto"):
-        choose_precision("fp16", "lstm", on_cpu=True)
+        choose_precision("fp16", on_cpu=True)
 
 
 @pytest.mark.parametrize("launched", ["bf16", "fp16"])
@@ -63,15 +58,15 @@ def test_the_launcher_must_not_be_contradicted(monkeypatch, hardware, launched):
     """It is all that a configuration for FSDP can say; `no` is also what stands there when nobody said anything."""
     hardware(cuda=True, bf16=True)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
-    assert choose_precision("auto", "lstm", on_cpu=False) == launched
-    assert choose_precision(launched, "lstm", on_cpu=False) == launched
+    assert choose_precision("auto", on_cpu=False) == launched
+    assert choose_precision(launched, on_cpu=False) == launched
     with pytest.raises(ArgumentsError, match=f"--mixed_precision no: accelerate launch was given {launched}. Change"):
-        choose_precision("no", "lstm", on_cpu=False)
+        choose_precision("no", on_cpu=False)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
-    assert choose_precision("bf16", "lstm", on_cpu=False) == "bf16"
+    assert choose_precision("bf16", on_cpu=False) == "bf16"
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(ArgumentsError, match="--mixed_precision auto: accelerate launch was given fp16, which a CPU"):
-        choose_precision("auto", "lstm", on_cpu=True)
+        choose_precision("auto", on_cpu=True)
 
 
 @pytest.mark.parametrize(
@@ -93,15 +88,15 @@ def test_deepspeed_must_not_be_contradicted(monkeypatch, hardware, tmp_path, con
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(file))
     for asked in ("no", "bf16", "fp16"):
         if asked in fits:
-            assert choose_precision(asked, "lstm", on_cpu=False) == asked
+            assert choose_precision(asked, on_cpu=False) == asked
         else:
             with pytest.raises(ArgumentsError, match=f"{asked}: the DeepSpeed configuration {file} turns") as raised:
-                choose_precision(asked, "lstm", on_cpu=False)
+                choose_precision(asked, on_cpu=False)
             assert "\n" not in str(raised.value)
-    assert choose_precision("auto", "lstm", on_cpu=False) == auto
+    assert choose_precision("auto", on_cpu=False) == auto
     file.write_text("{")
     with pytest.raises(ArgumentsError, match="cannot be read"):
-        choose_precision("auto", "lstm", on_cpu=False)
+        choose_precision("auto", on_cpu=False)
 
 
 def test_the_run_records_what_was_chosen(tmp_path, hardware):
