@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import DistributedType
 from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -105,13 +106,18 @@ class TrainingLoop:
         else:
             self.batches = SizedBatches(train_dataset, batch_sampler, collator, accelerator, arguments)
         self.steps_per_epoch = self.batches.steps_per_epoch
-        self.model, self.optimizer = accelerator.prepare(model, create_optimizer(model, arguments))
+        optimizer = create_optimizer(model, arguments)
+        if accelerator.distributed_type == DistributedType.DEEPSPEED:
+            # Accelerate would ask one of its own data loaders.
+            config = accelerator.state.deepspeed_plugin.deepspeed_config
+            config["train_micro_batch_size_per_gpu"] = arguments.per_device_train_batch_size
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
         # Only training calls the compiled one: what is evaluated, saved or unwrapped is the model, names and all.
         # Batches differ in length, and a graph for each, compiled as they come, would make resumed runs differ too.
         self._compiled = torch.compile(self.model, dynamic=True) if arguments.torch_compile else self.model
         self.max_steps = arguments.max_train_steps or math.ceil(arguments.num_train_epochs * self.steps_per_epoch)
         # Not prepared: Accelerate would step it once a process.
-        self.scheduler = create_scheduler(self.optimizer.optimizer, arguments, self.max_steps)
+        self.scheduler = create_scheduler(optimizer, arguments, self.max_steps)
         self.checkpoints = CheckpointFolder(arguments.output_dir, arguments.save_total_limit)
         self.step = 0
         self.best_metric: float | None = None
@@ -228,6 +234,7 @@ class TrainingLoop:
         loss_sum = torch.zeros((), device=accelerator.device)
         for index, micro in enumerate(micro_batches):
             is_last = index == len(micro_batches) - 1
+            accelerator.sync_gradients = is_last  # DeepSpeed's engine makes its step where this is true
             with nullcontext() if is_last else accelerator.no_sync(self.model):
                 # A batch may have no target at all; its sum is 0, and 0 / 1 is too.
                 loss = self._forward(micro, targets.clamp(min=1))
