@@ -201,8 +201,9 @@ class MultiHeadAttention(nn.Module):
         else:
             key, value = self._encoded_keys_and_values(key_value_states, past_key_values)
 
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
-        if self.config._attn_implementation == "sdpa" and is_faster_in_stages(query, key):
+        implementation = self.config._attn_implementation
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        if implementation == "sdpa" and is_faster_in_stages(query, key):
             attend = eager_attention_forward
             if attention_mask is None and self.is_causal and query.shape[2] > 1:  # as sdpa reads a missing mask
                 attention_mask = query.new_ones(query.shape[2], key.shape[2], dtype=torch.bool).tril()  # (T, S)
