@@ -145,6 +145,9 @@ def our_encoder(sizes: Sizes) -> PreTrainedModel:
         num_hidden_layers=sizes.layers,
         num_attention_heads=sizes.heads,
         dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        head_dropout=0.0,
         **SPECIAL,
     )
     return TransformerEncoderForSequenceClassification(config)
