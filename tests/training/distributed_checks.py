@@ -162,7 +162,9 @@ class ShardingAccelerator(Accelerator):
     """Accelerate shards on accelerators alone: here it is told that these processes are to be sharded."""
 
     def __init__(self, **settings):
-        plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="TRANSFORMER_BASED_WRAP")
+        plugin = FullyShardedDataParallelPlugin(
+            fsdp_version=2, auto_wrap_policy="TRANSFORMER_BASED_WRAP", state_dict_type="FULL_STATE_DICT"
+        )
         super().__init__(**settings, fsdp_plugin=plugin)
         self.state.fsdp_plugin = plugin
         self.state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
