@@ -1,21 +1,21 @@
 """The README's rows of images and of series, by the metrics of their recipes."""
 
-import statistics
-
 from scipy.stats import binomtest
+
+from benchmarks.records import mean_and_deviation, reported, spread
 
 
 def image_row(dataset: str, group: list[dict]) -> dict:
     """Accuracy, with its 95 % interval where there is one run alone, beside what pixels tell without a network."""
-    split = "test" if "test" in group[0]["metrics"] else "validation"
-    accuracy = _shown([100 * record["metrics"][split]["accuracy"] for record in group], ".1f")
+    split = reported(group[0])
+    accuracy = spread([record["metrics"][split]["accuracy"] for record in group])
     if len(group) == 1:
         rows = group[0]["dataset"]["splits"][split]["rows"]
         right = round(group[0]["metrics"][split]["accuracy"] * rows)
         low, high = binomtest(right, rows).proportion_ci(method="wilson")
         accuracy += f" [{100 * low:.1f}, {100 * high:.1f}]"
     return {
-        "validation": _shown([100 * record["metrics"]["validation"]["accuracy"] for record in group], ".1f"),
+        "validation": spread([record["metrics"]["validation"]["accuracy"] for record in group]),
         "accuracy, %": f"{accuracy} ({split})",
         **{name: f"{100 * scores[split]['accuracy']:.1f}" for name, scores in group[0]["baselines"].items()},
     }
@@ -35,12 +35,5 @@ def series_row(dataset: str, group: list[dict]) -> dict:
     return {
         "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}",
         "unit": ("ln " if arguments["logarithm"] else "") + arguments["value_unit"],
-        **{name: _shown([scores["rmse"] for scores in found], "#.3g") for name, found in errors.items()},
+        **{name: mean_and_deviation([scores["rmse"] for scores in found], "#.3g") for name, found in errors.items()},
     }
-
-
-def _shown(values: list[float], form: str) -> str:
-    """Mean and standard deviation."""
-    if len(values) == 1:
-        return f"{values[0]:{form}}"
-    return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"

@@ -50,16 +50,18 @@ def reported(record: dict) -> str:
     return "test" if "test" in record["metrics"] else "validation"
 
 
+def mean_and_deviation(values: list[float], form: str) -> str:
+    """Mean and standard deviation, each written in this form; one value alone has no deviation."""
+    if len(values) == 1:
+        return f"{values[0]:{form}}"
+    return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
+
+
 def spread(values: list[float]) -> str:
     """Mean and standard deviation in percent."""
-    values = [100 * value for value in values]
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+    return mean_and_deviation([100 * value for value in values], ".1f")
 
 
 def decimals(values: list[float]) -> str:
     """Mean and standard deviation with three decimals."""
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+    return mean_and_deviation(values, ".3f")

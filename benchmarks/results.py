@@ -43,7 +43,7 @@ def table(records: list[dict]) -> str:
         groups[key].append(record)
     rows = []
     for (dataset, architecture, number_format), group in sorted(groups.items()):
-        split = "test" if "test" in group[0]["metrics"] else "validation"
+        split = reported(group[0])
         rows.append(
             [
                 dataset,
