@@ -10,8 +10,6 @@ import itertools
 from dataclasses import dataclass, field
 from functools import partial
 
-from transformers import TextStreamer
-
 from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, metrics, training
 from seqnlp.publishing import push_to_hub
 from seqnlp.tokenization import train_tokenizer
@@ -122,21 +120,12 @@ def main() -> None:
         run.record.baselines = {"xz": {report: xz}} if xz else {}
         told = run.record.metrics[report], run.record.dataset["evaluation"], data.count_text(held_out[report])
         print(f"\n{metrics.language_modeling_report(report, *told, xz)}")
-        with open(run.output_dir / "samples.txt", "w", encoding="utf-8") as samples:
-            for prompt in data_args.prompt.split("|"):
-                print()
-                ids = tokenizer(tokenizer.bos_token + prompt, add_special_tokens=False, return_tensors="pt")
-                # A Transformer has learned no place behind its window; a recurrent state has no places.
-                room = data_args.sample_length if recurrent else max(1, window - ids["input_ids"].shape[1])
-                generated = model.generate(
-                    **ids.to(model.device),
-                    do_sample=True,
-                    temperature=data_args.temperature,
-                    max_new_tokens=min(data_args.sample_length, room),
-                    suppress_tokens=tokenizer.all_special_ids,
-                    streamer=TextStreamer(tokenizer, skip_special_tokens=True),
-                )
-                samples.write(tokenizer.decode(generated[0], skip_special_tokens=True) + "\n\n")
+    # A Transformer has learned no place behind its window; a recurrent state has no places.
+    how_long, longest = (data_args.sample_length, data_args.temperature), None if recurrent else window
+    samples = training.stream_texts(loop, tokenizer, data_args.prompt.split("|"), *how_long, longest)
+    if accelerator.is_main_process:
+        text = "".join(f"{sample}\n\n" for sample in samples)
+        (run.output_dir / "samples.txt").write_text(text, encoding="utf-8")
         path, title = run.output_dir / "learning_curves.png", f"Language modelling, {model_args.architecture}"
         plot_learning_curves(run.record.history, path, title, "nats a token", "bits")
     run.finish(model, tokenizer)

@@ -33,6 +33,7 @@ from .evaluation import Predictions, RowFunction, evaluate_rows, logits_and_labe
 from .optimization import create_optimizer, create_scheduler
 from .run import Run
 from .setup import describe_setup, differences
+from .sharding import join_tied_embeddings, let_shards_generate
 
 
 logger = logging.get_logger(__name__)
@@ -111,7 +112,12 @@ class TrainingLoop:
             # Accelerate would ask one of its own data loaders.
             config = accelerator.state.deepspeed_plugin.deepspeed_config
             config["train_micro_batch_size_per_gpu"] = arguments.per_device_train_batch_size
+        is_sharded = accelerator.distributed_type == DistributedType.FSDP
+        if is_sharded:
+            join_tied_embeddings(model)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        if is_sharded:
+            let_shards_generate(self.model)
         # Only training calls the compiled one: what is evaluated, saved or unwrapped is the model, names and all.
         # Batches differ in length, and a graph for each, compiled as they come, would make resumed runs differ too.
         self._compiled = torch.compile(self.model, dynamic=True) if arguments.torch_compile else self.model

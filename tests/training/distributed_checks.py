@@ -15,11 +15,11 @@ from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import FullyShardedDataParallelPlugin, gather_object
 from safetensors.torch import save_file
-from tiny_runs import DATA, Interrupted, entries, make_loop, weights
+from tiny_runs import DATA, TOKENIZER, Interrupted, entries, make_loop, make_writer, weights
 from torch.distributed.tensor import DTensor
 
-from seqnlp.data import TokenBatchSampler
-from seqnlp.training import CheckpointError
+from seqnlp.data import PairCollator, TokenBatchSampler
+from seqnlp.training import CheckpointError, Translator, stream_texts, write_texts
 from seqnlp.training.batches import MicroBatch
 
 
@@ -37,15 +37,20 @@ def check_everything(folder: Path) -> None:
 
 def check_other_ways_to_train(folder: Path) -> None:
     a_sharded_run(folder / "sharded")
+    sharded_models_write(folder / "writers")
     a_compiled_run(folder / "compiled")
 
 
 def loop_of(folder, **settings):
-    """A loop; every process has returned from whatever it did before."""
+    start_anew()
+    return make_loop(folder, **settings)[1]
+
+
+def start_anew():
+    """Every process has returned from whatever it did before."""
     PartialState().wait_for_everyone()
     for state in (AcceleratorState, GradientState):
         state._reset_state()
-    return make_loop(folder, **settings)[1]
 
 
 def gradients_of_one_batch_of_32(folder):
@@ -190,6 +195,35 @@ def a_sharded_run(folder):
     for name, tensor in replicated.accelerator.unwrap_model(replicated.model).state_dict().items():
         torch.testing.assert_close(weights(whole)[name].full_tensor(), tensor, rtol=0, atol=1e-5)
         assert torch.equal(weights(whole)[name].full_tensor(), weights(resumed)[name].full_tensor()), name
+
+
+def sharded_models_write(folder):
+    """Trained sharded they write what they do trained whole, though texts end at different times in the processes."""
+    source = [TOKENIZER(text)["input_ids"] for text in ("a b c", "d", "e f", "f", "a", "b b b b b", "c a")]
+    rows = datasets.Dataset.from_dict({"input_ids": source, "labels": source})
+
+    def writer(folder, **settings):
+        start_anew()
+        loop = make_writer(folder, max_train_steps=2, **settings)
+        loop.train()
+        return loop
+
+    def written(folder):
+        translator = Translator(writer(folder / "translator", translates=True), TOKENIZER, PairCollator(TOKENIZER))
+        found = [translator.translate(rows), translator.translate(rows, num_beams=3), translator.loss(rows)]
+        loop = writer(folder / "writer")
+        found.append(write_texts(loop, TOKENIZER, "a", 5, 12, temperature=1e-6))
+        return [*found, stream_texts(loop, TOKENIZER, ["a", "b c"], 12, temperature=1e-6)]
+
+    whole = written(folder / "whole")
+    assert len({len(text.split()) for text in whole[0]}) > 1, whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqnlp.training.run.Accelerator", ShardingAccelerator)
+        patch.setitem(PartialState._shared_state, "distributed_type", PartialState().distributed_type)
+        sharded = written(folder / "sharded")
+    assert sharded[:2] == whole[:2]
+    assert math.isclose(sharded[2], whole[2], rel_tol=1e-4)
+    assert sharded[3:] == whole[3:]
 
 
 def a_compiled_run(folder):

@@ -4,8 +4,14 @@ import numpy as np
 import torch
 from transformers import DataCollatorWithPadding
 
-from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
-from seqnlp.data import LengthGroupedBatchSampler, TokenBatchSampler
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    TransformerConfig,
+    TransformerForConditionalGeneration,
+)
+from seqnlp.data import LengthGroupedBatchSampler, PairCollator, TokenBatchSampler
 from seqnlp.metrics import Accuracy
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import TrainingArguments, TrainingLoop, start_run
@@ -67,6 +73,27 @@ def make_loop(
     if stop_at is not None:
         interrupt(loop, stop_at)
     return run, loop
+
+
+def make_writer(folder, translates=False, **arguments):
+    """The loop of a language model, or translator, with the words of TOKENIZER; both full of dropout."""
+    arguments = {"report_to": "none", "per_device_eval_batch_size": 1, "num_threads": 1, **arguments}
+    arguments = TrainingArguments(output_dir=str(folder), **arguments)
+    run = start_run("test", "writer", arguments)
+    fields = {"vocab_size": len(TOKENIZER), "decoder_start_token_id": TOKENIZER.bos_token_id}
+    fields |= {f"{name}_token_id": getattr(TOKENIZER, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    if translates:
+        layers = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "dropout": 0.5}
+        model = TransformerForConditionalGeneration(TransformerConfig(**fields, **layers))
+    else:
+        fields.pop("decoder_start_token_id")
+        model = RecurrentForCausalLM(RecurrentConfig(**fields, hidden_size=8, cell_type="gru", head_dropout=0.5))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():  # with the usual ones every token would be equally likely
+        torch.nn.init.normal_(parameter, std=0.7, generator=generator)
+    rows = [{"input_ids": row, "labels": row} for row in ROWS[:16]]
+    sampler = LengthGroupedBatchSampler([len(row["labels"]) for row in rows], 4, 0, pool_batches=2)
+    return TrainingLoop(run, arguments, model, rows, sampler, PairCollator(TOKENIZER), lambda loop: {"loss": 1.0})
 
 
 def weights(loop):

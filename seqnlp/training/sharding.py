@@ -1,0 +1,31 @@
+"""What a model needs before and after FSDP2 shards its weights over the processes."""
+
+from torch import nn
+from torch.distributed.fsdp import register_fsdp_forward_method
+from transformers import PreTrainedModel
+
+
+def join_tied_embeddings(model: PreTrainedModel) -> None:
+    """
+    Make embeddings of one weight, an encoder's and a decoder's, one module.
+
+    FSDP2 wants all modules of a weight in one group. Accelerate puts the input and the output embedding there and
+    knows of no others. Parameters, their names and the checkpoints stay as they are.
+    """
+    first: dict[int, nn.Embedding] = {}
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Embedding):
+                setattr(parent, name, first.setdefault(id(child.weight), child))
+
+
+def let_shards_generate(model: PreTrainedModel) -> None:
+    """
+    Let `model.generate` work where FSDP2 has sharded `model`.
+
+    Every forward pass needs every process, so none may stop generating before all have come to an end, which
+    transformers sees to for models that it sharded itself; and an encoder that `generate` calls by itself needs the
+    weights that belong to the whole model.
+    """
+    model._is_fsdp_managed_module = True
+    register_fsdp_forward_method(model, "generate")

@@ -1,0 +1,38 @@
+"""Texts drawn from a model under training."""
+
+import torch
+from tiny_runs import TOKENIZER, make_writer
+
+from seqnlp.training import stream_texts, write_texts
+
+
+def test_texts_are_written_without_dropout_and_streamed_to_the_terminal(tmp_path, capsys):
+    loop = make_writer(tmp_path)
+    loop.model.train()
+    found = [stream_texts(loop, TOKENIZER, ["a b", "c"], 8, temperature=1e-6) for _ in range(5)]
+    assert loop.model.training  # it goes on as it was
+    loop.model.eval()
+    ids = TOKENIZER("<s>a b", add_special_tokens=False, return_tensors="pt")
+    likeliest = loop.model.generate(
+        **ids, do_sample=False, max_new_tokens=8, suppress_tokens=TOKENIZER.all_special_ids
+    )
+    expected = TOKENIZER.decode(likeliest[0], skip_special_tokens=True)
+    assert [texts[0] for texts in found] == [expected] * 5
+    assert len(expected.split()) == 10
+    printed = capsys.readouterr().out.split("\n\n")
+    assert " ".join(printed[0].split()) == expected
+
+
+def test_a_text_is_no_longer_than_the_places_that_were_learned(tmp_path):
+    loop = make_writer(tmp_path)
+    lengths = [len(text.split()) for text in stream_texts(loop, TOKENIZER, ["a", "a b c d e f"], 9, longest=6)]
+    assert lengths == [5, 7]  # with <s> 6 tokens; and one more than a prompt that fills the room
+
+
+def test_drawn_texts_are_the_same_again_and_differ_among_themselves(tmp_path):
+    loop = make_writer(tmp_path)
+    texts = write_texts(loop, TOKENIZER, "a", 6, 10)
+    torch.rand(3)
+    assert write_texts(loop, TOKENIZER, "a", 6, 10) == texts
+    assert all(text.startswith("a") for text in texts)
+    assert len(set(texts)) > 1
