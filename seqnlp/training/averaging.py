@@ -64,7 +64,7 @@ class WeightAverager:
             for name, tensor in load_file(path / "model.safetensors").items():
                 share = tensor.double() / len(kept)
                 mean[name] = mean[name] + share if name in mean else share
-        load_weights(loop.model, {name: tensor.to(best[name].dtype) for name, tensor in mean.items()})
+        load_weights(model, {name: tensor.to(best[name].dtype) for name, tensor in mean.items()})
         average = f"average of {len(kept)}"
         scores[average] = score()
         if scores[average] <= scores["best"]:

@@ -242,12 +242,18 @@ def load_checkpoint(accelerator: Accelerator, path: Path) -> None:
 
 def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """
-    Put whole weights, under the bare model's names, into a prepared one, whose own may be divided among processes.
+    Put whole weights into an unwrapped model, whose own may be divided among processes. Called by every process.
 
-    Tied weights may be there under one of their names alone. Called by every process.
+    Tied weights may be there under one of their names alone.
     """
-    options = StateDictOptions(full_state_dict=True, strict=False)
-    set_model_state_dict(model, dict(weights), options=options)
+    first: dict[int, str] = {}  # the name under which a tied weight is put in
+    named = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        target = first.setdefault(id(parameter), name)
+        if name in weights:
+            named[target] = weights[name]
+    named |= {name: weights[name] for name, _ in model.named_buffers() if name in weights}
+    set_model_state_dict(model, named, options=StateDictOptions(full_state_dict=True, strict=False))
 
 
 def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:

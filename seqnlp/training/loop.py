@@ -427,7 +427,8 @@ class TrainingLoop:
 
     def _load_best(self) -> None:
         if self.best_metric is not None and self.best_step != self.step:
-            load_weights(self.model, load_file(self.checkpoints.best(self.best_step) / "model.safetensors"))
+            model = self.accelerator.unwrap_model(self.model)
+            load_weights(model, load_file(self.checkpoints.best(self.best_step) / "model.safetensors"))
 
     def _stop_diverged(self, loss: float, norm: float | None) -> None:
         """The weights are still those before this step: keep them, then stop."""

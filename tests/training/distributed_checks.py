@@ -19,7 +19,7 @@ from tiny_runs import DATA, TOKENIZER, Interrupted, entries, make_loop, make_wri
 from torch.distributed.tensor import DTensor
 
 from seqnlp.data import PairCollator, TokenBatchSampler
-from seqnlp.training import CheckpointError, Translator, stream_texts, write_texts
+from seqnlp.training import CheckpointError, Translator, WeightAverager, stream_texts, write_texts
 from seqnlp.training.batches import MicroBatch
 
 
@@ -209,7 +209,11 @@ def sharded_models_write(folder):
         return loop
 
     def written(folder):
-        translator = Translator(writer(folder / "translator", translates=True), TOKENIZER, PairCollator(TOKENIZER))
+        averager, scores = WeightAverager(2), iter((0.0, 1.0))  # the mean is the better one
+        evaluation = {"evaluate": lambda loop: averager.add(loop) or {"loss": 1.0}, "eval_steps": 1}
+        loop = writer(folder / "translator", translates=True, **evaluation)
+        assert averager.keep_better(loop, lambda: next(scores)) == {"best": 0.0, "average of 2": 1.0}
+        translator = Translator(loop, TOKENIZER, PairCollator(TOKENIZER))
         found = [translator.translate(rows), translator.translate(rows, num_beams=3), translator.loss(rows)]
         loop = writer(folder / "writer")
         found.append(write_texts(loop, TOKENIZER, "a", 5, 12, temperature=1e-6))

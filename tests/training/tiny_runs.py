@@ -75,7 +75,7 @@ def make_loop(
     return run, loop
 
 
-def make_writer(folder, translates=False, **arguments):
+def make_writer(folder, translates=False, evaluate=lambda loop: {"loss": 1.0}, **arguments):
     """The loop of a language model, or translator, with the words of TOKENIZER; both full of dropout."""
     arguments = {"report_to": "none", "per_device_eval_batch_size": 1, "num_threads": 1, **arguments}
     arguments = TrainingArguments(output_dir=str(folder), **arguments)
@@ -93,7 +93,7 @@ def make_writer(folder, translates=False, **arguments):
         torch.nn.init.normal_(parameter, std=0.7, generator=generator)
     rows = [{"input_ids": row, "labels": row} for row in ROWS[:16]]
     sampler = LengthGroupedBatchSampler([len(row["labels"]) for row in rows], 4, 0, pool_batches=2)
-    return TrainingLoop(run, arguments, model, rows, sampler, PairCollator(TOKENIZER), lambda loop: {"loss": 1.0})
+    return TrainingLoop(run, arguments, model, rows, sampler, PairCollator(TOKENIZER), evaluate)
 
 
 def weights(loop):
