@@ -130,9 +130,10 @@ def main() -> None:
         )
         plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title)
     run.finish(loop.model, processor)
-    accelerator.print(f"\nModel, image processor, run.json and pictures are in {run.output_dir}.")
-    if args.push_to_hub and accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(run.output_dir, args))
+    if accelerator.is_main_process:
+        print(f"\nModel, image processor, run.json and pictures are in {run.output_dir}.")
+        if args.push_to_hub:
+            print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":

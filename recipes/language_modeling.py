@@ -129,9 +129,10 @@ def main() -> None:
         path, title = run.output_dir / "learning_curves.png", f"Language modelling, {model_args.architecture}"
         plot_learning_curves(run.record.history, path, title, "nats a token", "bits")
     run.finish(model, tokenizer)
-    accelerator.print(f"\nModel, tokenizer, run.json, samples and learning curves are in {run.output_dir}.")
-    if args.push_to_hub and accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(run.output_dir, args))
+    if accelerator.is_main_process:
+        print(f"\nModel, tokenizer, run.json, samples and learning curves are in {run.output_dir}.")
+        if args.push_to_hub:
+            print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":

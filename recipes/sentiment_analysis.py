@@ -131,9 +131,10 @@ def main() -> None:
         title = f"Sentiment analysis, {model_args.architecture}"
         plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title)
     run.finish(loop.model, tokenizer)
-    accelerator.print(f"\nModel, tokenizer, run.json and learning curves are in {run.output_dir}.")
-    if args.push_to_hub and accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(run.output_dir, args))
+    if accelerator.is_main_process:
+        print(f"\nModel, tokenizer, run.json and learning curves are in {run.output_dir}.")
+        if args.push_to_hub:
+            print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":

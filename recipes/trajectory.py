@@ -136,9 +136,10 @@ def main() -> None:
         plot_memory(run.record.metrics, run.record.baselines, lengths[0], folder / "memory.png", title, unit)
         plot_learning_curves(run.record.history, folder / "learning_curves.png", title, "mean squared, normalised")
     run.finish(loop.model, None)
-    run.accelerator.print(f"\nModel, run.json and pictures are in {run.output_dir}.")
-    if args.push_to_hub and run.accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(run.output_dir, args))
+    if run.accelerator.is_main_process:
+        print(f"\nModel, run.json and pictures are in {run.output_dir}.")
+        if args.push_to_hub:
+            print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":

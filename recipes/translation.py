@@ -129,9 +129,10 @@ def main() -> None:
     if not joint and accelerator.is_main_process:
         tokenizers[1].save_pretrained(run.output_dir / model.config.target_tokenizer)
     run.finish(loop.model, tokenizers[0])
-    accelerator.print(f"\nModel, tokenizer, run.json and pictures are in {run.output_dir}.")
-    if args.push_to_hub and accelerator.is_main_process:
-        print("Uploaded:", push_to_hub(run.output_dir, args))
+    if accelerator.is_main_process:
+        print(f"\nModel, tokenizer, run.json and pictures are in {run.output_dir}.")
+        if args.push_to_hub:
+            print("Uploaded:", push_to_hub(run.output_dir, args))
 
 
 if __name__ == "__main__":
