@@ -31,7 +31,9 @@ def architecture_of(record: dict) -> str:
 def model_name(record: dict) -> str:
     """A record's architecture, and its attention where it has the choice."""
     attention = record["model"]["config"].get("attention_type")
-    return architecture_of(record) + (f" attention {attention}" if attention else "")
+    if attention is None:
+        return architecture_of(record)
+    return f"{architecture_of(record)}, {attention.replace('none', 'no')} attention"
 
 
 def precision(record: dict) -> str:

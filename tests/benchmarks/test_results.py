@@ -62,11 +62,11 @@ def test_seeds_are_averaged_and_models_with_and_without_attention_are_apart():
     records.append(translation_record("gru", "none", bleu=20.0))
     del records[0]["metrics"]["validation"]["seconds_to_bleu"]["15"]
     rows = rows_of(translation_section(records))
-    additive = [row for row in rows if row[0] == "gru attention additive"]
+    additive = [row for row in rows if row[0] == "gru, additive attention"]
     assert additive[0][2] == "2"
     assert additive[0][6] == "36.0 ± 1.4"
     assert additive[2][1:] == ["1", "2", ""]  # not every seed reached 15
-    assert next(row[6] for row in rows if row[0] == "gru attention none") == "20.0 ± 1.1"
+    assert next(row[6] for row in rows if row[0] == "gru, no attention") == "20.0 ± 1.1"
     assert len({file_name(record) for record in records}) == 3
 
 
