@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..visualization import plot_attention, write_attention_page
 from .models import NamedModel, load_model
+from .outputs import make_folder
 
 
 def attention(
@@ -60,6 +61,7 @@ def attention(
             maps = _over_text(named, text, target, max_tokens)
     except DiagnosticsError as error:
         raise DiagnosticsError(f"{model}: {error}") from error
+    make_folder(output.parent, f"--output {output}")
     write_attention_page(maps, output, f"Attention of {named.name}", picture)
     files = [output]
     for found in maps:

@@ -1,6 +1,5 @@
 """`seqnlp dependency`: how far back each architecture can remember, at equal parameters."""
 
-import json
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -13,7 +12,9 @@ from torch import nn
 
 from ..diagnostics.dependency import TASKS, Task, measure_dependency
 from ..models import RecurrentConfig, RecurrentModel, TransformerDecoderConfig, TransformerDecoderModel
+from ..training import write_json
 from ..visualization.dependency import plot_dependency
+from .outputs import make_folder
 from .sizes import ARCHITECTURES, Sizes, count_parameters, match_sizes, parse_list, parse_numbers
 
 
@@ -122,10 +123,12 @@ def dependency(
     kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
     trained = parse_numbers(distances, "--distances")
     unseen = parse_numbers(unseen_distances, "--unseen_distances") if unseen_distances.strip() else []
+    all_sizes = {(task.name, kind): sizes_for(kind, task, parameters).fields for task in chosen for kind in kinds}
+    make_folder(output_dir, f"--output_dir {output_dir}")  # here, not after hours
     results = []
     for task in chosen:
         for architecture in kinds:
-            sizes = sizes_for(architecture, task, parameters).fields
+            sizes = all_sizes[task.name, architecture]
             for run in range(first_seed, first_seed + seeds):
                 entries = measure_dependency(
                     lambda task, kind=architecture, sizes=sizes: TaskModel(kind, task, sizes),
@@ -138,6 +141,7 @@ def dependency(
                     seed=run,
                 )
                 results += [{"architecture": architecture, "sizes": sizes, **entry} for entry in entries]
+                write_json(output_dir / "dependency.json", results)
                 shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
                 typer.echo(f"{task.name}, {architecture}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
     runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
@@ -147,8 +151,6 @@ def dependency(
         f"{distances} in turn; {runs}.\n\n"
         f"{dependency_table(results)}\n"
     )
-    output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "dependency.md").write_text(text, encoding="utf-8")
-    (output_dir / "dependency.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     plot_dependency(results, output_dir / "dependency.png", f"Remembering at {parameters:,} parameters")
     typer.echo(f"\n{text}\nTable, picture and numbers are in {output_dir}.")

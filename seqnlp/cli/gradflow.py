@@ -22,6 +22,7 @@ from ..diagnostics import (
 )
 from ..visualization import plot_gradient_flow
 from .models import NamedModel, load_model
+from .outputs import make_folder
 from .texts import read_texts
 
 
@@ -70,6 +71,7 @@ def gradflow(
         named = load_model(source, trust_remote_code)
         name = named.name if named.name not in flows else source
         flows[name] = _measure(named, texts, target, distance, windows, max_grad_norm)
+    make_folder(output.parent, f"--output {output}")
     plot_gradient_flow(flows, output)
     numbers = output.with_suffix(".json")
     numbers.write_text(json.dumps({name: flow.as_dict() for name, flow in flows.items()}, indent=2) + "\n")

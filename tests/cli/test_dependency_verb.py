@@ -57,6 +57,7 @@ def test_the_verb_writes_table_picture_and_numbers(tmp_path):
         (["--architectures", "gru,gru"], "name at least one, each once"),
         (["--distances", "8,x"], "--distances 8,x: give whole numbers above 0"),
         (["--distances", "4"], "each at least 8"),
+        (["--output_dir", f"{__file__}/results"], "test_dependency_verb.py/results cannot be made: Not a directory"),
     ],
 )
 def test_refusals(flags, message):

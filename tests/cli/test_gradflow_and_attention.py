@@ -195,16 +195,16 @@ def test_attention_writes_a_page_and_pictures(models, seqnlp, tmp_path):
 @pytest.mark.parametrize("name", ["transformer", "bart"])
 def test_encoder_decoders_show_three_kinds_of_attention_and_their_gradient(name, models, seqnlp, tmp_path):
     given = ["--text", "the cat sat on the mat", "--target", "the dog looked at"]
-    status, out, _ = seqnlp("attention", models / name, *given, "--output", tmp_path / "page.html")
+    status, out, _ = seqnlp("attention", models / name, *given, "--output", tmp_path / "pages" / "page.html")
     assert status == 0
     written = [line.split(":")[0] for line in out.splitlines()[:3]]
     assert written == ["encoder self-attention", "decoder self-attention", "cross-attention"]
     assert "heads, 4 x 6 weights each" in out
     for kind in written:
-        assert (tmp_path / f"page-{kind.replace(' ', '_')}.png").is_file()
-    status, _, _ = seqnlp("gradflow", models / name, *given, "--output", tmp_path / "flow.png")
+        assert (tmp_path / "pages" / f"page-{kind.replace(' ', '_')}.png").is_file()
+    status, _, _ = seqnlp("gradflow", models / name, *given, "--output", tmp_path / "new" / "one" / "flow.png")
     assert status == 0
-    assert len(json.loads((tmp_path / "flow.json").read_text())[name]["series"][0]["norms"]) == 4
+    assert len(json.loads((tmp_path / "new" / "one" / "flow.json").read_text())[name]["series"][0]["norms"]) == 4
 
 
 @pytest.mark.parametrize("verb", ["gradflow", "attention"])
@@ -226,6 +226,8 @@ REFUSED = {
     "gradflow {root}/none --text cat": "There is no folder",
     "gradflow nobody/nothing --text cat": "neither as a folder nor on the Hub",
     "gradflow {elman} --text cat --output flow.pdf": "let its name end in .png",
+    "gradflow {elman} --text cat_sat_on --output {elman}/config.json/flow.png": "config.json cannot be made",
+    "attention {gpt2} --text cat_sat --output {elman}/config.json/page.html": "config.json cannot be made",
     "attention {lstm} --text cat_sat": "has no attention",
     "attention {gpt2} --text cat": "1 token to this model",
     "attention {gpt2} --text cat_sat --target cat": "--target is for encoder-decoders",
@@ -241,7 +243,7 @@ REFUSED = {
 @pytest.mark.parametrize("line", REFUSED, ids=range(len(REFUSED)))
 def test_refusals_take_one_line(line, models, seqnlp):
     folders = {folder.name: folder for folder in models.iterdir()} | {"root": models}
-    status, _, error = seqnlp(*(word.replace("_sat", " sat") for word in line.format_map(folders).split()))
+    status, _, error = seqnlp(*(word.replace("_sat", " sat").replace("_on", " on") for word in line.format_map(folders).split()))
     assert status == 2
     assert error.startswith("error: ")
     assert error.count("\n") == 1
