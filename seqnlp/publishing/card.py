@@ -275,20 +275,31 @@ TRAINING_FIELDS = (
     "num_train_epochs",
     "max_train_steps",
     "per_device_train_batch_size",
+    "max_tokens",
     "gradient_accumulation_steps",
     "learning_rate",
     "lr_scheduler_type",
+    "warmup_ratio",
+    "num_warmup_steps",
     "weight_decay",
     "max_grad_norm",
     "tokenizer_type",
+    "bpe_dropout",
     "config_overrides",
+    "average_checkpoints",
+    "num_beams",
+    "length_penalty",
     "mixed_precision",
 )
 
 
 def _facts(record: dict[str, Any]) -> str:
     hyperparameters = record.get("hyperparameters") or {}
-    rows = [[f"`{name}`", hyperparameters[name]] for name in TRAINING_FIELDS if hyperparameters.get(name) is not None]
+    # Each of these takes the place of another.
+    replaced = {"max_tokens": "per_device_train_batch_size", "num_warmup_steps": "warmup_ratio"}
+    unused = {other for name, other in replaced.items() if hyperparameters.get(name) is not None}
+    used = [name for name in TRAINING_FIELDS if name not in unused and hyperparameters.get(name) is not None]
+    rows = [[f"`{name}`", hyperparameters[name]] for name in used]
     rows += [["seed", record["seed"]]] if "seed" in record else []
     rows += [["processes", record["num_processes"]]] if "num_processes" in record else []
     rows += [[f"seconds, {name}", value] for name, value in record.get("seconds", {}).items()]
