@@ -226,11 +226,11 @@ REFUSED = {
     "gradflow {root}/none --text cat": "There is no folder",
     "gradflow nobody/nothing --text cat": "neither as a folder nor on the Hub",
     "gradflow {elman} --text cat --output flow.pdf": "let its name end in .png",
-    "gradflow {elman} --text cat_sat_on --output {elman}/config.json/flow.png": "config.json cannot be made",
-    "attention {gpt2} --text cat_sat --output {elman}/config.json/page.html": "config.json cannot be made",
-    "attention {lstm} --text cat_sat": "has no attention",
+    "gradflow {elman} --text cat+sat+on --output {elman}/config.json/flow.png": "config.json cannot be made",
+    "attention {gpt2} --text cat+sat --output {elman}/config.json/page.html": "config.json cannot be made",
+    "attention {lstm} --text cat+sat": "has no attention",
     "attention {gpt2} --text cat": "1 token to this model",
-    "attention {gpt2} --text cat_sat --target cat": "--target is for encoder-decoders",
+    "attention {gpt2} --text cat+sat --target cat": "--target is for encoder-decoders",
     "attention {gpt2}": "Give either --text or --image",
     "attention {gpt2} --image {root}/image.png": "reads text: give --text",
     "attention {images} --text cat": "reads images: give --image",
@@ -243,7 +243,7 @@ REFUSED = {
 @pytest.mark.parametrize("line", REFUSED, ids=range(len(REFUSED)))
 def test_refusals_take_one_line(line, models, seqnlp):
     folders = {folder.name: folder for folder in models.iterdir()} | {"root": models}
-    status, _, error = seqnlp(*(word.replace("_sat", " sat").replace("_on", " on") for word in line.format_map(folders).split()))
+    status, _, error = seqnlp(*(word.replace("+", " ") for word in line.format_map(folders).split()))
     assert status == 2
     assert error.startswith("error: ")
     assert error.count("\n") == 1
