@@ -63,7 +63,7 @@ from ..metrics import (
 )
 from ..metrics.tune_validity import check_tune, valid_share
 from ..training import DataArguments, TranslationDataArguments, Translator
-from ..training.evaluation import logits_and_labels
+from ..training.evaluation import cut_into_batches, logits_and_labels
 from .bundle import target_tokenizer_of
 from .card_texts import METRICS
 from .errors import PublishingError
@@ -244,13 +244,12 @@ class _Alone:
         self.batch_size = batch_size
 
     @torch.no_grad()
-    def evaluate_rows(self, dataset, function: Callable, collator: Callable) -> list[Any]:
+    def evaluate_rows(self, dataset, function: Callable, collator: Callable, lengths=None) -> list[Any]:
         """What `function` says of each row, in the dataset's order."""
-        found = []
-        for start in range(0, len(dataset), self.batch_size):
-            rows = [dataset[row] for row in range(start, min(start + self.batch_size, len(dataset)))]
-            found += function(self.model, collator(rows))
-        return found
+        found = {}
+        for rows in cut_into_batches(len(dataset), self.batch_size, lengths):
+            found |= zip(rows, function(self.model, collator([dataset[row] for row in rows])), strict=True)
+        return [found[row] for row in range(len(dataset))]
 
 
 def _classification_scores(rows: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Evaluation on every process: each example once, the results in the dataset's order and the same everywhere."""
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,13 +24,38 @@ class Predictions(NamedTuple):
     labels: np.ndarray
 
 
+def cut_into_batches(num_rows: int, batch_size: int, lengths: Sequence[int] | None = None) -> list[list[int]]:
+    """
+    The rows of each batch of a dataset: one after the other, or rows of similar length together.
+
+    Args:
+        num_rows: Rows of the dataset.
+        batch_size: Rows of a batch, at most.
+        lengths: Of each row, if rows differ much: the longest come first, so that too little memory shows at once, and
+            a batch is no larger, padding included, than a full one of rows of median length. One long text does not
+            make a hundred short ones wait for its end, nor take their memory a hundred times.
+    """
+    if lengths is None:
+        return [list(range(start, min(start + batch_size, num_rows))) for start in range(0, num_rows, batch_size)]
+    if num_rows == 0:
+        return []
+    room = batch_size * statistics.median_high(lengths)
+    batches: list[list[int]] = [[]]
+    for row in sorted(range(num_rows), key=lambda row: -lengths[row]):
+        longest = lengths[batches[-1][0]] if batches[-1] else 0
+        if batches[-1] and (len(batches[-1]) == batch_size or (len(batches[-1]) + 1) * longest > room):
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
 def evaluate_rows(
     accelerator: Accelerator,
     model: torch.nn.Module,
     dataset: Dataset,
     function: RowFunction,
     collator: Collator,
-    batch_size: int,
+    batches: list[list[int]],
 ) -> list[Any]:
     """
     Call `function` on every example of `dataset` and return what it says of each, in the dataset's order.
@@ -43,7 +69,7 @@ def evaluate_rows(
         dataset: A dataset with a length.
         function: Called with model and batch; gives one Python object a row, which can be pickled.
         collator: Makes a batch of examples.
-        batch_size: Examples in a batch.
+        batches: The rows of each batch, as [`cut_into_batches`] gives them; every row in one.
 
     Returns:
         One object an example, the same list on every process.
@@ -56,10 +82,10 @@ def evaluate_rows(
     model.eval()
     found = []
     many = getattr(dataset, "__getitems__", None)
-    for first in range(0, len(dataset), batch_size * accelerator.num_processes):
-        start = first + batch_size * accelerator.process_index
-        is_real = start < len(dataset)
-        rows = list(range(start, min(start + batch_size, len(dataset)))) if is_real else [first]
+    for first in range(0, len(batches), accelerator.num_processes):
+        mine = first + accelerator.process_index
+        is_real = mine < len(batches)
+        rows = batches[mine] if is_real else batches[first][:1]
         examples = many(rows) if many else [dataset[row] for row in rows]
         batch = send_to_device(collator(examples), accelerator.device)
         with torch.no_grad():

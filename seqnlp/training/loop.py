@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .evaluation import Predictions, RowFunction, evaluate_rows, logits_and_labels
+from .evaluation import Predictions, RowFunction, cut_into_batches, evaluate_rows, logits_and_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run
 from .setup import describe_setup, differences
@@ -200,7 +200,13 @@ class TrainingLoop:
         self._load_best()
         self.record.seconds["training"] = round(self.seconds, 1)
 
-    def evaluate_rows(self, dataset: Dataset, function: RowFunction, collator: Collator | None = None) -> list[Any]:
+    def evaluate_rows(
+        self,
+        dataset: Dataset,
+        function: RowFunction,
+        collator: Collator | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> list[Any]:
         """
         What `function(model, batch)`, a list of one Python object a row, says of every example of `dataset`.
 
@@ -209,12 +215,13 @@ class TrainingLoop:
             function: Called without gradients with the unwrapped model in evaluation mode (so it may `generate`), and
                 a batch on its device.
             collator: Makes a batch of examples; the one of the training data by default.
+            lengths: Of each example, if those of similar length are to be evaluated together.
 
         Returns:
             One object an example, each example exactly once, in the dataset's order, the same on every process.
         """
-        batch_size = self.arguments.per_device_eval_batch_size
-        return evaluate_rows(self.accelerator, self.model, dataset, function, collator or self.collator, batch_size)
+        batches = cut_into_batches(len(dataset), self.arguments.per_device_eval_batch_size, lengths)
+        return evaluate_rows(self.accelerator, self.model, dataset, function, collator or self.collator, batches)
 
     def predict(self, dataset: Dataset, collator: Collator | None = None) -> Predictions:
         """

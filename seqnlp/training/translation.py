@@ -35,11 +35,10 @@ class Translator:
         self.loop = loop
         self.tokenizer = tokenizer
         self.collator = collator
-        self._sorted: dict[int, tuple[Dataset, Dataset, list[int]]] = {}
 
     def loss(self, dataset: Dataset) -> float:
         """The cross-entropy in nats a target token, the end token included, without label smoothing."""
-        rows = self.loop.evaluate_rows(self._by_length(dataset)[0], _summed_losses, self.collator)
+        rows = self.loop.evaluate_rows(dataset, _summed_losses, self.collator, _lengths(dataset))
         return sum(loss for loss, _ in rows) / sum(count for _, count in rows)
 
     def translate(self, dataset: Dataset, num_beams: int = 1, length_penalty: float = 1.0) -> list[str]:
@@ -63,11 +62,7 @@ class Translator:
             )
             return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
-        ordered, order = self._by_length(dataset)
-        translations: list[str] = [""] * len(order)
-        for row, text in zip(order, self.loop.evaluate_rows(ordered, decode, self.collator), strict=True):
-            translations[row] = text
-        return translations
+        return self.loop.evaluate_rows(dataset, decode, self.collator, _lengths(dataset))
 
     def is_due(self, every: int) -> bool:
         """Whether the evaluation under way is the `every`-th, twice the `every`-th ...; counted over resumptions."""
@@ -89,13 +84,9 @@ class Translator:
         speeds = [entry["targets_per_second"] for entry in history if "targets_per_second" in entry]
         return {"seconds_to_bleu": reached, "target_tokens_per_second": statistics.median(speeds or [0.0])}
 
-    def _by_length(self, dataset: Dataset) -> tuple[Dataset, list[int]]:
-        # Longest first: little is computed at padding, and what does not fit into memory shows at once.
-        if id(dataset) not in self._sorted:
-            lengths = [len(ids) for ids in dataset["input_ids"]]
-            order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-            self._sorted[id(dataset)] = dataset, dataset.select(order), order
-        return self._sorted[id(dataset)][1:]
+
+def _lengths(dataset: Dataset) -> list[int]:
+    return [len(ids) for ids in dataset["input_ids"]]
 
 
 def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:

@@ -141,6 +141,11 @@ def odd_numbers_of_rows_are_evaluated_once(folder):
             DATA[:rows], lambda model, batch: [row[row > 0].tolist() for row in batch["input_ids"]]
         )
         assert ids == [row["input_ids"] for row in DATA[:rows]]
+        lengths = [len(row["input_ids"]) for row in DATA[:rows]]
+        by_length = loop.evaluate_rows(
+            DATA[:rows], lambda model, batch: [row[row > 0].tolist() for row in batch["input_ids"]], lengths=lengths
+        )
+        assert by_length == ids
     assert loop.predict(DATA[:33]).labels.tolist() == [row["label"] for row in DATA[:33]]
 
 
