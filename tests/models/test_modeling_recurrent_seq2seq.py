@@ -522,6 +522,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp
         expected = torch.load({str(tmp_path / "expected.pt")!r})
         torch.testing.assert_close(model(**expected["inputs"]).logits, expected["logits"])
         model.generate(expected["inputs"]["input_ids"], max_new_tokens=3, num_beams=2)
+        torch.manual_seed(0)
         again = type(model)(model.config)  # drawn anew: nothing may be left as memory was found
         assert 0.3 < again.model.decoder.attention.score_vector.std() < 0.7
         assert (again.model.decoder.bridge.projs[1][0].bias == 0).all()
