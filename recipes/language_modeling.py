@@ -11,6 +11,8 @@ import itertools
 from dataclasses import dataclass, field
 from functools import partial
 
+from transformers import TextStreamer
+
 from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, metrics, training
 from seqnlp.publishing import push_to_hub
 from seqnlp.tokenization import train_tokenizer
@@ -122,8 +124,14 @@ def main() -> None:
         told = run.record.metrics[report], run.record.dataset["evaluation"], data.count_text(held_out[report])
         print(f"\n{metrics.language_modeling_report(report, *told, xz)}")
     # A Transformer has learned no place behind its window; a recurrent state has no places.
-    how_long, longest = (data_args.sample_length, data_args.temperature), None if recurrent else window
-    samples = training.stream_texts(loop, tokenizer, data_args.prompt.split("|"), *how_long, longest)
+    longest = None if recurrent else window
+    streamer = TextStreamer(tokenizer, skip_special_tokens=True) if accelerator.is_main_process else None
+    samples = []
+    for prompt in data_args.prompt.split("|"):
+        if streamer:
+            print()
+        how = data_args.sample_length, data_args.temperature, longest, streamer
+        samples.append(training.write_on(loop, tokenizer, prompt, *how))
     if accelerator.is_main_process:
         text = "".join(f"{sample}\n\n" for sample in samples)
         (run.output_dir / "samples.txt").write_text(text, encoding="utf-8")

@@ -124,8 +124,8 @@ def main() -> None:
         known = [check_tune(data.to_abc(text)) for text in splits["train"]["text"][: data_args.num_tunes]]
         notes = {"generated": data.notes_of(written), report: data.notes_of(splits[report]["text"])}
         copied = {name: {"copied": copied_share(some, data.notes_of(texts), 12)} for name, some in notes.items()}
-        drawn = {"temperature": data_args.temperature}
-        run.record.metrics["generated"] = {**valid_share(checks), **copied["generated"], **drawn}
+        temperature = {"temperature": data_args.temperature}
+        run.record.metrics["generated"] = {**valid_share(checks), **copied["generated"], **temperature}
         run.record.baselines["training_tunes"] = {"generated": valid_share(known), report: copied[report]}
         (run.output_dir / "tunes.abc").write_text("\n".join(abc), encoding="utf-8")
         # Valid ones first; of the others those that can be played.

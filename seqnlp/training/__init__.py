@@ -18,7 +18,7 @@ from .run import Run, run_recipe, start_run
 from .run_record import RunRecord, write_json
 from .translation import Translator
 from .translation_arguments import TranslationDataArguments, TranslationModelArguments, TranslationTrainingArguments
-from .writing import stream_texts, write_texts
+from .writing import write_on, write_texts
 
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
     "public_path",
     "run_recipe",
     "start_run",
-    "stream_texts",
     "write_json",
+    "write_on",
     "write_texts",
 ]

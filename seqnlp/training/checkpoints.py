@@ -246,12 +246,10 @@ def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> No
 
     Tied weights may be there under one of their names alone.
     """
-    first: dict[int, str] = {}  # the name under which a tied weight is put in
-    named = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        target = first.setdefault(id(parameter), name)
-        if name in weights:
-            named[target] = weights[name]
+    # A tied weight is put in under the first of its names: torch divides no other.
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    every_name = model.named_parameters(remove_duplicate=False)
+    named = {first[id(parameter)]: weights[name] for name, parameter in every_name if name in weights}
     named |= {name: weights[name] for name, _ in model.named_buffers() if name in weights}
     set_model_state_dict(model, named, options=StateDictOptions(full_state_dict=True, strict=False))
 

@@ -35,15 +35,13 @@ def cut_into_batches(num_rows: int, batch_size: int, lengths: Sequence[int] | No
             a batch is no larger, padding included, than a full one of rows of median length. One long text does not
             make a hundred short ones wait for its end, nor take their memory a hundred times.
     """
-    if lengths is None:
+    if lengths is None or num_rows == 0:
         return [list(range(start, min(start + batch_size, num_rows))) for start in range(0, num_rows, batch_size)]
-    if num_rows == 0:
-        return []
     room = batch_size * statistics.median_high(lengths)
-    batches: list[list[int]] = [[]]
+    batches: list[list[int]] = []
     for row in sorted(range(num_rows), key=lambda row: -lengths[row]):
-        longest = lengths[batches[-1][0]] if batches[-1] else 0
-        if batches[-1] and (len(batches[-1]) == batch_size or (len(batches[-1]) + 1) * longest > room):
+        fits = batches and len(batches[-1]) < batch_size and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= room
+        if not fits:
             batches.append([])
         batches[-1].append(row)
     return batches

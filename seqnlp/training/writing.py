@@ -1,8 +1,10 @@
 """Texts drawn from a language model under training."""
 
+from typing import Any
+
 import torch
-from accelerate import DistributedType
-from transformers import PreTrainedTokenizerBase, TextStreamer
+from transformers import PreTrainedTokenizerBase
+from transformers.generation import BaseStreamer
 
 from .loop import TrainingLoop
 
@@ -30,66 +32,52 @@ def write_texts(
     Returns:
         The texts, `prompt` included, the same on every process.
     """
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    rows = [{"input_ids": [tokenizer.bos_token_id, *ids], "labels": []}] * count
     # Another stream of chance in every process, and the same in a run that was resumed when training was over.
     torch.manual_seed(loop.arguments.seed * 4_099 + loop.accelerator.process_index)
     suppressed = [token for token in tokenizer.all_special_ids if token != tokenizer.eos_token_id]
-
-    def write(model, batch: dict[str, torch.Tensor]) -> list[str]:
-        written = model.generate(
-            input_ids=batch["input_ids"],
-            do_sample=True,
-            top_k=0,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            suppress_tokens=suppressed,
-        )
-        return tokenizer.batch_decode(written, skip_special_tokens=True)
-
-    return loop.evaluate_rows(rows, write)
+    generation = {"top_k": 0, "temperature": temperature, "max_new_tokens": max_new_tokens}
+    return _write(loop, tokenizer, _ids(tokenizer, prompt), count, suppress_tokens=suppressed, **generation)
 
 
-def stream_texts(
+def write_on(
     loop: TrainingLoop,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str],
+    prompt: str,
     max_new_tokens: int,
     temperature: float = 1.0,
     longest: int | None = None,
-) -> list[str]:
+    streamer: BaseStreamer | None = None,
+) -> str:
     """
-    One text for each prompt, printed by the main process while it is written.
+    A text that begins with `prompt`. Special tokens are ruled out, `</s>` too; the generation config decides the rest.
 
     Args:
         loop: Its model writes, as it is at the time; called on every process.
         tokenizer: The model's; with `<s>`.
-        prompts: What the texts begin with.
-        max_new_tokens: How many tokens are added to a prompt.
+        prompt: What the text begins with.
+        max_new_tokens: How many tokens are added to it.
         temperature: The logits are divided by it: below 1, what is likely becomes likelier.
-        longest: Tokens of a text at most, prompt and `<s>` included; at least one is added.
+        longest: Tokens of the text at most, prompt and `<s>` included; at least one is added.
+        streamer: Is given the tokens as they come. The text is the main process's: give it one there.
 
     Returns:
-        The texts, prompts included; on other processes than the main one an empty list.
+        The text, `prompt` included, the same on every process.
     """
-    model, is_main = loop.accelerator.unwrap_model(loop.model), loop.accelerator.is_main_process
-    if not is_main and loop.accelerator.distributed_type != DistributedType.FSDP:  # with shards all must take part
-        return []
-    was_training, texts = model.training, []
-    model.eval()
-    for prompt in prompts:
-        if is_main:
-            print()
-        ids = tokenizer(tokenizer.bos_token + prompt, add_special_tokens=False, return_tensors="pt")
-        room = max_new_tokens if longest is None else max(1, longest - ids["input_ids"].shape[1])
-        written = model.generate(
-            **ids.to(loop.accelerator.device),
-            do_sample=True,
-            temperature=temperature,
-            max_new_tokens=min(max_new_tokens, room),
-            suppress_tokens=tokenizer.all_special_ids,
-            streamer=TextStreamer(tokenizer, skip_special_tokens=True) if is_main else None,
-        )
-        texts.append(tokenizer.decode(written[0], skip_special_tokens=True))
-    model.train(was_training)
-    return texts if is_main else []
+    ids = _ids(tokenizer, prompt)
+    room = max_new_tokens if longest is None else min(max_new_tokens, max(1, longest - len(ids)))
+    generation = {"temperature": temperature, "max_new_tokens": room, "suppress_tokens": tokenizer.all_special_ids}
+    return _write(loop, tokenizer, ids, 1, streamer=streamer, **generation)[0]
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    return [tokenizer.bos_token_id, *tokenizer(prompt, add_special_tokens=False)["input_ids"]]
+
+
+def _write(
+    loop: TrainingLoop, tokenizer: PreTrainedTokenizerBase, ids: list[int], count: int, **generation: Any
+) -> list[str]:
+    def write(model, batch: dict[str, torch.Tensor]) -> list[str]:
+        written = model.generate(input_ids=batch["input_ids"], do_sample=True, **generation)
+        return tokenizer.batch_decode(written, skip_special_tokens=True)
+
+    return loop.evaluate_rows([{"input_ids": ids, "labels": []}] * count, write)

@@ -19,7 +19,7 @@ from tiny_runs import DATA, TOKENIZER, Interrupted, entries, make_loop, make_wri
 from torch.distributed.tensor import DTensor
 
 from seqnlp.data import PairCollator, TokenBatchSampler
-from seqnlp.training import CheckpointError, Translator, WeightAverager, stream_texts, write_texts
+from seqnlp.training import CheckpointError, Translator, WeightAverager, write_on, write_texts
 from seqnlp.training.batches import MicroBatch
 
 
@@ -136,16 +136,15 @@ def streams_of_unequal_length_end_together(folder, process, processes):
 
 def odd_numbers_of_rows_are_evaluated_once(folder):
     loop = loop_of(folder, per_device_eval_batch_size=3)
+
+    def ids_of(model, batch):
+        return [row[row > 0].tolist() for row in batch["input_ids"]]
+
     for rows in (0, 1, 2, 7, 33):
-        ids = loop.evaluate_rows(
-            DATA[:rows], lambda model, batch: [row[row > 0].tolist() for row in batch["input_ids"]]
-        )
+        ids = loop.evaluate_rows(DATA[:rows], ids_of)
         assert ids == [row["input_ids"] for row in DATA[:rows]]
         lengths = [len(row["input_ids"]) for row in DATA[:rows]]
-        by_length = loop.evaluate_rows(
-            DATA[:rows], lambda model, batch: [row[row > 0].tolist() for row in batch["input_ids"]], lengths=lengths
-        )
-        assert by_length == ids
+        assert loop.evaluate_rows(DATA[:rows], ids_of, lengths=lengths) == ids
     assert loop.predict(DATA[:33]).labels.tolist() == [row["label"] for row in DATA[:33]]
 
 
@@ -222,7 +221,7 @@ def sharded_models_write(folder):
         found = [translator.translate(rows), translator.translate(rows, num_beams=3), translator.loss(rows)]
         loop = writer(folder / "writer")
         found.append(write_texts(loop, TOKENIZER, "a", 5, 12, temperature=1e-6))
-        return [*found, stream_texts(loop, TOKENIZER, ["a", "b c"], 12, temperature=1e-6)]
+        return [*found, [write_on(loop, TOKENIZER, prompt, 12, temperature=1e-6) for prompt in ("a", "b c")]]
 
     whole = written(folder / "whole")
     assert len({len(text.split()) for text in whole[0]}) > 1, whole

@@ -2,8 +2,19 @@
 
 import torch
 from tiny_runs import TOKENIZER, make_writer
+from transformers import TextStreamer
 
-from seqnlp.training import stream_texts, write_texts
+from seqnlp.training import write_on, write_texts
+
+
+def stream_texts(loop, tokenizer, prompts, *arguments, **settings):
+    """As the recipe does it."""
+    texts = []
+    for prompt in prompts:
+        print()
+        streamer = TextStreamer(tokenizer, skip_special_tokens=True)
+        texts.append(write_on(loop, tokenizer, prompt, *arguments, streamer=streamer, **settings))
+    return texts
 
 
 def test_texts_are_written_without_dropout_and_streamed_to_the_terminal(tmp_path, capsys):
