@@ -15,9 +15,9 @@ from pathlib import Path
 
 from transformers import pipeline
 
-from seqnlp.data import load_translation
+from seqnlp.data import PairArguments, load_translation
 from seqnlp.metrics import translation_scores
-from seqnlp.training import TranslationDataArguments, write_json
+from seqnlp.training import write_json
 
 
 TOLERANCE = 0.3  # of BLEU; where babble is cut off depends on the batch it is in
@@ -45,15 +45,16 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dataset_name", help="The dataset, where the record names a folder of another machine.")
     arguments = parser.parse_args(argv)
     record = json.loads((arguments.folder / "run.json").read_text(encoding="utf-8"))
-    names = {field.name for field in dataclasses.fields(TranslationDataArguments)}
+    names = {field.name for field in dataclasses.fields(PairArguments)}
     settings = {name: value for name, value in record["hyperparameters"].items() if name in names}
     if arguments.dataset_name:
         settings["dataset_name"] = arguments.dataset_name
-    splits, _, languages = load_translation(TranslationDataArguments(**settings))
+    loaded = load_translation(PairArguments(**settings))
+    splits = loaded.splits
     for split in record["metrics"]:
         sources, references = list(splits[split]["source"]), list(splits[split]["target"])
         texts = translations(arguments.folder, split, sources, record)
-        scores = translation_scores(sources, texts, references, languages.target)
+        scores = translation_scores(sources, texts, references, loaded.details["target"])
         before = record["metrics"][split]["bleu"]
         if abs(scores["bleu"] - before) > TOLERANCE:
             sys.exit(f"error: split {split}: BLEU {scores['bleu']:.2f}, and {before:.2f} in the record: other data?")

@@ -17,11 +17,10 @@ from transformers import ViTImageProcessorPil
 
 from seqnlp import VisionTransformerForImageClassification
 from seqnlp.data import (
-    DIGITS,
+    ImageArguments,
     ImageCollator,
     LengthGroupedBatchSampler,
     ProcessedImages,
-    describe_images,
     load_images,
     patch_size_of,
 )
@@ -36,17 +35,7 @@ SIZES = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "d
 
 
 @dataclass
-class ImageArguments:
-    dataset_name: str = field(default=DIGITS, metadata={"help": "A folder or a dataset on the Hub."})
-    dataset_config_name: str | None = field(default=None, metadata={"help": "The dataset's configuration."})
-    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the Hub."})
-    train_split: str = field(default="train", metadata={"help": "Split to train on."})
-    validation_split: str = field(default="validation", metadata={"help": "Split to choose by; else 10 %% of train."})
-    test_split: str = field(default="test", metadata={"help": "Split to test on, once, after training."})
-    image_column: str | None = field(default=None, metadata={"help": "Column of the images."})
-    label_column: str | None = field(default=None, metadata={"help": "Column of the labels."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many images at most."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Validate and test on so many at most."})
+class VisionArguments(ImageArguments):
     image_size: int | None = field(default=None, metadata={"help": "Side in pixels; that of the first image if none."})
     max_shift: int = field(default=1, metadata={"help": "Pixels by which training images are shifted at most."})
     config_overrides: str | None = field(default=None, metadata={"help": "E.g. patch_size=4,hidden_size=128."})
@@ -81,15 +70,15 @@ def pixel_baselines(images: dict[str, ProcessedImages], report: str) -> dict[str
 
 def main() -> None:
     data_args, args = parse_arguments(
-        ImageArguments, ImageTrainingArguments, recipe="image_classification", description=__doc__
+        VisionArguments, ImageTrainingArguments, recipe="image_classification", description=__doc__
     )
     run = start_run("image_classification", "transformer", args, data_args)
     accelerator = run.accelerator
 
     # Data: columns `image` and `label`.
     with accelerator.main_process_first():
-        splits, source = load_images(data_args)
-    run.record.dataset = describe_images(splits, source)
+        loaded = load_images(data_args)
+    splits, run.record.dataset = loaded.splits, loaded.describe()
     label_names = splits["train"].features["label"].names
     size = data_args.image_size or min(splits["train"][0]["image"].size)
 
@@ -124,7 +113,7 @@ def main() -> None:
         table = {name: parts[report] for name, parts in results.items()}
         rows = [f"image {row}" for row in range(len(splits[report]))]
         print(f"\n{report.capitalize()}: {classification_report(label_names, rows, *predictions[report], table)}")
-        title = f"Vision Transformer, {source.name}"
+        title = f"Vision Transformer, {loaded.source.name}"
         plot_image_errors(
             splits[report]["image"], *predictions[report], label_names, run.output_dir / "errors.png", title
         )

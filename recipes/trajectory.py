@@ -15,7 +15,14 @@ import numpy as np
 from torch.utils.data import default_collate
 
 from seqnlp import RecurrentForTimeSeriesPrediction, TransformerDecoderForTimeSeriesPrediction
-from seqnlp.data import SIMULATION, LengthGroupedBatchSampler, channel_statistics, cut_windows, describe, load_series
+from seqnlp.data import (
+    SIMULATION,
+    LengthGroupedBatchSampler,
+    SeriesArguments,
+    channel_statistics,
+    cut_windows,
+    load_series,
+)
 from seqnlp.metrics import constant_velocity_forecast, forecast_report, forecast_scores, last_value_forecast
 from seqnlp.models.time_series import count_targets
 from seqnlp.publishing import push_to_hub
@@ -27,24 +34,6 @@ from seqnlp.visualization import plot_examples, plot_learning_curves, plot_memor
 RECURRENT = {"hidden_size": 128, "num_hidden_layers": 2}
 TRANSFORMER = {"hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
 BOX = (4.0, 3.0)  # of the simulation, in m
-
-
-@dataclass
-class SeriesArguments:
-    dataset_name: str = field(default=SIMULATION, metadata={"help": "A file, a dataset on the Hub, or a sample."})
-    dataset_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the Hub."})
-    columns: list[str] | None = field(default=None, metadata={"help": "Columns of numbers; all if not given."})
-    time_column: str | None = field(default=None, metadata={"help": "Column to sort by."})
-    series_column: str | None = field(default=None, metadata={"help": "Column that tells several series apart."})
-    frequency: str | None = field(default=None, metadata={"help": "Step of a regular grid in time, e.g. 5min."})
-    logarithm: bool = field(default=False, metadata={"help": "Predict the logarithm of the values."})
-    num_trajectories: int = field(default=4000, metadata={"help": "Simulated trajectories to train on."})
-    context_length: int = field(default=20, metadata={"help": "Steps of the past that the model sees."})
-    prediction_length: int = field(default=20, metadata={"help": "Steps of the future that it predicts."})
-    window_stride: int = field(default=1, metadata={"help": "Steps between two stretches taken from a series."})
-    step: float = field(default=0.05, metadata={"help": "Time between two values, for the pictures."})
-    step_unit: str = field(default="s", metadata={"help": "Unit of that time."})
-    value_unit: str = field(default="m", metadata={"help": "Unit of the values."})
 
 
 @dataclass
@@ -88,8 +77,8 @@ def main() -> None:
     lengths = data_args.context_length, data_args.prediction_length
 
     # Data: each split holds series, of steps by channels; the model gets every stretch of a past and a future.
-    splits, channels, source = load_series(data_args)
-    run.record.dataset = {**describe(splits, source), "channels": channels}
+    loaded = load_series(data_args)
+    splits, channels, run.record.dataset = loaded.splits, loaded.details["channels"], loaded.describe()
     windows = cut_windows(splits, *lengths, data_args.window_stride)
     mean, std = channel_statistics(splits["train"]["values"])
 
@@ -129,7 +118,7 @@ def main() -> None:
     if run.accelerator.is_main_process:
         unit = f"ln {data_args.value_unit}" if data_args.logarithm else data_args.value_unit
         print(f"\nTest: {forecast_report(len(windows['test']), name, run.record.metrics, run.record.baselines, unit)}")
-        title, folder = f"Forecasts of {source.name}, {model_args.architecture}", run.output_dir
+        title, folder = f"Forecasts of {loaded.source.name}, {model_args.architecture}", run.output_dir
         axes = {"channels": channels, "unit": unit, "step": data_args.step, "step_unit": data_args.step_unit}
         box = BOX if data_args.dataset_name == SIMULATION else None
         plot_examples(test, folder / "predictions.png", title, box=box, **axes)

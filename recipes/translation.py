@@ -11,9 +11,9 @@ Expect BLEU 24 ± 5 on the 293 test strings after four minutes on two CPU cores.
 from seqnlp import RecurrentSeq2SeqForConditionalGeneration, TransformerForConditionalGeneration
 from seqnlp.data import (
     DropoutCollator,
+    PairArguments,
     PairCollator,
     TokenBatchSampler,
-    describe,
     keep_short_pairs,
     load_translation,
     pair_lengths,
@@ -24,7 +24,6 @@ from seqnlp.metrics import BLEU, translation_report, translation_scores
 from seqnlp.publishing import push_to_hub
 from seqnlp.training import (
     TrainingLoop,
-    TranslationDataArguments,
     TranslationModelArguments,
     TranslationTrainingArguments,
     Translator,
@@ -46,7 +45,7 @@ RECURRENT |= {"label_smoothing": 0.1}
 
 def main() -> None:
     data_args, model_args, args = parse_arguments(
-        TranslationDataArguments,
+        PairArguments,
         TranslationModelArguments,
         TranslationTrainingArguments,
         recipe="translation",
@@ -59,8 +58,8 @@ def main() -> None:
 
     # Data: columns `source` and `target`.
     with accelerator.main_process_first():
-        splits, source, languages = load_translation(data_args)
-    run.record.dataset = {**describe(splits, source), **languages._asdict()}
+        loaded = load_translation(data_args)
+    splits, run.record.dataset = loaded.splits, loaded.describe()
 
     # Tokenizers: trained on the training texts alone, once, for every process; a joint one is both.
     kind = {name: getattr(model_args, name) for name in ("tokenizer_type", "vocab_size", "lowercase", "min_frequency")}
@@ -113,7 +112,7 @@ def main() -> None:
     predictions = {split: translator.translate(tokenized[split], **beams) for split in ("validation", *tests)}
     for split, texts in predictions.items():
         pairs, loss = splits[split], translator.loss(tokenized[split])
-        scores = translation_scores(pairs["source"], texts, pairs["target"], languages.target)
+        scores = translation_scores(pairs["source"], texts, pairs["target"], loaded.details["target"])
         run.record.metrics[split] = {"loss": loss, **scores}
         if accelerator.is_main_process:
             lines = "".join(text.replace("\n", " ") + "\n" for text in texts)

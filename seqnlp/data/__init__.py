@@ -1,21 +1,16 @@
 """Data: loading, checking and batching."""
 
+from .arguments import DataArguments, ImageArguments, PairArguments, SeriesArguments, TextArguments, TuneArguments
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
 from .errors import DataError
-from .images import DIGITS, ImageCollator, ProcessedImages, describe_images, load_images, patch_size_of
-from .loading import (
-    DataSource,
-    describe,
-    find_column,
-    fingerprint,
-    load_splits,
-    load_text_classification,
-    select_split,
-)
+from .images import ImageCollator, ProcessedImages, load_images, patch_size_of
+from .loaded import DataSource, LoadedData, count_text, fingerprint
+from .loading import find_column, load_splits, load_text_classification, select_split
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
-from .samples import load_sample, normalize_tweet, split_of, words_of
-from .series import SIMULATION, SeriesWindows, channel_statistics, cut_windows, load_series, simulate_balls
+from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
+from .series import SeriesWindows, channel_statistics, cut_windows, load_series
+from .simulation import simulate_balls
 from .streams import (
     HeldOutSegments,
     LanguageModelCollator,
@@ -26,8 +21,8 @@ from .streams import (
     stream_windows,
     training_windows,
 )
-from .text import check_text, count_text, describe_texts, load_texts
-from .translation import Languages, load_translation
+from .text import check_text, load_texts
+from .translation import load_translation
 from .transposition import transpose_tune, with_transpositions
 from .tunes import (
     load_tunes,
@@ -43,29 +38,34 @@ from .tunes import (
 
 __all__ = [
     "DIGITS",
+    "SAMPLES",
     "SIMULATION",
+    "DataArguments",
     "DataError",
     "DataSource",
     "DropoutCollator",
     "HeldOutSegments",
+    "ImageArguments",
     "ImageCollator",
     "LanguageModelCollator",
-    "Languages",
     "LengthGroupedBatchSampler",
+    "LoadedData",
+    "PairArguments",
     "PairCollator",
     "ProcessedImages",
+    "Sample",
+    "SeriesArguments",
     "SeriesWindows",
     "StreamBatchSampler",
+    "TextArguments",
     "TokenBatchSampler",
     "TokenWindows",
+    "TuneArguments",
     "WindowBatchSampler",
     "channel_statistics",
     "check_text",
     "count_text",
     "cut_windows",
-    "describe",
-    "describe_images",
-    "describe_texts",
     "find_column",
     "fingerprint",
     "join_documents",

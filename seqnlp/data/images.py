@@ -1,68 +1,42 @@
 """Images with labels: scikit-learn's digits, folders and datasets on the Hub; as batches of pixels."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
-from PIL import Image as PILImage
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from datasets import ClassLabel, Dataset, DatasetDict, Image
 
+from .arguments import ImageArguments
 from .errors import DataError
-from .loading import DataSource, find_column, load_splits, select_split
+from .loaded import DataSource, LoadedData
+from .loading import find_column, load_splits, select_split
+from .samples import divide_evenly
 
 
-DIGITS = "sklearn:digits"
 IMAGE_COLUMNS = ("image", "img", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
 
-def load_images(arguments) -> tuple[DatasetDict, DataSource]:
+def load_images(arguments: ImageArguments) -> LoadedData:
     """
     The splits of a dataset of images, with the columns `image` and `label` (a `ClassLabel`).
 
-    `sklearn:digits` has 1,797 handwritten digits of 8 by 8 pixels (Alpaydin & Kaynak 1998); 20 % are the test and 10 %
-    the validation split, the same in every run. Where another dataset has no validation split, 10 % of its training
-    images are set apart, the same in every run; where it has no test split, there is none in what is returned. Every
-    class has its share in each.
-
-    Args:
-        arguments: An object with `dataset_name` (`sklearn:digits`, a folder with a folder of images for each class, or
-            an id on the Hub), `dataset_config_name`, `dataset_revision`, `train_split`, `validation_split`,
-            `test_split`, `image_column`, `label_column`, `max_train_samples` and `max_eval_samples`.
+    Where there is no validation split, 10 % of the training images are set apart, the same in every run, of every
+    class its share; where there is no test split, there is none in what is returned.
 
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
-    if arguments.dataset_name == DIGITS:
-        prepared, source = _digits(), DataSource(DIGITS, None, None)
-    else:
-        prepared, source = _load(arguments)
+    prepared, source = _load(arguments)
     if "validation" not in prepared:
-        rest, chosen = _divide(prepared["train"], 0.1)
+        rest, chosen = divide_evenly(prepared["train"], 0.1)
         prepared |= {"train": rest, "validation": chosen}
     for split, part in prepared.items():
         limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
         if limit is not None and limit < len(part):
             prepared[split] = part.shuffle(seed=0).select(range(limit))
-    return DatasetDict({split: prepared[split] for split in ("train", "validation", "test") if split in prepared}), (
-        source
-    )
-
-
-def describe_images(splits: DatasetDict, source: DataSource) -> dict:
-    """What `run.json` says of a dataset of images: source, rows and a hash of pixels and labels by split."""
-    described = {}
-    for split, part in splits.items():
-        digest = hashlib.sha256()
-        for row in part:
-            pixels = np.asarray(row["image"])
-            digest.update(f"{row['label']} {row['image'].mode} {pixels.shape}".encode() + pixels.tobytes())
-        described[split] = {"rows": len(part), "fingerprint": digest.hexdigest()[:32]}
-    return {**source._asdict(), "splits": described}
+    ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
+    return LoadedData(DatasetDict(ordered), source)
 
 
 def patch_size_of(image_size: int) -> int:
@@ -131,18 +105,7 @@ class ImageCollator:
         )
 
 
-def _digits() -> dict[str, Dataset]:
-    digits = load_digits()
-    # 0 to 16, counts of dark pixels in blocks of 4 by 4.
-    pixels = (digits.images * (255 / 16)).round().astype(np.uint8)
-    features = Features({"image": Image(), "label": ClassLabel(names=[str(name) for name in digits.target_names])})
-    columns = {"image": [PILImage.fromarray(image) for image in pixels], "label": digits.target.tolist()}
-    rest, test = _divide(Dataset.from_dict(columns, features), 0.2)
-    train, validation = _divide(rest, 0.125)  # a tenth of the whole
-    return {"train": train, "validation": validation, "test": test}
-
-
-def _load(arguments) -> tuple[dict[str, Dataset], DataSource]:
+def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource]:
     splits, source = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
     train = select_split(splits, arguments.train_split, source.name)
     columns = [
@@ -171,17 +134,9 @@ def _load(arguments) -> tuple[dict[str, Dataset], DataSource]:
         if name in splits:
             part = train if split == "train" else splits[name]
             part = part.select_columns(columns).rename_columns(dict(zip(columns, ("image", "label"), strict=True)))
-            part = part.cast_column("label", label)
+            part = part if part.features["label"] == label else part.cast_column("label", label)
             if split == "train" or min(part["label"]) >= 0:  # without labels a test tells nothing
                 prepared[split] = part
         elif name != split:
             select_split(splits, name, source.name)  # the user asked for it by name
     return prepared, source
-
-
-def _divide(part: Dataset, share: float) -> tuple[Dataset, Dataset]:
-    labels = np.array(part["label"])
-    counts = np.bincount(labels)
-    fits = counts[counts > 0].min() >= 2 and round(share * len(labels)) >= (counts > 0).sum()
-    rows = train_test_split(np.arange(len(labels)), test_size=share, random_state=0, stratify=labels if fits else None)
-    return tuple(part.select(sorted(chosen.tolist())) for chosen in rows)

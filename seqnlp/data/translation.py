@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from datasets import Dataset, DatasetDict
 
+from .arguments import PairArguments
 from .errors import DataError
-from .loading import DataSource, load_splits, select_split
+from .loaded import DataSource, LoadedData
+from .loading import load_splits, select_split
 from .samples import split_of
 
 
@@ -22,20 +24,15 @@ class Languages(NamedTuple):
     target: str
 
 
-def load_translation(arguments) -> tuple[DatasetDict, DataSource, Languages]:
+def load_translation(arguments: PairArguments) -> LoadedData:
     """
     The splits of a translation dataset, with the columns `source` and `target` (strings).
 
     Where there is no validation split, 10 % of the training pairs are set apart, chosen by a hash of the source, so
     that they are the same in every run and no source is in both.
 
-    Args:
-        arguments: The fields of [`seqnlp.training.DataArguments`], and `source_column`, `target_column`,
-            `train_target_file`, `validation_target_file` and `test_target_file`. `test_split` may name several
-            splits, joined by commas; each keeps its name.
-
-    Returns:
-        The splits `train`, `validation` and those for testing, where they come from, and the two languages.
+    `test_split` may name several splits, joined by commas; each keeps its name. The two languages are among the
+    details: they are called by their columns, or by the endings of their files.
 
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
@@ -74,7 +71,8 @@ def load_translation(arguments) -> tuple[DatasetDict, DataSource, Languages]:
         if limit is not None and limit < len(rows):
             prepared[split] = rows.shuffle(seed=0).select(range(limit))
     order = ["train", "validation", *(split for split in prepared if split not in ("train", "validation"))]
-    return DatasetDict({split: prepared[split] for split in order}), source, languages
+    splits = DatasetDict({split: prepared[split] for split in order})
+    return LoadedData(splits, source, details=languages._asdict())
 
 
 def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str | None]):
@@ -104,7 +102,7 @@ def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str 
         languages = Languages("source", "target")
     data = {split: Dataset.from_dict(dict(zip(languages, lines, strict=True))) for split, lines in splits.items()}
     name = f"<local:{Path(sources['train']).expanduser().resolve().name}>"
-    return DatasetDict(data), DataSource(name, None, None), languages
+    return DatasetDict(data), DataSource(name), languages
 
 
 def _read_lines(file: str) -> list[str]:

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 
 from datasets import Dataset, DatasetDict
 
+from .arguments import TuneArguments
 from .errors import DataError
-from .loading import DataSource
-from .text import load_texts
+from .loaded import LoadedData
+from .text import read_documents
 
 
 MODES = {
@@ -169,19 +170,17 @@ def prompt_for(key: str | None, metre: str | None, tunes: Iterable[str] = ()) ->
     return prompt
 
 
-def load_tunes(arguments) -> tuple[DatasetDict, DataSource]:
+def load_tunes(arguments: TuneArguments) -> LoadedData:
     """
     The splits of a dataset of tunes in ABC notation, with the columns `text` (the form of this file), `title`, `metre`
     and `key`. A row holds one tune, or a file of them. Tunes that are no single plain melody are left out, and so are
     tunes with the same notes as one before.
 
-    Args:
-        arguments: A [`seqnlp.training.DataArguments`].
-
     Raises:
-        DataError: For a row that is no tune, and where [`load_texts`] raises it.
+        DataError: For a row that is no tune, and where [`seqnlp.data.load_texts`] raises it.
     """
-    texts, source = load_texts(arguments, divide=split_tunes)
+    read = read_documents(arguments, divide=split_tunes)
+    texts, source = read.splits, read.source
     seen: set[str] = set()
     splits = {}
     for split in ("test", "validation", "train"):  # held-out tunes first: a copy goes from the training set
@@ -209,4 +208,5 @@ def load_tunes(arguments) -> tuple[DatasetDict, DataSource]:
             why = f"{copies} have the notes of held-out tunes" if copies else "none is a single plain melody"
             raise DataError(f"Dataset {source.name!r}, split {split!r}: of its {number} tunes {why}.")
         splits[split] = Dataset.from_list(tunes)
-    return DatasetDict({split: splits[split] for split in ("train", "validation", "test") if split in splits}), source
+    ordered = {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+    return LoadedData(DatasetDict(ordered), source, remarks=read.remarks, counts_text=True)

@@ -13,8 +13,9 @@ from huggingface_hub.utils import validate_repo_id
 from tabulate import tabulate
 from transformers import CONFIG_MAPPING
 
+from ..data import SAMPLES
 from .auto import auto_classes
-from .card_texts import LENGTHS, METRICS, SAMPLES, TASKS, Metric, Task, architecture_of
+from .card_texts import LENGTHS, METRICS, TASKS, Metric, Task, architecture_of
 
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
@@ -216,9 +217,9 @@ def _dataset(record: dict[str, Any], licence: str | None) -> str | None:
         return None  # a run that is only planned has no data yet
     if name in SAMPLES:
         text = f"`{name}`, {SAMPLES[name].origin}."
-        if SAMPLES[name].licence is None:
+        if SAMPLES[name].license is None:
             return text
-        licence = SAMPLES[name].licence
+        licence = SAMPLES[name].license
     elif is_on_the_hub(name):
         text = f"[{name}](https://huggingface.co/datasets/{name})"
         text += f", configuration {dataset['config']}" if dataset.get("config") else ""

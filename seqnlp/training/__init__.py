@@ -2,7 +2,6 @@
 
 from .arguments import (
     ArgumentsError,
-    DataArguments,
     ModelArguments,
     TrainingArguments,
     build_config,
@@ -17,7 +16,7 @@ from .optimization import create_optimizer, create_scheduler
 from .run import Run, run_recipe, start_run
 from .run_record import RunRecord, write_json
 from .translation import Translator
-from .translation_arguments import TranslationDataArguments, TranslationModelArguments, TranslationTrainingArguments
+from .translation_arguments import TranslationModelArguments, TranslationTrainingArguments
 from .writing import write_on, write_texts
 
 
@@ -25,7 +24,6 @@ __all__ = [
     "ArgumentsError",
     "CheckpointError",
     "CheckpointFolder",
-    "DataArguments",
     "ModelArguments",
     "Predictions",
     "Run",
@@ -33,7 +31,6 @@ __all__ = [
     "TrainingArguments",
     "TrainingError",
     "TrainingLoop",
-    "TranslationDataArguments",
     "TranslationModelArguments",
     "TranslationTrainingArguments",
     "Translator",

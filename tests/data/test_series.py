@@ -1,7 +1,5 @@
 """Series: the simulated ball against physics, tables with gaps, splits by time, stretches."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,19 +8,18 @@ import torch
 from seqnlp.data import (
     SIMULATION,
     DataError,
+    SeriesArguments,
     SeriesWindows,
     channel_statistics,
     cut_windows,
-    describe,
     load_series,
     simulate_balls,
 )
 
 
-def arguments(name, **fields):
-    defaults = dict.fromkeys(("dataset_revision", "columns", "time_column", "series_column", "frequency"))
-    sizes = {"logarithm": False, "num_trajectories": 10, "context_length": 4, "prediction_length": 2}
-    return SimpleNamespace(dataset_name=str(name), **{**defaults, **sizes, **fields})
+def load(name, **fields):
+    sizes = {"num_trajectories": 10, "context_length": 4, "prediction_length": 2}
+    return load_series(SeriesArguments(dataset_name=str(name), **sizes, **fields))
 
 
 def test_between_bounces_a_ball_flies_along_a_parabola():
@@ -50,13 +47,14 @@ def test_noise_and_seed():
     quiet, noisy = (simulate_balls(300, 5, seed=4, noise=noise) for noise in (0.0, 0.05))
     assert (noisy - quiet).std() == pytest.approx(0.05, rel=0.1)
     assert np.array_equal(noisy, simulate_balls(300, 5, seed=4, noise=0.05))
-    splits, channels, source = load_series(arguments(SIMULATION))
+    loaded = load(SIMULATION)
+    splits = loaded.splits
     assert {split: len(part) for split, part in splits.items()} == {"train": 10, "validation": 2, "test": 2}
     assert np.array(splits["train"]["values"]).shape == (10, 6, 2)
-    assert (len(channels), source.name) == (2, SIMULATION)
+    assert (len(loaded.details["channels"]), loaded.source.name) == (2, SIMULATION)
     values = [str(row) for part in splits.values() for row in part["values"]]
     assert len(set(values)) == 14  # no trajectory twice
-    assert len(describe(splits, source)["splits"]["test"]["fingerprint"]) == 32
+    assert len(loaded.describe()["splits"]["test"]["fingerprint"]) == 32
 
 
 def test_a_table_is_sorted_put_on_a_grid_and_divided_by_time(tmp_path):
@@ -65,23 +63,23 @@ def test_a_table_is_sorted_put_on_a_grid_and_divided_by_time(tmp_path):
     table.loc[table["a"] == 3, "a"] = np.nan
     for ending, write in (("csv", table.to_csv), ("parquet", table.to_parquet)):
         write(tmp_path / f"table.{ending}", index=False)
-        asked = arguments(tmp_path / f"table.{ending}", time_column="when", columns=["a"], frequency="5min")
-        splits, channels, _ = load_series(asked)
+        loaded = load(tmp_path / f"table.{ending}", time_column="when", columns=["a"], frequency="5min")
+        splits = loaded.splits
         values = [np.array(splits[split]["values"][0], dtype=float)[:, 0] for split in splits]
         assert [len(part) for part in values] == [28, 6, 6]
         whole = np.concatenate(values)
-        assert channels == ["a"]
+        assert loaded.details["channels"] == ["a"]
         assert np.flatnonzero(np.isnan(whole)).tolist() == [3, 7, 8]
         rest = whole[~np.isnan(whole)]
         assert (np.diff(rest) > 0).all()
         assert rest[-1] == 37
-    assert load_series(arguments(tmp_path / "table.csv"))[1] == ["a"]  # the columns that hold numbers
+    assert load(tmp_path / "table.csv").details["channels"] == ["a"]  # the columns that hold numbers
 
 
 def test_several_series_in_one_table_and_logarithms(tmp_path):
     table = pd.DataFrame({"who": ["b", "a"] * 20, "v": np.exp(np.arange(40.0))})
     table.to_csv(tmp_path / "t.csv", index=False)
-    splits, _, _ = load_series(arguments(tmp_path / "t.csv", series_column="who", columns=["v"], logarithm=True))
+    splits = load(tmp_path / "t.csv", series_column="who", columns=["v"], logarithm=True).splits
     assert splits["test"]["series"] == ["a", "b"]
     np.testing.assert_allclose(np.array(splits["train"]["values"][0])[:, 0], np.arange(1, 29, 2))
 
@@ -91,12 +89,10 @@ def test_several_series_in_one_table_and_logarithms(tmp_path):
 )
 def test_packaged_tables(name, columns, series):
     time = {"glucose": "datetime", "stocks": "Date"}[name]
-    splits, _, source = load_series(
-        arguments(f"sample:{name}", columns=[columns], series_column=series, time_column=time)
-    )
-    total = sum(len(values) for part in splits.values() for values in part["values"])
+    loaded = load(f"sample:{name}", columns=[columns], series_column=series, time_column=time)
+    total = sum(len(values) for part in loaded.splits.values() for values in part["values"])
     assert total == {"glucose": 52281, "stocks": 12154}[name]
-    assert source.name == f"sample:{name}"
+    assert loaded.source.name == f"sample:{name}"
 
 
 def test_stretches_do_not_cross_series_and_end_in_something_observed():
@@ -132,12 +128,12 @@ def test_statistics_leave_gaps_out():
 def test_tables_that_do_not_fit_are_refused(tmp_path, fields, message):
     pd.DataFrame({"when": range(5), "a": range(5), "name": list("vwxyz")}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=message):
-        load_series(arguments(tmp_path / "t.csv", **fields))
+        load(tmp_path / "t.csv", **fields)
 
 
 def test_too_short_series_and_unknown_samples_are_refused():
-    splits, _, _ = load_series(arguments(SIMULATION))
+    splits = load(SIMULATION).splits
     with pytest.raises(DataError, match=r"longest series has 6 steps. Lower --context_length 5"):
         cut_windows(splits, 5, 2)
-    with pytest.raises(DataError, match="There is no packaged table 'sample:weather'; there is sample:glucose"):
-        load_series(arguments("sample:weather"))
+    with pytest.raises(DataError, match=r"There is no sample 'sample:weather'; there is .*sample:glucose"):
+        load("sample:weather")

@@ -3,21 +3,21 @@ import gzip
 import pytest
 from datasets import IterableDataset
 
-from seqnlp.data import DataError, count_text, describe_texts, load_sample, load_texts
-from seqnlp.training import DataArguments
+from seqnlp.data import DataError, TextArguments, count_text, load_sample, load_texts
 
 
 def arguments(**values):
-    return DataArguments(**{name: str(value) if name.endswith("file") else value for name, value in values.items()})
+    return TextArguments(**{name: str(value) if name.endswith("file") else value for name, value in values.items()})
 
 
 def test_a_file_is_one_text_and_its_end_is_set_apart(tmp_path):
     text = "".join(f"line {number}\n\n" for number in range(100))
     (tmp_path / "a.txt").write_text(text)
-    splits, source = load_texts(arguments(train_file=tmp_path / "a.txt"))
+    loaded = load_texts(arguments(train_file=tmp_path / "a.txt"))
+    splits = loaded.splits
     assert splits["train"]["text"][0] + splits["validation"]["text"][0] == text
     assert len(splits["validation"]["text"][0]) == pytest.approx(len(text) / 10, abs=1)
-    described = describe_texts(splits, source)
+    described = loaded.describe()
     assert described["name"] == "<local:a.txt>"
     assert described["splits"]["train"]["characters"] + described["splits"]["validation"]["characters"] == len(text)
     assert count_text(splits["train"])["words"] == pytest.approx(180, abs=2)
@@ -27,27 +27,28 @@ def test_a_folder_of_gzipped_text(tmp_path):
     for split in ("train", "test"):
         with gzip.open(tmp_path / f"{split}.txt.gz", "wt") as file:
             file.write(f"{split} one\n{split} two\n" * 20)
-    splits, _ = load_texts(arguments(dataset_name=str(tmp_path)))
+    splits = load_texts(arguments(dataset_name=str(tmp_path))).splits
     assert set(splits) == {"train", "validation", "test"}
     assert splits["test"]["text"] == ["test one\ntest two\n" * 20]
 
 
 def test_rows_are_documents_or_the_lines_of_one_text(tmp_path):
     (tmp_path / "a.csv").write_text("body,n\n" + "".join(f"row {number},1\n" for number in range(60)))
-    splits, _ = load_texts(arguments(train_file=tmp_path / "a.csv", text_column="body"))
+    splits = load_texts(arguments(train_file=tmp_path / "a.csv", text_column="body")).splits
     assert sorted([*splits["train"]["text"], *splits["validation"]["text"]]) == sorted(f"row {n}" for n in range(60))
-    joined, _ = load_texts(arguments(train_file=tmp_path / "a.csv", text_column="body"), join_rows=True)
+    joined = load_texts(arguments(train_file=tmp_path / "a.csv", text_column="body", join_rows=True)).splits
     assert len(joined["train"]) == 1
     assert joined["train"]["text"][0].startswith("row 0\nrow 1\n")
 
 
 def test_a_stream_is_read_as_it_is_needed(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(f'{{"text": "row {number}"}}' for number in range(60)))
-    splits, source = load_texts(arguments(train_file=tmp_path / "a.jsonl", max_eval_samples=7), streaming=True)
+    loaded = load_texts(arguments(train_file=tmp_path / "a.jsonl", max_eval_samples=7, streaming=True))
+    splits = loaded.splits
     assert isinstance(splits["train"], IterableDataset)
     assert splits["validation"]["text"] == [f"row {number}" for number in range(7)]
     assert [row["text"] for row in splits["train"]] == [f"row {number}" for number in range(7, 60)]
-    assert describe_texts(splits, source)["splits"]["train"] == {"streamed": True}
+    assert loaded.describe()["splits"]["train"] == {"streamed": True}
 
 
 @pytest.mark.parametrize(
@@ -68,10 +69,10 @@ def test_a_stream_is_read_as_it_is_needed(tmp_path):
 def test_bad_input_is_one_line(tmp_path, name, content, options, message):
     (tmp_path / name).write_bytes(content)
     if message is None:
-        assert load_texts(arguments(train_file=tmp_path / name), **options)
+        assert load_texts(arguments(train_file=tmp_path / name, **options))
         return
     with pytest.raises(DataError) as error:
-        load_texts(arguments(train_file=tmp_path / name), **options)
+        load_texts(arguments(train_file=tmp_path / name, **options))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 

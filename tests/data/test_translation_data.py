@@ -1,12 +1,12 @@
 import gzip
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from seqnlp.data import (
     DataError,
     DropoutCollator,
+    PairArguments,
     PairCollator,
     keep_short_pairs,
     load_sample,
@@ -18,23 +18,8 @@ from seqnlp.data import (
 )
 
 
-DEFAULTS = {
-    "dataset_name": None,
-    "dataset_config_name": None,
-    "dataset_revision": None,
-    "train_split": "train",
-    "validation_split": "validation",
-    "test_split": "test",
-    "source_column": None,
-    "target_column": None,
-    "drop_empty_texts": False,
-    "max_train_samples": None,
-    "max_eval_samples": None,
-} | {f"{split}{side}_file": None for split in ("train", "validation", "test") for side in ("", "_target")}
-
-
 def load(**arguments):
-    return load_translation(SimpleNamespace(**{**DEFAULTS, **{name: str(v) for name, v in arguments.items()}}))
+    return load_translation(PairArguments(**{name: str(value) for name, value in arguments.items()}))
 
 
 @pytest.fixture
@@ -60,9 +45,10 @@ def test_parallel_files(parallel, tmp_path):
     files = parallel(train_en=ENGLISH, train_de=GERMAN)
     (tmp_path / "test.en.gz").write_bytes(gzip.compress(b"a\r\nb\r\n"))
     (tmp_path / "test.de").write_text("A\nB")
-    splits, source, languages = load(**files, test_file=tmp_path / "test.en.gz", test_target_file=tmp_path / "test.de")
-    assert languages == ("en", "de")
-    assert source.name == "<local:train.en>"
+    loaded = load(**files, test_file=tmp_path / "test.en.gz", test_target_file=tmp_path / "test.de")
+    splits = loaded.splits
+    assert loaded.details == {"source": "en", "target": "de"}
+    assert loaded.source.name == "<local:train.en>"
     assert splits["test"][:] == {"source": ["a", "b"], "target": ["A", "B"]}
     # Without a validation split some are set apart; every pair stays a pair.
     pairs = {row["source"]: row["target"] for split in ("train", "validation") for row in splits[split]}
@@ -72,17 +58,17 @@ def test_parallel_files(parallel, tmp_path):
 
 def test_the_translation_column_of_hub_datasets_and_any_pair_of_columns(tmp_path):
     rows = [{"id": row, "translation": {"de": f"Satz {row}", "fr": f"phrase {row}"}} for row in range(40)]
-    splits, _, languages = load(dataset_name=write_rows(tmp_path / "nested.jsonl", rows))
-    assert languages == ("de", "fr")
-    assert splits["train"][0]["target"].startswith("phrase ")
+    loaded = load(dataset_name=write_rows(tmp_path / "nested.jsonl", rows))
+    assert loaded.details == {"source": "de", "target": "fr"}
+    assert loaded.splits["train"][0]["target"].startswith("phrase ")
     turned = {"source_column": "fr", "target_column": "de"}
-    assert load(dataset_name=tmp_path / "nested.jsonl", **turned)[0]["train"][0]["target"].startswith("Satz ")
+    assert load(dataset_name=tmp_path / "nested.jsonl", **turned).splits["train"][0]["target"].startswith("Satz ")
 
     rows = [{"a": f"a{row}", "b": f"b{row}", "c": f"c{row}", "n": row} for row in range(40)]
     write_rows(tmp_path / "flat.jsonl", rows)
-    splits, _, languages = load(dataset_name=tmp_path / "flat.jsonl", source_column="c", target_column="a")
-    assert languages == ("c", "a")
-    assert splits["train"].column_names == ["source", "target"]
+    loaded = load(dataset_name=tmp_path / "flat.jsonl", source_column="c", target_column="a")
+    assert loaded.details == {"source": "c", "target": "a"}
+    assert loaded.splits["train"].column_names == ["source", "target"]
     with pytest.raises(DataError, match="has a, b, c: say by --source_column which of them is the source"):
         load(dataset_name=tmp_path / "flat.jsonl")
     with pytest.raises(DataError, match="no target column 'x'; there is a, b, c, n"):
@@ -103,10 +89,10 @@ def test_several_test_splits_keep_their_names(tmp_path):
         + "".join(f"  - split: {s}\n    path: {s}.jsonl\n" for s in ("train", "validation", "test_a", "test_b"))
         + "---\n"
     )
-    splits, _, _ = load(dataset_name=tmp_path, test_split="test_b, test_a")
+    splits = load(dataset_name=tmp_path, test_split="test_b, test_a").splits
     assert list(splits) == ["train", "validation", "test_b", "test_a"]
     assert splits["test_a"]["source"][0] == "test_a 0"
-    assert list(load(dataset_name=tmp_path)[0]) == ["train", "validation"]
+    assert list(load(dataset_name=tmp_path).splits) == ["train", "validation"]
     with pytest.raises(DataError, match="no split 'test_c'; it has train, validation, test_a, test_b"):
         load(dataset_name=tmp_path, test_split="test_a,test_c")
 
@@ -123,7 +109,7 @@ def test_what_does_not_fit_is_one_clear_line(parallel, tmp_path):
     with pytest.raises(DataError, match=r"2 of 3 pairs have an empty sentence \(first in row 1, column 'en'\)"):
         load(**files)
     files = parallel(train_en=[*ENGLISH, ""], train_de=[*GERMAN, "x"])
-    splits, _, _ = load(**files, drop_empty_texts=True)
+    splits = load(**files, drop_empty_texts=True).splits
     assert sum(map(len, splits.values())) == 40
     (tmp_path / "latin").write_bytes("naïve\n".encode("latin-1"))
     with pytest.raises(DataError, match="cannot be read as lines of UTF-8"):
@@ -132,7 +118,7 @@ def test_what_does_not_fit_is_one_clear_line(parallel, tmp_path):
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_tokenized_pairs_lose_nothing(joint):
-    pairs = load_sample("jupyterlab_fr")["test"].rename_columns({"en": "source", "fr": "target"})
+    pairs = load_sample("sample:jupyterlab_fr")["test"].rename_columns({"en": "source", "fr": "target"})
     kind = {"tokenizer_type": "bpe", "vocab_size": 400, "lowercase": False, "min_frequency": 2}
     tokenizers = train_pair_tokenizers(pairs, **kind, joint=joint)
     assert (tokenizers[0] is tokenizers[1]) == joint

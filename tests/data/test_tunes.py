@@ -2,6 +2,7 @@ import pytest
 
 from seqnlp.data import (
     DataError,
+    TuneArguments,
     load_tunes,
     normalize_key,
     normalize_metre,
@@ -11,7 +12,6 @@ from seqnlp.data import (
     split_tunes,
     to_abc,
 )
-from seqnlp.training import DataArguments
 
 
 TUNE = """X: 12
@@ -80,7 +80,7 @@ def test_a_file_of_tunes(tmp_path):
     train, validation = tmp_path / "train.abc", tmp_path / "validation.abc"
     train.write_text("% a collection\n\n" + "\n".join(tunes))
     validation.write_text(tunes[3])
-    splits, _ = load_tunes(DataArguments(train_file=str(train), validation_file=str(validation)))
+    splits = load_tunes(TuneArguments(train_file=str(train), validation_file=str(validation))).splits
     assert splits["validation"]["title"] == ["Tune 3"]
     assert splits["train"]["title"] == [f"Tune {number}" for number in range(12) if number != 3]
     assert len(split_tunes(train.read_text())) == 13
@@ -89,11 +89,11 @@ def test_a_file_of_tunes(tmp_path):
 def test_of_one_file_whole_tunes_are_set_apart(tmp_path):
     tunes = [f"X:{number}\nT:Tune {number}\nM:4/4\nK:D\n{'ABcd' * (number + 1)}|\n" for number in range(60)]
     (tmp_path / "mine.abc").write_text("\n".join(tunes))
-    splits, _ = load_tunes(DataArguments(train_file=str(tmp_path / "mine.abc")))
+    splits = load_tunes(TuneArguments(train_file=str(tmp_path / "mine.abc"))).splits
     titles = [title for rows in splits.values() for title in rows["title"]]
     assert sorted(titles) == sorted(f"Tune {number}" for number in range(60))
     assert 1 <= len(splits["validation"]) <= 15
-    splits, _ = load_tunes(DataArguments(train_file=str(tmp_path / "mine.abc"), max_train_samples=45))
+    splits = load_tunes(TuneArguments(train_file=str(tmp_path / "mine.abc"), max_train_samples=45)).splits
     assert sum(map(len, splits.values())) == 45
 
 
@@ -110,14 +110,15 @@ def test_what_is_no_tune_is_one_line(tmp_path, content, message):
     file = tmp_path / "tunes.abc"
     file.write_text(content)
     with pytest.raises(DataError) as error:
-        load_tunes(DataArguments(train_file=str(file), validation_file=str(file)))
+        load_tunes(TuneArguments(train_file=str(file), validation_file=str(file)))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_the_packaged_tunes():
-    splits, source = load_tunes(DataArguments(dataset_name="sample:music21"))
-    assert source.name == "sample:music21"
+    loaded = load_tunes(TuneArguments(dataset_name="sample:music21"))
+    splits = loaded.splits
+    assert loaded.source.name == "sample:music21"
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 3853, "validation": 152, "test": 158}
     titles = {split: set(rows["title"]) for split, rows in splits.items()}
     assert not titles["train"] & (titles["validation"] | titles["test"])

@@ -33,9 +33,10 @@ from seqnlp import (
 )
 from seqnlp.cli import main as command
 from seqnlp.data import (
+    DataArguments,
     DataError,
-    describe,
-    describe_texts,
+    PairArguments,
+    TextArguments,
     load_sample,
     load_text_classification,
     load_texts,
@@ -44,7 +45,6 @@ from seqnlp.metrics import classification_scores
 from seqnlp.publishing import PublishingError, build_bundle, tag_of, verify
 from seqnlp.publishing.evaluation import UncheckableError, agrees, data_arguments
 from seqnlp.tokenization import train_tokenizer
-from seqnlp.training import DataArguments, TranslationDataArguments
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,15 @@ def films(tmp_path_factory):
 def published(films, tmp_path_factory):
     """A bundle whose card claims what its model does."""
     folder = tmp_path_factory.mktemp("published")
-    splits, source = load_text_classification(DataArguments(dataset_name=str(films)))
+    loaded = load_text_classification(DataArguments(dataset_name=str(films)))
+    splits = loaded.splits
     run = write_run(folder / "run")
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(run), AutoTokenizer.from_pretrained(run)
     rows = [tokenizer(text, return_tensors="pt") for text in splits["test"]["text"]]
     with torch.no_grad():
         logits = np.concatenate([model(**row).logits.numpy() for row in rows])
     scores = classification_scores(logits, np.array(splits["test"]["label"]))
-    write_run(run, metrics={"test": scores}, dataset=describe(splits, source))
+    write_run(run, metrics={"test": scores}, dataset=loaded.describe())
     (folder / "bundle").mkdir()
     build_bundle(run, folder / "bundle", "alice/films")
     return folder / "bundle"
@@ -292,9 +293,9 @@ def test_the_users_folder_takes_the_place_of_the_runs_files(tmp_path):
     files = {"train_file": "<local:train.en>", "train_target_file": "../corpus/train.de"}
     record = {"hyperparameters": {**files, "dataset_name": None, "source_column": "en"}}
     with pytest.raises(UncheckableError, match="the run's --train_target_file"):
-        data_arguments(record, str(tmp_path), TranslationDataArguments)
+        data_arguments(record, str(tmp_path), PairArguments)
     (tmp_path / "train.de").write_text("eins")
-    found = data_arguments(record, str(tmp_path), TranslationDataArguments)
+    found = data_arguments(record, str(tmp_path), PairArguments)
     assert (found.train_file, found.train_target_file) == (str(tmp_path / "train.en"), str(tmp_path / "train.de"))
     assert (found.source_column, found.dataset_name) == ("en", None)
 
@@ -421,7 +422,8 @@ def test_a_language_models_numbers_are_computed_again(in_process, tmp_path, carr
     (tmp_path / "texts").mkdir()
     for split in ("train", "validation", "test"):
         (tmp_path / "texts" / f"{split}.jsonl").write_text(json.dumps({"text": "a good film and an awful film " * 9}))
-    splits, source = load_texts(DataArguments(dataset_name=str(tmp_path / "texts")))
+    loaded = load_texts(TextArguments(dataset_name=str(tmp_path / "texts")))
+    splits = loaded.splits
     tokenizer = train_tokenizer(splits["train"]["text"], "char", 40)
     special = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id}
     if carried:
@@ -445,7 +447,7 @@ def test_a_language_models_numbers_are_computed_again(in_process, tmp_path, carr
         processor=tokenizer,
         task="language_modeling",
         metrics={"test": claimed, "sampled": {"loss": 1.0}},
-        dataset={**describe_texts(splits, source), "evaluation": {**sizes, "carried_state": carried}},
+        dataset={**loaded.describe(), "evaluation": {**sizes, "carried_state": carried}},
     )
     found = outcomes(verify(str(run), dataset=str(tmp_path / "texts")))
     assert found["loss, test"] == found["bits_per_character, test"] == "passed", found

@@ -18,10 +18,10 @@ from PIL import Image
 from safetensors.torch import load
 
 import seqnlp
+from seqnlp.data import SAMPLES
 from seqnlp.publishing import publish, verify
 from seqnlp.publishing.bundle import COPIED_FILES, MODEL_FILES
 from seqnlp.publishing.card import metric_of
-from seqnlp.publishing.card_texts import SAMPLES
 
 
 ROOT = Path(__file__).parents[2]

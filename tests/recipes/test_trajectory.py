@@ -59,5 +59,5 @@ def test_a_table_with_gaps_in_two_processes(launch, tmp_path):
 def test_refusals_are_one_line(launch, tmp_path):
     result = launch.run(RECIPE, "--dataset_name", "sample:weather", "--output_dir", tmp_path)
     assert result.returncode == 1
-    assert "error: There is no packaged table 'sample:weather'" in result.stderr
+    assert "error: There is no sample 'sample:weather'" in result.stderr
     assert "recipes/trajectory.py" not in result.stderr.split("error: ")[0]  # no traceback of the recipe's

@@ -11,9 +11,9 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, pipeline
 
+from seqnlp.data import PairArguments
 from seqnlp.metrics import BLEU
 from seqnlp.training import (
-    TranslationDataArguments,
     TranslationModelArguments,
     TranslationTrainingArguments,
     parse_arguments,
@@ -240,7 +240,7 @@ def test_the_configs_of_the_repository_are_valid():
 
 
 def parse(argv):
-    kinds = (TranslationDataArguments, TranslationModelArguments, TranslationTrainingArguments)
+    kinds = (PairArguments, TranslationModelArguments, TranslationTrainingArguments)
     return parse_arguments(*kinds, recipe=RECIPE, argv=argv)
 
 

