@@ -11,7 +11,7 @@ from .arguments import (
 )
 from .averaging import WeightAverager
 from .checkpoints import CheckpointError, CheckpointFolder
-from .evaluation import Predictions
+from .evaluation import Evaluator, ModelEvaluator, Predictions
 from .loop import TrainingError, TrainingLoop, count_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run, run_recipe, start_run
@@ -26,7 +26,9 @@ __all__ = [
     "CheckpointError",
     "CheckpointFolder",
     "DataArguments",
+    "Evaluator",
     "ModelArguments",
+    "ModelEvaluator",
     "Predictions",
     "Run",
     "RunRecord",
