@@ -10,13 +10,12 @@ from .arguments import (
 )
 from .averaging import WeightAverager
 from .checkpoints import CheckpointError, CheckpointFolder
-from .evaluation import Predictions
+from .evaluation import Evaluator, ModelEvaluator, Predictions
 from .loop import TrainingError, TrainingLoop, count_labels
 from .optimization import create_optimizer, create_scheduler
 from .run import Run, run_recipe, start_run
 from .run_record import RunRecord, write_json
 from .translation import Translator
-from .translation_arguments import TranslationModelArguments, TranslationTrainingArguments
 from .writing import write_on, write_texts
 
 
@@ -24,7 +23,9 @@ __all__ = [
     "ArgumentsError",
     "CheckpointError",
     "CheckpointFolder",
+    "Evaluator",
     "ModelArguments",
+    "ModelEvaluator",
     "Predictions",
     "Run",
     "RunRecord",

@@ -1,14 +1,14 @@
 """Evaluation on every process: each example once, the results in the dataset's order and the same everywhere."""
 
 import statistics
+from abc import ABC
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather_object, send_to_device
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 from transformers import PreTrainedModel
 
 from .batches import Batch, Collator
@@ -47,55 +47,113 @@ def cut_into_batches(num_rows: int, batch_size: int, lengths: Sequence[int] | No
     return batches
 
 
-def evaluate_rows(
-    accelerator: Accelerator,
-    model: torch.nn.Module,
-    dataset: Dataset,
-    function: RowFunction,
-    collator: Collator,
-    batches: list[list[int]],
-) -> list[Any]:
+class Evaluator(ABC):
     """
-    Call `function` on every example of `dataset` and return what it says of each, in the dataset's order.
+    Says something of every row of a dataset by a model; a training loop does, and [`ModelEvaluator`] for a bare model.
 
-    The batches are dealt out to the processes. All call `function` equally often, for a sharded model needs every
-    process in each forward pass: a process without a batch in the last round computes one whose results are dropped.
+    Attributes:
+        seed: For what an evaluation draws at random.
+        eval_batch_size: Rows of a batch, at most.
+        collator: Makes a batch of examples where no other is given.
+        unwrapped_model: The model without what distributed training wrapped around it.
+        device: Where its batches go.
+        num_processes: Processes that share the rows.
+        process_index: Which of them this is.
+    """
+
+    seed: int
+    eval_batch_size: int
+    collator: Collator
+    unwrapped_model: PreTrainedModel
+    device: torch.device
+    num_processes: int
+    process_index: int
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this is the process that prints and writes."""
+        return self.process_index == 0
+
+    def evaluate_rows(
+        self,
+        dataset: Dataset,
+        function: RowFunction,
+        collator: Collator | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> list[Any]:
+        """
+        What `function(model, batch)`, a list of one Python object per row, says of every example of `dataset`.
+
+        The batches are dealt out to the processes. All call `function` equally often, for a sharded model needs every
+        process in each forward pass: a process without a batch in the last round computes one whose results are
+        dropped.
+
+        Args:
+            dataset: A dataset with a length.
+            function: Called without gradients with the unwrapped model in evaluation mode (so it may `generate`), and
+                a batch on its device; gives objects that can be pickled.
+            collator: Makes a batch of examples; the evaluator's own by default.
+            lengths: Of each example, if those of similar length are to be evaluated together.
+
+        Returns:
+            One object per example, each example exactly once, in the dataset's order, the same on every process.
+
+        Raises:
+            ValueError: If `function` gives more or fewer objects than the batch has rows.
+        """
+        collator, model = collator or self.collator, self.unwrapped_model
+        batches = cut_into_batches(len(dataset), self.eval_batch_size, lengths)
+        was_training = model.training
+        model.eval()
+        found = []
+        many = getattr(dataset, "__getitems__", None)
+        for first in range(0, len(batches), self.num_processes):
+            mine = first + self.process_index
+            is_real = mine < len(batches)
+            rows = batches[mine] if is_real else batches[first][:1]
+            examples = many(rows) if many else [dataset[row] for row in rows]
+            batch = send_to_device(collator(examples), self.device)
+            with torch.no_grad():
+                results = list(function(model, batch))
+            if len(results) != len(rows):
+                raise ValueError(f"The function gave {len(results)} results for a batch of {len(rows)} examples.")
+            if is_real:
+                found.extend(zip(rows, results, strict=True))
+        model.train(was_training)
+        if self.num_processes > 1:
+            found = gather_object(found)
+        return [result for _, result in sorted(found, key=lambda pair: pair[0])]
+
+    def predict(self, dataset: Dataset, collator: Collator | None = None) -> Predictions:
+        """
+        Logits and labels of every example of `dataset` exactly once, in its order, the same on every process.
+
+        Args:
+            dataset: A dataset with a length.
+            collator: Makes a batch of examples; the evaluator's own by default.
+        """
+        logits, labels = zip(*self.evaluate_rows(dataset, logits_and_labels, collator), strict=True)
+        return Predictions(np.stack(logits), np.stack(labels))
+
+
+class ModelEvaluator(Evaluator):
+    """
+    Evaluates a bare model in this process alone, with the batches that a training loop in one process would take.
 
     Args:
-        accelerator: Says which process this is, and its device.
-        model: The prepared model; `function` gets it unwrapped, in evaluation mode and without gradients.
-        dataset: A dataset with a length.
-        function: Called with model and batch; gives one Python object a row, which can be pickled.
-        collator: Makes a batch of examples.
-        batches: The rows of each batch, as [`cut_into_batches`] gives them; every row in one.
-
-    Returns:
-        One object an example, the same list on every process.
-
-    Raises:
-        ValueError: If `function` gives more or fewer objects than the batch has rows.
+        model: The model, on its device.
+        batch_size: Rows of a batch, at most: the `per_device_eval_batch_size` of a run.
+        collator: Makes a batch of examples where none is given; stacks tensors by default.
+        seed: For what an evaluation draws at random.
     """
-    unwrapped = accelerator.unwrap_model(model)
-    was_training = model.training
-    model.eval()
-    found = []
-    many = getattr(dataset, "__getitems__", None)
-    for first in range(0, len(batches), accelerator.num_processes):
-        mine = first + accelerator.process_index
-        is_real = mine < len(batches)
-        rows = batches[mine] if is_real else batches[first][:1]
-        examples = many(rows) if many else [dataset[row] for row in rows]
-        batch = send_to_device(collator(examples), accelerator.device)
-        with torch.no_grad():
-            results = list(function(unwrapped, batch))
-        if len(results) != len(rows):
-            raise ValueError(f"The function gave {len(results)} results for a batch of {len(rows)} examples.")
-        if is_real:
-            found.extend(zip(rows, results, strict=True))
-    model.train(was_training)
-    if accelerator.num_processes > 1:
-        found = gather_object(found)
-    return [result for _, result in sorted(found, key=lambda pair: pair[0])]
+
+    def __init__(self, model: PreTrainedModel, batch_size: int, collator: Collator = default_collate, seed: int = 42):
+        self.unwrapped_model = model
+        self.eval_batch_size = batch_size
+        self.collator = collator
+        self.seed = seed
+        self.device = model.device
+        self.num_processes, self.process_index = 1, 0
 
 
 def logits_and_labels(model: PreTrainedModel, batch: Batch) -> list[tuple[np.ndarray, np.ndarray]]:

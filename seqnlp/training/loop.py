@@ -2,12 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import DistributedType
 from safetensors.torch import load_file
@@ -29,7 +28,7 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .evaluation import Predictions, RowFunction, cut_into_batches, evaluate_rows, logits_and_labels
+from .evaluation import Evaluator
 from .optimization import create_optimizer, create_scheduler
 from .run import Run
 from .setup import describe_setup, differences
@@ -48,7 +47,7 @@ def count_labels(batch: Batch) -> int:
     return int((batch["labels"] != -100).sum())
 
 
-class TrainingLoop:
+class TrainingLoop(Evaluator):
     """
     Trains a model: accumulation, clipping, schedule, evaluation, early stopping, checkpoints and records.
 
@@ -96,6 +95,9 @@ class TrainingLoop:
         self.accelerator = accelerator = run.accelerator
         self.arguments = arguments
         self.collator = collator
+        self.seed, self.eval_batch_size = arguments.seed, arguments.per_device_eval_batch_size
+        self.device = accelerator.device
+        self.num_processes, self.process_index = accelerator.num_processes, accelerator.process_index
         self.evaluate = evaluate
         self.record = run.record
         self._on_main_process = run.on_main_process
@@ -138,6 +140,11 @@ class TrainingLoop:
         self._loss_sum = torch.zeros((), device=accelerator.device)
         self._clipped_steps = torch.zeros((), device=accelerator.device)
         self._logged_step, self._targets_since, self._logged_at = 0, 0, 0.0
+
+    @property
+    def unwrapped_model(self) -> PreTrainedModel:
+        """The model without what Accelerate wrapped around it."""
+        return self.accelerator.unwrap_model(self.model)
 
     @property
     def epoch(self) -> float:
@@ -199,40 +206,6 @@ class TrainingLoop:
             }
         self._load_best()
         self.record.seconds["training"] = round(self.seconds, 1)
-
-    def evaluate_rows(
-        self,
-        dataset: Dataset,
-        function: RowFunction,
-        collator: Collator | None = None,
-        lengths: Sequence[int] | None = None,
-    ) -> list[Any]:
-        """
-        What `function(model, batch)`, a list of one Python object a row, says of every example of `dataset`.
-
-        Args:
-            dataset: A dataset with a length.
-            function: Called without gradients with the unwrapped model in evaluation mode (so it may `generate`), and
-                a batch on its device.
-            collator: Makes a batch of examples; the one of the training data by default.
-            lengths: Of each example, if those of similar length are to be evaluated together.
-
-        Returns:
-            One object an example, each example exactly once, in the dataset's order, the same on every process.
-        """
-        batches = cut_into_batches(len(dataset), self.arguments.per_device_eval_batch_size, lengths)
-        return evaluate_rows(self.accelerator, self.model, dataset, function, collator or self.collator, batches)
-
-    def predict(self, dataset: Dataset, collator: Collator | None = None) -> Predictions:
-        """
-        Logits and labels of every example of `dataset` exactly once, in its order, the same on every process.
-
-        Args:
-            dataset: A dataset with a length.
-            collator: Makes a batch of examples; the one of the training data by default.
-        """
-        logits, labels = zip(*self.evaluate_rows(dataset, logits_and_labels, collator), strict=True)
-        return Predictions(np.stack(logits), np.stack(labels))
 
     def _optimizer_step(self, micro_batches: list[MicroBatch]) -> None:
         accelerator = self.accelerator

@@ -8,7 +8,6 @@ from tiny_runs import Interrupted, interrupt
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
 from seqnlp.training import ArgumentsError, TrainingArguments, TrainingLoop, start_run
-from seqnlp.training.evaluation import cut_into_batches
 
 
 STREAM = torch.randint(1, 12, (4, 61), generator=torch.Generator().manual_seed(0))
@@ -203,15 +202,6 @@ def test_when_time_is_up_the_run_stops_and_can_go_on_as_planned(tmp_path, capsys
     assert same_weights(whole, resumed)
 
 
-def test_a_long_row_is_not_evaluated_beside_many_short_ones():
-    lengths = [3, 100, 2, 4, 3, 5, 3, 3, 12, 3]
-    batches = cut_into_batches(len(lengths), 4, lengths)
-    assert batches == [[1], [8], [5, 3], [0, 4, 6, 7], [9, 2]]  # 12 tokens, as 4 of the middling ones have
-    assert sorted(row for batch in batches for row in batch) == list(range(10))
-    assert cut_into_batches(5, 2) == [[0, 1], [2, 3], [4]]
-    assert cut_into_batches(0, 2) == cut_into_batches(0, 2, []) == []
-
-
 def test_rows_are_evaluated_in_order_by_a_function_of_model_and_batch(tmp_path):
     _, loop = make_loop(tmp_path, WINDOWS, Windows(), collate, per_device_eval_batch_size=7, max_train_steps=1)
     loop.model.train()
@@ -224,6 +214,3 @@ def test_rows_are_evaluated_in_order_by_a_function_of_model_and_batch(tmp_path):
 
     assert loop.evaluate_rows(WINDOWS, texts) == [(window[:5].tolist(), "text") for window in WINDOWS]
     assert loop.model.training
-    with pytest.raises(ValueError, match="The function gave 1 results for a batch of 7 examples"):
-        loop.evaluate_rows(WINDOWS, lambda model, batch: [0])
-    assert loop.evaluate_rows([], texts) == []

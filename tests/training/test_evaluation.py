@@ -1,0 +1,70 @@
+"""One kind of object evaluates, a loop in training or a bare model: the same rows, batches and results."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import DATA, ROWS, make_loop
+
+from seqnlp.training import ModelEvaluator
+from seqnlp.training.evaluation import cut_into_batches
+
+
+def test_a_long_row_is_not_evaluated_beside_many_short_ones():
+    lengths = [3, 100, 2, 4, 3, 5, 3, 3, 12, 3]
+    batches = cut_into_batches(len(lengths), 4, lengths)
+    assert batches == [[1], [8], [5, 3], [0, 4, 6, 7], [9, 2]]  # 12 tokens, as 4 of the middling ones have
+    assert sorted(row for batch in batches for row in batch) == list(range(10))
+    assert cut_into_batches(5, 2) == [[0, 1], [2, 3], [4]]
+    assert cut_into_batches(0, 2) == cut_into_batches(0, 2, []) == []
+
+
+@pytest.fixture
+def loop(tmp_path):
+    return make_loop(tmp_path, per_device_eval_batch_size=16, seed=7)[1]
+
+
+@pytest.fixture(params=["loop", "bare model"])
+def evaluator(request, loop):
+    return loop if request.param == "loop" else ModelEvaluator(loop.unwrapped_model, 16, loop.collator, seed=7)
+
+
+def test_predictions_are_every_example_once_in_order(evaluator):
+    logits, labels = evaluator.predict(DATA)
+    assert labels.tolist() == [row["label"] for row in DATA]
+    model = evaluator.unwrapped_model.eval()
+    alone = [model(torch.tensor([row])).logits[0].tolist() for row in ROWS]
+    np.testing.assert_allclose(logits, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_come_in_the_same_batches_whoever_evaluates(evaluator):
+    """The longest first, and the model as it was before."""
+    seen = []
+
+    def note(model, batch):
+        assert model is evaluator.unwrapped_model
+        assert not model.training
+        assert not torch.is_grad_enabled()
+        seen.append([row[row > 0].tolist() for row in batch["input_ids"]])
+        return seen[-1]
+
+    evaluator.unwrapped_model.train()
+    lengths = [len(row) for row in ROWS]
+    assert evaluator.evaluate_rows(DATA, note, lengths=lengths) == ROWS
+    assert seen == [[ROWS[row] for row in batch] for batch in cut_into_batches(len(ROWS), 16, lengths)]
+    assert evaluator.unwrapped_model.training
+
+
+def test_what_an_evaluation_may_ask_for(evaluator):
+    assert (evaluator.seed, evaluator.process_index, evaluator.is_main_process) == (7, 0, True)
+    assert evaluator.device == torch.device("cpu")
+    with pytest.raises(ValueError, match="The function gave 1 results for a batch of 16 examples"):
+        evaluator.evaluate_rows(DATA, lambda model, batch: [0])
+    assert evaluator.evaluate_rows([], lambda model, batch: [0]) == []
+    sizes = evaluator.evaluate_rows([torch.ones(2)] * 3, lambda model, batch: list(batch.shape[1:]) * 3, torch.stack)
+    assert sizes == [2, 2, 2]
+
+
+def test_a_bare_model_stacks_tensors_unless_told_otherwise(loop):
+    rows = [{"values": torch.full((2,), float(row))} for row in range(3)]
+    bare = ModelEvaluator(loop.unwrapped_model, 2)
+    assert bare.evaluate_rows(rows, lambda model, batch: batch["values"].sum(dim=1).tolist()) == [0, 2, 4]
