@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..visualization import plot_attention, write_attention_page
 from .models import NamedModel, load_model
-from .outputs import make_folder
+from .outputs import check_outputs, make_folder
 
 
 def attention(
@@ -18,15 +18,16 @@ def attention(
     text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", help="For an encoder-decoder: what it writes; by default what it says itself."),
+        typer.Option("--target", help="For an encoder-decoder: the text it writes; by default the one it generates."),
     ] = None,
     image: Annotated[Path | None, typer.Option("--image", help="For a model of images: the image to read.")] = None,
     max_tokens: Annotated[
-        int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read; the rest is cut off.")
+        int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read at most; the rest is cut off.")
     ] = 128,
     output: Annotated[
         Path, typer.Option("--output", help="The page; the pictures get its name, ending in .png.")
     ] = Path("attention.html"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
     ] = False,
@@ -47,6 +48,8 @@ def attention(
         raise DiagnosticsError(f"--output {output}: the page is HTML, so let its name end in .html.")
     if (text is None) == (image is None):
         raise DiagnosticsError("Give either --text or --image: one of them, as the model reads.")
+    inputs = [image] if image else []
+    check_outputs([output], f"--output {output}", inputs, overwrite)
     named = load_model(model, trust_remote_code)
     reads_images = named.model.main_input_name == "pixel_values"
     if reads_images != (image is not None):
@@ -61,20 +64,20 @@ def attention(
             maps = _over_text(named, text, target, max_tokens)
     except DiagnosticsError as error:
         raise DiagnosticsError(f"{model}: {error}") from error
+    suffixes = [""] if len(maps) == 1 else [f"-{found.name.replace(' ', '_')}" for found in maps]
+    pictures = [output.with_name(f"{output.stem}{suffix}.png") for suffix in suffixes]
+    check_outputs(pictures, f"--output {output}", inputs, overwrite)
     make_folder(output.parent, f"--output {output}")
     write_attention_page(maps, output, f"Attention of {named.name}", picture)
-    files = [output]
-    for found in maps:
-        suffix = ".png" if len(maps) == 1 else f"-{found.name.replace(' ', '_')}.png"
-        files.append(output.with_name(output.stem + suffix))
-        plot_attention(found, files[-1], named.name, picture)
+    for found, file in zip(maps, pictures, strict=True):
+        plot_attention(found, file, named.name, picture)
     for found in maps:
         heads = sorted({len(layer) for layer in found.layers})
         typer.echo(
             f"{found.name}: {len(found.layers)} layers of {' or '.join(map(str, heads))} heads, "
             f"{len(found.queries)} x {len(found.keys)} weights each"
         )
-    typer.echo(f"Page: {output}. Pictures: {', '.join(str(file) for file in files[1:])}.")
+    typer.echo(f"Page: {output}. Pictures: {', '.join(map(str, pictures))}.")
 
 
 def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int) -> list[AttentionMap]:

@@ -26,9 +26,9 @@ def class_of(name: str) -> type[PreTrainedModel]:
 def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, length: int) -> int:
     """
     Floating-point operations of a forward pass over one text of `length` tokens (or one series of so many steps); a
-    training step takes about three times as many for each text.
+    training step takes about three times as many per text.
 
-    Matrix products alone are counted, two operations a product of two numbers, as torch's counter does: activations,
+    Matrix products alone are counted, two operations per product of two numbers, as torch's counter does: activations,
     norms and the gates' element-wise products are left out. torch's counter does not look into the kernels of
     recurrent nets or of fused attention, so recurrences are counted as loops and attention as matrix products, on
     the meta device where nothing is computed.

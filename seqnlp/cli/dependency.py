@@ -14,8 +14,9 @@ from ..diagnostics.dependency import TASKS, Task, measure_dependency
 from ..models import RecurrentConfig, RecurrentModel, TransformerDecoderConfig, TransformerDecoderModel
 from ..training import write_json
 from ..visualization.dependency import plot_dependency
-from .outputs import make_folder
-from .sizes import ARCHITECTURES, Sizes, count_parameters, match_sizes, parse_list, parse_numbers
+from .flags import ARCHITECTURES, parse_list, parse_numbers
+from .outputs import check_outputs, make_folder
+from .sizes import Sizes, count_parameters, match_sizes
 
 
 LAYERS, HEADS = 2, 4
@@ -44,7 +45,7 @@ class TaskModel(nn.Module):
 
 
 def sizes_for(architecture: str, task: Task, parameters: int) -> Sizes:
-    """The sizes of an architecture with which the whole model of a task has so many parameters, within 2 %."""
+    """The sizes of an architecture with which the whole model of a task has this many parameters, within 2 %."""
     return match_sizes(
         architecture,
         lambda sizes: count_parameters(lambda: TaskModel(architecture, task, sizes)),
@@ -54,7 +55,7 @@ def sizes_for(architecture: str, task: Task, parameters: int) -> Sizes:
 
 
 def dependency_table(results: list[dict[str, Any]]) -> str:
-    """A Markdown table for each task: architectures by distances, mean and range over the seeds, in percent."""
+    """A Markdown table per task: architectures by distances, mean and range over the seeds, in percent."""
     parts = []
     for task in dict.fromkeys(entry["task"] for entry in results):
         entries = [entry for entry in results if entry["task"] == task]
@@ -65,11 +66,9 @@ def dependency_table(results: list[dict[str, Any]]) -> str:
             found[entry["architecture"], entry["distance"]].append(100 * entry["accuracy"])
         rows = []
         for architecture in dict.fromkeys(entry["architecture"] for entry in entries):
-            count = next(entry["parameters"] for entry in entries if entry["architecture"] == architecture)
-            cells = [_spread(found[architecture, distance]) for distance in distances]
-            rows.append([architecture, f"{count:,}", *cells])
-        rows.append(["chance", "", *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
-        headers = ["right answers, %", "parameters", *(f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances)]
+            rows.append([architecture, *(_spread(found[architecture, distance]) for distance in distances)])
+        rows.append(["chance", *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
+        headers = ["right answers, %", *(f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances)]
         table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
         parts.append(f"## {task}\n\n{table}\n\nPublished: {TASKS[task].published}")
     return "\n\n".join(parts)
@@ -82,21 +81,21 @@ def _spread(values: list[float]) -> str:
 
 
 def dependency(
-    tasks: Annotated[str, typer.Option("--tasks", help="Which of copy, adding, recall, parity.")] = ",".join(TASKS),
+    tasks: Annotated[str, typer.Option("--tasks", help=f"Which of {', '.join(TASKS)}.")] = ",".join(TASKS),
     architectures: Annotated[
-        str, typer.Option("--architectures", help="Which of elman, gru, lstm, transformer.")
+        str, typer.Option("--architectures", help=f"Which of {', '.join(ARCHITECTURES)}.")
     ] = ",".join(ARCHITECTURES),
     distances: Annotated[
-        str, typer.Option("--distances", help="Steps to remember over, trained on and tested.")
+        str, typer.Option("--distances", help="Steps to remember over, in training and test.")
     ] = "16,32,64",
     unseen_distances: Annotated[
-        str, typer.Option("--unseen_distances", help="Steps tested alone; none for ''.")
+        str, typer.Option("--unseen_distances", help="Further steps, in the test only; '' for none.")
     ] = "128",
     parameters: Annotated[
-        int, typer.Option("--parameters", help="Parameters of each model, matched within 2 %.", min=2000)
+        int, typer.Option("--parameters", help="Parameters per model, matched within 2 %.", min=2000)
     ] = 20_000,
-    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps for each model.", min=1)] = 600,
-    batch_size: Annotated[int, typer.Option("--batch_size", help="Examples in a step.", min=1)] = 32,
+    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps per model.", min=1)] = 600,
+    batch_size: Annotated[int, typer.Option("--batch_size", help="Examples per step.", min=1)] = 32,
     learning_rate: Annotated[float, typer.Option("--learning_rate", help="Highest learning rate.")] = 3e-3,
     seeds: Annotated[int, typer.Option("--seeds", help="Runs with different seeds.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option("--first_seed", help="The first seed.")] = 1,
@@ -106,6 +105,7 @@ def dependency(
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Where table, picture and numbers go.")] = Path(
         "outputs/dependency"
     ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
 ) -> None:
     """
     How far back each architecture can remember: accuracy against distance at equal parameters.
@@ -124,6 +124,8 @@ def dependency(
     trained = parse_numbers(distances, "--distances")
     unseen = parse_numbers(unseen_distances, "--unseen_distances") if unseen_distances.strip() else []
     all_sizes = {(task.name, kind): sizes_for(kind, task, parameters).fields for task in chosen for kind in kinds}
+    report, picture, numbers = (output_dir / f"dependency.{suffix}" for suffix in ("md", "png", "json"))
+    check_outputs([report, picture, numbers], f"--output_dir {output_dir}", overwrite=overwrite)
     make_folder(output_dir, f"--output_dir {output_dir}")  # here, not after hours
     results = []
     for task in chosen:
@@ -141,7 +143,7 @@ def dependency(
                     seed=run,
                 )
                 results += [{"architecture": architecture, "sizes": sizes, **entry} for entry in entries]
-                write_json(output_dir / "dependency.json", results)
+                write_json(numbers, results)
                 shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
                 typer.echo(f"{task.name}, {architecture}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
     runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
@@ -151,6 +153,6 @@ def dependency(
         f"{distances} in turn; {runs}.\n\n"
         f"{dependency_table(results)}\n"
     )
-    (output_dir / "dependency.md").write_text(text, encoding="utf-8")
-    plot_dependency(results, output_dir / "dependency.png", f"Remembering at {parameters:,} parameters")
+    report.write_text(text, encoding="utf-8")
+    plot_dependency(results, picture, f"Remembering at {parameters:,} parameters")
     typer.echo(f"\n{text}\nTable, picture and numbers are in {output_dir}.")

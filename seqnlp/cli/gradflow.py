@@ -1,6 +1,5 @@
 """`seqnlp gradflow`: how far back the gradient of a loss reaches, layer by layer, in one model or in several."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,9 +19,10 @@ from ..diagnostics import (
     loss_kind,
     measure_gradient_flow,
 )
+from ..training import write_json
 from ..visualization import plot_gradient_flow
 from .models import NamedModel, load_model
-from .outputs import make_folder
+from .outputs import check_outputs, make_folder
 from .texts import read_texts
 
 
@@ -36,19 +36,20 @@ def gradflow(
         list[str] | None,
         typer.Option("--target", help="For an encoder-decoder: what each --text becomes, e.g. its translation."),
     ] = None,
-    distance: Annotated[int, typer.Option("--distance", min=1, help="How many tokens back to look at most.")] = 100,
+    distance: Annotated[int, typer.Option("--distance", min=1, help="How many tokens to look back at most.")] = 100,
     windows: Annotated[
-        int, typer.Option("--windows", min=1, help="Average over so many pieces of the texts at most.")
+        int, typer.Option("--windows", min=1, help="Average over at most this many pieces of the texts.")
     ] = 16,
     max_grad_norm: Annotated[
         float | None,
         typer.Option(
-            "--max_grad_norm", help="Norm to which training clips gradients; by default what run.json says, or 1."
+            "--max_grad_norm", help="Norm to which training clips gradients; by default that of run.json, or 1."
         ),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", help="The picture; the numbers go to a .json of the same name.")
     ] = Path("gradflow.png"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
     ] = False,
@@ -57,7 +58,8 @@ def gradflow(
     Follow the gradient of a loss back through time: does it vanish, explode, or arrive?
 
     The norm of d loss / d h(t) by distance in tokens and by layer, the spectral radius of each recurrent matrix, the
-    share of saturated gates, and that of training steps whose gradient was clipped. Several models make one picture.
+    share of saturated gates, and the share of training steps whose gradient was clipped. Several models share one
+    picture.
 
     Example:
 
@@ -65,6 +67,8 @@ def gradflow(
     """
     if output.suffix != ".png":
         raise DiagnosticsError(f"--output {output}: the picture is a PNG, so let its name end in .png.")
+    numbers = output.with_suffix(".json")
+    check_outputs([output, numbers], f"--output {output}", [text_file] if text_file else [], overwrite)
     texts = read_texts(text, text_file)
     flows: dict[str, GradientFlow] = {}
     for source in models:
@@ -73,14 +77,13 @@ def gradflow(
         flows[name] = _measure(named, texts, target, distance, windows, max_grad_norm)
     make_folder(output.parent, f"--output {output}")
     plot_gradient_flow(flows, output)
-    numbers = output.with_suffix(".json")
-    numbers.write_text(json.dumps({name: flow.as_dict() for name, flow in flows.items()}, indent=2) + "\n")
+    write_json(numbers, {name: flow.as_dict() for name, flow in flows.items()})
     typer.echo(summary(flows))
     typer.echo(f"\nPicture: {output}. Numbers: {numbers}.")
 
 
 def summary(flows: dict[str, GradientFlow]) -> str:
-    """A table with a row a model, and what its columns mean."""
+    """A table with a row per model, and what its columns mean."""
     rows = [
         {
             "model": name,

@@ -1,8 +1,12 @@
-"""Where the verbs write."""
+"""Where the verbs write, and what they never write over."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from ..diagnostics import DiagnosticsError
+
+class OutputError(ValueError):
+    """A place where a verb cannot or may not write; the message says which and what would do."""
 
 
 def make_folder(folder: Path, flag: str) -> None:
@@ -14,9 +18,40 @@ def make_folder(folder: Path, flag: str) -> None:
         flag: What named it, with its value, for the error's line.
 
     Raises:
-        DiagnosticsError: If it cannot be made, since there is a file in its place for instance.
+        OutputError: If it cannot be made, for instance since there is a file in its place.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DiagnosticsError(f"{flag}: the folder {folder} cannot be made: {error.strerror}.") from error
+        raise OutputError(f"{flag}: the folder {folder} cannot be made: {error.strerror}.") from error
+
+
+def check_outputs(paths: Iterable[Path], flag: str, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
+    """
+    Hold the rule of every verb: it never writes over what it reads, and over another file only if told so.
+
+    Args:
+        paths: The files that are about to be written.
+        flag: What named them, with its value, for the error's line.
+        inputs: The files that the verb reads.
+        overwrite: Whether the user has given `--overwrite`.
+
+    Raises:
+        OutputError: If one of them may not be written.
+    """
+    inputs = list(inputs)
+    for path in paths:
+        if any(_is_same_file(path, source) for source in inputs):
+            raise OutputError(f"{flag}: this would write over {path}, which is read. Give another name.")
+        if path.is_dir():
+            raise OutputError(f"{flag}: {path} is a folder. Give the name of a file.")
+        if not overwrite and os.path.lexists(path):  # a broken link too is somebody's
+            raise OutputError(f"{flag}: {path} is there already. Give another name, or --overwrite to replace it.")
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    """Whether both names lead to one file, by links or otherwise."""
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them is not there
+        return False

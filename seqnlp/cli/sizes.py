@@ -1,13 +1,15 @@
 """Models of equal size: counting without memory, and searching the sizes that match."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedConfig
 
+from .costs import class_of, count_flops
 
-ARCHITECTURES = ("elman", "gru", "lstm", "transformer")
+
+UNITS = {"parameters": "parameters", "seconds": "parameters", "flops": "operations"}  # what is counted, by --match
 
 
 class SizesError(ValueError):
@@ -21,41 +23,49 @@ class Sizes(NamedTuple):
     count: float
 
 
-def parse_list(text: str, known: Iterable[str] | None = None, flag: str = "") -> list[str]:
-    """
-    The parts of a list with commas.
-
-    Raises:
-        SizesError: For an empty list, a part twice, and one that is not known.
-    """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    known = list(known) if known is not None else None
-    wrong = next((part for part in parts if known is not None and part not in known), None)
-    if wrong is not None:
-        raise SizesError(f"{flag} {text}: there is no {wrong!r}; choose among {', '.join(known)}.")
-    if not parts or len(set(parts)) < len(parts):
-        raise SizesError(f"{flag} {text}: name at least one, each once.")
-    return parts
-
-
-def parse_numbers(text: str, flag: str) -> list[int]:
-    """
-    Whole numbers above 0 in a list with commas.
-
-    Raises:
-        SizesError: For anything else.
-    """
-    parts = parse_list(text, flag=flag)
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise SizesError(f"{flag} {text}: give whole numbers above 0, e.g. 8,16,32.")
-    return [int(part) for part in parts]
-
-
 def count_parameters(build: Callable[[], torch.nn.Module]) -> int:
     """Parameters of the model that `build` makes, tied ones once; nothing is allocated."""
     with torch.device("meta"):
         model = build()
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def size_models(
+    probes: dict[str, dict], match: str, length: int, target: float | None
+) -> tuple[float, dict[str, Sizes]]:
+    """
+    Sizes for each architecture, so that all count to the target, or to what the first one counts to as it stands.
+
+    Args:
+        probes: A run record for each architecture, from which class and configuration are taken.
+        match: What is to be equal, one of [`UNITS`].
+        length: Tokens of a text, for the operations.
+        target: The count to match.
+
+    Raises:
+        SizesError: If no sizes of an architecture come near enough.
+    """
+    sizes = {}
+    for architecture, probe in probes.items():
+        model_class = class_of(probe["model"]["class"])
+        config = model_class.config_class(**probe["model"]["config"])
+
+        def count(fields: dict[str, int], model_class=model_class, config=config) -> float:
+            changed = with_fields(config, **fields) if fields else config
+            if match == "flops":
+                return count_flops(model_class, changed, length)
+            return count_parameters(lambda: model_class(changed))
+
+        if target is None:  # the first architecture stays as the YAML has it
+            target = count({})
+            sizes[architecture] = Sizes({}, target)
+            continue
+        is_tied = architecture != "transformer" and (
+            getattr(config, "tie_word_embeddings", False) or not hasattr(config, "embedding_size")
+        )
+        heads = getattr(config, "num_attention_heads", 1)
+        sizes[architecture] = match_sizes(architecture, count, target, heads, is_tied, unit=UNITS[match])
+    return target, sizes
 
 
 def candidate_widths(architecture: str, heads: int, widest: int = 4096) -> range:

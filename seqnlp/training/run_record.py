@@ -88,15 +88,15 @@ class RunRecord:
 
 def write_json(path: str | Path, content: Any) -> None:
     """
-    Write `content` as JSON by way of a temporary file beside it. Numbers that JSON has no way to write become null.
+    Write `content` as JSON by way of a temporary file beside it, laid out by [`to_json`]. Numbers that JSON has no way
+    to write become null.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(plain(content), file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
+            file.write(to_json(plain(content)) + "\n")
             file.flush()
             os.fsync(file.fileno())  # or the name may reach the disk before the content
         os.chmod(temporary, 0o644)
@@ -104,6 +104,31 @@ def write_json(path: str | Path, content: Any) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def to_json(value: Any, indent: int = 0, is_entry: bool = False) -> str:
+    """
+    JSON with a line per key and per entry of a list: a list of plain values is one line, and so is an entry of a list
+    that has plain values alone, such as one of a history.
+
+    Args:
+        value: What JSON knows.
+        indent: How deep it stands.
+        is_entry: Whether it is an entry of a list.
+    """
+    parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    is_flat = not any(isinstance(part, dict | list) for part in parts)
+    if not parts or (is_flat and (is_entry or isinstance(value, list))):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if isinstance(value, dict):
+        names = [json.dumps(name, ensure_ascii=False) + ": " for name in value]
+        lines = [name + to_json(part, indent + 1) for name, part in zip(names, parts, strict=True)]
+        opening, closing = "{}"
+    else:
+        lines = [to_json(part, indent + 1, is_entry=True) for part in parts]
+        opening, closing = "[]"
+    margin = "\n" + "  " * indent
+    return opening + ",".join(f"{margin}  {line}" for line in lines) + margin + closing
 
 
 def plain(value: Any) -> Any:

@@ -4,13 +4,28 @@ import base64
 import html
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .dependency import style_of
+
+
+class TableRow(NamedTuple):
+    """
+    A row of the page's table.
+
+    Attributes:
+        cells: The first is the name of an architecture or of a baseline.
+        is_best: Whether nothing in the table is better.
+        is_baseline: Whether it is a baseline's.
+    """
+
+    cells: list[str]
+    is_best: bool
+    is_baseline: bool = False
 
 
 STYLE = """
@@ -44,8 +59,8 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     Draw quality with its interval, the learning curves of all seeds, and quality against speed.
 
     Args:
-        rows: One for each architecture: `architecture`, `values` (the metric of each seed), `mean`, `interval` (half
-            its width, or None), `curves` (a list of `(epoch, value)` pairs for each seed) and `targets_per_second`.
+        rows: One per architecture: `architecture`, `values` (the metric per seed), `mean`, `interval` (half
+            its width, or None), `curves` (a list of `(epoch, value)` pairs per seed) and `targets_per_second`.
         metric: Name of the metric.
         curve_metric: Name of the validation metric that the curves show.
         title: Stands above the picture.
@@ -57,18 +72,18 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     FigureCanvasAgg(figure)
     quality, learning, speed = figure.subplots(1, 3, width_ratios=(1, 1.3, 1))
     for place, row in enumerate(rows):
-        colour, line = style_of(row["architecture"], place)
+        color, line = style_of(row["architecture"], place)
         marker = line[0]
         quality.errorbar(
-            place, row["mean"], yerr=row["interval"], fmt=marker, color=colour, capsize=6, markersize=9, linewidth=1.6
+            place, row["mean"], yerr=row["interval"], fmt=marker, color=color, capsize=6, markersize=9, linewidth=1.6
         )
-        quality.plot([place + 0.18] * len(row["values"]), row["values"], ".", color=colour, alpha=0.6)
+        quality.plot([place + 0.18] * len(row["values"]), row["values"], ".", color=color, alpha=0.6)
         for number, curve in enumerate(row["curves"]):
             label = row["architecture"] if number == 0 else None
             learning.plot(
-                *zip(*curve, strict=True), line, color=colour, markersize=3.5, linewidth=1.2, label=label, alpha=0.85
+                *zip(*curve, strict=True), line, color=color, markersize=3.5, linewidth=1.2, label=label, alpha=0.85
             )
-        speed.plot(row["targets_per_second"], row["mean"], marker, color=colour, markersize=9)
+        speed.plot(row["targets_per_second"], row["mean"], marker, color=color, markersize=9)
         speed.annotate(
             row["architecture"], (row["targets_per_second"], row["mean"]), (7, 5), textcoords="offset points"
         )
@@ -78,7 +93,7 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     quality.set_title("quality: mean, 95 % interval, seeds")
     learning.set_xlabel("epoch (passes over the training data)")
     learning.set_ylabel(f"validation {curve_metric}")
-    learning.set_title("learning curves, one a seed")
+    learning.set_title("learning curves, one per seed")
     learning.xaxis.set_major_locator(MaxNLocator(integer=True))
     learning.legend()
     speed.set_xlabel("training speed (targets per second)")
@@ -99,8 +114,7 @@ def comparison_page(
     answer: str,
     matching: str,
     headers: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    kinds: Sequence[str],
+    rows: Sequence[TableRow],
     picture: bytes,
     notes: Sequence[str],
     details: dict[str, str],
@@ -113,21 +127,18 @@ def comparison_page(
         answer: The outcome in a sentence.
         matching: What was held equal.
         headers: Of the table.
-        rows: Of the table; the first cell of each is the architecture.
-        kinds: For each row `best`, `baseline` or nothing.
+        rows: Of the table.
         picture: A PNG.
         notes: How to read the numbers.
         details: Further text by heading, folded away.
     """
     escape = html.escape
     body = []
-    for number, (cells, kind) in enumerate(zip(rows, kinds, strict=True)):
-        dot = (
-            ""
-            if kind == "baseline"
-            else f'<span class="dot" style="background:{style_of(cells[0], number)[0]}"></span>'
-        )
+    for number, (cells, is_best, is_baseline) in enumerate(rows):
+        color = style_of(cells[0], number)[0]
+        dot = "" if is_baseline else f'<span class="dot" style="background:{color}"></span>'
         shown = [f"<td>{dot}{escape(cells[0])}</td>", *(f"<td>{escape(cell)}</td>" for cell in cells[1:])]
+        kind = " ".join(name for name, holds in (("best", is_best), ("baseline", is_baseline)) if holds)
         body.append(f'<tr class="{kind}">{"".join(shown)}</tr>')
     image = base64.b64encode(picture).decode("ascii")
     folded = "".join(

@@ -10,10 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerDecoderConfig, TransformerDecoderForCausalLM
-from seqnlp.cli.compare import CompareError, launch, overrides_for, read_comparison, size_models
+from seqnlp.cli.compare_report import Measure, answer, measure_of, table_of
+from seqnlp.cli.compare_runs import CompareError, launch, overrides_for, read_comparison
+from seqnlp.cli.compare_scores import Scores, summarize
 from seqnlp.cli.costs import count_flops
 from seqnlp.cli.main import app
-from seqnlp.visualization.comparison import comparison_page
+from seqnlp.cli.outputs import OutputError
+from seqnlp.cli.sizes import size_models
+from seqnlp.visualization.comparison import TableRow, comparison_page
 
 
 RECIPE = """
@@ -48,7 +52,7 @@ record = {
         {"step": 2, "epoch": 2, "validation_accuracy": score},
     ],
     "seconds": {"training": 10.0},
-    "memory": {"resident": 300.0},
+    "memory": {"resident": 300.0 + 10 * (3 - seed)},
     "hardware": {"cpu": "<a & b>"},
     "versions": {"python": "3"},
 }
@@ -82,7 +86,7 @@ def without_accelerate(quick, monkeypatch):
     """Start the recipe without the seconds that accelerate takes, which test_one_real_launch pays."""
     run, recipe = subprocess.run, str(quick.parent.parent / "quick.py")
     monkeypatch.setattr(
-        "seqnlp.cli.compare.subprocess.run",
+        "seqnlp.cli.compare_runs.subprocess.run",
         lambda command, **kwargs: run([command[0], *command[command.index(recipe) :]], **kwargs),
     )
 
@@ -127,7 +131,7 @@ def test_each_architecture_and_seed_once_with_matched_sizes_table_and_page(quick
 
     table = (out / "compare.md").read_text()
     # 81 and 82: the mean's 95 % interval over two seeds is 12.706 * 0.7071 / sqrt(2) = 6.35 wide on each side.
-    assert re.search(r"\| gru +\| 81\.5 ± 6\.4 ", table)
+    assert re.search(r"\| gru +\| 81\.5 ± 6\.4 .* 320 +\|\n", table)  # MiB of the first seed, the most of both
     assert re.search(r"\| transformer +\| 91\.5 ± 6\.4 ", table)
     assert re.search(r"\| by rule +\| 50\.0 ", table)
     assert "The best test accuracy is transformer's, 91.5 ± 6.4 %." in table
@@ -158,6 +162,106 @@ def test_fields_for_other_architectures_alone_are_emptied_and_not_left_to_the_ya
     overrides = overrides_for("transformer", comparison.overrides)
     launch(comparison, "transformer", overrides, comparison.folder / "transformer-1", "--seed", "1")
     assert "--config_overrides  --output_dir" in launched(quick)[0]
+
+
+def scores(architecture, *values, baselines=None, greater_is_better=True, memory=0.0):
+    return Scores(
+        architecture=architecture,
+        split="test",
+        metric="accuracy" if greater_is_better else "rmse",
+        unit="" if greater_is_better else "m",
+        curve_metric="accuracy",
+        greater_is_better=greater_is_better,
+        values=list(values),
+        baselines=baselines or {},
+        parameters=1000,
+        flops=10**6,
+        targets_per_second=10.0,
+        seconds=1.0,
+        memory=memory,
+        curves=[],
+        sizes={},
+    )
+
+
+def answer_of(*found):
+    return answer(list(found), measure_of(list(found)))
+
+
+def test_two_that_are_equal_as_shown_share_the_best_score():
+    assert answer_of(scores("gru", 0.8151), scores("lstm", 0.8149), scores("elman", 0.7)) == (
+        "gru and lstm share the best test accuracy, 81.5 %. With one seed each, differences may be chance."
+    )
+    assert answer_of(scores("gru", 0.8), scores("lstm", 0.8)) == "gru and lstm share the best test accuracy, 80.0 %."
+    rows = table_of([scores("gru", 0.8), scores("lstm", 0.8)], Measure("test accuracy", "%", 100, 1, True))
+    assert [row.is_best for row in rows] == [True, True]
+
+
+def test_the_best_is_named_with_those_that_chance_may_put_beside_it():
+    # Over 0.80 and 0.82 the interval is 12.706 * 0.01414 / sqrt(2) = 0.127, over 0.5 and 0.5 there is none.
+    assert answer_of(scores("gru", 0.80, 0.82), scores("lstm", 0.78, 0.80), scores("elman", 0.5, 0.5)) == (
+        "The best test accuracy is gru's, 81.0 ± 12.7 %. Its 95 % interval lies apart from that of elman. "
+        "Its 95 % interval overlaps with that of lstm: there may be no difference."
+    )
+
+
+def test_less_of_an_error_is_better():
+    found = scores("gru", 2.5, greater_is_better=False), scores("lstm", 1.5, greater_is_better=False)
+    assert answer_of(*found).startswith("The best test rmse is lstm's, 1.5000 m.")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "sentence"),
+    [
+        (0.9, " No architecture is better than the baseline by rule, 90.0 %."),
+        (0.8, " No architecture is better than the baseline by rule, 80.0 %."),
+        (0.75, " Not better than the baseline by rule, 75.0 %: lstm."),
+        (0.6, ""),
+    ],
+)
+def test_a_baseline_that_does_as_well_is_not_passed_over(baseline, sentence):
+    baselines = {"majority": 0.5, "by_rule": baseline}
+    found = [scores(name, value, baselines=baselines) for name, value in (("gru", 0.8), ("lstm", 0.7))]
+    assert answer_of(*found) == (
+        f"The best test accuracy is gru's, 80.0 %. With one seed each, differences may be chance.{sentence}"
+    )
+    is_best = [row.is_best for row in table_of(found, measure_of(found))]
+    assert is_best == [baseline <= 0.8, False, False, baseline >= 0.8]
+
+
+def test_a_baseline_within_the_interval_is_told():
+    found = [scores("gru", 0.80, 0.82, baselines={"by_rule": 0.70}), scores("elman", 0.9, 0.9, baselines={})]
+    assert "baseline" not in answer_of(*found)  # elman's runs have none, so that it says nothing of the data
+    found = [scores(name, *values, baselines={"by_rule": 0.70}) for name, values in (("gru", (0.80, 0.82)),)]
+    assert answer_of(*found) == (
+        "The best test accuracy is gru's, 81.0 ± 12.7 %. Within the 95 % interval of gru lies the baseline by rule, "
+        "70.0 %: there may be no difference."
+    )
+
+
+def test_memory_is_the_most_of_all_runs_and_that_of_the_gpu_where_there_is_one():
+    record = {
+        "hyperparameters": {"metric_for_best_model": "loss", "greater_is_better": False},
+        "model": {"class": "RecurrentForCausalLM", "parameters": 1, "config": {"vocab_size": 9, "hidden_size": 4}},
+        "metrics": {"validation": {"loss": 1.0}},
+        "baselines": {},
+        "history": [{"targets_per_second": speed} for speed in (1.0, 2.0, 30.0)],
+        "seconds": {"training": 1.0},
+    }
+    held = [{"resident": 500.0}, {"resident": 900.0}, {"resident": 700.0}]
+    found = summarize("gru", [{**record, "memory": memory} for memory in held], 4)
+    assert found.memory == 900
+    assert found.targets_per_second == 2  # the median
+    held = [{"resident": 900.0, "gpu": 200.0}, {"resident": 900.0, "gpu": 100.0}]
+    assert summarize("gru", [{**record, "memory": memory} for memory in held], 4).memory == 200
+
+
+def test_people_read_at_most_seven_columns(quick, without_accelerate):
+    assert compare(quick, "--seeds", "1").exit_code == 0
+    text = (quick.parent.parent / "out" / "compare.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert max(row.count("|") - 1 for row in rows) == 7
+    assert re.search(r"\| architecture +\| +hidden_size +\|", text)
 
 
 def test_operations_by_hand():
@@ -198,6 +302,12 @@ def test_fields_that_mean_nothing_to_an_architecture_are_left_out():
         ("hidden: 1", "names no recipe: add a line such as"),
         ("recipe: juggling", "there is no recipe 'juggling'; looked for"),
         ("recipe: [", "cannot be read"),
+        ("recipe: ../quick", "`recipe: '../quick'` is no name of a recipe"),
+        ("recipe: configs/quick", "`recipe: 'configs/quick'` is no name of a recipe"),
+        ('recipe: "quick\\n"', "is no name of a recipe"),
+        ("recipe: 7", "`recipe: 7` is no name of a recipe"),
+        ("recipe: quick\nconfig_overrides: hidden_size", "`config_overrides: 'hidden_size'` is not of the form"),
+        ("recipe: quick\nconfig_overrides: [1]", "`config_overrides: [1]` is not of the form"),
     ],
 )
 def test_refusals(quick, content, message):
@@ -206,6 +316,39 @@ def test_refusals(quick, content, message):
     assert isinstance(result.exception, CompareError)
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
+    assert not (quick.parent.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--seed 5", "compare sets --seed itself"),
+        ("--output-dir=x", "compare sets --output_dir itself"),
+        ("--text 'a", "cannot be read: No closing quotation"),
+    ],
+)
+def test_flags_that_are_not_the_recipes_are_refused(quick, flags, message):
+    assert message in str(compare(quick, "--flags", flags).exception)
+
+
+def test_a_folder_that_compare_did_not_make_is_left_alone(quick, without_accelerate):
+    out = quick.parent.parent / "out"
+    out.write_text("mine")
+    assert "out cannot be made: File exists" in str(compare(quick).exception)
+    out.unlink()
+    out.mkdir()
+    (out / "compare.md").write_text("mine")
+    result = compare(quick)
+    assert isinstance(result.exception, OutputError)
+    assert "holds files that compare did not make" in str(result.exception)
+    assert [path.name for path in out.iterdir()] == ["compare.md"]
+    (out / "compare.md").unlink()
+    assert compare(quick).exit_code == 0
+    # Nor is a run that somebody has put into a folder of compare's.
+    shutil.rmtree(out / "gru-1")
+    (out / "gru-1").mkdir()
+    (out / "gru-1" / "model.safetensors").write_text("mine")
+    assert "gru-1 holds files that compare did not make" in str(compare(quick).exception)
 
 
 def test_help_has_an_example():
@@ -220,10 +363,8 @@ def test_the_page_opens_offline(tmp_path):
     pixel = base64.b64decode(
         "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     )
-    rows = [["gru", "81.5 ± 1.0"], ["by rule", "50.0"]]
-    page = comparison_page(
-        "t", "a", "m", ["architecture", "score"], rows, ["best", "baseline"], pixel, ["n"], {"d": "e"}
-    )
+    rows = [TableRow(["gru", "81.5 ± 1.0"], is_best=True), TableRow(["by rule", "50.0"], False, is_baseline=True)]
+    page = comparison_page("t", "a", "m", ["architecture", "score"], rows, pixel, ["n"], {"d": "e"})
     (tmp_path / "page.html").write_text(page)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]

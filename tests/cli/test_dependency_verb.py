@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from seqnlp.cli.dependency import TaskModel, sizes_for
+from seqnlp.cli.flags import ARCHITECTURES
 from seqnlp.cli.main import app
-from seqnlp.cli.sizes import ARCHITECTURES, SizesError, count_parameters, match_sizes
+from seqnlp.cli.sizes import SizesError, count_parameters, match_sizes
 from seqnlp.diagnostics import TASKS
 
 

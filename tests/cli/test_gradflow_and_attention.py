@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_flags_have_underscores_as_those_of_the_recipes_and_may_have_dashes(mode
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
     for flags in (["--text_file", text, "--max_grad_norm", 2], ["--text-file", text, "--max-grad-norm", 2]):
-        status, _, _ = seqnlp("gradflow", models / "elman", *flags, "--output", tmp_path / "flow.png")
+        status, _, _ = seqnlp("gradflow", models / "elman", *flags, "--output", tmp_path / "flow.png", "--overwrite")
         assert status == 0
         assert json.loads((tmp_path / "flow.json").read_text())["elman"]["max_grad_norm"] == 2
     for verb in ("gradflow", "attention", "dependency", "compare", "publish", "verify"):
@@ -153,11 +154,80 @@ def test_flags_have_underscores_as_those_of_the_recipes_and_may_have_dashes(mode
         assert not [flag for flag in flags if "-" in flag[2:]]
 
 
+def test_gradflow_writes_numbers_that_json_knows(models, seqnlp, tmp_path):
+    """Over two tokens there is one distance, through which no factor can be fitted: a NaN, which JSON has not."""
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    given = ["--text", TEXT, "--distance", 1, "--output", tmp_path / "flow.png"]
+    assert seqnlp("gradflow", models / "elman", *given)[0] == 0
+    numbers = json.loads((tmp_path / "flow.json").read_text(), parse_constant=refuse)
+    assert numbers["elman"]["series"][0]["factor_per_step"] is None
+
+
+def test_no_verb_writes_over_what_it_reads(models, seqnlp, tmp_path):
+    digit = tmp_path / "digit.png"
+    shutil.copy(models / "image.png", digit)
+    before = digit.read_bytes()
+    link = tmp_path / "link.png"
+    link.symlink_to(digit)
+    for name in ("digit.html", "link.html"):
+        given = ["--image", digit, "--output", tmp_path / name, "--overwrite"]
+        status, _, error = seqnlp("attention", models / "images", *given)
+        assert status == 2
+        assert error == (
+            f"error: --output {tmp_path / name}: this would write over {(tmp_path / name).with_suffix('.png')}, which "
+            "is read. Give another name.\n"
+        )
+        assert not (tmp_path / name).exists()
+    text = tmp_path / "flow.json"
+    text.write_text(TEXT)
+    given = ["--text_file", text, "--output", tmp_path / "flow.png", "--overwrite"]
+    status, _, error = seqnlp("gradflow", models / "elman", *given)
+    assert status == 2
+    assert f"this would write over {text}, which is read" in error
+    assert (digit.read_bytes(), text.read_text()) == (before, TEXT)
+
+
+LINES = {
+    "attention": (["{models}/gpt2", "--text", TEXT, "--output", "{folder}/page.html"], ("page.html", "page.png")),
+    "gradflow": (["{models}/elman", "--text", TEXT, "--output", "{folder}/flow.png"], ("flow.png", "flow.json")),
+    "dependency": (
+        ["--tasks", "parity", "--architectures", "gru", "--steps", "1", "--output_dir", "{folder}"],
+        ("dependency.md", "dependency.png", "dependency.json"),
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", LINES)
+def test_no_verb_writes_over_a_file_that_is_there_unless_told_so(verb, models, seqnlp, tmp_path):
+    arguments, files = LINES[verb]
+    arguments = [argument.format(models=models, folder=tmp_path) for argument in arguments]
+    for name in files:
+        (tmp_path / name).write_text("mine")
+        status, _, error = seqnlp(verb, *arguments)
+        assert status == 2
+        assert f"{tmp_path / name} is there already. Give another name, or --overwrite to replace it." in error
+        assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+        (tmp_path / name).unlink()
+    (tmp_path / files[0]).symlink_to(tmp_path / "nowhere")
+    assert seqnlp(verb, *arguments)[0] == 2
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / files[0]).unlink()
+    (tmp_path / files[0]).mkdir()
+    assert "is a folder" in seqnlp(verb, *arguments, "--overwrite")[2]
+    (tmp_path / files[0]).rmdir()
+    (tmp_path / files[0]).write_text("mine")
+    assert seqnlp(verb, *arguments, "--overwrite")[0] == 0
+    assert all((tmp_path / name).read_bytes() != b"mine" for name in files)
+
+
 def test_gradflow_of_classifiers_and_encoder_decoders(models, seqnlp, tmp_path):
     picture = tmp_path / "flow.png"
     for name in ("classifier", "bert"):
-        assert seqnlp("gradflow", models / name, "--text", TEXT, "--output", picture)[0] == 0
-    given = ["--text", TEXT, "--target", "the dog sat on the cat", "--output", picture]
+        assert seqnlp("gradflow", models / name, "--text", TEXT, "--output", picture, "--overwrite")[0] == 0
+    given = ["--text", TEXT, "--target", "the dog sat on the cat", "--output", picture, "--overwrite"]
     assert seqnlp("gradflow", models / "translation", *given)[0] == 0
     assert len(json.loads(picture.with_suffix(".json").read_text())["translation"]["series"][0]["norms"]) == 6
 
@@ -170,8 +240,9 @@ def test_gradflow_stays_within_the_positions_that_a_model_has(models, seqnlp, tm
 
 def test_attention_writes_a_page_and_pictures(models, seqnlp, tmp_path):
     page = tmp_path / "page.html"
+    written = ["--output", page, "--overwrite"]
     for name in ("gpt2", "bert", "classifier"):
-        status, out, _ = seqnlp("attention", models / name, "--text", TEXT, "--max_tokens", 9, "--output", page)
+        status, out, _ = seqnlp("attention", models / name, "--text", TEXT, "--max_tokens", 9, *written)
         assert status == 0
         assert "9 weights each" in out
         assert page.is_file()
@@ -179,14 +250,23 @@ def test_attention_writes_a_page_and_pictures(models, seqnlp, tmp_path):
     # What it says itself, and what it is told to say.
     for given in ([], ["--target", "the dog sat"]):
         status, out, _ = seqnlp(
-            "attention", models / "translation", "--text", TEXT, "--max_tokens", 7, *given, "--output", page
+            "attention",
+            models / "translation",
+            "--text",
+            TEXT,
+            "--max_tokens",
+            7,
+            *given,
+            "--output",
+            page,
+            "--overwrite",
         )
         assert status == 0
         assert out.startswith("alignment: 1 layers of 1 heads")
     assert "3 x 7 weights" in out
     given = ["--text", TEXT, "--max_tokens", 7, "--target", "chat"]
-    assert "4 x 7 weights" in seqnlp("attention", models / "bilingual", *given, "--output", page)[1]
-    status, out, _ = seqnlp("attention", models / "images", "--image", models / "image.png", "--output", page)
+    assert "4 x 7 weights" in seqnlp("attention", models / "bilingual", *given, *written)[1]
+    status, out, _ = seqnlp("attention", models / "images", "--image", models / "image.png", *written)
     assert status == 0
     assert "1 layers of 2 heads, 5 x 5 weights" in out
     assert "data:image/png;base64," in page.read_text()

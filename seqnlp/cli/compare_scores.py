@@ -1,0 +1,126 @@
+"""What the runs of a comparison say of an architecture: quality over the seeds, cost, speed and memory."""
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import t as student
+
+from .costs import class_of, count_flops
+
+
+SIZE_FIELDS = ("hidden_size", "intermediate_size", "embedding_size")
+IN_UNITS_OF_THE_DATA = ("mae", "rmse", "rmse_last")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    One architecture in a comparison.
+
+    Attributes:
+        architecture: Its name.
+        split: The split that is reported.
+        metric: The metric that is reported.
+        unit: What the metric is counted in, where its name does not say.
+        curve_metric: The validation metric by which the best model was chosen.
+        greater_is_better: Whether more of the metric is better.
+        values: The metric of each seed.
+        baselines: The same metric of what needs no training.
+        parameters: Number of parameters.
+        flops: Floating-point operations of a forward pass.
+        targets_per_second: Speed of training, the median over the runs.
+        seconds: Time of training, the mean over the runs.
+        memory: The most that a process of any run held, in MiB; on its GPU if there is one.
+        curves: For each seed `(epoch, value)` of the validation metric.
+        sizes: The sizes of the model by their names.
+    """
+
+    architecture: str
+    split: str
+    metric: str
+    unit: str
+    curve_metric: str
+    greater_is_better: bool
+    values: list[float]
+    baselines: dict[str, float]
+    parameters: int
+    flops: int
+    targets_per_second: float
+    seconds: float
+    memory: float
+    curves: list[list[tuple[float, float]]]
+    sizes: dict[str, int]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds."""
+        return statistics.mean(self.values)
+
+    @property
+    def interval(self) -> float | None:
+        """Half the 95 % confidence interval of the mean by Student's t; `None` for one seed."""
+        count = len(self.values)
+        if count == 1:
+            return None
+        return float(student.ppf(0.975, count - 1)) * statistics.stdev(self.values) / count**0.5
+
+    def is_apart(self, other: "Scores") -> bool:
+        """Whether the intervals of both have nothing in common."""
+        return abs(self.mean - other.mean) > (self.interval or 0.0) + (other.interval or 0.0)
+
+
+def summarize(architecture: str, records: list[dict], length: int) -> Scores:
+    """
+    The scores of an architecture.
+
+    Args:
+        architecture: Its name.
+        records: The record of each of its runs.
+        length: Tokens of a text for which operations are counted.
+    """
+    first = records[0]
+    arguments, model = first["hyperparameters"], first["model"]
+    split = "test" if "test" in first["metrics"] else "validation"
+    wanted = arguments["metric_for_best_model"].removeprefix("validation_")
+    metric = wanted if wanted in first["metrics"][split] else next(iter(first["metrics"][split]))
+    name = f"validation_{wanted}"
+    entries = [record["history"] for record in records]
+    speeds = [entry["targets_per_second"] for history in entries for entry in history if "targets_per_second" in entry]
+    memory = [record.get("memory", {}) for record in records]
+    model_class = class_of(model["class"])
+    return Scores(
+        architecture=architecture,
+        split=split,
+        metric=metric,
+        unit=_unit(metric, arguments),
+        curve_metric=wanted,
+        greater_is_better=arguments["greater_is_better"],
+        values=[record["metrics"][split][metric] for record in records],
+        baselines={
+            key: parts[split][metric] for key, parts in first["baselines"].items() if metric in parts.get(split, {})
+        },
+        parameters=model["parameters"],
+        flops=count_flops(model_class, model_class.config_class(**model["config"]), length),
+        targets_per_second=statistics.median(speeds) if speeds else 0.0,
+        seconds=statistics.mean(record["seconds"]["training"] for record in records),
+        memory=max(held.get("gpu", held.get("resident", 0.0)) for held in memory),
+        curves=[[(entry["epoch"], entry[name]) for entry in history if name in entry] for history in entries],
+        sizes={field: model["config"][field] for field in SIZE_FIELDS if field in model["config"]},
+    )
+
+
+def _unit(metric: str, arguments: dict[str, Any]) -> str:
+    """What a metric is counted in, where its name does not say; of numbers, what the recipe was told."""
+    if metric not in IN_UNITS_OF_THE_DATA:
+        return ""
+    return ("ln " if arguments.get("logarithm") else "") + arguments.get("value_unit", "")
+
+
+def common_baselines(scores: list[Scores]) -> dict[str, float]:
+    """The baselines that say the same beside every architecture: others say something of a model, not of the data."""
+    return {
+        name: value
+        for name, value in scores[0].baselines.items()
+        if all(one.baselines.get(name) == value for one in scores)
+    }
