@@ -10,7 +10,7 @@ from .loading import find_column, load_splits, load_text_classification, select_
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
 from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
 from .series import SeriesWindows, channel_statistics, cut_windows, load_series
-from .simulation import simulate_balls
+from .simulation import BOX, simulate_balls
 from .streams import (
     HeldOutSegments,
     LanguageModelCollator,
@@ -37,6 +37,7 @@ from .tunes import (
 
 
 __all__ = [
+    "BOX",
     "DIGITS",
     "SAMPLES",
     "SIMULATION",

@@ -4,6 +4,7 @@ import numpy as np
 
 
 GRAVITY = 9.81  # m/s^2
+BOX = (4.0, 3.0)  # width and height, in m
 
 
 def simulate_balls(
@@ -11,7 +12,7 @@ def simulate_balls(
     num_steps: int,
     seed: int = 0,
     step: float = 0.05,
-    box: tuple[float, float] = (4.0, 3.0),
+    box: tuple[float, float] = BOX,
     speed: float = 3.0,
     restitution: float = 0.85,
     noise: float = 0.01,

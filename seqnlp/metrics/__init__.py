@@ -1,26 +1,48 @@
-"""Metrics as `evaluate.Metric` classes that need no network."""
+"""Metrics as `evaluate.Metric` classes that need no network; each knows all that is known of its scores."""
 
-from .classification import F1, Accuracy, classification_scores
-from .forecast import constant_velocity_forecast, forecast_report, forecast_scores, last_value_forecast
+from .classification import (
+    CLASSIFICATION_SCORES,
+    F1,
+    Accuracy,
+    CrossEntropy,
+    classification_report,
+    classification_scores,
+)
+from .forecast import (
+    FORECAST_SCORES,
+    constant_velocity_forecast,
+    forecast_report,
+    forecast_scores,
+    last_value_forecast,
+)
 from .perplexity import (
+    LANGUAGE_MODELING_SCORES,
     BitsPerCharacter,
+    NegativeLogLikelihood,
     Perplexity,
     language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
     xz_bits_per_character,
 )
-from .report import classification_report
+from .score import OfflineMetric, Score
 from .translation import BLEU, ChrF, bleu_by_source_length, moses_tokens, translation_report, translation_scores
 
 
 __all__ = [
     "BLEU",
+    "CLASSIFICATION_SCORES",
     "F1",
+    "FORECAST_SCORES",
+    "LANGUAGE_MODELING_SCORES",
     "Accuracy",
     "BitsPerCharacter",
     "ChrF",
+    "CrossEntropy",
+    "NegativeLogLikelihood",
+    "OfflineMetric",
     "Perplexity",
+    "Score",
     "bleu_by_source_length",
     "classification_report",
     "classification_scores",

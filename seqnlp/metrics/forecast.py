@@ -1,27 +1,56 @@
 """How far predictions of a series are from what came, and the forecasts that need no model."""
 
-from typing import Any
-
 import numpy as np
 from tabulate import tabulate
 
+from .score import Score
 
-def forecast_report(
-    count: int, name: str, metrics: dict[str, Any], baselines: dict[str, dict[str, Any]], unit: str
-) -> str:
+
+FORECAST_SCORES = (
+    Score(
+        "mae",
+        "MAE",
+        "mean absolute error over all observed numbers of the future, in the data's units",
+        greater_is_better=False,
+        unit="the data's",
+    ),
+    Score(
+        "rmse",
+        "RMSE",
+        "root of the mean squared error over all observed numbers, in the data's units",
+        greater_is_better=False,
+        unit="the data's",
+    ),
+    Score(
+        "nrmse",
+        "NRMSE",
+        "the same with each channel's error divided by its standard deviation over the training series",
+        greater_is_better=False,
+    ),
+    Score(
+        "rmse_last",
+        "RMSE, last step",
+        "root of the mean squared error at the last predicted step",
+        greater_is_better=False,
+        unit="the data's",
+    ),
+)
+"""What [`forecast_scores`] gives."""
+
+
+def forecast_report(count: int, results: dict[str, dict[str, float]], unit: str) -> str:
     """
     The scores of a model and of what it is compared with, as text to print.
 
     Args:
         count: Number of forecasts.
-        name: Name of the model.
-        metrics: Its scores by split; those of `test` are shown.
-        baselines: The same by name.
+        results: The scores of each, by name; those of the model first.
         unit: Of the values.
     """
-    results = {name: metrics, **baselines}
-    rows = [[row.replace("_", " "), *(f"{v:.4g}" for v in parts["test"].values())] for row, parts in results.items()]
-    headers = ["forecast", *(score if score == "nrmse" else f"{score} ({unit})" for score in metrics["test"])]
+    in_units = {score.key for score in FORECAST_SCORES if score.unit}
+    names = [score.key for score in FORECAST_SCORES]
+    rows = [[row.replace("_", " "), *(f"{found[name]:.4g}" for name in names)] for row, found in results.items()]
+    headers = ["forecast", *(f"{name} ({unit})" if name in in_units else name for name in names)]
     return f"{count:,} forecasts\n\n{tabulate(rows, headers, disable_numparse=True)}"
 
 

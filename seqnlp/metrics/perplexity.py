@@ -8,7 +8,7 @@ import evaluate
 import torch
 from tabulate import tabulate
 
-from .classification import OfflineMetric
+from .score import OfflineMetric, Score
 
 
 _INPUTS = """
@@ -34,6 +34,26 @@ def _per_unit(nats, units) -> float:
     return sum(nats) / sum(units)
 
 
+class NegativeLogLikelihood(OfflineMetric):
+    """The mean negative log-likelihood of a token in nats."""
+
+    scores = (
+        Score(
+            "loss",
+            "Loss",
+            "negative log-likelihood in nats, divided by the number of tokens scored",
+            greater_is_better=False,
+            unit="nats per token",
+        ),
+    )
+
+    def _info(self) -> evaluate.MetricInfo:
+        return _info(type(self).__doc__, "")
+
+    def _compute(self, predictions, references) -> dict[str, float]:
+        return {"loss": _per_unit(predictions, references)}
+
+
 class Perplexity(OfflineMetric):
     """
     The exponential of the mean negative log-likelihood of a token, or of a word (Jelinek et al. 1977).
@@ -41,6 +61,22 @@ class Perplexity(OfflineMetric):
     Over all pieces together: the sum of the nats is divided by the sum of the units, so that no piece counts more for
     being short. Per word it does not depend on how words are cut into tokens.
     """
+
+    scores = (
+        Score(
+            "perplexity",
+            "Perplexity per token",
+            "exp of the negative log-likelihood of the whole split divided by its tokens, those of this model's "
+            "tokenizer",
+            greater_is_better=False,
+        ),
+        Score(
+            "word_perplexity",
+            "Perplexity per word",
+            "exp of the negative log-likelihood of the whole split divided by its words between white space",
+            greater_is_better=False,
+        ),
+    )
 
     def _info(self) -> evaluate.MetricInfo:
         return _info(type(self).__doc__, "")
@@ -53,6 +89,23 @@ class Perplexity(OfflineMetric):
 class BitsPerCharacter(OfflineMetric):
     """The mean negative log-likelihood of a character in bits (Graves 2013, arXiv 1308.0850, section 3.1)."""
 
+    scores = (
+        Score(
+            "bits_per_character",
+            "Bits per character",
+            "negative log-likelihood of the whole split in bits, divided by its characters",
+            greater_is_better=False,
+            unit="bits per character",
+        ),
+        Score(
+            "nats_per_character",
+            "Nats per character",
+            "negative log-likelihood of the whole split in nats, divided by its characters",
+            greater_is_better=False,
+            unit="nats per character",
+        ),
+    )
+
     def _info(self) -> evaluate.MetricInfo:
         return _info(type(self).__doc__, "")
 
@@ -60,33 +113,62 @@ class BitsPerCharacter(OfflineMetric):
         return {"bits_per_character": _per_unit(predictions, references) / math.log(2)}
 
 
-def language_modeling_scores(nats: list[float], tokens: int, characters: int, words: int) -> dict[str, float]:
+UNKNOWN_SHARE = Score(
+    "unknown_share",
+    "Unknown tokens",
+    "share of the tokens scored that are the unknown token: what it stands for has cost nothing",
+    greater_is_better=False,
+    is_share=True,
+    digits=2,
+)
+"""How much of a text its tokenizer could not tell."""
+
+LANGUAGE_MODELING_SCORES = (
+    *NegativeLogLikelihood.scores,
+    *Perplexity.scores,
+    *BitsPerCharacter.scores,
+    UNKNOWN_SHARE,
+)
+"""What [`language_modeling_scores`] gives."""
+
+
+def language_modeling_scores(
+    nats: list[float], tokens: int, unknown: int, characters: int | None, words: int | None
+) -> dict[str, float | None]:
     """
     The scores of a held-out text, whatever its tokens are.
+
+    A loss per character or word is earned only if the tokens tell every character: text that the tokenizer loses, such
+    as words out of its vocabulary or white space, would be counted and cost nothing.
 
     Args:
         nats: Summed negative log-likelihood of each piece of the text.
         tokens: Tokens scored, all pieces together; where `</s>` is among them, its nats count in all scores.
-        characters: Characters of the text.
-        words: Its words between white space.
+        unknown: How many of them are the unknown token.
+        characters: Characters of the text that the tokens spell; `None` if they do not give it back.
+        words: Its words between white space; `None` in that case too.
 
     Returns:
-        `loss` (nats a token), `perplexity` (a token), `word_perplexity`, `bits_per_character` and
-        `nats_per_character`.
+        `loss` (nats per token), `perplexity` (per token) and `unknown_share`; of a text that the tokens give back also
+        `word_perplexity`, `bits_per_character` and `nats_per_character`.
     """
     total = [math.fsum(nats)]
-    per_word = Perplexity().compute(predictions=total, references=[words])["perplexity"] if words else None
-    return {
-        "loss": total[0] / tokens,
+    scores = {
+        **NegativeLogLikelihood().compute(predictions=total, references=[tokens]),
         **Perplexity().compute(predictions=total, references=[tokens]),
-        "word_perplexity": per_word,
-        **BitsPerCharacter().compute(predictions=total, references=[characters]),
-        "nats_per_character": total[0] / characters,
     }
+    if characters:
+        per_word = Perplexity().compute(predictions=total, references=[words])["perplexity"] if words else None
+        scores |= {
+            "word_perplexity": per_word,
+            **BitsPerCharacter().compute(predictions=total, references=[characters]),
+            "nats_per_character": total[0] / characters,
+        }
+    return {**scores, "unknown_share": unknown / tokens}
 
 
 def language_modeling_report(
-    split: str, scores: dict[str, float], evaluation: dict, counts: dict[str, int], xz: dict[str, float] | None = None
+    split: str, scores: dict[str, float], read: str, counts: dict[str, int], xz: dict[str, float] | None = None
 ) -> str:
     """
     The scores of a held-out text, each with what it is divided by, as text to print.
@@ -94,27 +176,30 @@ def language_modeling_report(
     Args:
         split: Its name.
         scores: What [`language_modeling_scores`] gave.
-        evaluation: How it was read: `carried_state`, `context`, `stride` (see [`seqnlp.data.HeldOutSegments`]) and
-            `tokens`, the number scored, by split.
-        counts: Its `characters` and `words`.
+        read: How it was read, after "the whole text, read".
+        counts: What it holds: `tokens` that were scored, `words` and `characters`.
         xz: What [`xz_bits_per_character`] gave, if anything.
     """
-    tokens, words, characters = evaluation["tokens"][split], counts["words"], counts["characters"]
-    window = evaluation["context"] + evaluation["stride"]
-    strided = f"in windows of {window} tokens, of which the last {evaluation['stride']} are scored"
-    read = "with the state carried from window to window" if evaluation["carried_state"] else strided
+    per_token, per_character = f"per token ({counts['tokens']:,})", f"per character ({counts['characters']:,})"
     rows = [
-        ["loss, nats", scores["loss"], f"a token ({tokens:,})"],
-        ["perplexity", scores["perplexity"], f"a token ({tokens:,})"],
-        ["perplexity", scores["word_perplexity"], f"a word between white space ({words:,})"],
-        ["nats", scores["nats_per_character"], f"a character ({characters:,})"],
-        ["bits", scores["bits_per_character"], f"a character ({characters:,})"],
+        ["loss, nats", scores["loss"], per_token],
+        ["perplexity", scores["perplexity"], per_token],
+        ["perplexity", scores.get("word_perplexity"), f"per word between white space ({counts['words']:,})"],
+        ["nats", scores.get("nats_per_character"), per_character],
+        ["bits", scores.get("bits_per_character"), per_character],
     ]
     if xz is not None:
-        rows.append(["bits, compressor xz", xz["bits_per_character"], f"a character ({characters:,})"])
-    shown = [[name, "" if value is None else f"{value:.4g}", unit] for name, value, unit in rows]
+        rows.append(["bits, compressor xz", xz["bits_per_character"], per_character])
+    shown = [[name, f"{value:.4g}", unit] for name, value, unit in rows if value is not None]
+    shown.append(["unknown tokens", f"{scores['unknown_share']:.2%}", f"of {counts['tokens']:,}"])
     table = tabulate(shown, headers=["score", "", "divided by"], disable_numparse=True)
-    return f"{split.capitalize()}: the whole text, read {read}\n\n{table}"
+    parts = [f"{split.capitalize()}: the whole text, read {read}", table]
+    if "bits_per_character" not in scores:
+        parts.append(
+            "The tokens do not give the text back, so no score per word or character is shown: --tokenizer_type char "
+            "and bpe do."
+        )
+    return "\n\n".join(parts)
 
 
 @torch.no_grad()

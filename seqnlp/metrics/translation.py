@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU as SacreBLEU
 from sacrebleu.metrics import CHRF as SacreCHRF
 from tabulate import tabulate
 
-from .classification import OfflineMetric
+from .score import ONE_SENTENCE, OfflineMetric, Score
 
 
 _INPUTS = """
@@ -22,6 +22,14 @@ Args:
 """
 MOSES = "moses:"
 NUM_RESAMPLES = 1000
+_SACREBLEU = "sacrebleu, signature {signature}"
+
+
+def _percent(key: str, name: str, type: str) -> Score:
+    """A corpus score in percent, as sacrebleu gives it."""
+    return Score(
+        key, name, _SACREBLEU, greater_is_better=True, unit="%", digits=2, weight_of_an_example=ONE_SENTENCE, type=type
+    )
 
 
 class _TextMetric(OfflineMetric):
@@ -51,6 +59,12 @@ class BLEU(_TextMetric):
     (Koehn 2004, W04-3250).
     """
 
+    scores = (
+        _percent("bleu", "BLEU", "bleu"),
+        _percent("bleu_lowercase", "BLEU, lower-cased", "bleu"),
+        _percent("bleu_lowercase_moses", "BLEU, lower-cased Moses tokens", "bleu"),
+    )
+
     def _compute(
         self, predictions, references, lowercase: bool = False, tokenize: str = "13a", num_resamples: int = 0
     ) -> dict[str, Any]:
@@ -75,6 +89,8 @@ class ChrF(_TextMetric):
 
     The result holds `chrf` in percent and its `signature`; with `num_resamples`, also its `interval`, as BLEU has it.
     """
+
+    scores = (_percent("chrf", "chrF", "chrf"),)
 
     def _compute(self, predictions, references, lowercase: bool = False, num_resamples: int = 0) -> dict[str, Any]:
         return _score(SacreCHRF(lowercase=lowercase), "chrf", predictions, _streams(references), num_resamples)

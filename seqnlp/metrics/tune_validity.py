@@ -6,8 +6,27 @@ import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from .score import Score
+
 
 VALID_SHARE = 0.95
+
+
+def _share(key: str, name: str, definition: str) -> Score:
+    """A share of the tunes that a model writes."""
+    return Score(key, name, definition, greater_is_better=True, is_share=True, digits=1, is_sampled=True)
+
+
+TUNE_SCORES = (
+    _share("parsed", "Parsed", "share of the tunes it writes ({sample}) that music21 reads"),
+    _share(
+        "valid",
+        "Valid",
+        "share of the tunes it writes ({sample}) that music21 reads and of whose inner bars 95 % fill the metre",
+    ),
+    _share("strictly_valid", "Strictly valid", "the same over all bars but the first and the last of the tune"),
+)
+"""What [`valid_share`] gives of the tunes that a model writes."""
 
 
 class TuneCheck(NamedTuple):

@@ -19,9 +19,9 @@ from transformers import CONFIG_MAPPING
 
 from . import probe
 from .bundle import CARD, build_bundle
-from .card import eval_results, metric_of
+from .card import eval_results, task_of
 from .errors import PublishingError
-from .evaluation import GENERATED, UncheckableError, agrees, evaluate_again
+from .evaluation import UncheckableError, agrees, evaluate_again
 from .hub import explain, retrying
 
 
@@ -305,22 +305,19 @@ def _mapping(record: Any) -> dict[str, Any]:
 
 
 def _compare_numbers(result: Verification, record: dict, split: str, values: dict, found: dict | None) -> None:
+    task = task_of(record)
     if found is None:
-        why = "what it generates is judged by music21, which is not installed: pip install 'seqnlp[music]'"
-        result.add(
-            f"the card's numbers, {split}",
-            NOT_CHECKED,
-            why if split == GENERATED else "they are computed from no split of the data",
-        )
+        why = task.written.get(split, "they are computed from no split of the data")
+        result.add(f"the card's numbers, {split}", NOT_CHECKED, why)
         return
     for metric, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or metric_of(record["task"], metric) is None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or task.score_of(metric) is None:
             continue  # no number of the card
         again = found.get(metric)
         if again is None:
             result.add(f"{metric}, {split}", NOT_CHECKED, "it is not computed here")
             continue
-        how = "of another sample" if split == GENERATED else "computed"
+        how = "of another sample" if split in task.written else "computed"
         outcome = PASSED if agrees(record, split, metric, value, again) else FAILED
         result.add(f"{metric}, {split}", outcome, f"claimed {value:.4f}, {how} {again:.4f}")
 

@@ -15,7 +15,8 @@ from datasets.distributed import split_dataset_by_node
 from datasets.iterable_dataset import BufferShuffledExamplesIterable
 from torch.utils.data import DataLoader, Dataset
 
-from .arguments import ArgumentsError, TrainingArguments
+from .arguments import TrainingArguments
+from .errors import ArgumentsError
 
 
 Batch = dict[str, torch.Tensor]

@@ -29,9 +29,9 @@ from .checkpoints import (
     read_checkpoint,
 )
 from .evaluation import Evaluator
+from .fingerprint import describe_setup, differences
 from .optimization import create_optimizer, create_scheduler
 from .run import Run
-from .setup import describe_setup, differences
 from .sharding import join_tied_embeddings, let_shards_generate
 
 
@@ -101,7 +101,9 @@ class TrainingLoop(Evaluator):
         self.evaluate = evaluate
         self.record = run.record
         self._on_main_process = run.on_main_process
-        self._setup = describe_setup(run.record, model.config, tokenizer or getattr(collator, "tokenizer", None))
+        self._setup = describe_setup(
+            run.record, run.roles, model.config, tokenizer or getattr(collator, "tokenizer", None)
+        )
         self.count_targets = count_targets
         self.carries_state = carries_state
         if batch_sampler is None:

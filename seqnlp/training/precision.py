@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import parse_flag_from_env
 
-from .arguments import ArgumentsError
+from .errors import ArgumentsError
 
 
 PRECISIONS = ("no", "bf16", "fp16")

@@ -17,8 +17,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
-from .arguments import ArgumentsError, TrainingArguments, command_of
+from .arguments import TrainingArguments
 from .checkpoints import CheckpointFolder
+from .errors import ArgumentsError
+from .flags import command_of, fields_of, role_of
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
 
@@ -32,11 +34,18 @@ class Run:
         accelerator: Devices, processes and trackers.
         record: What becomes `run.json`.
         output_dir: Where the results go.
+        roles: The role of each flag, see [`seqnlp.training.flags.ROLES`].
     """
 
     accelerator: Accelerator
     record: RunRecord
     output_dir: Path
+    roles: dict[str, str]
+
+    def tell(self, text: str) -> None:
+        """Show the user a text, once however many processes there are."""
+        if self.accelerator.is_main_process:
+            sys.stdout.write(f"{text}\n")
 
     def on_main_process(self, function: Callable[[], Any]) -> Any:
         """
@@ -56,7 +65,7 @@ class Run:
             raise error
         return result
 
-    def finish(
+    def save(
         self, model: PreTrainedModel, processor: PreTrainedTokenizerBase | ImageProcessingMixin | None
     ) -> PreTrainedModel:
         """
@@ -85,15 +94,23 @@ class Run:
             model.save_pretrained(results, state_dict=state_dict)
             if processor is not None:
                 processor.save_pretrained(results)
-            for file in results.iterdir():  # within one file system: each file appears whole
+            for file in sorted(results.iterdir()):  # within one file system: each file appears whole
                 os.replace(file, self.output_dir / file.name)
             results.rmdir()
+        return model
+
+    def attempt(self, what, function, everywhere=False):
+        if everywhere or self.accelerator.is_main_process:
+            return function()
+
+    def finish(self) -> None:
+        accelerator = self.accelerator
+        if accelerator.is_main_process:
             self.record.write(self.output_dir / "run.json")
         if self.record.stopped is None:
             CheckpointFolder(self.output_dir).finish(accelerator)
         accelerator.wait_for_everyone()
         accelerator.end_training()
-        return model
 
 
 def start_run(task: str, architecture: str, training: TrainingArguments, *others: Any) -> Run:
@@ -153,8 +170,9 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     accelerator.wait_for_everyone()  # nobody looks any more when the main process begins to write
     if accelerator.is_main_process:
         output_dir.mkdir(parents=True, exist_ok=True)
+    fields = fields_of(type(training), *map(type, others))
     record = RunRecord(
-        task=task, command=command_of(sys.argv), seed=training.seed, num_processes=accelerator.num_processes
+        task=task, command=command_of(sys.argv, fields), seed=training.seed, num_processes=accelerator.num_processes
     )
     record.add_arguments(training, *others)
     if log_with:
@@ -163,7 +181,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
             for name, value in record.hyperparameters.items()
         }
         accelerator.init_trackers("logs", config=flat)
-    return Run(accelerator, record, output_dir)
+    return Run(accelerator, record, output_dir, {name: role_of(field) for name, field in fields.items()})
 
 
 def available_cores() -> int:

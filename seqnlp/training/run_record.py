@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import psutil
 import torch
 from accelerate import Accelerator
 
-from .arguments import public_path
+from .flags import fields_of, public_value
 
 
 LIBRARIES = (
@@ -75,11 +75,10 @@ class RunRecord:
         self.history.append({"step": step, "epoch": round(epoch, 4), **values})
 
     def add_arguments(self, *arguments: Any) -> None:
-        """Take the fields of argument dataclasses into `hyperparameters`."""
+        """Take the flags of argument dataclasses into `hyperparameters`."""
         for argument in arguments:
-            values = asdict(argument) if is_dataclass(argument) else dict(argument)
-            for name, value in values.items():
-                self.hyperparameters[name] = public_path(value, name) if isinstance(value, str) else value
+            for name, flag in fields_of(type(argument)).items():
+                self.hyperparameters[name] = public_value(getattr(argument, name), flag)
 
     def write(self, path: str | Path) -> None:
         """Write the record as JSON, in one move: a reader never finds half of it."""

@@ -136,8 +136,8 @@ def plot_forecasts(
 
 
 def plot_memory(
-    metrics: dict[str, dict[str, float]],
-    baselines: dict[str, dict[str, dict[str, float]]],
+    scores: dict[str, float],
+    baselines: dict[str, dict[str, float]],
     context_length: int,
     path: str | Path,
     title: str = "",
@@ -147,17 +147,17 @@ def plot_memory(
     Draw a model's error against how many steps of the past it was shown.
 
     Args:
-        metrics: The model's scores by split, shown the whole past.
+        scores: The model's scores, shown the whole past.
         baselines: The same of other forecasts, by name; `last_N_steps_seen` is the model's own, shown `N` steps.
         context_length: Steps of the whole past.
         path: Where the PNG goes.
         title: Stands above the picture.
         unit: Of the errors.
     """
-    errors, lines = {context_length: metrics["test"]["rmse"]}, {}
-    for name, scores in baselines.items():
+    errors, lines = {context_length: scores["rmse"]}, {}
+    for name, others in baselines.items():
         hidden = re.fullmatch(r"last_(\d+)_steps_seen", name)
-        (errors if hidden else lines)[int(hidden.group(1)) if hidden else name] = scores["test"]["rmse"]
+        (errors if hidden else lines)[int(hidden.group(1)) if hidden else name] = others["rmse"]
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()

@@ -1,4 +1,4 @@
-"""Texts drawn from a language model under training."""
+"""Texts drawn from a language model, under training or alone."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.generation import BaseStreamer
 
-from .loop import TrainingLoop
+from ..training.evaluation import Evaluator
 
 
 def write_texts(
-    loop: TrainingLoop,
+    evaluator: Evaluator,
     tokenizer: PreTrainedTokenizerBase,
     prompt: str,
     count: int,
@@ -22,7 +22,7 @@ def write_texts(
     chance; nothing rules out any but the special tokens other than `</s>`, which ends a text.
 
     Args:
-        loop: Its model writes, as it is at the time.
+        evaluator: Its model writes, as it is at the time.
         tokenizer: The model's; with `<s>` and `</s>`.
         prompt: What every text begins with; it may be empty.
         count: How many texts are written.
@@ -33,14 +33,14 @@ def write_texts(
         The texts, `prompt` included, the same on every process.
     """
     # Another stream of chance in every process, and the same in a run that was resumed when training was over.
-    torch.manual_seed(loop.arguments.seed * 4_099 + loop.accelerator.process_index)
+    torch.manual_seed(evaluator.seed * 4_099 + evaluator.process_index)
     suppressed = [token for token in tokenizer.all_special_ids if token != tokenizer.eos_token_id]
     generation = {"top_k": 0, "temperature": temperature, "max_new_tokens": max_new_tokens}
-    return _write(loop, tokenizer, _ids(tokenizer, prompt), count, suppress_tokens=suppressed, **generation)
+    return _write(evaluator, tokenizer, _ids(tokenizer, prompt), count, suppress_tokens=suppressed, **generation)
 
 
 def write_on(
-    loop: TrainingLoop,
+    evaluator: Evaluator,
     tokenizer: PreTrainedTokenizerBase,
     prompt: str,
     max_new_tokens: int,
@@ -52,7 +52,7 @@ def write_on(
     A text that begins with `prompt`. Special tokens are ruled out, `</s>` too; the generation config decides the rest.
 
     Args:
-        loop: Its model writes, as it is at the time; called on every process.
+        evaluator: Its model writes, as it is at the time; called on every process.
         tokenizer: The model's; with `<s>`.
         prompt: What the text begins with.
         max_new_tokens: How many tokens are added to it.
@@ -66,7 +66,7 @@ def write_on(
     ids = _ids(tokenizer, prompt)
     room = max_new_tokens if longest is None else min(max_new_tokens, max(1, longest - len(ids)))
     generation = {"temperature": temperature, "max_new_tokens": room, "suppress_tokens": tokenizer.all_special_ids}
-    return _write(loop, tokenizer, ids, 1, streamer=streamer, **generation)[0]
+    return _write(evaluator, tokenizer, ids, 1, streamer=streamer, **generation)[0]
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
@@ -74,10 +74,14 @@ def _ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
 
 
 def _write(
-    loop: TrainingLoop, tokenizer: PreTrainedTokenizerBase, ids: list[int], count: int, **generation: Any
+    evaluator: Evaluator, tokenizer: PreTrainedTokenizerBase, ids: list[int], count: int, **generation: Any
 ) -> list[str]:
     def write(model, batch: dict[str, torch.Tensor]) -> list[str]:
         written = model.generate(input_ids=batch["input_ids"], do_sample=True, **generation)
         return tokenizer.batch_decode(written, skip_special_tokens=True)
 
-    return loop.evaluate_rows([{"input_ids": ids, "labels": []}] * count, write)
+    return evaluator.evaluate_rows([ids] * count, write, _stack)
+
+
+def _stack(rows: list[list[int]]) -> dict[str, torch.Tensor]:
+    return {"input_ids": torch.tensor(rows)}

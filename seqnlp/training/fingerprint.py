@@ -2,61 +2,34 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from .flags import COMPARED
 from .run_record import RunRecord, plain
 
 
-# They change where the results go, how long a run takes or what it tells, but not what is trained.
-HARMLESS = {
-    "output_dir",
-    "overwrite_output_dir",
-    "resume_from_checkpoint",
-    "resume_with_changes",
-    "max_train_minutes",
-    "logging_steps",
-    "checkpointing_steps",
-    "save_total_limit",
-    "report_to",
-    "num_threads",
-    "dataloader_num_workers",
-    "preprocessing_num_workers",
-    "push_to_hub",
-    "hub_model_id",
-    "hub_private_repo",
-}
-# Where the data comes from; what it is counts, and its fingerprints say that.
-DATA_SOURCE = {
-    "dataset_name",
-    "dataset_config_name",
-    "dataset_revision",
-    "train_file",
-    "validation_file",
-    "test_file",
-    "train_split",
-    "validation_split",
-    "test_split",
-    "text_column",
-    "label_column",
-}
-
-
 def describe_setup(
-    record: RunRecord, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | None
+    record: RunRecord,
+    roles: Mapping[str, str],
+    config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase | None,
 ) -> dict[str, Any]:
     """
     Arguments, data, tokenizer, model and number of processes, each under its name, as JSON gives them back.
 
     Args:
         record: The run's record, with its arguments and, where the recipe filled it in, its dataset.
+        roles: The role of each argument, see [`seqnlp.training.flags.ROLES`]. Where the data comes from counts only if
+            the record does not tell what it holds.
         config: The model's configuration.
         tokenizer: The tokenizer, if the model reads text.
     """
     splits = record.dataset.get("splits", {})
-    skipped = HARMLESS | (DATA_SOURCE if splits else set())
-    setup = {name: value for name, value in record.hyperparameters.items() if name not in skipped}
+    compared = (*COMPARED, *(() if splits else ("data source",)))
+    setup = {name: value for name, value in record.hyperparameters.items() if roles[name] in compared}
     setup["num_processes"] = record.num_processes
     for split, description in splits.items():
         setup[f"data of the split {split}"] = description.get("fingerprint", description)
@@ -69,10 +42,17 @@ def describe_setup(
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A hash of all that a tokenizer does to a text."""
+    """
+    A hash of all that a tokenizer does to a text.
+
+    Truncation and padding are left out: a fast tokenizer keeps those of its last call, so that they tell what it was
+    used for and not what it is.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = backend.to_str() if backend else json.dumps(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+    content = json.loads(backend.to_str()) if backend else tokenizer.get_vocab()
+    if backend:
+        content |= {"truncation": None, "padding": None}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -1,0 +1,28 @@
+"""Tasks: one file each, with all that is known of it. A file put here is found by itself."""
+
+import importlib
+import pkgutil
+
+from .architectures import Architecture, architecture_of
+from .arguments import ARCHITECTURES, GenerationArguments, ModelArguments, TextModelArguments
+from .base import TASKS, Outcome, PreparedData, Score, Task, is_sample, sample_of
+
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = [
+    "ARCHITECTURES",
+    "TASKS",
+    "Architecture",
+    "GenerationArguments",
+    "ModelArguments",
+    "Outcome",
+    "PreparedData",
+    "Score",
+    "Task",
+    "TextModelArguments",
+    "architecture_of",
+    "is_sample",
+    "sample_of",
+]

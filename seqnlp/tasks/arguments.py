@@ -1,0 +1,46 @@
+"""The flags that several tasks share: what is trained, and what is done with it."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from ..models.cells import CELLS
+from ..tokenization.train import TokenizerType
+from ..training.flags import flag
+
+
+TRANSFORMER = "transformer"
+ARCHITECTURES = (*CELLS, TRANSFORMER)
+"""What `--architecture` may be: a recurrent cell, or the Transformer that fits the task."""
+
+
+@dataclass
+class ModelArguments:
+    """What is trained."""
+
+    architecture: str = flag("lstm", "The kind of model.", "model", choices=ARCHITECTURES)
+    config_overrides: str | None = flag(
+        None, "Fields of the model's configuration, e.g. hidden_size=256,num_hidden_layers=2.", "model"
+    )
+
+
+@dataclass
+class TextModelArguments(ModelArguments):
+    """What is trained, and the tokenizer that makes its inputs."""
+
+    tokenizer_type: str = flag(
+        "word", "The kind of tokenizer trained on the training texts.", "model", choices=get_args(TokenizerType)
+    )
+    vocab_size: int = flag(10000, "Largest size of the vocabulary, special tokens included.", "model", "[5, 10000000]")
+    min_frequency: int = flag(2, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
+    lowercase: bool = flag(True, "Lower-case the text.", "model")
+    max_length: int = flag(256, "Tokens of a text that are read; the rest is cut off.", "model", "[2, inf)")
+
+    def tokenizer_settings(self) -> dict:
+        """The arguments of [`seqnlp.tokenization.train_tokenizer`]."""
+        names = ("tokenizer_type", "vocab_size", "lowercase", "min_frequency")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class GenerationArguments:
+    """What is done with the trained model; nothing, where it does not generate."""

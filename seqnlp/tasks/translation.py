@@ -1,0 +1,331 @@
+"""Translation: from a sentence in one language to the same in another."""
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from ..data import LoadedData, PairArguments, PairCollator, load_translation, tokenize_pairs
+from ..metrics import BLEU, ChrF, NegativeLogLikelihood, Score, translation_report, translation_scores
+from ..models import RecurrentSeq2SeqForConditionalGeneration, TransformerForConditionalGeneration
+from ..tokenization.train import TokenizerType
+from ..training import Run, TrainingArguments, TrainingLoop, WeightAverager
+from ..training.batches import Batch
+from ..training.evaluation import Evaluator
+from ..training.flags import flag
+from ..visualization import plot_bleu_by_length
+from .arguments import TRANSFORMER, GenerationArguments, ModelArguments, TextModelArguments
+from .base import OF_ITS_DATA, Outcome, PreparedData, Task
+
+
+BLEU_DISTANCE = 5.0
+"""BLEU between two points of time that a run notes."""
+CASED = ("bleu", "chrf")
+"""Scores of text as it is written."""
+TARGET_TOKENIZER = "target_tokenizer"
+"""The folder of the second tokenizer of a translator with two vocabularies."""
+
+
+@dataclass
+class TranslationModelArguments(TextModelArguments):
+    """What translates."""
+
+    architecture: str = flag(
+        TRANSFORMER, "The kind of encoder-decoder.", "model",
+        choices=ModelArguments.__dataclass_fields__["architecture"].metadata["choices"],
+    )  # fmt: skip
+    tokenizer_type: str = flag(
+        "bpe", "The kind of tokenizer trained on the training texts.", "model", choices=get_args(TokenizerType)
+    )
+    vocab_size: int = flag(2000, "Largest size of a vocabulary, special tokens included.", "model", "[5, 10000000]")
+    lowercase: bool = flag(False, "Lower-case the text, the translations too.", "model")
+    max_length: int = flag(
+        256,
+        "Training pairs with more tokens on either side are left out; no other is cut.",
+        "model",
+        "[2, inf)",
+    )
+    joint_vocabulary: bool = flag(True, "One tokenizer and embedding for both languages; false for one each.", "model")
+
+
+@dataclass
+class TranslationTrainingArguments(TrainingArguments):
+    """How translation is trained."""
+
+    max_tokens: int = flag(
+        512,
+        "Tokens of the longer side, padding included, that a process takes in one forward pass.",
+        "training",
+        "[1, inf)",
+        replaces="per_device_train_batch_size",
+    )
+    bpe_dropout: float = flag(
+        0.0, "Probability with which a merge of BPE is left out in training.", "training", "[0, 1)"
+    )
+    average_checkpoints: int = flag(
+        5,
+        "Average the weights at this many validations, the last ones, if they translate better.",
+        "training",
+        "[0, 1000]",
+    )
+    bleu_every: int = flag(
+        10, "Validations between two greedy translations of the validation sentences.", "training", "[1, inf)"
+    )
+
+
+@dataclass
+class BeamArguments(GenerationArguments):
+    """How the trained model translates."""
+
+    num_beams: int = flag(5, "Beams of the translations after training.", "after training", "[1, 1000]")
+    length_penalty: float = flag(
+        1.0,
+        "Beams are compared by their log-probability divided by their length to this power.",
+        "after training",
+        "[-100, 100]",
+    )
+
+
+class Translations(NamedTuple):
+    """What a translator made of a split."""
+
+    loss: float
+    texts: list[str]
+
+
+class Tokenizers(NamedTuple):
+    """The tokenizers of source and target; a joint one is both."""
+
+    source: PreTrainedTokenizerBase
+    target: PreTrainedTokenizerBase
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """The source's beside the model, where the pipeline looks for one; another of the target in a folder below."""
+        self.source.save_pretrained(folder)
+        if self.target is not self.source:
+            self.target.save_pretrained(Path(folder) / TARGET_TOKENIZER)
+
+
+class Translation(Task):
+    """Sentence by sentence, from any dataset of sentence pairs."""
+
+    name = "translation"
+    title = "Translation"
+    pipeline_tag = "translation"
+    use = "Translating sentences like those it was trained on; a baseline; teaching and study of sequence models."
+    limits = (
+        OF_ITS_DATA,
+        "It translates sentence by sentence, and may leave out or invent things without a sign of it.",
+    )
+    longest_input = "It was trained on sentences of up to {} tokens."
+
+    data_arguments = PairArguments
+    model_arguments = TranslationModelArguments
+    training_arguments = TranslationTrainingArguments
+    generation_arguments = BeamArguments
+    default_dataset = "sample:jupyterlab_fr"
+    auto_class = AutoModelForSeq2SeqLM
+    model_classes = {
+        "recurrent": RecurrentSeq2SeqForConditionalGeneration,
+        TRANSFORMER: TransformerForConditionalGeneration,
+    }
+    scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores)
+    validated = ("loss", "bleu")
+    loss_unit, score_unit = "nats per token", "BLEU"
+
+    @classmethod
+    def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
+        """A model of lower-cased text is told by lower-cased scores; the others say less of it, and come last."""
+        if not (record.get("hyperparameters") or {}).get("lowercase"):
+            return cls.scores
+        return tuple(sorted(cls.scores, key=lambda score: score.key in CASED))
+
+    @classmethod
+    def example(cls, record: dict[str, Any], revision: str) -> str:
+        """Greedy or by the run's beams, as `generation_config.json` says."""
+        lines, decoder = [], "tokenizer"
+        if target := record["model"].get("config", {}).get("target_tokenizer"):
+            options = f'subfolder="{target}"{revision}, trust_remote_code=True'
+            lines.append(f"target_tokenizer = AutoTokenizer.from_pretrained(model_id, {options})")
+            decoder = "target_tokenizer"
+        text = json.dumps((cls.widget_of(record) or ["Hello!"])[0], ensure_ascii=False)
+        lines.append(f'outputs = model.generate(**tokenizer({text}, return_tensors="pt"))')
+        lines.append(f"print({decoder}.decode(outputs[0], skip_special_tokens=True))")
+        return "\n".join(lines)
+
+    @property
+    def beams(self) -> dict[str, Any]:
+        """How sentences are translated after training."""
+        return {"num_beams": self.generation_args.num_beams, "length_penalty": self.generation_args.length_penalty}
+
+    def load(self) -> LoadedData:
+        """Columns `source` and `target`."""
+        return load_translation(self.data_args)
+
+    def load_processor(self, folder: Path) -> Tokenizers:
+        """Both tokenizers."""
+        source = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if not (Path(folder) / TARGET_TOKENIZER).is_dir():
+            return Tokenizers(source, source)
+        options = {"subfolder": TARGET_TOKENIZER, "trust_remote_code": False}
+        return Tokenizers(source, AutoTokenizer.from_pretrained(folder, **options))
+
+    def prepare(self, loaded: LoadedData, processor: Tokenizers, splits: Iterable[str] | None = None) -> PreparedData:
+        """Token ids of source and target; nothing is cut off."""
+        examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
+        return PreparedData(loaded, processor, examples, PairCollator(processor.source))
+
+    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Translations:
+        """The loss of the references, and the translations by beams."""
+        return Translations(self.loss(evaluator, data, split), self.translate(evaluator, data, split, **self.beams))
+
+    def score(self, predictions: Translations, data: PreparedData, split: str) -> dict[str, Any]:
+        """Loss, BLEU in three ways and chrF."""
+        pairs, target = data.loaded.splits[split], data.loaded.details["target"]
+        scores = translation_scores(pairs["source"], predictions.texts, pairs["target"], target)
+        return {"loss": predictions.loss, **scores}
+
+    def loss(self, evaluator: Evaluator, data: PreparedData, split: str) -> float:
+        """The cross-entropy in nats per target token, the end token included, without label smoothing."""
+        examples = data.examples[split]
+        rows = evaluator.evaluate_rows(examples, _summed_losses, data.collator, _lengths(examples))
+        nats, counts = zip(*rows, strict=True)
+        return sum(nats) / sum(counts)
+
+    def translate(
+        self, evaluator: Evaluator, data: PreparedData, split: str, num_beams: int = 1, length_penalty: float = 1.0
+    ) -> list[str]:
+        """
+        The translation of each row of a split, in its order; labels are not looked at.
+
+        Args:
+            evaluator: Its model translates.
+            data: The prepared data.
+            split: What is translated.
+            num_beams: Number of beams; 1 takes the likeliest token each time.
+            length_penalty: Hypotheses are compared by their log-probability divided by their length to this power.
+        """
+
+        def decode(model: PreTrainedModel, batch: Batch) -> list[str]:
+            tokens = model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                num_beams=num_beams,
+                length_penalty=length_penalty if num_beams > 1 else 1.0,
+                do_sample=False,
+                max_new_tokens=longest_translation(model.config, batch["input_ids"].shape[1]),
+            )
+            return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
+
+        examples = data.examples[split]
+        return evaluator.evaluate_rows(examples, decode, data.collator, _lengths(examples))
+
+    def validation_bleu(self, evaluator: Evaluator, data: PreparedData, **beams: Any) -> float:
+        """BLEU of the validation sentences."""
+        texts = self.translate(evaluator, data, "validation", **beams)
+        references = data.loaded.splits["validation"]["target"]
+        lowercase = self.model_args.lowercase
+        return BLEU().compute(predictions=texts, references=references, lowercase=lowercase)["bleu"]
+
+    def validate(self, loop: TrainingLoop, data: PreparedData) -> dict[str, float]:
+        """The loss, and at every `--bleu_every`-th validation, counted over resumptions, greedy BLEU."""
+        scores = {"loss": self.loss(loop, data, "validation")}
+        done = sum("validation_loss" in entry for entry in loop.record.history)
+        if (done + 1) % self.training_args.bleu_every == 0:
+            scores |= {"bleu": self.validation_bleu(loop, data), "seconds": loop.seconds}
+        return scores
+
+    def choose_weights(self, run: Run, loop: TrainingLoop, data: PreparedData, averager: WeightAverager) -> None:
+        """Leave the best weights or the mean of the last ones in the model, whichever translates validation better."""
+        weights = averager.keep_better(loop, lambda: self.validation_bleu(loop, data, **self.beams))
+        run.record.metrics["validation"] = {"bleu_by_weights": weights, **speed(run.record.history)}
+
+    def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
+        """Write the translations down."""
+        for split, found in outcome.predictions.items() if evaluator.is_main_process else ():
+            lines = "".join(text.replace("\n", " ") + "\n" for text in found.texts)
+            outcome.file(f"translations.{split}.txt").write_text(lines, encoding="utf-8")
+
+    def report(self, outcome: Outcome) -> str:
+        """The scores, and some translations beside their references."""
+        pairs, texts = outcome.data.loaded.splits[outcome.split], outcome.predictions[outcome.split].texts
+        return translation_report(outcome.split, pairs, texts, outcome.metrics)
+
+    def draw(self, outcome: Outcome) -> None:
+        """BLEU by the length of the source."""
+        bins = {self.architecture: outcome.metrics["bleu_by_source_length"]}
+        title = f"{self.title}, {self.architecture}"
+        plot_bleu_by_length(bins, outcome.file("bleu_by_length.png"), title, f"split {outcome.split}")
+
+    @classmethod
+    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+        """BLEU of lower-cased plain text, and of lower-cased Moses tokens, which stands beside the literature's."""
+        speeds = [record["metrics"]["validation"]["target_tokens_per_second"] for record in records]
+        return {
+            "hours": f"{statistics.mean(record['seconds']['training'] for record in records) / 3600:.1f}",
+            "target tokens/s": f"{statistics.mean(speeds):,.0f}",
+            f"BLEU ({split})": bleu_of(records, split, "bleu_lowercase"),
+            "Moses tokens": bleu_of(records, split, "bleu_lowercase_moses"),
+        }
+
+
+def longest_translation(config: PreTrainedConfig, source_length: int) -> int:
+    """
+    How many tokens a translation may have: enough for any pair of languages, an end to babble, and no more than there
+    are learned positions.
+    """
+    longest = 2 * source_length + 20
+    is_learned = getattr(config, "position_embedding_type", None) == "learned"
+    return min(longest, config.max_position_embeddings) if is_learned else longest
+
+
+def speed(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """
+    How fast training was: `seconds_to_bleu`, the time at which validation first reached BLEU 5, 10, 15, ...
+    (evaluation included), and `target_tokens_per_second`, the median of training alone.
+    """
+    reached: dict[str, float] = {}
+    threshold = BLEU_DISTANCE
+    for entry in history:
+        while entry.get("validation_bleu", 0.0) >= threshold:
+            reached[f"{threshold:g}"] = entry["validation_seconds"]
+            threshold += BLEU_DISTANCE
+    speeds = [entry["targets_per_second"] for entry in history if "targets_per_second" in entry]
+    return {"seconds_to_bleu": reached, "target_tokens_per_second": statistics.median(speeds or [0.0])}
+
+
+def bleu_of(records: list[dict], split: str, kind: str) -> str:
+    """
+    BLEU of a split: mean and standard deviation over the seeds; of one alone with half its 95 % bootstrap interval.
+    """
+    found = [record["metrics"].get(split) for record in records]
+    if not all(found):
+        return ""
+    values = [scores[kind] for scores in found]
+    if len(values) > 1:
+        return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+    interval = found[0].get("intervals", {}).get(kind)
+    return f"{values[0]:.1f}" + ("" if interval is None else f" ± {interval:.1f}")
+
+
+def _lengths(dataset: Dataset) -> list[int]:
+    return [len(ids) for ids in dataset["input_ids"]]
+
+
+def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:
+    labels = batch["labels"]
+    logits = model(**batch).logits.float()
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")  # (B, T)
+    return list(zip(losses.sum(dim=1).tolist(), (labels != -100).sum(dim=1).tolist(), strict=True))

@@ -1,0 +1,170 @@
+"""
+What is known of a flag stands in its dataclass field: default, help, role and range. All else follows from it.
+
+A field's `metadata` holds `help`, `role` (see [`ROLES`]) and, for a number, `range` as an interval in the usual
+notation, such as `[0, 1)`. From the role follow what a resumed run is compared by, what a record hides and what
+`verify` asks again.
+"""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import ArgumentsError
+
+
+ROLES = {
+    "data source": "where the data comes from; what it holds counts, and its hash tells that",
+    "data": "what is read of the data, and in which form",
+    "model": "what is trained",
+    "training": "how it is trained",
+    "after training": "what is done with the trained model",
+    "upload": "where it is published",
+    "harmless": "where results go, how long a run takes and what it tells; nothing that is trained depends on it",
+}
+"""Every role that a flag may have, with what it means."""
+
+COMPARED = ("data", "model", "training")
+"""Roles of the flags that a resumed run must have in common with the run before."""
+
+_INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
+
+
+class Range:
+    """
+    An interval of numbers in the usual notation: `[0, 1)` holds 0 and not 1, `(0, inf)` every number above 0.
+
+    Raises:
+        ValueError: If `text` is no interval.
+    """
+
+    def __init__(self, text: str):
+        found = _INTERVAL.fullmatch(text.strip())
+        if found is None:
+            raise ValueError(f"{text!r} is no interval; write one such as [0, 1) or (0, inf).")
+        self.has_low, self.has_high = found.group(1) == "[", found.group(4) == "]"
+        self.low, self.high = float(found.group(2)), float(found.group(3))
+
+    def __contains__(self, value: float) -> bool:
+        above = value >= self.low if self.has_low else value > self.low
+        return above and (value <= self.high if self.has_high else value < self.high)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.low != float("-inf"):
+            parts.append(f"{'at least' if self.has_low else 'above'} {self.low:.10g}")
+        if self.high != float("inf"):
+            parts.append(f"{'at most' if self.has_high else 'below'} {self.high:.10g}")
+        return " and ".join(parts) or "a finite number"
+
+
+def flag(
+    default: Any,
+    help: str,
+    role: str,
+    range: str | None = None,
+    replaces: str | None = None,
+    **metadata: Any,
+) -> Any:
+    """
+    A dataclass field that is a flag.
+
+    Args:
+        default: Its value where nothing is said.
+        help: What `--help` says of it.
+        role: One of [`ROLES`].
+        range: The numbers that it may be, as an interval.
+        replaces: The flag whose place it takes where it is given.
+        **metadata: For `argparse`, such as `choices`.
+    """
+    known = {"help": help, "role": role, "range": range, "replaces": replaces, **metadata}
+    return dataclasses.field(default=default, metadata={key: fact for key, fact in known.items() if fact is not None})
+
+
+def fields_of(*dataclass_types: type) -> dict[str, dataclasses.Field]:
+    """The field of each flag of these dataclasses, by its name."""
+    return {f.name: f for dataclass_type in dataclass_types for f in dataclasses.fields(dataclass_type) if f.init}
+
+
+def role_of(field: dataclasses.Field) -> str:
+    """
+    The role of a flag.
+
+    Raises:
+        ValueError: If its field names none, or one that does not exist.
+    """
+    role = field.metadata.get("role")
+    if role not in ROLES:
+        raise ValueError(f"The flag --{field.name} has the role {role!r}; the roles are {', '.join(ROLES)}.")
+    return role
+
+
+def check_ranges(arguments: Any) -> None:
+    """
+    Refuse numbers out of the range of their flag.
+
+    Args:
+        arguments: An instance of a dataclass of flags.
+
+    Raises:
+        ArgumentsError: For the first one, by name.
+    """
+    for name, field in fields_of(type(arguments)).items():
+        value, interval = getattr(arguments, name), field.metadata.get("range")
+        if interval is None or value is None:
+            continue
+        if not isinstance(value, int | float) or value not in Range(interval):
+            raise ArgumentsError(f"--{name} {value} must be {Range(interval)}.")
+
+
+def public_value(value: Any, field: dataclasses.Field | None = None) -> Any:
+    """
+    The value of a flag as it may be published: without a path of the machine.
+
+    Local data, and whatever lies outside of the working folder, becomes `<local:LAST_PART>`; other paths below the
+    working folder (`recipes/configs/x.yaml`) say nothing about the machine and stay.
+
+    Args:
+        value: The value; anything but a string is given back.
+        field: The flag's field, whose role tells data from the rest.
+    """
+    if not isinstance(value, str):
+        return value
+    path = Path(value).expanduser()
+    if field is not None and role_of(field) == "data source" and _exists(path):
+        return f"<local:{path.resolve().name}>"
+    if path.is_absolute() and path != Path.cwd() and path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    if path.is_absolute() or ".." in path.parts:
+        return f"<local:{path.resolve().name}>"
+    return value
+
+
+def command_of(argv: list[str], fields: Mapping[str, dataclasses.Field]) -> str:
+    """
+    The command that ran, as it may be published: no path of the machine.
+
+    Args:
+        argv: Its words.
+        fields: The field of each flag, by its name.
+    """
+    words, flag = [], ""
+    for word in argv:
+        name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if name and not equals:
+            flag = name
+            words.append(word)
+        else:
+            field = fields.get((name or flag).lstrip("-").replace("-", "_"))
+            words.append(name + equals + public_value(value, field))
+    return shlex.join(words)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # no name that a file may have
+        return False

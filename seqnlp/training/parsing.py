@@ -1,0 +1,193 @@
+"""Flags and YAML files become dataclasses, and a model's configuration, by one `HfArgumentParser`."""
+
+import argparse
+import copy
+import dataclasses
+import difflib
+import re
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import yaml
+from transformers import HfArgumentParser, PreTrainedConfig
+
+from .errors import ArgumentsError
+from .flags import check_ranges, fields_of
+
+
+ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
+OURS = ("role", "range", "replaces")  # of a field's metadata, which argparse does not know
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of a recipe's docstring, and says each flag's default."""
+
+
+class _Parser(HfArgumentParser):
+    """Says what is wrong in one line instead of printing every flag there is."""
+
+    source_of = staticmethod(lambda flag: "")
+
+    @staticmethod
+    def _parse_dataclass_field(parser, field):
+        known = copy.copy(field)
+        known.metadata = MappingProxyType({key: value for key, value in field.metadata.items() if key not in OURS})
+        HfArgumentParser._parse_dataclass_field(parser, known)
+
+    def error(self, message):
+        flag = re.match(r"argument (--\w+)", message)
+        raise ArgumentsError(message + (self.source_of(flag.group(1)) if flag else "") + ". --help lists every flag.")
+
+
+def parse_arguments(
+    *dataclass_types: type,
+    recipe: str,
+    description: str | None = None,
+    defaults: dict[str, Any] | None = None,
+    argv: list[str] | None = None,
+):
+    """
+    Read the arguments of a recipe from flags and, under them, from the file that `--config FILE.yaml` names.
+
+    The YAML's keys are the flags' names; they are put in front of the user's flags, so that one parser converts and
+    checks both and the user's win. `config_overrides` may be a mapping. Two keys are no flags: `recipe` names the
+    recipe that the file is for, and `requires` the flags that it leaves to the user, each with what it asks for.
+
+    Args:
+        *dataclass_types: The dataclasses to fill, whose fields become flags.
+        recipe: Name of the recipe, as `recipe:` in a YAML gives it.
+        description: The text above the flags in `--help`.
+        defaults: Values of flags, by name, that take the place of their fields' defaults.
+        argv: The flags; those of the process by default.
+
+    Returns:
+        An instance of each dataclass.
+
+    Raises:
+        ArgumentsError: For a flag, key or value that does not fit, in one line.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    path, argv = _take_config_flag(argv)
+    given = {
+        argument.split("=")[0].replace("-", "_").replace("__", "--", 1) for argument in argv if argument[:2] == "--"
+    }
+    names = list(fields_of(*dataclass_types))
+    from_yaml = _yaml_to_arguments(path, names, recipe, given) if path else []
+
+    parser = _Parser(dataclass_types, description=description, allow_abbrev=False, formatter_class=_HelpFormatter)
+    parser.set_defaults(**(defaults or {}))
+    parser.add_argument("--config", metavar="FILE.yaml", help="A YAML file that sets any of these flags; flags win.")
+    parser.source_of = lambda flag: f" (in {path})" if path and flag not in given else ""
+    try:
+        *parsed, _, unknown = parser.parse_args_into_dataclasses(from_yaml + argv, return_remaining_strings=True)
+        for arguments in parsed:
+            check_ranges(arguments)
+    except ArgumentsError as error:
+        flag = re.match(r"--\w+", str(error))
+        source = parser.source_of(flag.group()) if flag else ""
+        if source and any(flag.group() == word.split("=")[0] for word in from_yaml):
+            raise ArgumentsError(f"{path}: {error}") from error
+        raise
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        if not flag.startswith("--"):
+            raise ArgumentsError(f"{unknown[0]!r} belongs to no flag. --help lists every flag.")
+        raise ArgumentsError(f"There is no flag {flag}{_nearest(flag[2:], names, '--')}. --help lists every flag.")
+    return tuple(parsed)
+
+
+def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
+    path, rest = None, []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--config":
+            path = next(arguments, None)
+            if path is None or path.startswith("--"):
+                raise ArgumentsError("--config needs the name of a YAML file.")
+        elif argument.startswith("--config="):
+            path = argument.removeprefix("--config=")
+        else:
+            rest.append(argument)
+    return path, rest
+
+
+def _yaml_to_arguments(path: str, names: list[str], recipe: str, given: set[str]) -> list[str]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArgumentsError(f"--config {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArgumentsError(f"--config {path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise ArgumentsError(
+            f"--config {path} must be a list of `key: value` lines, and holds a {type(content).__name__}."
+        )
+    meant_for = content.pop("recipe", recipe)
+    if meant_for != recipe:
+        raise ArgumentsError(f"--config {path} is for recipes/{meant_for}.py; this is {recipe}.")
+    for name, wanted in _required(content.pop("requires", None), path):
+        if f"--{name}" not in given:
+            raise ArgumentsError(f"--config {path} is for data that you name: add --{name} {wanted}.")
+    arguments = []
+    for key, value in content.items():
+        if key not in names:
+            raise ArgumentsError(f"{path}: there is no argument {key!r}{_nearest(str(key), names)}.")
+        if isinstance(value, dict):
+            value = ",".join(f"{name}={yaml.safe_dump(item).splitlines()[0]}" for name, item in value.items())
+        if isinstance(value, list):
+            value = ",".join(str(item) for item in value)
+        if value is not None:
+            # One word: a value that begins with a dash would else be taken for a flag.
+            arguments.append(f"--{key}={value}")
+    return arguments
+
+
+def _required(value: Any, path: str) -> list[tuple[str, str]]:
+    """The flags of the key `requires`, each with what it asks for."""
+    if value is None:
+        return []
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ArgumentsError(
+            f"{path}: requires must map names of flags to what each asks for, e.g. dataset_name: DIR."
+        )
+    return list(value.items())
+
+
+def _nearest(name: str, names, prefix: str = "") -> str:
+    matches = difflib.get_close_matches(name.replace("-", "_"), list(names), n=1, cutoff=0.5)
+    return f" (did you mean {prefix}{matches[0]}?)" if matches else ""
+
+
+def build_config(config_class: type[ConfigType], overrides: str | None = None, **fields: Any) -> ConfigType:
+    """
+    A model configuration from a recipe's fields and what `--config_overrides` says, which wins.
+
+    Args:
+        config_class: The configuration's class.
+        overrides: `name=value` pairs joined by commas, values written as in YAML; a number may also be `1e-3`.
+        **fields: What the recipe sets.
+
+    Raises:
+        ArgumentsError: For a pair without `=`, a field that does not exist and a value that does not fit.
+    """
+    known = {f.name for f in dataclasses.fields(config_class)}
+    for pair in re.split(r",(?=\s*\w+\s*=)", overrides) if overrides else []:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not equals or not text:
+            raise ArgumentsError(f"--config_overrides {pair.strip()!r} must be name=value, e.g. hidden_size=256.")
+        if name not in known:
+            raise ArgumentsError(
+                f"--config_overrides {pair.strip()}: {config_class.__name__} has no field {name!r}"
+                f"{_nearest(name, known)}."
+            )
+        value = yaml.safe_load(text)
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            value = float(value)  # YAML 1.1 takes 1e-3 for a string
+        fields[name] = value
+    try:
+        return config_class(**fields)
+    except Exception as error:  # strict dataclasses raise errors of their own, several lines long
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ArgumentsError(f"--config_overrides {overrides or ''}: {reason}") from error
