@@ -129,7 +129,8 @@ def main() -> None:
             splits[report]["image"], *predictions[report], label_names, run.output_dir / "errors.png", title
         )
         plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title)
-    run.finish(loop.model, processor)
+    run.save(loop.model, processor)
+    run.finish()
     if accelerator.is_main_process:
         print(f"\nModel, image processor, run.json and pictures are in {run.output_dir}.")
         if args.push_to_hub:

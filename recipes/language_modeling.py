@@ -137,7 +137,8 @@ def main() -> None:
         (run.output_dir / "samples.txt").write_text(text, encoding="utf-8")
         path, title = run.output_dir / "learning_curves.png", f"Language modelling, {model_args.architecture}"
         plot_learning_curves(run.record.history, path, title, "nats a token", "bits")
-    run.finish(model, tokenizer)
+    run.save(model, tokenizer)
+    run.finish()
     if accelerator.is_main_process:
         print(f"\nModel, tokenizer, run.json, samples and learning curves are in {run.output_dir}.")
         if args.push_to_hub:

@@ -138,7 +138,8 @@ def main() -> None:
             print(f"{name}:", ", ".join(f"{key} {value:.4g}" for key, value in found.items()))
         path, title = run.output_dir / "learning_curves.png", f"Music, {model_args.architecture}"
         plot_learning_curves(run.record.history, path, title, "nats a token", "bits")
-    run.finish(model, tokenizer)
+    run.save(model, tokenizer)
+    run.finish()
     if accelerator.is_main_process:
         print(f"\nModel, tokenizer, run.json, tunes and learning curves are in {run.output_dir}.")
         if args.push_to_hub:

@@ -130,7 +130,8 @@ def main() -> None:
         print(f"\n{report.capitalize()}: {text}")
         title = f"Sentiment analysis, {model_args.architecture}"
         plot_learning_curves(run.record.history, run.output_dir / "learning_curves.png", title)
-    run.finish(loop.model, tokenizer)
+    run.save(loop.model, tokenizer)
+    run.finish()
     if accelerator.is_main_process:
         print(f"\nModel, tokenizer, run.json and learning curves are in {run.output_dir}.")
         if args.push_to_hub:

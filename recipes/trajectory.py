@@ -135,7 +135,8 @@ def main() -> None:
         plot_examples(test, folder / "predictions.png", title, box=box, **axes)
         plot_memory(run.record.metrics, run.record.baselines, lengths[0], folder / "memory.png", title, unit)
         plot_learning_curves(run.record.history, folder / "learning_curves.png", title, "mean squared, normalised")
-    run.finish(loop.model, None)
+    run.save(loop.model, None)
+    run.finish()
     if run.accelerator.is_main_process:
         print(f"\nModel, run.json and pictures are in {run.output_dir}.")
         if args.push_to_hub:

@@ -129,7 +129,8 @@ def main() -> None:
         plot_bleu_by_length(bins, folder / "bleu_by_length.png", title, f"split {split}")
     if not joint and accelerator.is_main_process:
         tokenizers[1].save_pretrained(run.output_dir / model.config.target_tokenizer)
-    run.finish(loop.model, tokenizers[0])
+    run.save(loop.model, tokenizers[0])
+    run.finish()
     if accelerator.is_main_process:
         print(f"\nModel, tokenizer, run.json and pictures are in {run.output_dir}.")
         if args.push_to_hub:
