@@ -49,13 +49,12 @@ class Profiled(Exception):
 class ProfiledLoop(training.TrainingLoop):
     """Trains some steps as ever, records one, and stops."""
 
-    def _optimizer_step(self, micro_batches) -> None:
+    def optimizer_step(self, micro_batches) -> torch.Tensor:
         if self.step < PROFILED_STEP:
-            super()._optimizer_step(micro_batches)
-            return
+            return super().optimizer_step(micro_batches)
         start = time.process_time()
         with profile(activities=[ProfilerActivity.CPU]) as profiler, record_function("the step"):
-            super()._optimizer_step(micro_batches)
+            super().optimizer_step(micro_batches)
         seconds = time.process_time() - start
         events = profiler.key_averages()
         total = sum(event.self_cpu_time_total for event in events)

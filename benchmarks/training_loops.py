@@ -4,6 +4,7 @@ accelerate launch ... -m benchmarks.training_loops    # what `two_processes` sta
 """
 
 import copy
+import itertools
 import json
 import os
 import statistics
@@ -60,21 +61,20 @@ class InterleavedLoop(TrainingLoop):
         self.bare_times: list[float] = []
         self.now = clock()
         self.mark: float | None = None
+        self.on_step_begin.append(InterleavedLoop._take_batch)
+        self.on_step_end.append(InterleavedLoop._take_times)
 
-    def _after_step(self, progress) -> bool:
-        stop = super()._after_step(progress)
+    def _take_batch(self, micro_batches) -> None:
+        (micro,) = micro_batches
+        self.batch = micro.batch
+
+    def _take_times(self) -> None:
         if self.mark is not None:  # before the first step much is made once
             self.loop_times.append(1000 * (self.now() - self.mark))
             start = self.now()
             self._bare_step()
             self.bare_times.append(1000 * (self.now() - start))
         self.mark = self.now()
-        return stop
-
-    def _optimizer_step(self, micro_batches) -> None:
-        (micro,) = micro_batches
-        self.batch = micro.batch
-        super()._optimizer_step(micro_batches)
 
     def _bare_step(self) -> None:
         self.twin(**self.batch).loss.backward()
@@ -128,19 +128,6 @@ def loop_overhead(rounds: int) -> Iterator[Result]:
         )
 
 
-class TimedLoop(TrainingLoop):
-    """Notes when each step ends."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.ends: list[float] = []
-
-    def _after_step(self, progress) -> bool:
-        stop = super()._after_step(progress)
-        self.ends.append(time.perf_counter())
-        return stop
-
-
 def milliseconds_a_step(steps: int = 8) -> tuple[float, bool]:
     """Median time of a step, and whether this process is the one to tell it."""
     num_processes = int(os.environ.get("WORLD_SIZE", 1))
@@ -151,10 +138,12 @@ def milliseconds_a_step(steps: int = 8) -> tuple[float, bool]:
     ]
     batch_size = ROWS // num_processes
     collator = LanguageModelCollator(PAD)
-    loop = make_loop(TimedLoop, lambda: our_decoder(sizes), windows, collator, steps + 1, batch_size)
+    loop = make_loop(TrainingLoop, lambda: our_decoder(sizes), windows, collator, steps + 1, batch_size)
+    ends: list[float] = []
+    loop.on_step_end.append(lambda loop: ends.append(time.perf_counter()))
     loop.train()
     # Neither the first step, nor the last with its evaluation.
-    times = [after - before for before, after in zip(loop.ends[1:-2], loop.ends[2:-1], strict=True)]
+    times = [after - before for before, after in itertools.pairwise(ends[1:-1])]
     return 1000 * statistics.median(times), loop.accelerator.is_main_process
 
 

@@ -11,6 +11,7 @@ Expect 97.5 ± 0.8 % accuracy over four seeds (nearest neighbours: 98.6 %) withi
 from transformers import ViTImageProcessorPil
 
 from seqnlp.data import ImageCollator, LengthGroupedBatchSampler, patch_size_of
+from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.image_classification import ImageClassification
 from seqnlp.training import TrainingLoop, run_recipe
 
@@ -60,6 +61,7 @@ def main() -> None:
     )
     loop.train()
     task.conclude(run, loop, data)
+    push_if_asked(run)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import itertools
 from functools import partial
 
 from seqnlp.data import LanguageModelCollator, training_windows
+from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.language_modeling import LanguageModeling
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import TrainingLoop, run_recipe
@@ -63,6 +64,7 @@ def main() -> None:
     )
     loop.train()
     task.conclude(run, loop, data)
+    push_if_asked(run)
 
 
 if __name__ == "__main__":

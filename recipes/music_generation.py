@@ -8,6 +8,7 @@ Expect 62 to 67 of 100 tunes valid (of the training tunes: 85) after four minute
 """
 
 from seqnlp.data import LengthGroupedBatchSampler
+from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.music_generation import MusicGeneration
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import TrainingLoop, run_recipe
@@ -52,6 +53,7 @@ def main() -> None:
     )
     loop.train()
     task.conclude(run, loop, data)
+    push_if_asked(run)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Expect 87 % accuracy (TF-IDF with logistic regression: 86.9 %) after two minutes
 """
 
 from seqnlp.data import LengthGroupedBatchSampler
+from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import TrainingLoop, run_recipe
@@ -61,6 +62,7 @@ def main() -> None:
     )
     loop.train()
     task.conclude(run, loop, data)
+    push_if_asked(run)
 
 
 if __name__ == "__main__":

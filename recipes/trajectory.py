@@ -10,6 +10,7 @@ it, predicts by reading its own predictions, and stands beside the last value an
 
 from seqnlp.data import LengthGroupedBatchSampler, channel_statistics
 from seqnlp.models.time_series import count_targets
+from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.trajectory import Trajectory
 from seqnlp.training import TrainingLoop, run_recipe
 
@@ -52,6 +53,7 @@ def main() -> None:
     )
     loop.train()
     task.conclude(run, loop, data)
+    push_if_asked(run)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Expect BLEU 24 ± 5 on the 293 test strings after four minutes on two CPU cores.
 """
 
 from seqnlp.data import DropoutCollator, TokenBatchSampler, keep_short_pairs, pair_lengths, train_pair_tokenizers
+from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.translation import TARGET_TOKENIZER, Tokenizers, Translation
 from seqnlp.training import TrainingLoop, WeightAverager, run_recipe
 
@@ -76,6 +77,7 @@ def main() -> None:
     loop.train()
     task.choose_weights(run, loop, data, averager)
     task.conclude(run, loop, data)
+    push_if_asked(run)
 
 
 if __name__ == "__main__":

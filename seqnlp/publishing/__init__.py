@@ -2,7 +2,7 @@
 
 from .bundle import build_bundle, tag_of
 from .errors import PublishingError
-from .hub import Publication, publish, push_to_hub
+from .hub import Publication, publish, push_if_asked, push_to_hub
 from .verify import Check, Verification, verify
 
 
@@ -13,6 +13,7 @@ __all__ = [
     "Verification",
     "build_bundle",
     "publish",
+    "push_if_asked",
     "push_to_hub",
     "tag_of",
     "verify",

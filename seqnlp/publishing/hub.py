@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import filter_repo_objects, parse_ratelimit_headers, validate_repo_id
 
-from ..training import TrainingArguments
+from ..training import Run, TrainingArguments
 from .bundle import CARD, STALE_PATTERNS, Bundle, BundledFile, build_bundle, read_record
 from .card import is_on_the_hub
 from .errors import PublishingError
@@ -56,6 +56,12 @@ class Publication:
     files: list[BundledFile]
     tag: str | None
     url: str | None = None
+
+
+def push_if_asked(run: Run) -> None:
+    """Publish a finished run where `--push_to_hub` asks for it, by its main process, and tell the address."""
+    if run.arguments.push_to_hub and run.accelerator.is_main_process:
+        run.tell(f"Uploaded: {push_to_hub(run.output_dir, run.arguments)}")
 
 
 def push_to_hub(output_dir: str | Path, arguments: TrainingArguments) -> str:

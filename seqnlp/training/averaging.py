@@ -1,14 +1,12 @@
 """Averages of the weights that a run passed through."""
 
-import re
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
-from .checkpoints import load_weights
+from .checkpoints import CheckpointFolder, load_weights, step_of
+from .integrity import WEIGHTS, remove_at_once
 from .loop import TrainingLoop
 
 
@@ -28,19 +26,17 @@ class WeightAverager:
         self.count = count
 
     def add(self, loop: TrainingLoop) -> None:
-        """Keep the weights of this step; called by every process, at each evaluation."""
+        """
+        Keep the weights of this step; called by every process, at each evaluation.
+
+        Raises:
+            CheckpointError: If they cannot be written.
+        """
         if not self.count:
             return
-        root, accelerator = loop.checkpoints.root, loop.accelerator
-        state_dict = accelerator.get_state_dict(loop.model)
-        if accelerator.is_main_process:
-            target = root / f"weights-{loop.step:08d}"
-            temporary = root / f"tmp-{target.name}"
-            accelerator.unwrap_model(loop.model).save_pretrained(temporary, state_dict=state_dict)
-            shutil.rmtree(target, ignore_errors=True)
-            temporary.rename(target)
-            self._prune(root, [int(path.name.split("-")[1]) for path in loop.checkpoints.steps()])
-        accelerator.wait_for_everyone()
+        loop.checkpoints.save_weights(loop.accelerator, loop.model, f"weights-{loop.step:08d}")
+        if loop.accelerator.is_main_process:
+            self._prune(loop.checkpoints)
 
     def keep_better(self, loop: TrainingLoop, score: Callable[[], float]) -> dict[str, float]:
         """
@@ -53,15 +49,15 @@ class WeightAverager:
         Returns:
             The score of each: `best`, and `average of N` if there is something to average.
         """
-        model = loop.accelerator.unwrap_model(loop.model)
+        model = loop.unwrapped_model
         scores = {"best": score()}
-        kept = [path for path in _kept(loop.checkpoints.root) if _step(path) <= loop.step][-self.count :]
+        kept = [path for path in loop.checkpoints.named("weights") if step_of(path) <= loop.step][-self.count :]
         if not self.count or len(kept) < 2:
             return scores
         best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         mean: dict[str, torch.Tensor] = {}
         for path in kept:
-            for name, tensor in load_file(path / "model.safetensors").items():
+            for name, tensor in load_file(path / WEIGHTS).items():
                 share = tensor.double() / len(kept)
                 mean[name] = mean[name] + share if name in mean else share
         load_weights(model, {name: tensor.to(best[name].dtype) for name, tensor in mean.items()})
@@ -71,17 +67,9 @@ class WeightAverager:
             model.load_state_dict(best)
         return scores
 
-    def _prune(self, root: Path, checkpoints: list[int]) -> None:
+    def _prune(self, checkpoints: CheckpointFolder) -> None:
         # A run that goes on from its oldest checkpoint needs the weights before that one.
-        oldest = min(checkpoints, default=None)
-        old = [path for path in _kept(root) if oldest is None or _step(path) <= oldest]
+        oldest = min(map(step_of, checkpoints.steps()), default=None)
+        old = [path for path in checkpoints.named("weights") if oldest is None or step_of(path) <= oldest]
         for path in old[: -self.count]:
-            shutil.rmtree(path)
-
-
-def _kept(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob("weights-*") if re.fullmatch(r"weights-\d{8,}", path.name))
-
-
-def _step(path: Path) -> int:
-    return int(path.name.split("-")[1])
+            remove_at_once(path)

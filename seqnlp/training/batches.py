@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from .arguments import TrainingArguments
 from .errors import ArgumentsError
+from .progress import Place
+from .stopping import ignore_stop_signals
 
 
 Batch = dict[str, torch.Tensor]
@@ -82,6 +84,7 @@ class SizedBatches:
             collate_fn=_unchanged,
             num_workers=arguments.dataloader_num_workers,
             persistent_workers=arguments.dataloader_num_workers > 0,
+            worker_init_fn=ignore_stop_signals,
             generator=torch.Generator(),  # or each iterator would draw from the generator that dropout draws from
         )
 
@@ -100,6 +103,18 @@ class SizedBatches:
     def epoch(self, step: int) -> float:
         """Passes over the data before this step."""
         return step / self.steps_per_epoch
+
+    def step_at(self, place: Place) -> int:
+        """The last step at which no more examples of the epoch are read than were at `place`."""
+        self.batch_sampler.set_epoch(place.epoch)
+        self.batch_sampler.skip_once(0)
+        sizes, steps, read = map(len, iter(self.batch_sampler)), 0, 0
+        while group := list(islice(sizes, self.accumulation * self.accelerator.num_processes)):
+            read += sum(group)
+            if read > place.examples:
+                break
+            steps += 1
+        return place.epoch * self.steps_per_epoch + steps
 
     def rest_of_epoch(self, step: int) -> Iterator[list[MicroBatch]]:
         """From this step to the end of its epoch, the micro-batches of each optimizer step."""

@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, checked before they are read, pruned."""
 
-import errno
 import json
 import re
 import shutil
@@ -14,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers.utils import logging
 
-from .integrity import find_damage, seal, sync
+from .integrity import MANIFEST, WriteError, find_damage, remove_at_once, write_together, write_whole
 from .run_record import write_json
 
 
@@ -24,6 +23,12 @@ STATE_FILE = "loop_state.json"
 POSITION_FILE = "data_position_{}.json"
 CARRIED_FILE = "carried_state_{}.safetensors"
 UNFINISHED = "unfinished"
+SEALS = (MANIFEST, STATE_FILE)
+NAMES = re.compile(r"(tmp-)?(removed-)?((step|best|weights)-\d{8,}|results)")
+# The parts of the loop's state.
+STATE = {"setup": dict, "place": dict, "clock": dict, "meter": dict, "best": dict, "history": list}
+
+SavesItself = Callable[[Path], Any]
 
 
 class CheckpointError(ValueError):
@@ -48,8 +53,8 @@ class Checkpoint(NamedTuple):
 class CheckpointFolder:
     """
     The checkpoints of one run: `step-00000123/` for resuming, `best-00000100/` with the weights of the best model so
-    far. Each appears by a rename, after it is on the disk with a manifest by which damage is recognised. Several
-    machines need a file system that they share.
+    far, `weights-...` for averaging. Each appears by a rename, after it is on the disk with a manifest by which damage
+    is recognised. Several machines need a file system that they share. Nothing else in the folder is touched.
 
     Args:
         output_dir: The run's folder; they are in `checkpoints/` below it.
@@ -62,7 +67,11 @@ class CheckpointFolder:
 
     def steps(self) -> list[Path]:
         """The checkpoints, oldest first."""
-        return sorted(path for path in self.root.glob("step-*") if re.fullmatch(r"step-\d+", path.name))
+        return self.named("step")
+
+    def named(self, kind: str) -> list[Path]:
+        """The folders of a kind, `step`, `best` or `weights`, that seqnlp wrote, oldest first."""
+        return sorted(path for path in _ours(self.root) if path.name.startswith(f"{kind}-"))
 
     @property
     def is_unfinished(self) -> bool:
@@ -70,20 +79,34 @@ class CheckpointFolder:
         return (self.root / UNFINISHED).is_file() and bool(self.steps())
 
     def begin(self, accelerator: Accelerator, resume: bool) -> None:
-        """Make the folder; without `resume`, an empty one."""
-        if accelerator.is_main_process:
-            if not resume:
-                shutil.rmtree(self.root, ignore_errors=True)
-            self.root.mkdir(parents=True, exist_ok=True)
-            for leftover in self.root.glob("tmp-*"):
-                shutil.rmtree(leftover)
-            (self.root / UNFINISHED).touch()
-        accelerator.wait_for_everyone()
+        """
+        Make the folder; without `resume`, remove the checkpoints of the run before.
 
-    def finish(self, accelerator: Accelerator) -> None:
+        Raises:
+            CheckpointError: If it cannot be made, or holds a folder that has a checkpoint's name and is none.
+        """
+
+        def prepare() -> None:
+            self.root.mkdir(parents=True, exist_ok=True)
+            ours = _ours(self.root)
+            for path in ours:
+                if not resume or path.name.startswith("tmp-"):
+                    shutil.rmtree(path)
+            foreign = [path for path in self.root.iterdir() if NAMES.fullmatch(path.name) and path not in ours]
+            if foreign:
+                raise FileExistsError(f"{foreign[0].name} is there already, and is no checkpoint of seqnlp")
+            (self.root / UNFINISHED).touch()
+
+        try:
+            write_together(accelerator, prepare if accelerator.is_main_process else None, self.root.parent)
+        except WriteError as error:
+            raise CheckpointError(
+                f"Checkpoints cannot be written to {self.root}: {error}. Make room, or choose another --output_dir."
+            ) from error
+
+    def finish(self) -> None:
         """Mark the run as finished; its last checkpoint stays, so that it can be trained on."""
-        if accelerator.is_main_process:
-            (self.root / UNFINISHED).unlink(missing_ok=True)
+        (self.root / UNFINISHED).unlink(missing_ok=True)
 
     def save(self, accelerator: Accelerator, checkpoint: Checkpoint) -> None:
         """
@@ -92,7 +115,7 @@ class CheckpointFolder:
         Raises:
             CheckpointError: If it cannot be written, as on a full disk; the ones before it stay as they are.
         """
-        step = checkpoint.state["step"]
+        step = checkpoint.state["place"]["step"]
 
         def write(folder: Path) -> None:
             accelerator.save_state(str(folder))
@@ -103,100 +126,109 @@ class CheckpointFolder:
             if accelerator.is_main_process:
                 write_json(folder / STATE_FILE, checkpoint.state)
 
-        self._write_whole(accelerator, self.root / f"step-{step:08d}", write)
+        self.write(accelerator, f"step-{step:08d}", write)
         if accelerator.is_main_process:
             self._prune(step)
         accelerator.wait_for_everyone()
 
-    def best(self, step: int) -> Path:
-        """Where the weights of the best model, found at this step, are kept."""
-        return self.root / f"best-{step:08d}"
-
-    def save_best(self, accelerator: Accelerator, model, step: int) -> None:
+    def save_weights(self, accelerator: Accelerator, model, name: str, *others: SavesItself) -> Path:
         """
-        Keep this model's weights, the best so far. Called by every process.
+        Write a model, whole, as `from_pretrained` reads it. Called by every process; the one way to write weights.
+
+        Args:
+            accelerator: Has prepared the model.
+            model: The model, prepared or not.
+            name: Of the folder.
+            *others: What else the main process saves beside it: each is given the folder.
+
+        Returns:
+            The folder.
 
         Raises:
-            CheckpointError: If they cannot be written.
+            CheckpointError: If it cannot be written.
         """
         state_dict = accelerator.get_state_dict(model)
 
         def write(folder: Path) -> None:
             if accelerator.is_main_process:
-                accelerator.unwrap_model(model).save_pretrained(folder, state_dict=state_dict)
+                # One file, whose hash is the model's.
+                accelerator.unwrap_model(model).save_pretrained(folder, state_dict=state_dict, max_shard_size="1000TB")
+                for save in others:
+                    save(folder)
 
-        self._write_whole(accelerator, self.best(step), write)
+        return self.write(accelerator, name, write)
 
-    def _write_whole(self, accelerator: Accelerator, target: Path, write: Callable[[Path], None]) -> None:
-        """Let every process write into a temporary folder, seal it and give it its name; or leave no trace."""
-        temporary = self.root / f"tmp-{target.name}"
-        error = None
-        for part in (lambda: write(temporary), lambda: self._publish(accelerator, temporary, target)):
-            try:
-                part()
-            except Exception as raised:
-                error = raised
-            failures = torch.tensor(int(error is not None), device=accelerator.device)
-            if int(accelerator.reduce(failures, reduction="sum")):
-                self._give_up(accelerator, temporary, target, error)
+    def best(self, step: int) -> Path:
+        """Where the weights of the best model, found at this step, are kept."""
+        return self.root / f"best-{step:08d}"
 
-    def _publish(self, accelerator: Accelerator, temporary: Path, target: Path) -> None:
-        if accelerator.is_main_process:
-            seal(temporary)
-            if target.exists():
-                self._remove(target)
-            temporary.rename(target)
-            sync(self.root)
+    def write(self, accelerator: Accelerator, name: str, write: Callable[[Path], None]) -> Path:
+        """
+        Let every process write into the folder `name`, which appears whole or not at all.
 
-    def _give_up(self, accelerator: Accelerator, temporary: Path, target: Path, error: Exception | None) -> None:
-        reason = "another process could not write its part" if error is None else " ".join(str(error).split())[:200]
-        # torch says no more than that it failed, so the disk is asked.
-        if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(self.root).free < 2**20:
-            reason = "no space is left on the disk"
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            shutil.rmtree(temporary, ignore_errors=True)
+        Raises:
+            CheckpointError: If it cannot be written; it says how to go on.
+        """
+        try:
+            write_whole(accelerator, self.root / name, write)
+        except WriteError as error:
+            raise self.failure(name, self.root, error) from error
+        return self.root / name
+
+    def failure(self, name: str, where: Path, reason: object) -> CheckpointError:
+        """The error for something that could not be written: it says how to go on."""
         steps = self.steps()
         last = f"The last good checkpoint is {steps[-1]}" if steps else "There is no checkpoint before it"
-        raise CheckpointError(
-            f"{target.name} could not be written to {self.root}: {reason}. {last}; when there is room, go on by "
+        return CheckpointError(
+            f"{name} could not be written to {where}: {reason}. {last}; when there is room, go on by "
             "--resume_from_checkpoint latest."
-        ) from error
+        )
+
+    def take_over(self, accelerator: Accelerator, checkpoint: Path) -> None:
+        """Copy what a checkpoint of another folder leans on: its best model and the weights to be averaged."""
+        if checkpoint.parent.resolve() == self.root.resolve():
+            return
+        step = read_state(checkpoint)[0]["place"]["step"]
+        wanted = [path for path in _ours(checkpoint.parent) if path.name[:8] == "weights-" and step_of(path) <= step]
+        for path in [*wanted, self._best_of(checkpoint)]:
+            if path is not None and find_damage(path) is None:
+
+                def copy(folder: Path, path: Path = path) -> None:
+                    if accelerator.is_main_process:
+                        shutil.copytree(path, folder)
+
+                self.write(accelerator, path.name, copy)
 
     def _prune(self, step: int) -> None:
         for path in self.steps():  # a run resumed from an earlier one has left that future, or it was damaged
-            if int(path.name.removeprefix("step-")) > step:
-                self._remove(path)
+            if step_of(path) > step:
+                remove_at_once(path)
         for path in self.steps()[: -self.limit]:
-            self._remove(path)
+            remove_at_once(path)
         # A best model goes only when no checkpoint refers to it any more: one may be resumed from.
         needed = {self._best_of(path) for path in self.steps()}
-        for path in self.root.glob("best-*"):
+        for path in self.named("best"):
             if path not in needed:
-                self._remove(path)
-
-    def _remove(self, path: Path) -> None:
-        """At once, as far as anyone can see: half a checkpoint is never found under its name."""
-        shutil.rmtree(path.rename(self.root / f"tmp-removed-{path.name}"))
+                remove_at_once(path)
 
     def _best_of(self, path: Path) -> Path | None:
         """The best model that a checkpoint refers to, if it can be read and there was one."""
-        try:
-            state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        state, damage = read_state(path)
+        if damage is not None or state["best"]["metric"] is None:
             return None
-        return None if state["best_metric"] is None else self.best(state["best_step"])
+        return path.parent / self.best(state["best"]["step"]).name
 
-    def _damage(self, path: Path) -> str | None:
-        damage, best = find_damage(path), self._best_of(path)
-        if damage is None and best is not None and best.parent == path.parent:
-            damage = find_damage(best)
-            return damage and f"of its best model in {best.name}, {damage}"
-        return damage
+    def damage_of_best(self, path: Path) -> str | None:
+        """What is wrong with the best model that a whole checkpoint refers to, if anything is."""
+        best = self._best_of(path)
+        damage = find_damage(best) if best is not None else None
+        return damage and f"of its best model in {best.name}, {damage}"
 
     def find(self, name: str) -> Path:
         """
         The checkpoint that `--resume_from_checkpoint` names: a folder, or `latest` for the last one that is whole.
+
+        One whose best model is damaged is taken only where there is no other.
 
         Raises:
             CheckpointError: If it is not there or damaged.
@@ -206,7 +238,7 @@ class CheckpointFolder:
                 raise CheckpointError(
                     f"--resume_from_checkpoint {name}: there is no such checkpoint; use 'latest' or its folder."
                 )
-            if damage := self._damage(Path(name)):
+            if damage := find_damage_of_checkpoint(Path(name)):
                 raise CheckpointError(f"--resume_from_checkpoint {name}: it is damaged ({damage}); use another.")
             return Path(name)
         steps = self.steps()
@@ -215,15 +247,54 @@ class CheckpointFolder:
                 f"--resume_from_checkpoint latest: there is no checkpoint in {self.root}. Leave the flag out to begin "
                 "anew."
             )
-        for path in reversed(steps):
-            damage = self._damage(path)
-            if damage is None:
-                return path
-            logger.warning(f"The checkpoint {path} is damaged ({damage}): the one before it is used.")
-        raise CheckpointError(
-            f"--resume_from_checkpoint latest: every checkpoint in {self.root} is damaged. Leave the flag out and "
-            "give --overwrite_output_dir to begin anew."
-        )
+        damages = {path: find_damage_of_checkpoint(path) for path in reversed(steps)}
+        whole = [path for path, damage in damages.items() if damage is None]
+        if not whole:
+            raise CheckpointError(
+                f"--resume_from_checkpoint latest: every checkpoint in {self.root} is damaged. Leave the flag out and "
+                "give --overwrite_output_dir to begin anew."
+            )
+        damages |= {path: self.damage_of_best(path) for path in whole}
+        chosen = next((path for path in whole if damages[path] is None), whole[0])
+        for path in damages:
+            if path == chosen:
+                return chosen
+            logger.warning(f"The checkpoint {path} is damaged ({damages[path]}): the one before it is used.")
+        return chosen
+
+
+def _ours(root: Path) -> list[Path]:
+    """The folders in `root` that carry our seal, or what is left of it where they are damaged."""
+    if not root.is_dir():
+        return []
+    named = [path for path in root.iterdir() if NAMES.fullmatch(path.name) and path.is_dir()]
+    return [path for path in named if path.name[:4] == "tmp-" or any((path / name).exists() for name in SEALS)]
+
+
+def find_damage_of_checkpoint(path: Path) -> str | None:
+    """What is wrong with a checkpoint in itself, if anything is."""
+    return find_damage(path) or read_state(path)[1]
+
+
+def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
+    """The loop's state in a checkpoint, and what is wrong with it, if anything is."""
+    try:
+        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {}, f"{STATE_FILE} cannot be read: {' '.join(str(error).split())}"
+    if not isinstance(state, dict):
+        return {}, f"{STATE_FILE} holds no state of a run"
+    for name, kind in STATE.items():
+        if not isinstance(state.get(name), kind):
+            return {}, f"{STATE_FILE} holds no {name} that this version can read"
+    if not isinstance(state["place"].get("step"), int) or not {"metric", "step"} <= state["best"].keys():
+        return {}, f"{STATE_FILE} does not say at which step it was written, or which model was best"
+    return state, None
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a folder of checkpoints."""
+    return int(path.name.rsplit("-", 1)[1])
 
 
 def load_checkpoint(accelerator: Accelerator, path: Path) -> None:
@@ -259,7 +330,7 @@ def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:
     position = path / POSITION_FILE.format(accelerator.process_index)
     carried = path / CARRIED_FILE.format(accelerator.process_index)
     return Checkpoint(
-        json.loads((path / STATE_FILE).read_text(encoding="utf-8")),
+        read_state(path)[0],
         json.loads(position.read_text(encoding="utf-8")) if position.is_file() else None,
         load_file(carried, device=_device_name(accelerator)) if carried.is_file() else None,
     )

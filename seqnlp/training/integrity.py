@@ -1,14 +1,112 @@
 """Folders that are whole or known not to be: a manifest of sizes and checksums, and writing through to the disk."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+import torch
+from accelerate import Accelerator
 
 from .run_record import write_json
 
 
 MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
+
+
+class WriteError(RuntimeError):
+    """Something could not be written; the message says why, in one line."""
+
+
+def write_whole(accelerator: Accelerator, target: Path, write: Callable[[Path], None]) -> None:
+    """
+    Let every process write into a temporary folder, seal it and give it the name `target`; or leave no trace.
+
+    Called by every process; where one fails all raise, and none waits for another.
+
+    Args:
+        accelerator: Says which process this is.
+        target: The folder; one that is there is replaced at the end.
+        write: Called in each process with the temporary folder.
+
+    Raises:
+        WriteError: If a process could not write its part.
+    """
+    temporary = target.with_name(f"tmp-{target.name}")
+
+    def publish() -> None:
+        seal(temporary)
+        if target.exists():
+            remove_at_once(target)
+        temporary.rename(target)
+        sync(target.parent)
+
+    try:
+        write_together(accelerator, lambda: write(temporary), target.parent)
+        write_together(accelerator, publish if accelerator.is_main_process else None, target.parent)
+    except WriteError:
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_together(accelerator: Accelerator, write: Callable[[], None] | None, folder: Path) -> None:
+    """
+    Call `write`, then let every process know whether all have written.
+
+    Args:
+        accelerator: Says which process this is.
+        write: This process's part, if it has one.
+        folder: On the disk that is written to.
+
+    Raises:
+        WriteError: If a process could not write its part.
+    """
+    error = None
+    if write is not None:
+        try:
+            write()
+        except Exception as raised:
+            error = raised
+    failures = torch.tensor(int(error is not None), device=accelerator.device)
+    if int(accelerator.reduce(failures, reduction="sum")):
+        reason = "another process could not write its part" if error is None else why(error, folder)
+        raise WriteError(reason) from error
+
+
+def why(error: BaseException, folder: Path) -> str:
+    """Why writing to `folder` failed, in one line."""
+    # torch says no more than that it failed, so the disk is asked.
+    if is_full_disk(error) or shutil.disk_usage(folder).free < 2**20:
+        return "no space is left on the disk"
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether this error, or one behind it, came of a full disk or a used up quota."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True  # libraries in Rust have no errno, but the system's words
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def remove_at_once(folder: Path) -> None:
+    """Remove a folder, at once as far as anyone can see: half of it is never found under its name."""
+    shutil.rmtree(folder.rename(folder.with_name(f"tmp-removed-{folder.name}")))
+
+
+def weights_hash(folder: Path) -> str:
+    """The SHA-256 of a saved model's weights, by which a record and a model are known to belong together."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The one training loop, on Accelerate, for every recipe."""
 
 import math
-import time
+import signal
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .arguments import TrainingArguments
+from .arguments import ArgumentsError, TrainingArguments
 from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches
 from .carried_state import cache_to_tensors, tensors_to_cache
 from .checkpoints import (
@@ -30,9 +30,12 @@ from .checkpoints import (
 )
 from .evaluation import Evaluator
 from .fingerprint import describe_setup, differences
-from .optimization import create_optimizer, create_scheduler
+from .integrity import WEIGHTS, find_damage
+from .optimization import create_optimizer, create_scheduler, go_to_step
+from .progress import BestModel, Clock, Meter, Place
 from .run import Run
 from .sharding import join_tied_embeddings, let_shards_generate
+from .stopping import SIGNALS, Heartbeats, RunStopped, StopSignals, shared_store
 
 
 logger = logging.get_logger(__name__)
@@ -92,6 +95,8 @@ class TrainingLoop(Evaluator):
         carries_state: bool = False,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ):
+        self.run = run
+        self.record = run.record
         self.accelerator = accelerator = run.accelerator
         self.arguments = arguments
         self.collator = collator
@@ -99,9 +104,7 @@ class TrainingLoop(Evaluator):
         self.device = accelerator.device
         self.num_processes, self.process_index = accelerator.num_processes, accelerator.process_index
         self.evaluate = evaluate
-        self.record = run.record
-        self._on_main_process = run.on_main_process
-        self._setup = describe_setup(
+        self.setup = describe_setup(
             run.record, run.roles, model.config, tokenizer or getattr(collator, "tokenizer", None)
         )
         self.count_targets = count_targets
@@ -129,24 +132,25 @@ class TrainingLoop(Evaluator):
         # Not prepared: Accelerate would step it once a process.
         self.scheduler = create_scheduler(optimizer, arguments, self.max_steps)
         self.checkpoints = CheckpointFolder(arguments.output_dir, arguments.save_total_limit)
-        self.step = 0
-        self.best_metric: float | None = None
-        self.best_step = 0
-        self.evaluations_without_gain = 0
-        self.seconds_before = 0.0
+        self.on_step_begin: list[Callable[[TrainingLoop, list[MicroBatch]], None]] = []
+        self.on_step_end: list[Callable[[TrainingLoop], None]] = []
+        self.place, self.clock, self.best = Place(), Clock(), BestModel(arguments)
+        self.meter = Meter(self.clock, accelerator.device)
         self._carried = None  # the cache after a process's last micro-batch
         self._carried_tensors: dict[str, torch.Tensor] | None = None  # the same, as a checkpoint holds it
+        self._checkpointed = -1  # the step of the last checkpoint
         self._is_out_of_time = False
-        self._started = time.perf_counter()
-        # Since the last record:
-        self._loss_sum = torch.zeros((), device=accelerator.device)
-        self._clipped_steps = torch.zeros((), device=accelerator.device)
-        self._logged_step, self._targets_since, self._logged_at = 0, 0, 0.0
+        self._signals, self._signal = StopSignals(), None
 
     @property
     def unwrapped_model(self) -> PreTrainedModel:
         """The model without what Accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps so far."""
+        return self.place.step
 
     @property
     def epoch(self) -> float:
@@ -156,49 +160,42 @@ class TrainingLoop(Evaluator):
     @property
     def seconds(self) -> float:
         """Wall-clock time in training so far, evaluation and earlier runs of a resumed one included."""
-        return self.seconds_before + time.perf_counter() - self._started
+        return self.clock.seconds
 
     def train(self) -> None:
         """
         Train to the end, then put the best model's weights into the model.
 
         Raises:
+            ArgumentsError: If nobody said whether more of the metric for the best model is better.
             TrainingError: When the loss is no longer a number.
             CheckpointError: When the checkpoint to resume from is not there, is damaged, or was made with other
                 arguments, data or tokenizer; or when a checkpoint cannot be written.
+            RunStopped: When a signal has asked for an end; a checkpoint is written then.
         """
-        resume = self.arguments.resume_from_checkpoint
-        path = self._on_main_process(lambda: self.checkpoints.find(resume)) if resume else None
-        checkpoint = self._checked(path) if path else None
-        self.checkpoints.begin(self.accelerator, resume=resume is not None)
-        if checkpoint is not None:
-            load_checkpoint(self.accelerator, path)
-            self._resume(checkpoint)
-        self._checkpointed = self.step if path is not None else -1
-        self._started = self._logged_at = time.perf_counter()
-
-        self.model.train()
-        self._settle_gradient_buckets()
-        stop = False
-        with tqdm(
-            total=self.max_steps,
-            initial=self.step,
-            desc="training",
-            unit="step",
-            disable=not self.accelerator.is_main_process,
-            dynamic_ncols=True,
-        ) as progress:
-            while self.step < self.max_steps and not stop:
-                if self.batches.begins_epoch(self.step):
-                    self._carried = self._carried_tensors = None
-                for micro_batches in self.batches.rest_of_epoch(self.step):
-                    self._optimizer_step(micro_batches)
-                    progress.update()
-                    stop = self._after_step(progress)
-                    if stop or self.step >= self.max_steps:
-                        break
+        if not isinstance(self.arguments.greater_is_better, bool):
+            raise ArgumentsError(
+                f"--metric_for_best_model {self.arguments.metric_for_best_model}: nobody said whether more of it is "
+                "better; add --greater_is_better true or false."
+            )
+        self._begin()
+        with (
+            self._signals,
+            Heartbeats(shared_store(), self.process_index, self.num_processes),
+            tqdm(
+                total=self.max_steps,
+                initial=self.step,
+                desc="training",
+                unit="step",
+                disable=not self.is_main_process,
+                dynamic_ncols=True,
+            ) as progress,
+        ):
+            self._train(progress)
         if self._checkpointed != self.step:
             self._checkpoint()
+        if self._signal is not None:
+            raise RunStopped(self._signal, self._told_of_signal())
         self.record.stopped = None
         if self._is_out_of_time and self.step < self.max_steps:
             self.record.stopped = {
@@ -209,16 +206,24 @@ class TrainingLoop(Evaluator):
         self._load_best()
         self.record.seconds["training"] = round(self.seconds, 1)
 
-    def _optimizer_step(self, micro_batches: list[MicroBatch]) -> None:
+    def optimizer_step(self, micro_batches: list[MicroBatch]) -> torch.Tensor:
+        """
+        One step of the optimizer, without records, evaluation and checkpoints. Called by every process.
+
+        Args:
+            micro_batches: What this process reads in the step.
+
+        Returns:
+            The loss of the step: the mean over the targets of all processes.
+
+        Raises:
+            TrainingError: When loss or gradient is no longer a number; the weights are those before the step.
+        """
         accelerator = self.accelerator
         if self._carried_tensors is not None:
             self._restore_carried(micro_batches[0].batch)
         torch.manual_seed((self.arguments.seed * 1_000_003 + self.step) * 4_099 + accelerator.process_index)
-        local_targets = sum(self.count_targets(micro.batch) for micro in micro_batches if micro.is_real)
-        # One exchange says how many targets there are, and whether all stop after this step.
-        agreed = torch.tensor([local_targets, self._time_is_up()], device=accelerator.device)
-        targets, out_of_time = accelerator.reduce(agreed, reduction="sum").unbind()
-        self._is_out_of_time = bool(out_of_time)
+        targets = self._agree(micro_batches)
         loss_sum = torch.zeros((), device=accelerator.device)
         for index, micro in enumerate(micro_batches):
             is_last = index == len(micro_batches) - 1
@@ -242,11 +247,52 @@ class TrainingLoop(Evaluator):
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad()
-        self.step += 1
-        self._loss_sum += loss_sum
-        if norm is not None:
-            self._clipped_steps += norm > self.arguments.max_grad_norm
-        self._targets_since += int(targets)
+        self.place.step += 1
+        self.meter.add(loss_sum, int(targets), None if norm is None else norm > self.arguments.max_grad_norm)
+        return loss_sum
+
+    def _begin(self) -> None:
+        """Take up the checkpoint to resume from, if there is one, and start the clock."""
+        resume = self.arguments.resume_from_checkpoint
+        path = self.run.on_main_process(lambda: self.checkpoints.find(resume)) if resume else None
+        checkpoint = read_checkpoint(self.accelerator, path) if path else None
+        is_changed = checkpoint is not None and self._is_changed(path, checkpoint)
+        self.checkpoints.begin(self.accelerator, resume=path is not None)
+        if checkpoint is not None:
+            self._resume(path, checkpoint, is_changed)
+        self.run.begin_logging()
+        self.clock.start()
+        self.meter.start()
+        self.model.train()
+        self._settle_gradient_buckets()
+
+    def _train(self, progress: tqdm) -> None:
+        stop = self._is_patience_over  # of a run that was ended between its last step and its results
+        while self.step < self.max_steps and not stop:
+            if self.batches.begins_epoch(self.step):
+                self._carried = self._carried_tensors = None
+                self.place.begin_epoch(int(self.epoch))
+            for micro_batches in self.batches.rest_of_epoch(self.step):
+                for callback in self.on_step_begin:
+                    callback(self, micro_batches)
+                self.optimizer_step(micro_batches)
+                progress.update()
+                stop = self._after_step(progress)
+                for callback in self.on_step_end:
+                    callback(self)
+                if stop or self.step >= self.max_steps:
+                    break
+
+    def _agree(self, micro_batches: list[MicroBatch]) -> torch.Tensor:
+        """How many targets the step has; one exchange also counts examples and says whether all stop after it."""
+        real = [micro.batch for micro in micro_batches if micro.is_real]
+        own = [sum(map(self.count_targets, real)), sum(map(_count_rows, real)), self._time_is_up()]
+        agreed = torch.tensor([*own, *self._signals.counts()], device=self.device)
+        targets, examples, out_of_time, *signals = self.accelerator.reduce(agreed, reduction="sum").unbind()
+        self.place.examples += int(examples)
+        self._is_out_of_time = bool(out_of_time)
+        self._signal = next((number for number, count in zip(SIGNALS, signals, strict=True) if count), None)
+        return targets
 
     def _settle_gradient_buckets(self) -> None:
         """
@@ -282,9 +328,9 @@ class TrainingLoop(Evaluator):
 
     def _time_is_up(self) -> bool:
         minutes = self.arguments.max_train_minutes
-        return minutes is not None and time.perf_counter() - self._started >= 60 * minutes
+        return minutes is not None and self.clock.seconds_of_this_run >= 60 * minutes
 
-    def _after_step(self, progress) -> bool:
+    def _after_step(self, progress: tqdm) -> bool:
         """Record, evaluate and checkpoint where it is due; true to stop early."""
         at_end = self.step >= self.max_steps
         epoch_ends = self.steps_per_epoch is not None and self.step % self.steps_per_epoch == 0
@@ -298,40 +344,37 @@ class TrainingLoop(Evaluator):
         if epoch_ends if every == "epoch" else self.step % int(every) == 0:
             self._checkpoint()
         if self._is_out_of_time and not at_end:
-            if self.accelerator.is_main_process:
+            if self.is_main_process:
                 progress.write(
                     f"--max_train_minutes {self.arguments.max_train_minutes:g}: time is up at step {self.step} of "
                     f"{self.max_steps}; go on as planned by --resume_from_checkpoint latest"
                 )
             return True
-        return stop
+        return stop or self._signal is not None
 
-    def _log_training(self, progress) -> None:
-        steps = self.step - self._logged_step
-        if steps == 0:
+    def _told_of_signal(self) -> str:
+        return (
+            f"{signal.Signals(self._signal).name}: stopped at step {self.step} of {self.max_steps}, with a checkpoint "
+            f"in {self.checkpoints.root}; go on by the same command and --resume_from_checkpoint latest"
+        )
+
+    def _log_training(self, progress: tqdm) -> None:
+        if self.meter.is_empty:
             return
-        now = time.perf_counter()
-        values = {
-            "train_loss": float(self._loss_sum) / steps,
-            "learning_rate": self.scheduler.get_last_lr()[0],
-            "targets_per_second": round(self._targets_since / (now - self._logged_at), 1),
-        }
-        if self.arguments.max_grad_norm:
-            values["clipped_share"] = float(self._clipped_steps) / steps
-        self._loss_sum.zero_()
-        self._clipped_steps.zero_()
-        self._logged_step, self._targets_since, self._logged_at = self.step, 0, now
+        values = self.meter.read()
+        values["learning_rate"] = self.scheduler.get_last_lr()[0]
+        if not self.arguments.max_grad_norm:
+            del values["clipped_share"]
         progress.set_postfix(loss=f"{values['train_loss']:.3f}", refresh=False)
         self.record.log(self.step, self.epoch, **values)
-        self.accelerator.log(values, step=self.step)
+        self.run.log(values, self.step)
 
-    def _evaluate(self, progress) -> bool:
-        before = time.perf_counter()
-        metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
-        self._logged_at += time.perf_counter() - before  # so that it does not count as slow training
+    def _evaluate(self, progress: tqdm) -> bool:
+        with self.meter.paused():
+            metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
         self.record.log(self.step, self.epoch, **metrics)
-        self.accelerator.log(metrics, step=self.step)
-        if self.accelerator.is_main_process:
+        self.run.log(metrics, self.step)
+        if self.is_main_process:
             shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in metrics.items())
             progress.write(f"epoch {self.epoch:.2f}, step {self.step}: validation {shown}")
 
@@ -341,76 +384,89 @@ class TrainingLoop(Evaluator):
             raise TrainingError(
                 f"--metric_for_best_model {self.arguments.metric_for_best_model}: there is only {known}."
             )
-        value = metrics[name]
-        sign = 1 if self.arguments.greater_is_better else -1
-        if self.best_metric is None or sign * value > sign * self.best_metric:
-            self.best_metric, self.best_step, self.evaluations_without_gain = value, self.step, 0
-            self.checkpoints.save_best(self.accelerator, self.model, self.step)
+        if self.best.offer(metrics[name], self.step):
+            self.checkpoints.save_weights(self.accelerator, self.model, self.checkpoints.best(self.step).name)
             return False
-        self.evaluations_without_gain += 1
+        if self._is_patience_over and self.is_main_process:
+            patience = self.arguments.early_stopping_patience
+            progress.write(f"no better model in {patience} validations: stopping at step {self.step}")
+        return self._is_patience_over
+
+    @property
+    def _is_patience_over(self) -> bool:
         patience = self.arguments.early_stopping_patience
-        if patience is not None and self.evaluations_without_gain >= patience:
-            if self.accelerator.is_main_process:
-                progress.write(f"no better model in {patience} validations: stopping at step {self.step}")
-            return True
-        return False
+        return patience is not None and self.best.evaluations_without_gain >= patience
 
     def _checkpoint(self) -> None:
-        state = {
-            "setup": self._setup,
-            "step": self.step,
-            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if k != "lr_lambdas"},
-            "best_metric": self.best_metric,
-            "best_step": self.best_step,
-            "evaluations_without_gain": self.evaluations_without_gain,
-            "since_record": {
-                "step": self._logged_step,
-                "loss_sum": float(self._loss_sum),
-                "clipped_steps": float(self._clipped_steps),
-            },
-            "seconds": self.seconds,
-            "history": self.record.history,
-        }
+        parts = {name: part.state() for name, part in self._parts().items()}
+        state = {"setup": self.setup, "history": self.record.history, **parts}
         carried = None if self._carried is None else cache_to_tensors(self._carried)
         self.checkpoints.save(self.accelerator, Checkpoint(state, self.batches.state(), carried))
         self._checkpointed = self.step
 
-    def _checked(self, path: Path) -> Checkpoint:
-        """Our part of the checkpoint, if it was made with what this run is set up with."""
-        checkpoint = read_checkpoint(self.accelerator, path)
+    def _parts(self) -> dict[str, Place | Clock | Meter | BestModel]:
+        return {"place": self.place, "clock": self.clock, "meter": self.meter, "best": self.best}
+
+    def _resume(self, path: Path, checkpoint: Checkpoint, is_changed: bool) -> None:
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        load_checkpoint(self.accelerator, path)
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)  # not the checkpoint's: a setting such as the weight decay may be what has changed
+        for name, part in self._parts().items():
+            part.load(checkpoint.state[name])
+        self.record.history[:] = checkpoint.state["history"]
+        self.batches.resume(checkpoint.position)
+        if is_changed:
+            self._renumber()
+        else:  # a state carried to other rows would be wrong
+            self._carried_tensors = checkpoint.carried
+        go_to_step(self.scheduler, self.step)
+        self._checkpointed = self.step
+        self._take_up_best(path)
+
+    def _is_changed(self, path: Path, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint was made with another setup than this run has, and that is as it should be."""
         then = checkpoint.state["setup"]
-        differing = differences(then, self._setup)
+        differing = differences(then, self.setup)
         if not differing:
-            return checkpoint
+            return False
         if not self.arguments.resume_with_changes:
             raise CheckpointError(
                 f"The checkpoint {path} was made with another setup: {'; '.join(differing)}. Resume with the same, or "
                 "go on all the same by --resume_with_changes."
             )
+        if self.steps_per_epoch is None and then["num_processes"] != self.num_processes:
+            raise CheckpointError(
+                f"The checkpoint {path} was made by {then['num_processes']} processes; streamed data cannot be dealt "
+                f"out to {self.num_processes} in the middle. Resume with as many."
+            )
         logger.warning(f"Resuming {path} with another setup: {'; '.join(differing)}.")
-        same_processes = then["num_processes"] == self._setup["num_processes"]
-        # Streams dealt out otherwise begin anew, and a state carried to other rows would be wrong.
-        return Checkpoint(checkpoint.state, checkpoint.position if same_processes else None, None)
+        return True
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        state = checkpoint.state
-        self.batches.resume(checkpoint.position)
-        self._carried_tensors = checkpoint.carried
-        self.step = state["step"]
-        self.scheduler.load_state_dict({**state["scheduler"], "lr_lambdas": [None] * len(self.scheduler.lr_lambdas)})
-        self.best_metric = state["best_metric"]
-        self.best_step = state["best_step"]
-        self.evaluations_without_gain = state["evaluations_without_gain"]
-        self._logged_step = state["since_record"]["step"]
-        self._loss_sum += state["since_record"]["loss_sum"]
-        self._clipped_steps += state["since_record"]["clipped_steps"]
-        self.seconds_before = state["seconds"]
-        self.record.history[:] = state["history"]
+    def _renumber(self) -> None:
+        """Count the steps as if all had been of the present batch size: not one example is trained on too often."""
+        before = self.step
+        if self.steps_per_epoch is not None:
+            self.place.step = self.batches.step_at(self.place)
+        left = max(0, self.max_steps - self.step)
+        logger.warning(
+            f"By the examples read, step {before} of the checkpoint is step {self.step} of {self.max_steps} with the "
+            f"present batches; {left} steps are left."
+        )
+
+    def _take_up_best(self, path: Path) -> None:
+        """See that the best model so far is whole and in this run's own folder; else go on without it."""
+        self.checkpoints.take_over(self.accelerator, path)
+        if self.best.metric is None:
+            return
+        best = self.checkpoints.best(self.best.step)
+        if damage := self.run.on_main_process(lambda: find_damage(best)):
+            logger.warning(f"The best model so far, {best}, is damaged ({damage}): training goes on without it.")
+            self.best.forget()
 
     def _load_best(self) -> None:
-        if self.best_metric is not None and self.best_step != self.step:
-            model = self.accelerator.unwrap_model(self.model)
-            load_weights(model, load_file(self.checkpoints.best(self.best_step) / "model.safetensors"))
+        if self.best.metric is not None and self.best.step != self.step:
+            load_weights(self.unwrapped_model, load_file(self.checkpoints.best(self.best.step) / WEIGHTS))
 
     def _stop_diverged(self, loss: float, norm: float | None) -> None:
         """The weights are still those before this step: keep them, then stop."""
@@ -424,3 +480,7 @@ class TrainingLoop(Evaluator):
             f"lower --learning_rate {self.arguments.learning_rate:g} or --max_grad_norm "
             f"{self.arguments.max_grad_norm:g}."
         )
+
+
+def _count_rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))

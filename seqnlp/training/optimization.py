@@ -43,3 +43,12 @@ def create_scheduler(optimizer: torch.optim.Optimizer, arguments: TrainingArgume
     return get_scheduler(
         arguments.lr_scheduler_type, optimizer, num_warmup_steps=min(warmup, num_steps), num_training_steps=num_steps
     )
+
+
+def go_to_step(scheduler: LRScheduler, step: int) -> None:
+    """Set the learning rates to those before this step: a function of the arguments and the step alone."""
+    rates = [base * factor(step) for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)]
+    for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    position = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates, "lr_lambdas": [None] * len(rates)}
+    scheduler.load_state_dict({**scheduler.state_dict(), **position})

@@ -1,5 +1,6 @@
 """A run from its first line to its results: devices, folders, records, and errors in one line."""
 
+import io
 import logging as standard_logging
 import os
 import sys
@@ -21,8 +22,16 @@ from .arguments import TrainingArguments
 from .checkpoints import CheckpointFolder
 from .errors import ArgumentsError
 from .flags import command_of, fields_of, role_of
+from .integrity import WriteError, is_full_disk, weights_hash, write_together
+from .output_folder import LOGS, RECORD, OutputFolder
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
+from .stopping import RunStopped, follow_launcher
+
+
+logger = logging.get_logger(__name__)
+
+Processor = PreTrainedTokenizerBase | ImageProcessingMixin
 
 
 @dataclass
@@ -34,18 +43,25 @@ class Run:
         accelerator: Devices, processes and trackers.
         record: What becomes `run.json`.
         output_dir: Where the results go.
+        arguments: The training arguments.
         roles: The role of each flag, see [`seqnlp.training.flags.ROLES`].
     """
 
     accelerator: Accelerator
     record: RunRecord
     output_dir: Path
+    arguments: TrainingArguments
     roles: dict[str, str]
 
     def tell(self, text: str) -> None:
         """Show the user a text, once however many processes there are."""
         if self.accelerator.is_main_process:
             sys.stdout.write(f"{text}\n")
+
+    @property
+    def folder(self) -> OutputFolder:
+        """The folder of the results."""
+        return OutputFolder(self.output_dir)
 
     def on_main_process(self, function: Callable[[], Any]) -> Any:
         """
@@ -54,63 +70,142 @@ class Run:
         Raises:
             Exception: What `function` raises, in every process.
         """
-        outcome = [None, None]
-        if self.accelerator.is_main_process:
-            try:
-                outcome[0] = function()
-            except Exception as error:
-                outcome[1] = error
-        result, error = broadcast_object_list(outcome)
-        if error is not None:
-            raise error
-        return result
+        return on_main_process(self.accelerator, function)
+
+    def begin_logging(self) -> None:
+        """Start the trackers; the logs of the run before go, unless this one goes on with it."""
+        trackers = trackers_of(self.arguments)
+        if not trackers:
+            return
+        if self.accelerator.is_main_process and not self.folder.is_resumed(self.arguments.resume_from_checkpoint):
+            self.folder.remove_logs()
+        flat = {
+            name: value if isinstance(value, int | float | str) else str(value)
+            for name, value in self.record.hyperparameters.items()
+        }
+        self.track("start", lambda: self.accelerator.init_trackers(LOGS, config=flat))
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Tell the trackers; where they fail, training goes on without them."""
+        self.track("be written", lambda: self.accelerator.log(values, step=step))
 
     def save(
-        self, model: PreTrainedModel, processor: PreTrainedTokenizerBase | ImageProcessingMixin | None
+        self,
+        model: PreTrainedModel,
+        processor: Processor | None = None,
     ) -> PreTrainedModel:
         """
-        Write model, processor and `run.json` to `output_dir`, in that order, by the main process; close the trackers.
+        Put model and processors into `output_dir`, together or not at all, before anything that may fail.
+
+        Called by every process, when training is over. [`Run.finish`] adds `run.json`, which holds the weights' hash.
 
         Args:
             model: What was trained.
-            processor: What makes its inputs: a tokenizer, an image processor, or nothing where it reads numbers.
+            processor: What makes its inputs and saves itself by `save_pretrained`: a tokenizer, an image processor, or
+                nothing where it reads numbers.
 
         Returns:
             The model without what Accelerate wrapped around it.
+
+        Raises:
+            CheckpointError: If they cannot be written; the checkpoints stay.
         """
-        accelerator = self.accelerator
-        state_dict = accelerator.get_state_dict(model)
+        accelerator, checkpoints = self.accelerator, CheckpointFolder(self.output_dir)
+        saves = [] if processor is None else [processor.save_pretrained]
+        staged = checkpoints.save_weights(accelerator, model, "results", *saves)
         model = accelerator.unwrap_model(model)
         self.record.model = {
             "class": type(model).__name__,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "config": {name: value for name, value in model.config.to_diff_dict().items() if name[0] != "_"},
+            "sha256": self.on_main_process(lambda: weights_hash(staged)),
         }
         if isinstance(processor, PreTrainedTokenizerBase):
             self.record.tokenizer = {"class": type(processor).__name__, "vocab_size": len(processor)}
-        self.record.memory = peak_memory(accelerator)
-        if accelerator.is_main_process:
-            results = self.output_dir / "checkpoints" / "tmp-results"
-            model.save_pretrained(results, state_dict=state_dict)
-            if processor is not None:
-                processor.save_pretrained(results)
-            for file in sorted(results.iterdir()):  # within one file system: each file appears whole
-                os.replace(file, self.output_dir / file.name)
-            results.rmdir()
+        self._write("The model", lambda: self.folder.place(staged))
         return model
 
-    def attempt(self, what, function, everywhere=False):
-        if everywhere or self.accelerator.is_main_process:
+    def attempt(self, what: str, function: Callable[[], Any], everywhere: bool = False) -> Any:
+        """
+        Do something that a finished model does not depend on; if it fails, one line says so and the run goes on.
+
+        Args:
+            what: What is made, for the line: "The baselines".
+            function: Makes it; called in the main process alone.
+            everywhere: Call it in every process, as what evaluates the model needs.
+
+        Returns:
+            What `function` returns; None where it failed or was not called.
+        """
+        if not (everywhere or self.accelerator.is_main_process):
+            return None
+        try:
             return function()
+        except Exception as error:
+            if self.accelerator.is_main_process:
+                logger.warning(f"{what} could not be made: {_in_one_line(error)}")
+            return None
 
     def finish(self) -> None:
-        accelerator = self.accelerator
-        if accelerator.is_main_process:
-            self.record.write(self.output_dir / "run.json")
-        if self.record.stopped is None:
-            CheckpointFolder(self.output_dir).finish(accelerator)
-        accelerator.wait_for_everyone()
-        accelerator.end_training()
+        """
+        Write `run.json`, mark the run as finished and close the trackers. Called by every process, after `save`.
+
+        Raises:
+            CheckpointError: If `run.json` cannot be written.
+        """
+        self.record.memory = peak_memory(self.accelerator)
+        self._write("run.json", lambda: self.record.write(self.output_dir / RECORD))
+        if self.accelerator.is_main_process:
+            if self.record.stopped is None:
+                CheckpointFolder(self.output_dir).finish()
+            self.folder.release()
+        self.accelerator.wait_for_everyone()
+        self.track("be closed", self.accelerator.end_training)
+
+    def track(self, what: str, function: Callable[[], None]) -> None:
+        """Call something of the trackers; one that fails is not called again, and the run goes on."""
+        try:
+            function()
+        except Exception as error:
+            self.accelerator.trackers.clear()
+            logger.warning(f"--report_to {self.arguments.report_to}: the logs cannot {what}: {_in_one_line(error)}")
+
+    def _write(self, what: str, write: Callable[[], None]) -> None:
+        try:
+            part = write if self.accelerator.is_main_process else None
+            write_together(self.accelerator, part, self.output_dir)
+        except WriteError as error:
+            raise CheckpointFolder(self.output_dir).failure(what, self.output_dir, error) from error
+
+
+def on_main_process(accelerator: Accelerator, function: Callable[[], Any]) -> Any:
+    """
+    Call `function` in the main process alone and hand its result to every process.
+
+    Raises:
+        Exception: What `function` raises, in every process.
+    """
+    outcome = [None, None]
+    if accelerator.is_main_process:
+        try:
+            outcome[0] = function()
+        except Exception as error:
+            outcome[1] = error
+    result, error = broadcast_object_list(outcome)
+    if error is not None:
+        raise error
+    return result
+
+
+def trackers_of(arguments: TrainingArguments) -> list[str]:
+    """The trackers that `--report_to` names."""
+    return [name for name in arguments.report_to.split(",") if name and name != "none"]
+
+
+def _in_one_line(error: BaseException) -> str:
+    if is_full_disk(error):
+        return "no space is left on the disk"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
 
 
 def start_run(task: str, architecture: str, training: TrainingArguments, *others: Any) -> Run:
@@ -124,12 +219,11 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
         *others: Further argument dataclasses, for the record.
 
     Raises:
-        ArgumentsError: If the output folder holds the checkpoints of an unfinished run that nobody said to continue
-            or to throw away, or a tracker is not known.
+        ArgumentsError: If the output folder cannot be written to, is in use, or holds a finished model or an
+            unfinished run that nobody said to continue or to throw away; or a tracker is not known.
     """
     training.output_dir = training.output_dir or f"outputs/{task}-{architecture}"
     output_dir = Path(training.output_dir)
-    log_with = [name for name in training.report_to.split(",") if name and name != "none"]
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     training.mixed_precision = choose_precision(training.mixed_precision, on_cpu)
     try:
@@ -137,18 +231,23 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
             # Where several processes are launched for GPUs that are not there, each would train for itself otherwise.
             cpu=on_cpu,
             mixed_precision=training.mixed_precision,
-            log_with=log_with or None,
+            log_with=trackers_of(training) or None,
             project_dir=str(output_dir),
         )
     except ValueError as error:
         raise ArgumentsError(
             f"--report_to {training.report_to}, --mixed_precision {training.mixed_precision}: {error}"
         ) from error
+    follow_launcher()
 
-    if training.push_to_hub and accelerator.is_main_process and get_token() is None:
-        raise ArgumentsError(
-            "--push_to_hub needs an access token that may write: log in by `hf auth login`, or set HF_TOKEN."
-        )
+    def claim() -> None:
+        if training.push_to_hub and get_token() is None:
+            raise ArgumentsError(
+                "--push_to_hub needs an access token that may write: log in by `hf auth login`, or set HF_TOKEN."
+            )
+        OutputFolder(output_dir).claim(training.resume_from_checkpoint, training.overwrite_output_dir)
+
+    on_main_process(accelerator, claim)
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
         # `accelerate launch` asks for one thread unless told otherwise, and most of the machine would idle.
@@ -161,27 +260,12 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     if not accelerator.is_main_process:
         logging.set_verbosity_error()
 
-    checkpoints = CheckpointFolder(output_dir)
-    if checkpoints.is_unfinished and not training.resume_from_checkpoint and not training.overwrite_output_dir:
-        raise ArgumentsError(
-            f"{output_dir} holds the checkpoints of an unfinished run: continue it by --resume_from_checkpoint "
-            "latest, throw it away by --overwrite_output_dir, or choose another --output_dir."
-        )
-    accelerator.wait_for_everyone()  # nobody looks any more when the main process begins to write
-    if accelerator.is_main_process:
-        output_dir.mkdir(parents=True, exist_ok=True)
     fields = fields_of(type(training), *map(type, others))
     record = RunRecord(
         task=task, command=command_of(sys.argv, fields), seed=training.seed, num_processes=accelerator.num_processes
     )
     record.add_arguments(training, *others)
-    if log_with:
-        flat = {
-            name: value if isinstance(value, int | float | str) else str(value)
-            for name, value in record.hyperparameters.items()
-        }
-        accelerator.init_trackers("logs", config=flat)
-    return Run(accelerator, record, output_dir, {name: role_of(field) for name, field in fields.items()})
+    return Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
 
 
 def available_cores() -> int:
@@ -193,14 +277,55 @@ def run_recipe(main: Callable[[], None]) -> None:
     """
     Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
 
-    Exits with 1 then. Other errors are bugs or the machine's, and keep their traceback.
+    Exits with 1 then, and with 128 plus the number of a signal that ended it. A full disk is one line too, wherever it
+    was met. Other errors are bugs or the machine's, and keep their traceback.
     """
+    lasting_output()
     try:
         main()
+    except RunStopped as stopped:
+        _exit(str(stopped), 128 + stopped.number)
+    except KeyboardInterrupt:
+        _exit("interrupted. A run that has written a checkpoint goes on by --resume_from_checkpoint latest.", 130)
     except Exception as error:
-        if not type(error).__module__.startswith("seqnlp."):
-            raise
-        # Every process stops at the same error; one line is enough.
-        if PartialState._shared_state == {} or PartialState().is_local_main_process:
-            sys.stderr.write(f"error: {error}\n")
-        sys.exit(1)
+        if type(error).__module__.startswith("seqnlp."):
+            _exit(f"error: {error}", 1)
+        if is_full_disk(error):
+            reason = " ".join(str(error).split())[:200]
+            _exit(
+                f"error: no space is left on the disk ({reason}). When there is room, go on by "
+                "--resume_from_checkpoint latest if a checkpoint was written, else start again.",
+                1,
+            )
+        raise
+
+
+def _exit(line: str, code: int) -> None:
+    # Every process stops at the same error; one line is enough.
+    if PartialState._shared_state == {} or PartialState().is_local_main_process:
+        sys.stderr.write(f"{line}\n")
+    sys.exit(code)
+
+
+def lasting_output() -> None:
+    """
+    Let no reader's end and no character end a run: a closed pipe swallows what is printed, and what the terminal's
+    encoding lacks is shown as `?`.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), io.FileIO):
+            stream.flush()
+            raw = io.BufferedWriter(_LastingFile(stream.fileno(), "wb", closefd=False))
+            settings = {"encoding": stream.encoding, "line_buffering": True, "errors": "replace"}
+            setattr(sys, name, io.TextIOWrapper(raw, **settings))
+
+
+class _LastingFile(io.FileIO):
+    """A file that takes everything when its reader is gone."""
+
+    def write(self, data) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes

@@ -65,10 +65,10 @@ def gradients_of_one_batch_of_32(folder):
         loop.optimizer.step = lambda loop=loop, seen=seen: seen.update(
             {name: parameter.grad.clone() for name, parameter in model_of(loop).named_parameters()}
         )
-        loop._optimizer_step(micro)
+        loss = loop.optimizer_step(micro)
         assert len(micro) == accumulation
         if loop.accelerator.is_main_process:
-            save_file({**seen, "loss": loop._loss_sum}, folder / f"gradients-{accumulation}.safetensors")
+            save_file({**seen, "loss": loss}, folder / f"gradients-{accumulation}.safetensors")
 
 
 def model_of(loop):
@@ -78,14 +78,13 @@ def model_of(loop):
 def every_example_is_read_once(folder, rows, processes):
     """Batches of 8 that do not divide by the processes, and fewer examples than processes."""
     loop = loop_of(folder, rows=rows, num_train_epochs=2.0)
-    read, step = [], loop._optimizer_step
+    read = []
 
-    def noting(micro_batches):
+    def note(loop, micro_batches):
         real = [micro.batch["input_ids"] for micro in micro_batches if micro.is_real]
         read.extend((loop.step // loop.steps_per_epoch, str(row[row > 0].tolist())) for ids in real for row in ids)
-        step(micro_batches)
 
-    loop._optimizer_step = noting
+    loop.on_step_begin.append(note)
     loop.train()
     expected = sorted((epoch, str(row["input_ids"])) for epoch in (0, 1) for row in DATA[:rows])
     assert sorted(gather_object(read)) == expected
@@ -117,14 +116,13 @@ def streams_of_unequal_length_end_together(folder, process, processes):
             return collator([{key: row[key] for key in ("input_ids", "label")} for row in rows])
 
         loop.batches.collator = collate
-        groups, step = [], loop._optimizer_step
+        groups = []
 
-        def noting(group, loop=loop, groups=groups, step=step):
-            if loop.batches._epoch == 0:
+        def note(loop, group, groups=groups):
+            if loop.epoch == 0:
                 groups.append([len(micro.batch["input_ids"]) for micro in group if micro.is_real])
-            step(group)
 
-        loop._optimizer_step = noting
+        loop.on_step_begin.append(note)
         loop.train()
         read = gather_object([size for group in groups for size in group])
         assert sum(read) == (13 if len(groups) < 4 else min(13, sum(read))), read
@@ -251,7 +249,7 @@ def a_compiled_run(folder):
 
 def time_is_up_for_all(folder, process):
     loop = loop_of(folder, max_train_minutes=5)
-    loop._time_is_up = lambda: process == 1 and loop.step == 2  # clocks differ
+    loop.clock.now = lambda: 300.0 * (process == 1 and loop.step >= 2)  # clocks differ
     loop.train()
     assert loop.step == 3
 

@@ -16,7 +16,10 @@ def loop(tmp_path):
     checkpoints = CheckpointFolder(tmp_path, limit=2)
     checkpoints.root.mkdir()
     model = TransformerForConditionalGeneration(config)
-    return SimpleNamespace(model=model, accelerator=Accelerator(cpu=True), checkpoints=checkpoints, step=0)
+    accelerator = Accelerator(cpu=True)
+    return SimpleNamespace(
+        model=model, unwrapped_model=model, accelerator=accelerator, checkpoints=checkpoints, step=0
+    )
 
 
 def train_to(loop, averager, step, value):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_runs import Interrupted, make_loop, weights
 
-from seqnlp.training import CheckpointError, checkpoints
+from seqnlp.training import CheckpointError, CheckpointFolder, integrity
 from seqnlp.training.integrity import find_damage, seal
 
 
@@ -72,7 +72,7 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(
     last = cut / "checkpoints" / "step-00000008"
     damage(last / name)
     with pytest.raises(CheckpointError, match=message) as raised:
-        checkpoints.CheckpointFolder(cut).find(str(last))
+        CheckpointFolder(cut).find(str(last))
     assert "\n" not in str(raised.value)
     loop = resumed(cut)
     assert f"{last} is damaged" in caplog.text
@@ -80,13 +80,51 @@ def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(
     assert all(torch.equal(tensor, interrupted[1][key]) for key, tensor in weights(loop).items())
 
 
-def test_a_damaged_best_model_counts_as_damage_and_when_nothing_is_whole_it_says_so(cut):
-    truncate(cut / "checkpoints" / "best-00000006" / "model.safetensors")
+def test_a_checkpoint_with_a_whole_best_model_is_preferred_to_one_without(cut, interrupted, caplog):
+    flip_a_bit(cut / "checkpoints" / "best-00000006" / "model.safetensors")
+    loop = resumed(cut)
+    assert "step-00000008 is damaged (of its best model in best-00000006, model.safetensors" in caplog.text
+    assert all(torch.equal(tensor, interrupted[1][key]) for key, tensor in weights(loop).items())
+
+
+def test_where_every_best_model_is_damaged_training_goes_on_without(cut, caplog):
+    for path in (cut / "checkpoints").glob("best-*"):
+        flip_a_bit(path / "model.safetensors")
+    _, loop = make_loop(cut, resume_from_checkpoint="latest", **SETTINGS)
+    begun = []
+    loop.on_step_begin.append(lambda loop, batches: begun.append((loop.step, loop.best.metric)))
+    loop.train()
+    assert begun[0] == (8, None)
+    assert "best-00000006, is damaged (model.safetensors is not what was written" in caplog.text
+    assert "training goes on without it" in caplog.text
+    found = [
+        entry["validation_loss"] for entry in loop.record.history if entry["step"] > 8 and "validation_loss" in entry
+    ]
+    assert loop.best.metric == min(found)
+
+
+EMPTY = '{"setup": {}, "place": {}, "clock": {}, "meter": {}, "best": {}, "history": []}'
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "null", "7", '{"step": 8}', "", '{"setup": {}, "place": null}', EMPTY]
+)
+def test_a_state_that_says_nothing_is_damage_though_its_seal_holds(cut, interrupted, caplog, content):
+    last = cut / "checkpoints" / "step-00000008"
+    (last / "loop_state.json").write_text(content)
+    seal(last)
+    with pytest.raises(CheckpointError, match=r"it is damaged \(loop_state.json"):
+        CheckpointFolder(cut).find(str(last))
+    loop = resumed(cut)
+    assert f"{last} is damaged (loop_state.json" in caplog.text
+    assert all(torch.equal(tensor, interrupted[1][key]) for key, tensor in weights(loop).items())
+
+
+def test_when_nothing_is_whole_it_says_so(cut):
     for path in (cut / "checkpoints").glob("step-*"):
-        if path.name != "step-00000008":
-            truncate(path / "optimizer.bin")
+        truncate(path / "optimizer.bin")
     with pytest.raises(CheckpointError, match=r"every checkpoint in .* is damaged"):
-        checkpoints.CheckpointFolder(cut).find("latest")
+        CheckpointFolder(cut).find("latest")
 
 
 def test_checkpoints_of_a_future_that_was_left_are_removed(cut):
@@ -111,11 +149,11 @@ def test_a_full_disk_stops_the_run_with_the_last_good_checkpoint_intact(tmp_path
         if loop.step == 6:
             if where == "torch":
                 usage = shutil.disk_usage(tmp_path)
-                monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=0))
+                monkeypatch.setattr(integrity.shutil, "disk_usage", lambda path: usage._replace(free=0))
             if where == "best":
                 monkeypatch.setattr(type(loop.model), "save_pretrained", full)
             elif where == "ours":
-                monkeypatch.setattr(checkpoints, "seal", full)
+                monkeypatch.setattr(integrity, "seal", full)
             else:
                 monkeypatch.setattr(loop.accelerator, "save_state", full)
         return {"loss": 1 / loop.step}
@@ -146,7 +184,7 @@ def test_another_setup_is_refused_unless_told_otherwise(cut, caplog):
 def test_other_data_tokenizers_and_models_are_other_setups(cut):
     def resume(change):
         _, loop = make_loop(cut, resume_from_checkpoint="latest", **SETTINGS)
-        change(loop._setup)
+        change(loop.setup)
         loop.train()
 
     names = json.loads((cut / "checkpoints" / "step-00000008" / "loop_state.json").read_text())["setup"]
@@ -179,26 +217,30 @@ def die(*arguments, **settings):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_at_the_end(path):
+    """When the new name in the folder of checkpoints is to be written through to the disk."""
+    if path.name == "checkpoints":
+        die()
+
+
 def die_at(folder, point, step, **settings):
     """Train in this process until the checkpoint of `step` has got as far as `point`."""
     resume = {"resume_from_checkpoint": "latest"} if (folder / "checkpoints").exists() else {}
     _, loop = make_loop(
         folder, **{**SETTINGS, "checkpointing_steps": "1", "save_total_limit": 1, **settings}, **resume
     )
-    run_step = loop._optimizer_step
 
-    def step_then_arm(batches):
-        run_step(batches)
-        if loop.step == step:
+    def arm(loop, micro_batches):
+        if loop.step == step - 1:
             owner, name = {
-                "nothing is sealed": (checkpoints, "seal"),
+                "nothing is sealed": (integrity, "seal"),
                 "it is sealed": (Path, "rename"),
-                "it is renamed": (checkpoints, "sync"),
-                "the one before it is half removed": (checkpoints.shutil, "rmtree"),
+                "it is renamed": (integrity, "sync"),
+                "the one before it is half removed": (integrity.shutil, "rmtree"),
             }[point]
-            setattr(owner, name, die)
+            setattr(owner, name, die_at_the_end if name == "sync" else die)
 
-    loop._optimizer_step = step_then_arm
+    loop.on_step_begin.append(arm)
     loop.train()
 
 
@@ -214,7 +256,7 @@ def test_killed_while_checkpoints_are_written_it_goes_on_with_a_whole_one(tmp_pa
         child.start()
         child.join(120)
         assert child.exitcode == -signal.SIGKILL
-        found = checkpoints.CheckpointFolder(folder, 1).find("latest").name
+        found = CheckpointFolder(folder, 1).find("latest").name
         assert found == f"step-{step - (point in points[:2]):08d}"
     ended = resumed(folder, **settings)
     assert all(torch.equal(tensor, weights(whole)[key]) for key, tensor in weights(ended).items())

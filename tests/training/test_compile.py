@@ -40,7 +40,7 @@ def test_it_trains_keeps_and_resumes_what_is_not_compiled(tmp_path):
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
 
-    final = run.finish(whole.model, TOKENIZER)
+    final = run.save(whole.model, TOKENIZER)
     assert type(final) is RecurrentForSequenceClassification
     loaded = RecurrentForSequenceClassification.from_pretrained(tmp_path / "whole")
     for name, tensor in final.state_dict().items():

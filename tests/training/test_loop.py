@@ -27,7 +27,8 @@ def test_it_learns_and_records(tmp_path):
         tmp_path, dropout=0.0, num_train_epochs=25, metric_for_best_model="accuracy", logging_steps=5
     )
     loop.train()
-    final = run.finish(loop.model, TOKENIZER)
+    final = run.save(loop.model, TOKENIZER)
+    run.finish()
     record = json.loads((tmp_path / "run.json").read_text())
     scores = [entry["validation_accuracy"] for entry in record["history"] if "validation_accuracy" in entry]
     assert len(scores) == 25
@@ -63,8 +64,8 @@ def test_accumulated_batches_give_the_gradient_of_the_whole(tmp_path):
         loop.optimizer.step = lambda loop=loop, seen=seen: seen.update(
             {name: parameter.grad.clone() for name, parameter in loop.model.named_parameters()}
         )
-        loop._optimizer_step([MicroBatch(batch, True) for batch in micro])
-        trained.append((float(loop._loss_sum), seen))
+        loss = loop.optimizer_step([MicroBatch(batch, True) for batch in micro])
+        trained.append((float(loss), seen))
     for loss, gradients in trained[1:]:
         assert loss == pytest.approx(trained[0][0], abs=1e-6)
         for name, gradient in gradients.items():
@@ -85,7 +86,7 @@ def test_a_resumed_run_is_the_same_run_to_the_bit(tmp_path, stop_at, accumulatio
     _, resumed = make_loop(tmp_path / "cut", resume_from_checkpoint="latest", **settings)
     resumed.train()
     assert entries(resumed) == entries(whole)
-    assert resumed.best_step == whole.best_step
+    assert resumed.best.step == whole.best.step
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
 
@@ -112,7 +113,7 @@ def test_checkpoints_are_pruned_and_the_best_model_is_kept(tmp_path):
     steps = loop.steps_per_epoch
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == [f"best-{2 * steps:08d}", f"step-{4 * steps:08d}", f"step-{5 * steps:08d}", "unfinished"]
-    assert (loop.best_step, loop.best_metric) == (2 * steps, 1.0)
+    assert (loop.best.step, loop.best.metric) == (2 * steps, 1.0)
     for name, tensor in weights(loop).items():
         assert torch.equal(tensor, best[2 * steps][name])
 
@@ -128,26 +129,21 @@ def test_early_stopping(tmp_path):
     )
     loop.train()
     assert loop.step == 4 * loop.steps_per_epoch
-    assert loop.best_step == 2 * loop.steps_per_epoch
+    assert loop.best.step == 2 * loop.steps_per_epoch
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(tmp_path):
     _, loop = make_loop(tmp_path, max_train_steps=20)
-    step, before = loop._optimizer_step, {}
+    before = {}
 
-    def poisoned(batches):
+    def poison(loop, micro_batches):
         if loop.step == 3:
             before.update(weights(loop))
-            handle = loop.model.register_forward_hook(
+            loop.model.register_forward_hook(
                 lambda module, inputs, outputs: outputs.__setitem__("loss", outputs.loss * float("nan"))
             )
-            try:
-                step(batches)
-            finally:
-                handle.remove()
-        step(batches)
 
-    loop._optimizer_step = poisoned
+    loop.on_step_begin.append(poison)
     with pytest.raises(TrainingError, match="Training diverged at step 4: loss nan") as raised:
         loop.train()
     assert "step-00000003" in str(raised.value)

@@ -143,13 +143,10 @@ def test_a_stream_goes_on_where_it_stopped(tmp_path, kind):
     settings = {"max_train_steps": 9, "checkpointing_steps": "1", "per_device_train_batch_size": 4}
     settings["gradient_accumulation_steps"] = 2
     _, whole = make_loop(tmp_path / "whole", STREAMS[kind](), None, collate_streamed, **settings)
-    seen, step = [], whole._optimizer_step
-
-    def noting(group):
-        seen.append([len(micro.batch["input_ids"]) * micro.is_real for micro in group])
-        step(group)
-
-    whole._optimizer_step = noting
+    seen = []
+    whole.on_step_begin.append(
+        lambda loop, group: seen.append([len(micro.batch["input_ids"]) * micro.is_real for micro in group])
+    )
     whole.train()
     assert seen == [[4, 4], [4, 4], [4, 3]] * 3  # 23 examples an epoch
     assert whole.record.history[-1]["epoch"] == 2
@@ -183,15 +180,12 @@ def test_when_time_is_up_the_run_stops_and_can_go_on_as_planned(tmp_path, capsys
     assert whole.record.stopped is None
 
     _, short = make_loop(tmp_path / "cut", WINDOWS, Windows(), collate, max_train_minutes=5, **settings)
-    time_is_up = short._time_is_up
-    assert not time_is_up()
-    short._time_is_up = lambda: short.step == 6  # noticed in the step after it
+    # Five minutes are over in the seventh step.
+    short.clock.now = lambda: 1000.0 + (299.9 if short.step < 6 else 300.0) * (short.step > 0)
     short.train()
     assert short.record.stopped == {"reason": "max_train_minutes", "step": 7, "planned_steps": 24}
     assert "time is up at step 7 of 24; go on as planned by --resume_from_checkpoint latest" in capsys.readouterr().out
-    assert short.best_step == 4
-    short._started -= 301
-    assert time_is_up()
+    assert short.best.step == 4
     assert (tmp_path / "cut" / "checkpoints" / "step-00000007").is_dir()
     with pytest.raises(ArgumentsError, match="holds the checkpoints of an unfinished run"):
         make_loop(tmp_path / "cut", WINDOWS, Windows(), collate, **settings)

@@ -29,14 +29,11 @@ class Interrupted(Exception):
 
 
 def interrupt(loop, stop_at):
-    step = loop._optimizer_step
-
-    def interrupted(batches):
+    def check(loop, micro_batches):
         if loop.step == stop_at:
             raise Interrupted
-        step(batches)
 
-    loop._optimizer_step = interrupted
+    loop.on_step_begin.append(check)
 
 
 def make_loop(

@@ -1,0 +1,160 @@
+"""How a run ends before its time: told to by a signal, left by its launcher, or without one of its processes."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from datetime import timedelta
+
+import torch.distributed
+from torch.distributed import Store
+
+
+# SLURM announces the end of a job by SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends it by SIGTERM.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
+SECONDS_OF_SILENCE = 300.0
+
+
+class RunStopped(Exception):
+    """
+    The run was told to stop and has written a checkpoint; the message says how to go on.
+
+    Args:
+        number: The signal's number.
+        message: The line for the user.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(number, message)
+        self.number, self.message = number, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class StopSignals:
+    """
+    Notes, as a context, the signals that ask for an end, for training to come to one by itself.
+
+    A second Ctrl-C does what Ctrl-C always does. A signal that is ignored, as under `nohup`, stays ignored.
+    """
+
+    def __init__(self):
+        self._received: set[int] = set()
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
+            for number in SIGNALS:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    def _note(self, number: int, frame: object) -> None:
+        self._received.add(number)
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])
+
+    def counts(self) -> list[int]:
+        """For each of `SIGNALS` 1 if it has come, so that the sum over processes tells what any has received."""
+        return [int(number in self._received) for number in SIGNALS]
+
+
+def ignore_stop_signals(worker: int) -> None:
+    """For processes that prepare batches: the training process, which was told too, ends them."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def follow_launcher() -> None:
+    """
+    End this process, as by SIGTERM, when the `accelerate launch` or `torchrun` that has started it is gone.
+
+    A process that nobody launched, such as one of a shell that may be closed, goes on.
+    """
+    is_launched = "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
+    if not is_launched or any(thread.name == follow_launcher.__name__ for thread in threading.enumerate()):
+        return
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name=follow_launcher.__name__, daemon=True).start()
+
+
+class Heartbeats:
+    """
+    Ends, as a context, the process where another one of the run is silent: stopped, or on a machine that hangs.
+
+    A step waits for every process, so without this all would wait for the silent one without end and without a word.
+    Each process counts up in the store that torch's processes share, in a thread, and watches the others' counts.
+
+    Args:
+        store: The store; none where there is a single process.
+        rank: This process.
+        num_processes: How many there are.
+        silence: Seconds without a sign of life after which a process is given up.
+    """
+
+    def __init__(self, store: Store | None, rank: int, num_processes: int, silence: float = SECONDS_OF_SILENCE):
+        self._store, self._rank, self._num_processes, self._silence = store, rank, num_processes, silence
+        self._is_over = threading.Event()
+
+    def __enter__(self) -> "Heartbeats":
+        if self._store is not None and self._num_processes > 1:
+            self._store = self._store.clone()  # a connection of its own: the process itself may wait on the other
+            self._store.set_timeout(timedelta(seconds=self._silence))
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_over.set()
+
+    def _watch(self) -> None:
+        period = self._silence / 10
+        others = [rank for rank in range(self._num_processes) if rank != self._rank]
+        counts, changed, last = dict.fromkeys(others, -1), dict.fromkeys(others, time.monotonic()), time.monotonic()
+        while not self._is_over.wait(period):
+            now = time.monotonic()
+            if now - last > 3 * period:  # this process was stopped itself, or its machine was
+                changed = dict.fromkeys(others, now)
+            last = now
+            try:
+                self._store.add(_key(self._rank), 1)
+                found = {rank: self._store.add(_key(rank), 0) for rank in others}
+            except Exception as error:
+                if not self._is_over.is_set():
+                    self._give_up(f"the store of the processes does not answer ({' '.join(str(error).split())[:100]})")
+                return
+            changed |= {rank: now for rank in others if found[rank] != counts[rank]}
+            counts = found
+            if silent := [rank for rank in others if now - changed[rank] > self._silence]:
+                self._give_up(f"process {', '.join(map(str, silent))} has given no sign of life")
+
+    def _give_up(self, reason: str) -> None:
+        # The process itself waits in a communication that nothing can end.
+        sys.stderr.write(
+            f"error: {reason} for {self._silence:g} seconds, so process {self._rank} ends; go on by "
+            "--resume_from_checkpoint latest.\n"
+        )
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def shared_store() -> Store | None:
+    """The store of the processes that train together, if there are several."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return None
+    return torch.distributed.distributed_c10d._get_default_store()
+
+
+def _key(rank: int) -> str:
+    return f"seqnlp/alive/{rank}"
