@@ -15,7 +15,7 @@ from transformers import TextStreamer
 
 from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, metrics, training
 from seqnlp.publishing import push_to_hub
-from seqnlp.tokenization import train_tokenizer
+from seqnlp.tokenization import encode_documents, train_tokenizer
 from seqnlp.visualization import plot_learning_curves
 
 
@@ -67,8 +67,7 @@ def main() -> None:
     )
     begin = tokenizer.bos_token_id
 
-    def encode(texts) -> list[list[int]]:
-        return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    encode = partial(encode_documents, tokenizer)
 
     # The batcher follows the model: streams whose state is carried on, or windows in random order. Held-out text is
     # read with the state carried, or with half a window of context before each half that is scored.

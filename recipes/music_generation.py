@@ -14,7 +14,7 @@ from seqnlp import RecurrentForCausalLM, TransformerDecoderForCausalLM, data, tr
 from seqnlp.metrics import language_modeling_scores, nats_of_rows
 from seqnlp.metrics.tune_validity import check_tune, copied_share, valid_share
 from seqnlp.publishing import push_to_hub
-from seqnlp.tokenization import train_tokenizer
+from seqnlp.tokenization import encode_documents, train_tokenizer
 from seqnlp.visualization import plot_learning_curves
 from seqnlp.visualization.music import save_tune
 
@@ -72,8 +72,7 @@ def main() -> None:
     tokenizer = run.on_main_process(lambda: train_tokenizer(texts, **kind))
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
 
-    def encode(texts) -> list[list[int]]:
-        return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    encode = partial(encode_documents, tokenizer)
 
     if model_args.architecture == "transformer":
         model_class, fields, read_at_once = TransformerDecoderForCausalLM, {**TRANSFORMER, "use_cache": False}, None
