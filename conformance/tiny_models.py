@@ -16,8 +16,9 @@ TEXTS = [
 
 def small_tokenizer():
     """A byte-level tokenizer: it knows every text, and cuts it off where models have no more places."""
-    tokenizer = train_tokenizer(TEXTS, "bpe", 300, extra_special_tokens=["<mask>"], model_max_length=256)
+    tokenizer = train_tokenizer(TEXTS, "bpe", 300, extra_tokens=["<mask>"], model_max_length=256)
     tokenizer.mask_token = "<mask>"
+    tokenizer.split_special_tokens = False  # masks are found in the text
     return tokenizer
 
 

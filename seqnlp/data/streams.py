@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 
+import numpy as np
 import torch
 from datasets import IterableDataset
 from torch.utils.data import Dataset, Sampler
@@ -28,11 +29,11 @@ Window = tuple[int, int]
 def join_documents(
     documents: Iterable[Sequence[int]], bos_token_id: int, eos_token_id: int | None = None
 ) -> torch.Tensor:
-    """One tensor of tokens: `<s>` before each document and, if given, `</s>` behind it."""
-    tokens: list[int] = []
-    for document in documents:
-        tokens += [bos_token_id, *document, *([] if eos_token_id is None else [eos_token_id])]
-    return torch.tensor(tokens)
+    """One tensor of tokens, int32: `<s>` before each document and, if given, `</s>` behind it."""
+    end = [] if eos_token_id is None else [eos_token_id]
+    parts = (part for document in documents for part in ([bos_token_id], document, end))
+    arrays = [np.asarray(part, dtype=np.int32) for part in parts]
+    return torch.from_numpy(np.concatenate(arrays)) if arrays else torch.empty(0, dtype=torch.int32)
 
 
 class TokenWindows(Dataset):
@@ -59,7 +60,7 @@ class TokenWindows(Dataset):
 
     def __getitem__(self, window: Window) -> dict[str, torch.Tensor]:
         start, stop = window
-        ring = self.tokens[torch.arange(start, stop + 1) % len(self.tokens)]
+        ring = self.tokens[torch.arange(start, stop + 1) % len(self.tokens)].long()
         inputs, labels = ring[:-1], ring[1:]
         example = {"input_ids": inputs, "labels": labels.masked_fill(labels == self.bos_token_id, IGNORE_INDEX)}
         if self.separate:
@@ -223,7 +224,7 @@ class WindowBatchSampler(_WindowSampler):
 
 def stream_windows(
     documents: IterableDataset,
-    encode: Callable[[list[str]], list[list[int]]],
+    encode: Callable[[list[str]], Sequence[Sequence[int]]],
     bos_token_id: int,
     window: int,
     batch_size: int,
@@ -241,7 +242,7 @@ def stream_windows(
 
     Args:
         documents: Rows with the column `text`.
-        encode: From texts to token ids, without `<s>`.
+        encode: From texts to token ids, without `<s>`, as [`seqnlp.tokenization.encode_documents`] gives them.
         bos_token_id: Put before each document.
         window: Tokens of a window at most.
         batch_size: Rows of a process.
@@ -258,7 +259,7 @@ def stream_windows(
         texts = [text for text in batch["text"] if text]
         for text in texts:
             check_text(text, "The streamed text")
-        tokens = join_documents(encode(texts), bos_token_id) if texts else torch.tensor([bos_token_id])
+        tokens = join_documents(encode(texts), bos_token_id) if texts else join_documents([[]], bos_token_id)
         windows = TokenWindows(tokens, bos_token_id, separate)
         batches = StreamBatchSampler(len(tokens), window, batch_size, sharers, shift=False, allow_empty_rows=True)
         in_turn = (zip(*dealt, strict=True) for dealt in _grouped(batches, sharers))
@@ -276,7 +277,7 @@ def _grouped(items: Iterable, size: int) -> Iterator[list]:
 
 def training_windows(
     train: Dataset | IterableDataset,
-    encode: Callable[[list[str]], list[list[int]]],
+    encode: Callable[[list[str]], Sequence[Sequence[int]]],
     bos_token_id: int,
     window: int,
     batch_size: int,
@@ -289,7 +290,7 @@ def training_windows(
 
     Args:
         train: Rows with the column `text`; if they are streamed, see [`stream_windows`].
-        encode: From texts to token ids, without `<s>`.
+        encode: From texts to token ids, without `<s>`, as [`seqnlp.tokenization.encode_documents`] gives them.
         bos_token_id: Put before each document.
         window: Tokens of a window at most.
         batch_size: Rows of a process.
@@ -306,7 +307,7 @@ def training_windows(
             train, encode, bos_token_id, window, batch_size, num_processes, separate=not carries_state
         ), None
     encoded = map_once(train, lambda rows: {"ids": encode(rows["text"])}, remove_columns=train.column_names)
-    tokens = join_documents(encoded["ids"], bos_token_id)
+    tokens = join_documents(encoded.with_format("numpy")["ids"], bos_token_id)
     windows = TokenWindows(tokens, bos_token_id, separate=not carries_state)
     if carries_state:
         return windows, StreamBatchSampler(len(tokens), window, batch_size, num_processes, seed)
@@ -340,7 +341,7 @@ class HeldOutSegments(Dataset):
     ):
         self.examples = []
         for document in documents:
-            tokens = join_documents([document], bos_token_id, eos_token_id)
+            tokens = join_documents([document], bos_token_id, eos_token_id).long()
             scored = 0  # tokens of this document that have been labels so far; token k + 1 is the label of token k
             while scored < len(tokens) - 1:
                 begin = max(0, scored - context)

@@ -3,8 +3,20 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
+
+from .encode import pieces_of
 
 
 TokenizerType = Literal["char", "word", "bpe", "wordpiece", "unigram"]
@@ -25,12 +37,15 @@ def train_tokenizer(
     min_frequency: int = 1,
     add_bos_token: bool = False,
     add_eos_token: bool = False,
-    extra_special_tokens: Iterable[str] = (),
+    extra_tokens: Iterable[str] = (),
     model_max_length: int | None = None,
     add_prefix_space: bool = False,
 ) -> PreTrainedTokenizerFast:
     """
-    Train a tokenizer. Text is first normalised to NFC, so that one way to write an accent is one token.
+    Train a tokenizer. Text is first normalized to NFC, so that one way to write an accent is one token.
+
+    `<pad>`, `<unk>`, `<s>` and `</s>` are control tokens, ids 0 to 3, which only programs write: where a text itself
+    holds `<s>`, those three characters are tokenized like any others.
 
     | type | units | unseen characters |
     | --- | --- | --- |
@@ -49,14 +64,13 @@ def train_tokenizer(
         min_frequency: How often a unit must occur (`unigram` has no such bound).
         add_bos_token: Whether encoding puts `<s>` before each text.
         add_eos_token: Whether encoding puts `</s>` behind each text.
-        extra_special_tokens: Further tokens that are never split, e.g. `<url>`.
+        extra_tokens: Further tokens that are found in the text wherever they stand and never split, e.g. `<url>`.
         model_max_length: How many tokens `truncation=True` keeps; no bound by default.
         add_prefix_space: Whether `bpe` reads the first word of a text as if a space stood before it, so that it has
             the tokens that it has elsewhere; decoding then begins with that space.
 
     Returns:
-        A fast tokenizer with `<pad>`, `<unk>`, `<s>` and `</s>` as ids 0 to 3, which `save_pretrained` writes and
-        `AutoTokenizer` loads without custom code.
+        A fast tokenizer, which `save_pretrained` writes and `AutoTokenizer` loads without custom code.
 
     Raises:
         TokenizationError: For an unknown type, texts that hold no character, and a vocabulary too small for the
@@ -65,7 +79,8 @@ def train_tokenizer(
     builders = {"char": _char, "word": _word, "bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}
     if tokenizer_type not in builders:
         raise TokenizationError(f"tokenizer_type={tokenizer_type!r} is not one of {', '.join(builders)}.")
-    special_tokens = [*SPECIAL_TOKENS, *(token for token in extra_special_tokens if token not in SPECIAL_TOKENS)]
+    extra_tokens = [token for token in extra_tokens if token not in SPECIAL_TOKENS]
+    special_tokens = [*SPECIAL_TOKENS, *extra_tokens]
     if vocab_size <= len(special_tokens):
         raise TokenizationError(
             f"vocab_size={vocab_size} holds only the {len(special_tokens)} special tokens {special_tokens}: make it "
@@ -88,10 +103,10 @@ def train_tokenizer(
     tokenizer.normalizer = normalizer
     if add_prefix_space and tokenizer_type == "bpe":
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.add_special_tokens(special_tokens)
     if tokenizer_type in ("bpe", "wordpiece", "unigram"):
         _check_alphabet(tokenizer, tokenizer_type, texts, vocab_size, len(special_tokens))
-    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    tokenizer.train_from_iterator(pieces_of(texts, tokenizer.model), trainer)
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in extra_tokens])
     if add_bos_token or add_eos_token:
         template = [BOS] * add_bos_token + ["$A"] + [EOS] * add_eos_token
         tokenizer.post_processor = processors.Sequence(
@@ -110,9 +125,9 @@ def train_tokenizer(
         unk_token=UNK,
         bos_token=BOS,
         eos_token=EOS,
-        extra_special_tokens=special_tokens[len(SPECIAL_TOKENS) :],
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
+        split_special_tokens=True,  # the words of a text never become control tokens
         **({} if model_max_length is None else {"model_max_length": model_max_length}),
     )
 
@@ -162,7 +177,10 @@ def _wordpiece(vocab_size, min_frequency, special_tokens):
 
 def _unigram(vocab_size, min_frequency, special_tokens):
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    # With `<` apart, no piece that is learned from the text spells a control token.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Split("<", behavior="isolated")]
+    )
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=special_tokens, unk_token=UNK, show_progress=False
@@ -175,7 +193,7 @@ def _check_alphabet(tokenizer, tokenizer_type, texts, vocab_size, num_special_to
         alphabet_size, what = 256, "bytes"
     else:
         alphabet, continuing = set(), set()
-        for text in texts:
+        for text in pieces_of(texts, tokenizer.model):
             for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text)):
                 alphabet.update(piece)
                 continuing.update(piece[1:])

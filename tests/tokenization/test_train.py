@@ -26,7 +26,7 @@ def test_the_special_tokens_have_the_first_ids(tokenizer_type):
 
 @every_type
 def test_it_loads_without_custom_code_and_silently(tokenizer_type, tmp_path, caplog):
-    tokenizer = train_tokenizer(TEXTS, tokenizer_type, 400, extra_special_tokens=["<url>"])
+    tokenizer = train_tokenizer(TEXTS, tokenizer_type, 400, extra_tokens=["<url>"])
     tokenizer.save_pretrained(tmp_path)
     RecurrentConfig(vocab_size=len(tokenizer)).save_pretrained(tmp_path)  # as beside a model
     with caplog.at_level("WARNING", logger="transformers"):
@@ -37,6 +37,31 @@ def test_it_loads_without_custom_code_and_silently(tokenizer_type, tmp_path, cap
     for text in [*TEXTS, "unseen zebra <url>"]:
         assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]
         assert set(loaded(text)) == {"input_ids", "attention_mask"}
+    assert "<url>" in loaded.tokenize("see <url>now")
+
+
+CONTROL = ["a <unk> b", "</s>", "<s>", "<pad><pad>", "x</s>y <s> z", "= Title =\n\n the <unk> of <unk> \n"]
+
+
+@every_type
+def test_the_words_of_a_text_never_become_control_tokens(tokenizer_type, tmp_path):
+    texts = [*TEXTS, *CONTROL * 10]
+    tokenizer = train_tokenizer(texts, tokenizer_type, 400)
+    assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer)))  # no holes
+    assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3]) == ["<pad>", "<unk>", "<s>", "</s>"]
+    tokenizer.save_pretrained(tmp_path)
+    for each in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        for text in CONTROL:
+            ids = each(text)["input_ids"]
+            assert not set(ids) & {0, 1, 2, 3}
+            decoded = each.decode(ids, skip_special_tokens=True)
+            assert "".join(decoded.split()) == "".join(text.split())
+
+
+@every_type
+def test_control_tokens_that_no_training_text_held(tokenizer_type):
+    tokenizer = train_tokenizer(TEXTS, tokenizer_type, 400)
+    assert not set(tokenizer("</s> <s> <pad>")["input_ids"]) & {0, 2, 3}  # unknown characters may be <unk>
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""Long texts in pieces: the same tokens, and little memory."""
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from seqnlp.tokenization import encode, encode_documents, train_tokenizer, unknown_remark, unknown_share
+
+
+def rough_text(length, seed=0):
+    chance = random.Random(seed)
+    parts = [
+        "word",
+        "naïve",
+        "e\u0301",
+        "猫",
+        "12",
+        "don't",
+        "<s>",
+        "...",
+        " ",
+        " ",
+        " ",
+        "\n",
+        "  ",
+        "\n\n",
+        "\t",
+        "\r\n",
+    ]
+    return "".join(chance.choices(parts, k=length))
+
+
+@pytest.mark.parametrize("tokenizer_type", ["char", "word", "bpe", "wordpiece", "unigram"])
+def test_the_tokens_are_those_of_the_whole_text(tokenizer_type, monkeypatch):
+    tokenizer = train_tokenizer([rough_text(2000)], tokenizer_type, 400)
+    monkeypatch.setattr(encode, "PIECE", 7)
+    texts = [rough_text(500, seed) for seed in range(1, 20)] + ["", "no", "  two  spaces  "]
+    pieces = [list(encode.pieces_of([text], tokenizer.backend_tokenizer.model)) for text in texts]
+    assert sum(len(part) > 10 for part in pieces) == 19
+    assert ["".join(part) for part in pieces] == texts
+    found = encode_documents(tokenizer, texts)
+    assert all(ids.dtype == np.int32 for ids in found)
+    assert [ids.tolist() for ids in found] == tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+
+def test_characters_of_a_long_text_take_little_memory():
+    code = """
+import resource
+from seqnlp.tokenization import encode_documents, train_tokenizer
+text = "some words in a row, \\n" * 200_000  # 4.4 MB
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+ids = encode_documents(train_tokenizer([text], "char", 100), [text])
+assert len(ids[0]) == len(text)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 400  # MB; as a whole it took some 380 per MB of text
+
+
+def test_the_share_of_unknown_tokens():
+    tokenizer = train_tokenizer(["one two three"], "word", 50)
+    assert unknown_share(tokenizer, ["one two", "four five two"]) == 2 / 5
+    assert unknown_share(tokenizer, [""]) == 0
+    chinese = ["这部电影很好看", "我不喜欢这本书", "今天天气不错"]
+    share = unknown_share(train_tokenizer(chinese[:2], "word", 50), chinese[2:])
+    assert share == 1
+    remark = unknown_remark(share, "word", "the test texts")
+    assert remark.startswith("100% of the tokens of the test texts are unknown to the word tokenizer (words are")
+    assert remark.endswith("use --tokenizer_type bpe or --tokenizer_type char, or a larger --vocab_size.")
+    assert unknown_remark(0.05, "word", "the test texts") is None
