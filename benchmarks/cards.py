@@ -1,8 +1,6 @@
-"""Write the cards of the models that the recipes make.
+"""The cards of the models that the recipes make.
 
-    python -m benchmarks.cards
-
-One card a model, `model_cards/TASK-DATASET-ARCHITECTURE.md`: for each dataset and architecture of the runs kept in
+One card per model, `model_cards/TASK-DATASET-ARCHITECTURE.md`: for each dataset and architecture of the runs kept in
 `benchmarks/results/` that of the run that was best on validation, and for each file of `recipes/configs/` that has no
 such run a card without numbers. All say that they are not published; `seqnlp publish` writes the card that goes up.
 """
@@ -103,7 +101,3 @@ def main() -> None:
             path.unlink()
     for name, text in texts.items():
         (CARDS / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,4 @@
-"""Write the README's results table from the records of the runs that are kept.
-
-    python -m benchmarks.results           # rebuild the table between the markers in README.md
-    python -m benchmarks.results RUN.json  # keep the record of a finished run, and rebuild
+"""The README's results tables, from the records of the runs that are kept.
 
 A record is the `run.json` that a recipe leaves, kept as `benchmarks/results/TASK-DATASET-ARCHITECTURE-SEED.json`, with
 `-bf16` or `-fp16` at the end if it was trained in that.
@@ -32,7 +29,7 @@ from benchmarks.records import (
 from benchmarks.translation_results import draw_bleu_by_length, translation_section
 
 
-BEGIN, END = "<!-- results: written by python -m benchmarks.results -->", "<!-- end of results -->"
+BEGIN, END = "<!-- results: written by python -m benchmarks results -->", "<!-- end of results -->"
 
 
 def table(records: list[dict]) -> str:
@@ -155,7 +152,3 @@ def main(new: list[str]) -> None:
     ]
     content = "\n\n".join(filter(None, tables))
     readme.write_text(f"{before}{BEGIN}\n\n{content}\n\n{END}{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

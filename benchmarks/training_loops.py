@@ -1,7 +1,4 @@
-"""The training loop against the bare step it is made of, and two processes against one.
-
-accelerate launch ... -m benchmarks.training_loops    # what `two_processes` starts: one run, its time a step
-"""
+"""The training loop against the bare step it is made of, and two processes against one."""
 
 import copy
 import json
@@ -141,7 +138,7 @@ class TimedLoop(TrainingLoop):
         return stop
 
 
-def milliseconds_a_step(steps: int = 8) -> tuple[float, bool]:
+def milliseconds_per_step(steps: int = 8) -> tuple[float, bool]:
     """Median time of a step, and whether this process is the one to tell it."""
     num_processes = int(os.environ.get("WORLD_SIZE", 1))
     sizes = Sizes()
@@ -161,24 +158,16 @@ def milliseconds_a_step(steps: int = 8) -> tuple[float, bool]:
 def two_processes(rounds: int) -> Iterator[Result]:
     """
     The language model's step of 8 x 256 tokens, by two processes with four rows each against one with eight; one
-    thread a process; by the clock on the wall, so the machine must have nothing else to do.
+    thread per process; by the clock on the wall, so the machine must have nothing else to do.
     """
     times = {1: [], 2: []}
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     for _ in range(rounds):
         for number, values in times.items():
-            launch = [
-                sys.executable,
-                "-m",
-                "accelerate.commands.launch",
-                "--num_machines",
-                "1",
-                "--dynamo_backend",
-                "no",
-            ]
-            launch += ["--mixed_precision", "no", "--num_processes", str(number)]
+            launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
+            launch += ["--dynamo_backend", "no", "--mixed_precision", "no", "--num_processes", str(number)]
             launch += ["--multi_gpu"] if number > 1 else []
-            command = [*launch, "-m", "benchmarks.training_loops"]
+            command = [*launch, "-m", "benchmarks", "step-time"]
             run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             values.append(json.loads(run.stdout.splitlines()[-1]))
     yield Result(
@@ -189,9 +178,3 @@ def two_processes(rounds: int) -> Iterator[Result]:
         ratio=ratio_of_pairs(times[2], times[1]),
         target=1.7,
     )
-
-
-if __name__ == "__main__":
-    milliseconds, is_main = milliseconds_a_step()
-    if is_main:
-        sys.stdout.write(json.dumps(milliseconds) + "\n")
