@@ -1,29 +1,24 @@
-"""Write the cards of the models that the recipes make.
+"""The cards of the models that the recipes make.
 
-    python -m benchmarks.cards
-
-One card a model, `model_cards/TASK-DATASET-ARCHITECTURE.md`: for each dataset and architecture of the runs kept in
+One card per model, `model_cards/TASK-DATASET-ARCHITECTURE.md`: for each dataset and architecture of the runs kept in
 `benchmarks/results/` that of the run that was best on validation, and for each file of `recipes/configs/` that has no
 such run a card without numbers. All say that they are not published; `seqnlp publish` writes the card that goes up.
 """
 
-import json
 import re
 from collections import defaultdict
 from pathlib import Path
 
 import yaml
 
-from benchmarks.records import RESULTS, ROOT, architecture_of, dataset_name
-from seqnlp.data import DIGITS, SIMULATION
+from benchmarks.records import ROOT, kept_records
 from seqnlp.publishing.card import build_card
-from seqnlp.training import ModelArguments
+from seqnlp.tasks import TASKS
+from seqnlp.tasks.results import dataset_of, model_of
 
 
 CONFIGS, CARDS = ROOT / "recipes" / "configs", ROOT / "model_cards"
-KEPT = ("template.md", "README.md")
 OWNER = "seqnlp"
-OWN_DATA = {"image_classification": DIGITS, "trajectory": SIMULATION}  # of recipes that need none from outside
 
 
 def card_name(record: dict) -> str:
@@ -31,9 +26,11 @@ def card_name(record: dict) -> str:
     The name of a model: task, dataset and architecture, and what its config's file says after the architecture, as
     `none` in `translation_multi30k_gru_none.yaml`: two models of one architecture differ by that.
     """
-    architecture = architecture_of(record)
+    architecture = record["hyperparameters"].get("architecture", "")
+    if record.get("model"):
+        architecture = model_of(record).split(",")[0]
     variant = re.search(rf"_{architecture}(_\w+)\.yaml$", config_of(record) or "")
-    parts = [record["task"], dataset_name(record), architecture + (variant.group(1) if variant else "")]
+    parts = [record["task"], dataset_of(record), architecture + (variant.group(1) if variant else "")]
     return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts)
 
 
@@ -58,7 +55,9 @@ def planned(path: Path) -> dict:
     """What a config says of a model that nobody has kept a run of."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     task = content.pop("recipe")
-    content.setdefault("architecture", ModelArguments().architecture)
+    content.setdefault("architecture", TASKS[task].model_arguments().architecture)
+    # What a config leaves to the user has the name of its file.
+    named = f"<local:{path.stem.split('_', 1)[-1]}>" if content.pop("requires", None) else TASKS[task].default_dataset
     overrides = content.get("config_overrides")
     if isinstance(overrides, dict):
         content["config_overrides"] = ",".join(f"{name}={value}" for name, value in overrides.items())
@@ -67,8 +66,7 @@ def planned(path: Path) -> dict:
         "command": f"recipes/{task}.py --config recipes/configs/{path.name}",
         "hyperparameters": content,
         "dataset": {
-            # A config without a dataset leaves it to the user: the file's name tells which is meant.
-            "name": content.get("dataset_name") or OWN_DATA.get(task) or f"<local:{path.stem.split('_', 1)[-1]}>",
+            "name": content.get("dataset_name") or named,
             "config": content.get("dataset_config_name"),
             "revision": content.get("dataset_revision"),
         },
@@ -77,7 +75,7 @@ def planned(path: Path) -> dict:
 
 def cards() -> dict[str, str]:
     """Text of each card by the name of its file."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    records = kept_records()
     groups = defaultdict(list)
     for record in records:
         groups[card_name(record)].append(record)
@@ -99,11 +97,7 @@ def main() -> None:
     """Write every card anew, and delete those of models that are no more."""
     texts = cards()
     for path in CARDS.glob("*.md"):
-        if path.name not in (*KEPT, *texts):
+        if path.name not in ("README.md", *texts):
             path.unlink()
     for name, text in texts.items():
         (CARDS / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

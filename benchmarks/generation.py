@@ -77,7 +77,7 @@ class Stopwatch(BaseStreamer):
 
 
 def long_text(rounds: int) -> Iterator[Result]:
-    """A token after 10,000 tokens against a token after 100, by the LSTM; 100 of each a round."""
+    """A token after 10,000 tokens against a token after 100, by the LSTM; 100 of each per round."""
     sizes, new_tokens = Sizes(), 100
     model = our_lstm(sizes).eval()
     tokens = random_tokens(1, 10_000, sizes.vocab_size)
@@ -86,7 +86,7 @@ def long_text(rounds: int) -> Iterator[Result]:
         with torch.no_grad():
             caches[length] = model(tokens[:, : length - 1], use_cache=True).past_key_values
 
-    def milliseconds_a_token(length: int) -> float:
+    def milliseconds_per_token(length: int) -> float:
         stopwatch = Stopwatch()
         generating(
             model,
@@ -102,7 +102,7 @@ def long_text(rounds: int) -> Iterator[Result]:
     late, early = [], []
     for index in range(-1, rounds):
         for length, times in ((10_000, late), (100, early)):
-            milliseconds = milliseconds_a_token(length)
+            milliseconds = milliseconds_per_token(length)
             if index >= 0:
                 times.append(milliseconds)
     yield Result(

@@ -43,7 +43,7 @@ def memory(rounds: int) -> Iterator[Result]:
     peaks = {name: [] for name in MODELS}
     for _ in range(min(rounds, 3)):
         for name, values in peaks.items():
-            command = [sys.executable, "-m", "benchmarks.memory", name]
+            command = [sys.executable, "-m", "benchmarks", "step-memory", name]
             run = subprocess.run(command, capture_output=True, text=True, check=True)
             values.append(json.loads(run.stdout.splitlines()[-1]))
     yield Result(
@@ -57,7 +57,3 @@ def memory(rounds: int) -> Iterator[Result]:
         unit="MiB",
         remarks=f"our loss_chunk_size is {LOSS_CHUNK}",
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(peak_of_step(sys.argv[1])) + "\n")

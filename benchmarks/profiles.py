@@ -1,27 +1,23 @@
 """Where one step of a recipe's training goes.
 
-    python -m benchmarks.profiles [RECIPE]...    # by default of every recipe
-
 The recipe itself runs, with its own data and defaults; after a few steps one is recorded by torch.profiler, and the
-run ends there. Kept in `benchmarks/results/profiles/`, and shown in `benchmarks/README.md`.
+run ends there.
 """
 
-import json
 import os
 import runpy
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
 
 import torch
-import typer
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.kinds import shares_by_kind
 from benchmarks.machine import describe_machine
-from benchmarks.speed import PROFILES, write_readme
+from benchmarks.speed_tables import PROFILES, write_readme
 from seqnlp import training
 
 
@@ -83,21 +79,12 @@ def profile_recipe(recipe: str, arguments: str) -> dict:
     raise RuntimeError(f"{recipe} ended before its step {PROFILED_STEP}.")
 
 
-def main(recipes: Annotated[list[str] | None, typer.Argument(help="Recipes; all by default.")] = None) -> None:
-    """Record one step of each recipe, and keep where its time goes."""
-    unknown = [name for name in recipes or [] if name not in RUNS]
-    if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: not one of {', '.join(RUNS)}.")
+def profile_all(recipes: Iterable[str]) -> None:
+    """Record one step of each recipe, some of [`RUNS`], and keep where its time goes."""
     os.environ.setdefault("ACCELERATE_USE_CPU", "true")
-    PROFILES.mkdir(parents=True, exist_ok=True)
-    for recipe in recipes or RUNS:
+    for recipe in recipes:
         for arguments in RUNS[recipe]:
             torch.manual_seed(0)
-            record = profile_recipe(recipe, arguments)
             name = "-".join([recipe, *arguments.removeprefix("--").split()])
-            (PROFILES / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            training.write_json(PROFILES / f"{name}.json", profile_recipe(recipe, arguments))
             write_readme()
-
-
-if __name__ == "__main__":
-    typer.run(main)

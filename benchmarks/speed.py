@@ -1,172 +1,117 @@
-"""Write `benchmarks/README.md` from the JSON files of `benchmarks/results/speed/`.
+"""Ourselves against the peers, by turns: what is measured, and how it is kept and shown."""
 
-    python -m benchmarks.speed
-
-The text around the tables is kept; what stands between the markers is written anew.
-"""
-
-import json
-import re
-from collections.abc import Callable
-from pathlib import Path
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from statistics import median
 
+import torch
 from tabulate import tabulate
+from transformers.utils import logging
+
+from benchmarks import generation, memory, recurrent_layers, training_loops, training_steps
+from benchmarks.kinds import time_by_kind
+from benchmarks.machine import describe_machine
+from benchmarks.speed_tables import SPEED, shown_target, write_readme
+from benchmarks.timing import Contest, Result, alternate
+from seqnlp.training import write_json
 
 
-HERE = Path(__file__).parent
-SPEED, PROFILES, README = HERE / "results" / "speed", HERE / "results" / "profiles", HERE / "README.md"
-
-
-def read(folder: Path) -> list[dict]:
-    """The records of a folder, in the order of their names."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-
-
-def measured(result: dict) -> float:
-    """What is held against the target."""
-    return 1 / result["ratio"] if result["at_most"] else result["ratio"]
-
-
-def spread(result: dict) -> str:
-    """The ratio, and the quarter and three quarters of the ratios of single pairs."""
-    higher_is_better = result["unit"].endswith("/s")
-    pairs = sorted(
-        own / theirs if higher_is_better != result["at_most"] else theirs / own
-        for own, theirs in zip(result["ours"], result["peer"], strict=True)
-    )
-    quarter = len(pairs) // 4
-    return f"{measured(result):.2f} ({pairs[quarter]:.2f} to {pairs[-1 - quarter]:.2f})"
-
-
-def targets_table(records: list[dict]) -> str:
-    """Every contest: medians, the ratio, the target and whether it is reached."""
-    rows = []
-    for record in records:
-        for result in record["results"]:
-            target = result["target"]
-            rows.append(
-                {
-                    "benchmark": f"`{record['benchmark']}`",
-                    "ours": result["name"],
-                    "against": result["peer_name"],
-                    "unit": result["unit"],
-                    "ours, median": f"{median(result['ours']):,.4g}",
-                    "peer, median": f"{median(result['peer']):,.4g}",
-                    "ratio (quartiles)": spread(result),
-                    "target": "" if target is None else f"{'at most' if result['at_most'] else 'at least'} {target:g}",
-                    "": {None: "", True: "reached", False: "**missed**"}[result["reached"]],
-                }
-            )
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-
-
-def limits_table(records: list[dict]) -> str:
+@dataclass(frozen=True)
+class Benchmark:
     """
-    What products alone would take, for every contest with a target whose rate was taken: the ratio that a step of
-    nothing but the same products, at the rate measured beside it, would reach.
+    One or several rows of the table.
+
+    Attributes:
+        title: What is measured.
+        contests: Makes the contests one by one, so that no two of them need memory together.
+        results: Instead, where time is taken in some other way: yields results, given the number of rounds.
+        profiled: Whether to tell where our time goes.
+        clock: What is read, where it is not the time that [`clock`][benchmarks.timing.clock] gives.
     """
-    rows = []
-    for result in (result for record in records for result in record["results"]):
-        if result["product_share"] is None or result["target"] is None:
-            continue
-        own_rate = result["gflop"] / (median(result["ours"]) / 1000)
-        rows.append(
-            {
-                "ours": result["name"],
-                "against": result["peer_name"],
-                "GFLOP": f"{result['gflop']:.1f}",
-                "GFLOP/s, ours": f"{own_rate:.0f}",
-                "GFLOP/s, a product alone": f"{result['product_rate']:.0f}",
-                "of the limit": f"{result['product_share']:.0%}",
-                "ratio": f"{measured(result):.2f}",
-                "ratio of products alone": f"{result['ratio'] / result['product_share']:.2f}",
-                "target": f"{result['target']:g}",
-            }
-        )
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+    title: str
+    contests: Callable[[], Iterator[Contest]] | None = None
+    results: Callable[[int], Iterator[Result]] | None = None
+    profiled: bool = False
+    clock: str | None = None
+
+    def run(self, rounds: int) -> Iterator[Result]:
+        """Measure, one row after the other."""
+        if self.results is not None:
+            yield from self.results(rounds)
+            return
+        for contest in self.contests():
+            result = alternate(contest, rounds)
+            if self.profiled:
+                result.kinds = time_by_kind(contest.ours)
+            yield result
 
 
-def kinds_table(rows: list[tuple[str, dict[str, float]]]) -> str:
-    """Shares of time by kind of operation, a row a piece of work."""
-    kinds = sorted(
-        {kind for _, shares in rows for kind in shares}, key=lambda kind: -sum(s.get(kind, 0) for _, s in rows)
-    )
-    cells = [{"": name, **{kind: f"{shares.get(kind, 0):.0%}" for kind in kinds}} for name, shares in rows]
-    return tabulate(cells, headers="keys", tablefmt="github", disable_numparse=True)
-
-
-def machine_lines(records: list[dict]) -> str:
-    """The command, clock and machine of each file; they need not be of one day."""
-    rows = [
-        {
-            "command": f"`{record['command']}`",
-            "clock": record["clock"],
-            "processor": record["machine"]["processor"],
-            "instructions": ", ".join(record["machine"]["instruction_sets"]),
-            "cores": record["machine"]["cores"],
-            "threads": record["machine"]["threads"],
-            "torch": record["machine"]["torch"],
-            "date": record["date"],
-        }
-        for record in records
-    ]
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-
-
-def contest_kinds(records: list[dict]) -> str:
-    """Where the time of each of our contests goes, told once for what several peers are held against."""
-    shares = {}
-    for record in records:
-        for result in record["results"]:
-            if result["kinds"]:
-                shares.setdefault(f"{record['benchmark']}: {result['name']}", result["kinds"])
-    return kinds_table(list(shares.items()))
-
-
-def recipe_kinds(records: list[dict]) -> str:
-    """Where the time of one step of each recipe goes."""
-    return kinds_table(
-        [(f"`{r['recipe']}` {r['arguments']} ({r['milliseconds']:.0f} ms)", r["kinds"]) for r in records]
-    )
-
-
-def recipe_operations(records: list[dict], most: int = 6) -> str:
-    """The operations that take most of the step of each recipe."""
-    rows = [
-        {
-            "recipe": f"`{record['recipe']}` {record['arguments']}",
-            "operations": ", ".join(
-                f"{name} {share:.0%}" for name, share in list(record["operations"].items())[:most]
-            ),
-        }
-        for record in records
-    ]
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
-
-
-TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
-    "targets": (SPEED, targets_table),
-    "limits": (SPEED, limits_table),
-    "kinds": (SPEED, contest_kinds),
-    "recipes": (PROFILES, recipe_kinds),
-    "operations": (PROFILES, recipe_operations),
-    "machines": (SPEED, machine_lines),
+BENCHMARKS = {
+    "recurrent-layer": Benchmark(
+        "A recurrent layer, forward and backward", recurrent_layers.recurrent_layer, profiled=True
+    ),
+    "language-model": Benchmark("Training step of a language model", training_steps.language_model, profiled=True),
+    "seq2seq": Benchmark("Training step of a translator", training_steps.seq2seq, profiled=True),
+    "classifier": Benchmark("Training step of a classifier", training_steps.classifier, profiled=True),
+    "generation": Benchmark("Greedy generation", generation.greedy, profiled=True),
+    "beams": Benchmark("Generation by beams", generation.beams, profiled=True),
+    "long-text": Benchmark("A token of a long text", results=generation.long_text),
+    "loop": Benchmark("The training loop over its bare step", results=training_loops.loop_overhead),
+    "memory": Benchmark("Peak memory of a training step", results=memory.memory, clock="resident memory"),
+    "processes": Benchmark("Two processes against one", results=training_loops.two_processes, clock="wall"),
 }
 
 
-def write_readme() -> None:
-    """Put each table between its markers, `<!-- NAME -->` and `<!-- end of NAME -->`."""
-    text = README.read_text(encoding="utf-8")
-    for name, (folder, make) in TABLES.items():
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if not pattern.search(text):
-            raise ValueError(f"{README.name} lacks the lines {begin!r} and {end!r}, between which a table goes.")
-        table = make(read(folder))
-        text = pattern.sub(lambda _, content=f"{begin}\n\n{table}\n\n{end}": content, text)
-    README.write_text(text, encoding="utf-8")
+def show(results: list[Result]) -> str:
+    """A table for the terminal."""
+    rows = [
+        [
+            result.name,
+            result.peer_name,
+            f"{median(result.ours):,.4g} {result.unit}",
+            f"{median(result.peer):,.4g} {result.unit}",
+            f"{result.measured:.2f}",
+            shown_target(result.target, result.at_most, result.is_reached),
+            "" if result.product_share is None else f"{result.product_share:.0%}",
+        ]
+        for result in results
+    ]
+    headers = ["ours", "against", "ours, median", "peer, median", "ratio", "target", "products"]
+    return tabulate(rows, headers=headers, disable_numparse=True)
 
 
-if __name__ == "__main__":
-    write_readme()
+def measure_all(names: Iterable[str], rounds: int, threads: int, keep: bool) -> None:
+    """
+    Run benchmarks one after the other and print what they give.
+
+    Args:
+        names: Of [`BENCHMARKS`].
+        rounds: Turns of each side.
+        threads: Threads of torch.
+        keep: Whether to keep the results as JSON and in benchmarks/README.md.
+    """
+    torch.set_num_threads(threads)
+    logging.set_verbosity_error()
+    for name in dict.fromkeys(names):
+        torch.manual_seed(0)
+        benchmark, results = BENCHMARKS[name], []
+        print(f"\n{benchmark.title} ({name})")
+        for result in benchmark.run(rounds):
+            results.append(result)
+            sys.stderr.write(f"  {result.name} against {result.peer_name}: {result.measured:.2f}\n")
+        print(show(results))
+        if keep:
+            record = {
+                "benchmark": name,
+                "title": benchmark.title,
+                "rounds": rounds,
+                "clock": benchmark.clock or ("wall" if threads > 1 else "CPU time of the process"),
+                "machine": describe_machine(),
+                "date": time.strftime("%Y-%m-%d", time.gmtime()),
+                "results": [{**asdict(result), "reached": result.is_reached} for result in results],
+            }
+            write_json(SPEED / f"{name}.json", record)
+            write_readme()

@@ -55,15 +55,15 @@ class Result:
     Attributes:
         name: The contest's.
         peer_name: The contest's.
-        unit: Of `ours` and `peer`; `ms` a call unless said otherwise.
-        ours: One number a round.
-        peer: One number a round.
+        unit: Of `ours` and `peer`; `ms` per call unless said otherwise.
+        ours: One number per round.
+        peer: One number per round.
         ratio: How many times better ours is; see [`ratio_of_pairs`].
         target: The ratio to reach, at least, or where `at_most` is set the most allowed of ours over peer's.
         at_most: Whether the target is a bound from above, on `1 / ratio`.
         product_share: The part of our time that products alone would take at the rate measured between the rounds.
         gflop: Products of one of our calls, in 10^9 multiplications and additions.
-        product_rate: In 10^9 multiplications and additions a second.
+        product_rate: In 10^9 multiplications and additions per second.
         remarks: For the reader.
         kinds: Shares of our time by kind of operation, from a profile of its own.
     """
@@ -106,7 +106,7 @@ def ratio_of_pairs(ours: list[float], peer: list[float]) -> float:
 
 
 def seconds_of(action: Action, calls: int = 1) -> float:
-    """Seconds a call."""
+    """Seconds per call."""
     now = clock()
     start = now()
     for _ in range(calls):
@@ -147,7 +147,7 @@ def alternate(contest: Contest, rounds: int, warmup: int = 1) -> Result:
 
 def product_rate(dtype: torch.dtype) -> float:
     """
-    The rate of a product that fits the caches, (1024, 512) by (512, 1024), in 10^9 multiplications and additions a
+    The rate of a product that fits the caches, (1024, 512) by (512, 1024), in 10^9 multiplications and additions per
     second: the fastest of five, since what is wanted is the limit.
     """
     left, right = torch.randn(1024, 512).to(dtype), torch.randn(512, 1024).to(dtype)

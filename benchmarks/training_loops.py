@@ -1,7 +1,4 @@
-"""The training loop against the bare step it is made of, and two processes against one.
-
-accelerate launch ... -m benchmarks.training_loops    # what `two_processes` starts: one run, its time a step
-"""
+"""The training loop against the bare step it is made of, and two processes against one."""
 
 import copy
 import itertools
@@ -61,20 +58,21 @@ class InterleavedLoop(TrainingLoop):
         self.bare_times: list[float] = []
         self.now = clock()
         self.mark: float | None = None
-        self.on_step_begin.append(InterleavedLoop._take_batch)
-        self.on_step_end.append(InterleavedLoop._take_times)
 
-    def _take_batch(self, micro_batches) -> None:
-        (micro,) = micro_batches
-        self.batch = micro.batch
-
-    def _take_times(self) -> None:
+    def _after_step(self, progress) -> bool:
+        stop = super()._after_step(progress)
         if self.mark is not None:  # before the first step much is made once
             self.loop_times.append(1000 * (self.now() - self.mark))
             start = self.now()
             self._bare_step()
             self.bare_times.append(1000 * (self.now() - start))
         self.mark = self.now()
+        return stop
+
+    def _optimizer_step(self, micro_batches) -> None:
+        (micro,) = micro_batches
+        self.batch = micro.batch
+        super()._optimizer_step(micro_batches)
 
     def _bare_step(self) -> None:
         self.twin(**self.batch).loss.backward()
@@ -128,7 +126,7 @@ def loop_overhead(rounds: int) -> Iterator[Result]:
         )
 
 
-def milliseconds_a_step(steps: int = 8) -> tuple[float, bool]:
+def milliseconds_per_step(steps: int = 8) -> tuple[float, bool]:
     """Median time of a step, and whether this process is the one to tell it."""
     num_processes = int(os.environ.get("WORLD_SIZE", 1))
     sizes = Sizes()
@@ -150,24 +148,16 @@ def milliseconds_a_step(steps: int = 8) -> tuple[float, bool]:
 def two_processes(rounds: int) -> Iterator[Result]:
     """
     The language model's step of 8 x 256 tokens, by two processes with four rows each against one with eight; one
-    thread a process; by the clock on the wall, so the machine must have nothing else to do.
+    thread per process; by the clock on the wall, so the machine must have nothing else to do.
     """
     times = {1: [], 2: []}
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     for _ in range(rounds):
         for number, values in times.items():
-            launch = [
-                sys.executable,
-                "-m",
-                "accelerate.commands.launch",
-                "--num_machines",
-                "1",
-                "--dynamo_backend",
-                "no",
-            ]
-            launch += ["--mixed_precision", "no", "--num_processes", str(number)]
+            launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
+            launch += ["--dynamo_backend", "no", "--mixed_precision", "no", "--num_processes", str(number)]
             launch += ["--multi_gpu"] if number > 1 else []
-            command = [*launch, "-m", "benchmarks.training_loops"]
+            command = [*launch, "-m", "benchmarks", "step-time"]
             run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             values.append(json.loads(run.stdout.splitlines()[-1]))
     yield Result(
@@ -178,9 +168,3 @@ def two_processes(rounds: int) -> Iterator[Result]:
         ratio=ratio_of_pairs(times[2], times[1]),
         target=1.7,
     )
-
-
-if __name__ == "__main__":
-    milliseconds, is_main = milliseconds_a_step()
-    if is_main:
-        sys.stdout.write(json.dumps(milliseconds) + "\n")

@@ -13,7 +13,7 @@ from functools import partial
 from seqnlp.data import LanguageModelCollator, training_windows
 from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.language_modeling import LanguageModeling
-from seqnlp.tokenization import train_tokenizer
+from seqnlp.tokenization import encode_documents, train_tokenizer
 from seqnlp.training import TrainingLoop, run_recipe
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     # The batcher follows the model: streams whose state is carried on, or windows in random order.
     windows, sampler = training_windows(
         train,
-        partial(task.encode, tokenizer),
+        partial(encode_documents, tokenizer),
         tokenizer.bos_token_id,
         window,
         args.per_device_train_batch_size,

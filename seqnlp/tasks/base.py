@@ -26,6 +26,7 @@ from ..training.evaluation import Evaluator
 from ..training.flags import fields_of, role_of
 from ..visualization import plot_learning_curves
 from .arguments import TRANSFORMER, GenerationArguments, ModelArguments
+from .results import Link, Record, results_table
 
 
 TASKS: dict[str, type["Task"]] = {}
@@ -341,9 +342,14 @@ class Task:
         raise NotImplementedError
 
     @classmethod
-    def results(cls, records: list[dict], split: str) -> dict[str, str]:
-        """The cells of the task's table of results, by column, for runs that differ by their seed alone."""
+    def results_row(cls, records: list[Record], split: str) -> dict[str, str]:
+        """Cells of the task's table of results by column, four at most, for runs that differ by their seed alone."""
         raise NotImplementedError
+
+    @classmethod
+    def results(cls, records: list[Record], link: Link) -> str:
+        """What the README says of the task's runs: a table, or several with a line before each."""
+        return results_table(records, cls.results_row, link)
 
     def draw(self, outcome: Outcome) -> None:
         """Pictures of it. Called by the main process."""

@@ -116,7 +116,7 @@ class ImageClassification(Task):
         plot_image_errors(part["image"], *predictions, names, outcome.file("errors.png"), title)
 
     @classmethod
-    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+    def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """Accuracy, with its 95 % interval where there is one run alone, beside what pixels tell without a network."""
         accuracy = spread(record["metrics"][split]["accuracy"] for record in records)
         if len(records) == 1:

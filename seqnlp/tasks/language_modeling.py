@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from datasets import IterableDataset
 from transformers import (
     AutoModelForCausalLM,
@@ -26,6 +27,7 @@ from ..metrics import (
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
+from ..tokenization import encode_documents
 from ..tokenization.train import TokenizerType
 from ..training import Run, TrainingLoop
 from ..training.evaluation import Evaluator
@@ -118,10 +120,6 @@ class LanguageModeling(Task):
         """The tokenizer."""
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
-    def encode(self, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:
-        """Token ids of each text, without `<s>` and `</s>`."""
-        return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
-
     def special_tokens(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
         """The fields of a model's configuration that follow from its tokenizer."""
         ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
@@ -145,7 +143,7 @@ class LanguageModeling(Task):
         for split in splits or loaded.splits:
             if split != "train":
                 texts = list(loaded.splits[split]["text"])
-                ids = self.encode(processor, texts)
+                ids = encode_documents(processor, texts)
                 examples[split] = HeldOutSegments(ids, processor.bos_token_id, **self.segments)
                 counts[split] = count_spelled(processor, texts, ids)
                 counts[split]["tokens"] = examples[split].num_targets
@@ -199,17 +197,17 @@ class LanguageModeling(Task):
         return language_modeling_report(outcome.split, outcome.metrics, read, counts, outcome.baselines.get("xz"))
 
     @classmethod
-    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+    def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """Nats per character, with what the compressor xz needs, and what was published."""
         scores = [record["metrics"][split]["nats_per_character"] for record in records]
         bits = records[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
         name = records[0]["dataset"]["name"].removeprefix("<local:").removesuffix(">")
+        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", PUBLISHED_NATS.get(name, "")]
         return {
             "validation": decimals(record["metrics"]["validation"]["nats_per_character"] for record in records),
             "nats per character": f"{decimals(scores)} ({split})",
             "all held-out text": decimals(nats_over_all(record) for record in records),
-            "xz": "" if bits is None else f"{bits * math.log(2):.2f}",
-            "published": PUBLISHED_NATS.get(name, ""),
+            "others": ", ".join(filter(None, others)),
         }
 
 
@@ -220,7 +218,7 @@ def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[st
     return [normalize(text) for text in texts]
 
 
-def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: list[list[int]]) -> dict[str, Any]:
+def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: list[np.ndarray]) -> dict[str, Any]:
     """
     What the loss of some texts may be divided by.
 
@@ -234,11 +232,11 @@ def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: lis
         `unknown`, how many tokens are `<unk>`; and `is_whole`: whether the tokens give these texts back.
     """
     texts = spelled(tokenizer, texts)
-    decoded = (tokenizer.decode(row, clean_up_tokenization_spaces=False) for row in ids)
+    decoded = (tokenizer.decode(row.tolist(), clean_up_tokenization_spaces=False) for row in ids)
     return {
         "characters": sum(map(len, texts)),
         "words": sum(len(text.split()) for text in texts),
-        "unknown": sum(row.count(tokenizer.unk_token_id) for row in ids),
+        "unknown": sum(int((row == tokenizer.unk_token_id).sum()) for row in ids),
         "is_whole": all(text == again for text, again in zip(texts, decoded, strict=True)),
     }
 

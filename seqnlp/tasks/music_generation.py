@@ -20,6 +20,7 @@ from ..data import (
 )
 from ..metrics import LANGUAGE_MODELING_SCORES, Score
 from ..metrics.tune_validity import TUNE_SCORES, TuneCheck, check_tune, copied_share, valid_share
+from ..tokenization import encode_documents
 from ..tokenization.train import TokenizerType
 from ..training.flags import flag
 from ..visualization.music import save_tune
@@ -122,7 +123,7 @@ class MusicGeneration(LanguageModeling):
         examples, counts = {}, {}
         for split in splits or loaded.splits:
             texts = self.training_texts(loaded) if split == "train" else list(loaded.splits[split]["text"])
-            ids = self.encode(processor, texts)
+            ids = encode_documents(processor, texts)
             ends = processor.bos_token_id, processor.eos_token_id
             examples[split] = HeldOutSegments(ids, *ends, **self.segments)
             if split != "train":
@@ -193,15 +194,17 @@ class MusicGeneration(LanguageModeling):
         return "\n".join(lines)
 
     @classmethod
-    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+    def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """Bits per character; the share of valid tunes beside that of training tunes; what was copied."""
         tunes = [record["metrics"][GENERATED] for record in records]
         known = records[0]["baselines"]["training_tunes"]
         scores = [record["metrics"][split]["bits_per_character"] for record in records]
+        valid = f"{spread(tune['valid'] for tune in tunes)} of {tunes[0]['tunes']}"
         return {
+            "validation": decimals(record["metrics"]["validation"]["bits_per_character"] for record in records),
             "bits per character": f"{decimals(scores)} ({split})",
-            "valid tunes, %": f"{spread(tune['valid'] for tune in tunes)} of {tunes[0]['tunes']}",
-            "training tunes": spread([known[GENERATED]["valid"]]),
-            "copied runs, %": spread(tune["copied"] for tune in tunes),
-            f"held-out tunes ({split})": spread([known[split]["copied"]]),
+            "valid tunes, % (training tunes)": f"{valid} ({spread([known[GENERATED]['valid']])})",
+            "copied runs, % (held-out tunes)": (
+                f"{spread(tune['copied'] for tune in tunes)} ({spread([known[split]['copied']])})"
+            ),
         }

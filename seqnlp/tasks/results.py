@@ -1,7 +1,86 @@
-"""How numbers of several runs are written in a table."""
+"""The tables of results, from the records of runs: what all of them share."""
 
 import statistics
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tabulate import tabulate
+
+
+Record = dict[str, Any]
+Link = Callable[[Record, str], str]
+"""Makes a link to a model's card of a text."""
+
+
+def dataset_of(record: Record) -> str:
+    """Name and configuration of a record's dataset."""
+    name = record["dataset"]["name"].removeprefix("<local:").removesuffix(">")
+    return " ".join(filter(None, (name, record["dataset"].get("config"))))
+
+
+def model_of(record: Record) -> str:
+    """A record's architecture; of an encoder-decoder that has the choice, also its attention."""
+    given, config = record["hyperparameters"].get("architecture"), record["model"]["config"]
+    if config["model_type"] == "seqnlp_vision_transformer" or given is None:
+        given = config["model_type"].removeprefix("seqnlp_")
+    attention = config.get("attention_type")
+    return given if attention is None else f"{given}, {attention.replace('none', 'no')} attention"
+
+
+def precision_of(record: Record) -> str:
+    """The number format of a run's matrix products."""
+    name = record["hyperparameters"].get("mixed_precision", "no")
+    return "float32" if name == "no" else name
+
+
+def reported_split(record: Record) -> str:
+    """The split whose score is reported: the first that is a test, or validation."""
+    splits = record["dataset"].get("splits", {})
+    tests = [split for split in record["metrics"] if split in splits and split not in ("train", "validation")]
+    return (tests or ["validation"])[0]
+
+
+def shown_model(records: list[Record], link: Link) -> str:
+    """A model with its number of parameters, as the first cells of a row have it."""
+    first = records[0]
+    name = model_of(first) if precision_of(first) == "float32" else f"{model_of(first)}, {precision_of(first)}"
+    stopped = " (stopped by time)" if any(record.get("stopped") for record in records) else ""
+    return f"{link(first, name)}, {first['model']['parameters'] / 1e6:.1f} M{stopped}"
+
+
+def groups_of(records: Iterable[Record]) -> dict[tuple[str, str, str], list[Record]]:
+    """The runs that differ by their seed alone, by dataset, model and precision."""
+    groups = defaultdict(list)
+    for record in records:
+        groups[dataset_of(record), model_of(record), precision_of(record)].append(record)
+    return dict(sorted(groups.items()))
+
+
+def results_table(records: list[Record], row_of: Callable[[list[Record], str], dict[str, str]], link: Link) -> str:
+    """
+    One row per dataset, model and precision, over the seeds.
+
+    Args:
+        records: The records of one task.
+        row_of: Gives the cells of a group by their columns, four at most: a table that people read has seven.
+        link: Makes the link to a model's card.
+    """
+    rows = [
+        {
+            "dataset": dataset,
+            "model": shown_model(group, link),
+            "seeds": len(group),
+            **row_of(group, reported_split(group[0])),
+        }
+        for (dataset, _, _), group in groups_of(records).items()
+    ]
+    return table_of(rows)
+
+
+def table_of(rows: list[dict[str, Any]]) -> str:
+    """Rows as a table of Markdown; empty without any."""
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) if rows else ""
 
 
 def mean_and_deviation(values: Iterable[float], form: str) -> str:

@@ -104,7 +104,7 @@ class SentimentAnalysis(Task):
         return f"{outcome.split.capitalize()}: {text}"
 
     @classmethod
-    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+    def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """Accuracy over the seeds, beside the baseline on the same split."""
         return {
             "validation": spread(record["metrics"]["validation"]["accuracy"] for record in records),

@@ -151,7 +151,7 @@ class Trajectory(Task):
         plot_memory(outcome.metrics, outcome.baselines, seen, outcome.file("memory.png"), title, self.unit)
 
     @classmethod
-    def results(cls, records: list[dict], split: str) -> dict[str, str]:
+    def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """The error of whole forecasts beside that of the last value, and of the model without most of the past."""
         arguments, baselines = records[0]["hyperparameters"], records[0]["baselines"]
         steps = arguments["prediction_length"]

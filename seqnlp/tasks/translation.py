@@ -28,6 +28,8 @@ from ..training.flags import flag
 from ..visualization import plot_bleu_by_length
 from .arguments import TRANSFORMER, GenerationArguments, ModelArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
+from .results import Link, Record
+from .translation_results import translation_section
 
 
 BLEU_DISTANCE = 5.0
@@ -270,15 +272,9 @@ class Translation(Task):
         plot_bleu_by_length(bins, outcome.file("bleu_by_length.png"), title, f"split {outcome.split}")
 
     @classmethod
-    def results(cls, records: list[dict], split: str) -> dict[str, str]:
-        """BLEU of lower-cased plain text, and of lower-cased Moses tokens, which stands beside the literature's."""
-        speeds = [record["metrics"]["validation"]["target_tokens_per_second"] for record in records]
-        return {
-            "hours": f"{statistics.mean(record['seconds']['training'] for record in records) / 3600:.1f}",
-            "target tokens/s": f"{statistics.mean(speeds):,.0f}",
-            f"BLEU ({split})": bleu_of(records, split, "bleu_lowercase"),
-            "Moses tokens": bleu_of(records, split, "bleu_lowercase_moses"),
-        }
+    def results(cls, records: list[Record], link: Link) -> str:
+        """BLEU by test set, beside the literature, over time and by the length of the source."""
+        return translation_section(records, link)
 
 
 def longest_translation(config: PreTrainedConfig, source_length: int) -> int:
@@ -304,20 +300,6 @@ def speed(history: list[dict[str, Any]]) -> dict[str, Any]:
             threshold += BLEU_DISTANCE
     speeds = [entry["targets_per_second"] for entry in history if "targets_per_second" in entry]
     return {"seconds_to_bleu": reached, "target_tokens_per_second": statistics.median(speeds or [0.0])}
-
-
-def bleu_of(records: list[dict], split: str, kind: str) -> str:
-    """
-    BLEU of a split: mean and standard deviation over the seeds; of one alone with half its 95 % bootstrap interval.
-    """
-    found = [record["metrics"].get(split) for record in records]
-    if not all(found):
-        return ""
-    values = [scores[kind] for scores in found]
-    if len(values) > 1:
-        return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
-    interval = found[0].get("intervals", {}).get(kind)
-    return f"{values[0]:.1f}" + ("" if interval is None else f" ± {interval:.1f}")
 
 
 def _lengths(dataset: Dataset) -> list[int]:

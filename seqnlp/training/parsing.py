@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -53,7 +54,8 @@ def parse_arguments(
 
     The YAML's keys are the flags' names; they are put in front of the user's flags, so that one parser converts and
     checks both and the user's win. `config_overrides` may be a mapping. Two keys are no flags: `recipe` names the
-    recipe that the file is for, and `requires` the flags that it leaves to the user, each with what it asks for.
+    recipe that the file is for, and `requires` maps the flags that it leaves to the user, such as
+    `dataset_name or train_file`, to what each asks for.
 
     Args:
         *dataclass_types: The dataclasses to fill, whose fields become flags.
@@ -73,8 +75,8 @@ def parse_arguments(
     given = {
         argument.split("=")[0].replace("-", "_").replace("__", "--", 1) for argument in argv if argument[:2] == "--"
     }
-    names = list(fields_of(*dataclass_types))
-    from_yaml = _yaml_to_arguments(path, names, recipe, given) if path else []
+    fields = fields_of(*dataclass_types)
+    from_yaml = _yaml_to_arguments(path, fields, recipe, given) if path else []
 
     parser = _Parser(dataclass_types, description=description, allow_abbrev=False, formatter_class=_HelpFormatter)
     parser.set_defaults(**(defaults or {}))
@@ -94,7 +96,7 @@ def parse_arguments(
         flag = unknown[0].split("=")[0]
         if not flag.startswith("--"):
             raise ArgumentsError(f"{unknown[0]!r} belongs to no flag. --help lists every flag.")
-        raise ArgumentsError(f"There is no flag {flag}{_nearest(flag[2:], names, '--')}. --help lists every flag.")
+        raise ArgumentsError(f"There is no flag {flag}{_nearest(flag[2:], fields, '--')}. --help lists every flag.")
     return tuple(parsed)
 
 
@@ -113,7 +115,9 @@ def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
     return path, rest
 
 
-def _yaml_to_arguments(path: str, names: list[str], recipe: str, given: set[str]) -> list[str]:
+def _yaml_to_arguments(
+    path: str, fields: Mapping[str, dataclasses.Field], recipe: str, given: set[str]
+) -> list[str]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -128,14 +132,18 @@ def _yaml_to_arguments(path: str, names: list[str], recipe: str, given: set[str]
     if meant_for != recipe:
         raise ArgumentsError(f"--config {path} is for recipes/{meant_for}.py; this is {recipe}.")
     for name, wanted in _required(content.pop("requires", None), path):
-        if f"--{name}" not in given:
-            raise ArgumentsError(f"--config {path} is for data that you name: add --{name} {wanted}.")
+        alternatives = name.split(" or ")
+        if not any(f"--{flag}" in given for flag in alternatives):
+            raise ArgumentsError(f"--config {path} leaves a flag to you: add --{alternatives[0]} {wanted}.")
     arguments = []
     for key, value in content.items():
-        if key not in names:
-            raise ArgumentsError(f"{path}: there is no argument {key!r}{_nearest(str(key), names)}.")
+        if key not in fields:
+            raise ArgumentsError(f"{path}: there is no argument {key!r}{_nearest(str(key), fields)}.")
         if isinstance(value, dict):
             value = ",".join(f"{name}={yaml.safe_dump(item).splitlines()[0]}" for name, item in value.items())
+        if isinstance(value, list) and "list" in str(fields[key].type):
+            arguments += [f"--{key}", *map(str, value)]
+            continue
         if isinstance(value, list):
             value = ",".join(str(item) for item in value)
         if value is not None:
@@ -149,9 +157,7 @@ def _required(value: Any, path: str) -> list[tuple[str, str]]:
     if value is None:
         return []
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise ArgumentsError(
-            f"{path}: requires must map names of flags to what each asks for, e.g. dataset_name: DIR."
-        )
+        raise ArgumentsError(f"{path}: requires must map flags to what each asks for, e.g. dataset_name: DIR.")
     return list(value.items())
 
 

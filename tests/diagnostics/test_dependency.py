@@ -117,3 +117,65 @@ def test_a_recurrent_net_learns_parity_and_the_same_run_gives_the_same_numbers()
 def test_distances_without_room_are_refused():
     with pytest.raises(DependencyError, match="task copy: give some, each at least 8"):
         measure_dependency(Reader, TASKS["copy"], [4])
+
+
+class Oracle(nn.Module):
+    """Answers parity by counting, the bits at `wrong_at` wrongly, and notes what it was shown."""
+
+    def __init__(self, wrong_at):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.wrong_at = wrong_at
+        self.shown = {True: [], False: []}
+
+    def forward(self, inputs):
+        self.shown[self.training].append(inputs)
+        answers = inputs.cumsum(dim=1) % 2
+        answers[:, self.wrong_at] = 1 - answers[:, self.wrong_at]
+        return nn.functional.one_hot(answers, 2).float() + self.weight
+
+
+@pytest.mark.parametrize(("wrong_at", "accuracy"), [([0, 3, -2], 1.0), ([-1], 0.0)])
+def test_parity_is_right_where_the_last_bit_is(wrong_at, accuracy):
+    results = measure_dependency(lambda task: Oracle(wrong_at), TASKS["parity"], [8, 16], [32], steps=2)
+    assert [entry["accuracy"] for entry in results] == [accuracy] * 3
+
+
+class Copier(nn.Module):
+    """Knows the symbols of the copying task, but for those at the places that are left out."""
+
+    def __init__(self, left_out):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.left_out = left_out
+
+    def forward(self, inputs):
+        symbols = inputs[:, :COPIED] - 2
+        symbols[:, self.left_out] = (symbols[:, self.left_out] + 1) % SYMBOLS
+        answers = torch.zeros_like(inputs)
+        answers[:, -COPIED:] = symbols
+        return nn.functional.one_hot(answers, SYMBOLS).float() + self.weight
+
+
+@pytest.mark.parametrize(("left_out", "accuracy"), [([], 1.0), ([0, 4], 0.6), ([0, 1, 2, 3, 4], 0.0)])
+def test_accuracy_is_the_share_of_symbols_that_are_right(left_out, accuracy):
+    results = measure_dependency(lambda task: Copier(left_out), TASKS["copy"], [8], [20], steps=1, num_test=10)
+    assert [entry["accuracy"] for entry in results] == [pytest.approx(accuracy)] * 2
+
+
+def test_training_goes_from_the_shortest_distance_to_all_and_the_test_sees_each_once():
+    oracle = Oracle([])
+    measure_dependency(
+        lambda task: oracle, TASKS["parity"], [16, 8, 12], [24], steps=120, batch_size=4, num_test=7, seed=2
+    )
+    lengths = [inputs.shape[1] for inputs in oracle.shown[True]]
+    assert set(lengths[:20]) == {8}  # a third of the first half of the steps
+    assert set(lengths[20:40]) == {8, 12}
+    assert set(lengths[40:60]) == {8, 12, 16}
+    assert set(lengths[60:]) == {8, 12, 16}
+    assert {inputs.shape[0] for inputs in oracle.shown[True]} == {4}
+    assert [tuple(inputs.shape) for inputs in oracle.shown[False]] == [(7, 8), (7, 12), (7, 16), (7, 24)]
+    seen = {tuple(row) for inputs in oracle.shown[True] for row in inputs.tolist()}
+    assert len(seen) > 300  # of 480; bits of 8 are few
+    longest = [tuple(row) for row in oracle.shown[False][2].tolist()]
+    assert not seen & set(longest)

@@ -18,6 +18,7 @@ from seqnlp import (
     TransformerDecoderForCausalLM,
     TransformerEncoderConfig,
     TransformerEncoderForMaskedLM,
+    TransformerEncoderForSequenceClassification,
     VisionTransformerConfig,
     VisionTransformerForImageClassification,
 )
@@ -118,6 +119,41 @@ def test_a_linear_recurrence_vanishes_or_explodes_by_its_spectral_radius(scale):
     assert flow.lowest.factor_per_step == pytest.approx(scale, rel=1e-4)
     assert flow.lowest.reach(0.2) == (5 if scale > 1 else 2)
     assert flow.saturation["layer 1, hidden state"].low == 0  # none is shut
+
+
+def test_of_a_head_that_reads_all_tokens_the_last_alone_is_followed():
+    """
+    With the mean as pooling every token has a way of its own to the loss, and only that of the last one says how far a
+    gradient reaches: linear recurrences of half and a quarter give 1, 1/2, 1/4 and 1, 1/4, 1/16. All ways together
+    would give 1, 1 + 1/2, 1 + 1/2 + 1/4.
+    """
+    config = RecurrentConfig(
+        vocab_size=30,
+        hidden_size=6,
+        cell_type="elman",
+        hidden_act="relu",
+        recurrent_initializer="identity",
+        bidirectional=True,
+        pooling="mean",
+    )
+    model = RecurrentForSequenceClassification(config).double()
+    cells = model.model.layers[0].forward_cell, model.model.layers[0].backward_cell
+    with torch.no_grad():
+        for cell, scale in zip(cells, (0.5, 0.25), strict=True):
+            cell.recurrent_proj.weight.mul_(scale)
+            cell.recurrent_proj.bias.fill_(100.0)  # ReLU is open, so that the net is linear
+    flow = measure_gradient_flow(model, some_windows(2, 5))
+    found = {series.name: [norm / series.norms[0] for norm in series.norms] for series in flow.series}
+    assert found["layer 1"] == pytest.approx([0.5**distance for distance in range(5)], rel=1e-5)
+    assert found["layer 1, backward"] == pytest.approx([0.25**distance for distance in range(5)], rel=1e-5)
+
+
+def test_above_the_last_layer_a_transformer_that_reads_all_tokens_has_a_gradient_at_the_last_alone():
+    model = TransformerEncoderForSequenceClassification(TransformerEncoderConfig(**SMALL, pooling="mean"))
+    flow = measure_gradient_flow(model, some_windows(2, 6))
+    assert flow.series[-1].norms[0] > 0
+    assert flow.series[-1].norms[1:] == [0.0] * 5
+    assert all(norm > 0 for norm in flow.lowest.norms)
 
 
 def test_factor_and_reach_of_made_up_norms():

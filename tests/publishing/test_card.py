@@ -73,7 +73,7 @@ def test_the_kept_cards_are_those_of_the_kept_runs_and_configs():
     texts = cards_module.cards()
     kept = {path.name: path.read_text() for path in (ROOT / "model_cards").glob("*.md")}
     assert {name: text for name, text in kept.items() if name not in cards_module.KEPT} == texts, (
-        "python -m benchmarks.cards"
+        "python -m benchmarks cards"
     )
     assert all("> Not published yet" in text for text in texts.values())
     assert kept["template.md"] == TEMPLATE.read_text()

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -121,32 +120,6 @@ def test_run_json(finished, numbers):
     assert ["validation_bleu" in entry for entry in evaluated[:10]] == ([False] * 4 + [True]) * 2
     for path in (str(output_dir), str(numbers[0]), str(ROOT), str(Path.home()), os.uname().nodename):
         assert path not in text
-
-
-def test_an_older_record_gets_the_scores_it_lacks(finished, numbers, tmp_path, capsys):
-    from benchmarks import rescore
-
-    output_dir = tmp_path / "copy"
-    shutil.copytree(finished[0], output_dir, ignore=shutil.ignore_patterns("logs", "checkpoints"))
-    whole = json.loads((output_dir / "run.json").read_text())
-    (output_dir / "translations.test.txt").unlink()  # so the saved model has to translate again
-    older = json.loads((output_dir / "run.json").read_text())
-    for split in older["metrics"].values():
-        del split["intervals"]
-    names = ("train", "validation", "test")
-    for name in [f"{split}{side}_file" for split in names for side in ("", "_target")]:
-        older["hyperparameters"][name] = str(numbers[0] / f"{name.split('_')[0]}.{'de' if 'target' in name else 'en'}")
-    (output_dir / "run.json").write_text(json.dumps(older))
-    rescore.main([str(output_dir)])
-    record = json.loads((output_dir / "run.json").read_text())
-    assert record["metrics"]["validation"] == whole["metrics"]["validation"]
-    intervals = record["metrics"]["test"]["intervals"]
-    assert intervals == pytest.approx(whole["metrics"]["test"]["intervals"], abs=3)
-    assert "test: BLEU" in capsys.readouterr().out
-
-    (output_dir / "translations.validation.txt").write_text("eins\n" * 31)
-    with pytest.raises(SystemExit, match=r"split validation: BLEU .* in the record: other data\?"):
-        rescore.main([str(output_dir)])
 
 
 def test_a_run_in_two_stretches_is_the_same_run_and_looks_at_the_test_once(launch, small, finished, tmp_path):

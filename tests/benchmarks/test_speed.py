@@ -1,11 +1,15 @@
 import json
+import re
 import time
 
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
-from benchmarks import peers, speed
+from benchmarks import peers, profiles, speed
+from benchmarks import speed_tables as tables
+from benchmarks.__main__ import app
 from benchmarks.kinds import REST, kind_of, time_by_kind
 from benchmarks.timing import Contest, Result, alternate, products_of
 from seqnlp.models.losses import chunked_cross_entropy
@@ -86,16 +90,46 @@ def test_peers_are_of_equal_size(ours, peer):
 
 def test_the_readme_holds_what_the_files_say(tmp_path, monkeypatch):
     copy = tmp_path / "README.md"
-    copy.write_text(speed.README.read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(speed, "README", copy)
-    speed.write_readme()
+    copy.write_text(tables.README.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(tables, "README", copy)
+    tables.write_readme()
 
-    assert copy.read_text(encoding="utf-8") == (speed.HERE / "README.md").read_text(encoding="utf-8")
+    assert copy.read_text(encoding="utf-8") == (tables.HERE / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_verb_has_its_help_and_the_names_are_checked():
+    run = CliRunner()
+    assert run.invoke(app, ["--help"]).exit_code == 0
+    listed = run.invoke(app, ["speed", "--list"])
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.output.splitlines()] == list(speed.BENCHMARKS)
+    for verb in ("speed", "profiles"):
+        refused = run.invoke(app, [verb, "juggling"])
+        assert refused.exit_code == 2
+        assert "juggling: not one of" in refused.output
+    recipes = {path.stem for path in (tables.HERE.parent / "recipes").glob("*.py")}
+    assert set(profiles.RUNS) == recipes
+
+
+def test_people_read_at_most_seven_columns_and_the_command_that_measures_again():
+    text = tables.README.read_text(encoding="utf-8")
+    assert max(line.count("|") for line in text.splitlines()) == 7 + 1
+    commands = re.findall(r"`python -m benchmarks (speed .*?)`", text)
+    assert len(commands) == len(list(tables.SPEED.glob("*.json")))
+    for command in commands:
+        verb, name, *flags = command.split()
+        assert name in speed.BENCHMARKS
+        assert CliRunner().invoke(app, [verb, *flags, "--list"]).exit_code == 0
+
+
+def test_kinds_are_shown_the_largest_first_and_small_ones_not_at_all():
+    table = tables.kinds_table([("work", {"norms": 0.3, "matrix products": 0.69, "optimizer": 0.01})])
+    assert table.splitlines()[-1] == "| work | matrix products 69%; norms 30% |"
 
 
 def test_every_row_is_kept():
-    kept = {json.loads(path.read_text(encoding="utf-8"))["benchmark"] for path in speed.SPEED.glob("*.json")}
-    rows = speed.targets_table(speed.read(speed.SPEED)).splitlines()
+    kept = {json.loads(path.read_text(encoding="utf-8"))["benchmark"] for path in tables.SPEED.glob("*.json")}
+    rows = tables.targets_table(tables.read(tables.SPEED)).splitlines()
 
     assert {"recurrent-layer", "language-model", "seq2seq", "generation", "beams", "long-text", "loop"} <= kept
     assert len(rows) > 2 + len(kept)

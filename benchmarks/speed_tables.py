@@ -1,0 +1,173 @@
+"""The tables of `benchmarks/README.md`, from the JSON files of `benchmarks/results/speed/` and `profiles/`.
+
+The text around the tables is kept; what stands between the markers is written anew.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from tabulate import tabulate
+
+
+HERE = Path(__file__).parent
+SPEED, PROFILES, README = HERE / "results" / "speed", HERE / "results" / "profiles", HERE / "README.md"
+
+
+def read(folder: Path) -> list[dict]:
+    """The records of a folder, in the order of their names."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def measured(result: dict) -> float:
+    """What is held against the target."""
+    return 1 / result["ratio"] if result["at_most"] else result["ratio"]
+
+
+def spread(result: dict) -> str:
+    """The ratio, and the quarter and three quarters of the ratios of single pairs."""
+    higher_is_better = result["unit"].endswith("/s")
+    pairs = sorted(
+        own / theirs if higher_is_better != result["at_most"] else theirs / own
+        for own, theirs in zip(result["ours"], result["peer"], strict=True)
+    )
+    quarter = len(pairs) // 4
+    return f"{measured(result):.2f} ({pairs[quarter]:.2f} to {pairs[-1 - quarter]:.2f})"
+
+
+def shown_target(target: float | None, at_most: bool, is_reached: bool | None) -> str:
+    """A target, and whether it is reached; nothing where there is none."""
+    if target is None:
+        return ""
+    return f"{'at most' if at_most else 'at least'} {target:g}: {'reached' if is_reached else '**missed**'}"
+
+
+def targets_table(records: list[dict]) -> str:
+    """Every contest: medians, the ratio, the target and whether it is reached."""
+    rows = [
+        {
+            "benchmark": f"`{record['benchmark']}`",
+            "ours": result["name"],
+            "against": result["peer_name"],
+            "ours, median": f"{median(result['ours']):,.4g} {result['unit']}",
+            "peer, median": f"{median(result['peer']):,.4g} {result['unit']}",
+            "ratio (quartiles)": spread(result),
+            "target": shown_target(result["target"], result["at_most"], result["reached"]),
+        }
+        for record in records
+        for result in record["results"]
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def limits_table(records: list[dict]) -> str:
+    """
+    What products alone would take, for every contest with a target whose rate was taken: the ratio that a step of
+    nothing but the same products, at the rate measured beside it, would reach.
+    """
+    rows = []
+    for result in (result for record in records for result in record["results"]):
+        if result["product_share"] is None or result["target"] is None:
+            continue
+        own_rate = result["gflop"] / (median(result["ours"]) / 1000)
+        rows.append(
+            {
+                "ours": result["name"],
+                "against": result["peer_name"],
+                "GFLOP/s (a product alone)": f"{own_rate:.0f} ({result['product_rate']:.0f})",
+                "of the limit": f"{result['product_share']:.0%}",
+                "ratio": f"{measured(result):.2f}",
+                "ratio of products alone": f"{result['ratio'] / result['product_share']:.2f}",
+                "target": f"{result['target']:g}",
+            }
+        )
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def kinds_table(rows: list[tuple[str, dict[str, float]]], least: float = 0.02) -> str:
+    """The kinds of operation that take the time of some work, the largest first: a row per piece of work."""
+    cells = []
+    for name, shares in rows:
+        largest = sorted(shares.items(), key=lambda pair: -pair[1])
+        shown = "; ".join(f"{kind} {share:.0%}" for kind, share in largest if share >= least)
+        cells.append({"": name, f"kinds of {least:.0%} and more": shown})
+    return tabulate(cells, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def machine_lines(records: list[dict]) -> str:
+    """The command, clock and machine of each file; they need not be of one day."""
+    rows = [
+        {
+            "command": command_of(record),
+            "clock": record["clock"],
+            "processor": record["machine"]["processor"],
+            "instructions": ", ".join(record["machine"]["instruction_sets"]),
+            "cores": record["machine"]["cores"],
+            "torch": record["machine"]["torch"],
+            "date": record["date"],
+        }
+        for record in records
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def command_of(record: dict) -> str:
+    """The command that measures again what a record holds."""
+    settings = f"--rounds {record['rounds']} --threads {record['machine']['threads']}"
+    return f"`python -m benchmarks speed {record['benchmark']} {settings}`"
+
+
+def contest_kinds(records: list[dict]) -> str:
+    """Where the time of each of our contests goes, told once for what several peers are held against."""
+    shares = {}
+    for record in records:
+        for result in record["results"]:
+            if result["kinds"]:
+                shares.setdefault(f"{record['benchmark']}: {result['name']}", result["kinds"])
+    return kinds_table(list(shares.items()))
+
+
+def recipe_kinds(records: list[dict]) -> str:
+    """Where the time of one step of each recipe goes."""
+    return kinds_table(
+        [(f"{_recipe(record)} ({record['milliseconds']:.0f} ms)", record["kinds"]) for record in records]
+    )
+
+
+def recipe_operations(records: list[dict], most: int = 6) -> str:
+    """The operations that take most of the step of each recipe."""
+    rows = []
+    for record in records:
+        largest = list(record["operations"].items())[:most]
+        operations = ", ".join(f"{name} {share:.0%}" for name, share in largest)
+        rows.append({"recipe": _recipe(record), "operations": operations})
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _recipe(record: dict) -> str:
+    return f"`{record['recipe']}` {record['arguments']}".rstrip()
+
+
+TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
+    "targets": (SPEED, targets_table),
+    "limits": (SPEED, limits_table),
+    "kinds": (SPEED, contest_kinds),
+    "recipes": (PROFILES, recipe_kinds),
+    "operations": (PROFILES, recipe_operations),
+    "machines": (SPEED, machine_lines),
+}
+
+
+def write_readme() -> None:
+    """Put each table between its markers, `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    text = README.read_text(encoding="utf-8")
+    for name, (folder, make) in TABLES.items():
+        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"{README.name} lacks the lines {begin!r} and {end!r}, between which a table goes.")
+        table = make(read(folder))
+        text = pattern.sub(lambda _, content=f"{begin}\n\n{table}\n\n{end}": content, text)
+    README.write_text(text, encoding="utf-8")

@@ -1,0 +1,114 @@
+"""What the tables of results say of translation: BLEU by test set, beside the literature, over time, by length."""
+
+import statistics
+from typing import Any
+
+from .results import Link, Record, dataset_of, groups_of, shown_model, table_of
+
+
+TESTS = {
+    "test_2016_flickr": "test 2016",
+    "test_2017_flickr": "test 2017",
+    "test_2017_mscoco": "COCO 2017",
+    "test_2018_flickr": "test 2018",
+}
+"""The test sets of Multi30k in the configuration that has all; the set on the Hub has the first, as `test`."""
+
+PUBLISHED = {"Transformer-Tiny (Wu et al. 2021)": {"test 2016": "41.0"}}
+"""BLEU over lower-cased Moses tokens, as the paper gives it."""
+
+BLEU_STEPS = (10, 20, 30, 35)
+
+
+def multi30k(records: list[Record]) -> dict[str, list[Record]]:
+    """The runs on Multi30k, by model."""
+    known = [record for record in records if "multi30k" in dataset_of(record).lower()]
+    return {model: group for (_, model, _), group in sorted(groups_of(known).items(), reverse=True)}
+
+
+def translation_section(records: list[Record], link: Link) -> str:
+    """The tables of Multi30k with a line before each; empty where there is no run of it."""
+    groups = multi30k(records)
+    if not groups:
+        return ""
+    beams = sorted({record["hyperparameters"]["num_beams"] for group in groups.values() for record in group})
+    parts = [
+        "Multi30k English-German: BLEU of lower-cased plain text (sacrebleu, 13a), beams of "
+        f"{' or '.join(map(str, beams))}. After ±: for one seed half the 95 % interval over 1,000 samples of the "
+        "sentences, for more the standard deviation.",
+        table_of([_scores_row(group, link) for group in groups.values()]),
+        "The same over lower-cased Moses tokens, which alone may be set beside the literature's:",
+        table_of(
+            [
+                *({"model": name, **_by_test(group, "bleu_lowercase_moses")} for name, group in groups.items()),
+                *({"model": name, **scores} for name, scores in PUBLISHED.items()),
+            ]
+        ),
+        "Hours of training in all, target tokens per second, and minutes, validation included, until the greedy BLEU "
+        "on validation reached",
+        table_of([_time_row(name, group) for name, group in groups.items()]),
+        f"BLEU as in the first table by the words of the source, {TESTS['test_2016_flickr']}:",
+        table_of([row for name, group in groups.items() if (row := _length_row(name, group))]),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def scores_of_test(record: Record, split: str) -> dict[str, Any] | None:
+    """The scores of one of [`TESTS`], whatever it is called in the record."""
+    metrics = record["metrics"]
+    return metrics.get(split) or (metrics.get("test") if split == next(iter(TESTS)) else None)
+
+
+def bleu_of(records: list[Record], split: str, kind: str) -> str:
+    """BLEU: mean and standard deviation over the seeds; of one alone with half its 95 % bootstrap interval."""
+    found = [scores_of_test(record, split) for record in records]
+    if not all(found):
+        return ""
+    values = [scores[kind] for scores in found]
+    if len(values) > 1:
+        return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+    interval = found[0].get("intervals", {}).get(kind)
+    return f"{values[0]:.1f}" + ("" if interval is None else f" ± {interval:.1f}")
+
+
+def _by_test(group: list[Record], kind: str) -> dict[str, str]:
+    return {shown: bleu_of(group, split, kind) for split, shown in TESTS.items()}
+
+
+def _scores_row(group: list[Record], link: Link) -> dict[str, Any]:
+    return {
+        "model": shown_model(group, link),
+        "seeds": len(group),
+        "validation": bleu_of(group, "validation", "bleu_lowercase"),
+        **_by_test(group, "bleu_lowercase"),
+    }
+
+
+def _time_row(name: str, group: list[Record]) -> dict[str, Any]:
+    """Means over the seeds; empty where not every seed got there."""
+    validation = [record["metrics"]["validation"] for record in group]
+    reached = [scores.get("seconds_to_bleu", {}) for scores in validation]
+    hours = statistics.mean(record["seconds"]["training"] for record in group) / 3600
+    minutes = {
+        f"BLEU {bleu}": f"{statistics.mean(seen[str(bleu)] for seen in reached) / 60:.0f}"
+        if all(str(bleu) in seen for seen in reached)
+        else ""
+        for bleu in BLEU_STEPS
+    }
+    speed = statistics.mean(scores["target_tokens_per_second"] for scores in validation)
+    return {"model": name, "hours": f"{hours:.1f}", "tokens/s": f"{speed:,.0f}", **minutes}
+
+
+def _length_row(name: str, group: list[Record]) -> dict[str, Any]:
+    """Means over the seeds; the sentences, and so the bins, are the same for every model."""
+    found = [scores_of_test(record, next(iter(TESTS))) for record in group]
+    if not all(found):
+        return {}
+    bins = zip(*(scores["bleu_by_source_length"] for scores in found), strict=True)
+    cells = {
+        f"{seeds[0]['from']}-{seeds[0]['to']} ({seeds[0]['sentences']})": statistics.mean(
+            item["bleu"] for item in seeds
+        )
+        for seeds in bins
+    }
+    return {"model": name, **{words: f"{bleu:.1f}" for words, bleu in cells.items()}}
