@@ -41,7 +41,7 @@ def test_infinite_and_impossible():
 
 
 def test_scores_of_a_text():
-    scores = language_modeling_scores([2.0, 4.0], tokens=3, characters=12, words=2)
+    scores = language_modeling_scores([2.0, 4.0], tokens=3, unknown=1, characters=12, words=2)
     assert scores == pytest.approx(
         {
             "loss": 2.0,
@@ -49,25 +49,32 @@ def test_scores_of_a_text():
             "word_perplexity": math.exp(3),
             "bits_per_character": 0.5 / math.log(2),
             "nats_per_character": 0.5,
+            "unknown_share": 1 / 3,
         }
     )
-    assert language_modeling_scores([2.0], 1, 2, 0)["word_perplexity"] is None
+    assert language_modeling_scores([2.0], 1, 0, 2, 0)["word_perplexity"] is None
+
+
+def test_a_text_that_its_tokens_do_not_give_back_earns_no_score_per_character():
+    scores = language_modeling_scores([2.0, 4.0], tokens=3, unknown=2, characters=None, words=None)
+    assert scores == pytest.approx({"loss": 2.0, "perplexity": math.exp(2), "unknown_share": 2 / 3})
+    report = language_modeling_report("test", scores, "at once", {"tokens": 3, "characters": 12, "words": 2})
+    assert "per character" not in report.split("unknown tokens")[0]
+    assert ["unknown tokens", "66.67%", "of 3"] in [re.split(r" {2,}", line) for line in report.splitlines()]
+    assert "--tokenizer_type char and bpe do" in report
 
 
 def test_the_report_says_what_each_score_is_divided_by():
-    scores = language_modeling_scores([2000.0, 4000.0], tokens=3000, characters=12000, words=2000)
-    evaluation = {"carried_state": False, "context": 64, "stride": 64, "tokens": {"test": 3000}}
-    counts = {"characters": 12000, "words": 2000}
-    report = language_modeling_report("test", scores, evaluation, counts, xz={"bits_per_character": 2.5})
-    assert report.startswith("Test: the whole text, read in windows of 128 tokens, of which the last 64 are scored\n")
+    counts = {"tokens": 3000, "characters": 12000, "words": 2000}
+    scores = language_modeling_scores([2000.0, 4000.0], unknown=0, **counts)
+    report = language_modeling_report("test", scores, "at once", counts, xz={"bits_per_character": 2.5})
+    assert report.startswith("Test: the whole text, read at once\n")
     rows = [re.split(r" {2,}", line) for line in report.splitlines()]
-    assert ["perplexity", "7.389", "a token (3,000)"] in rows
-    assert ["perplexity", "20.09", "a word between white space (2,000)"] in rows
-    assert ["bits", "0.7213", "a character (12,000)"] in rows
-    assert ["bits, compressor xz", "2.5", "a character (12,000)"] in rows
-    carried = language_modeling_report("test", scores, {**evaluation, "carried_state": True}, counts)
-    assert "with the state carried from window to window" in carried
-    assert "xz" not in carried
+    assert ["perplexity", "7.389", "per token (3,000)"] in rows
+    assert ["perplexity", "20.09", "per word between white space (2,000)"] in rows
+    assert ["bits", "0.7213", "per character (12,000)"] in rows
+    assert ["bits, compressor xz", "2.5", "per character (12,000)"] in rows
+    assert "xz" not in language_modeling_report("test", scores, "at once", counts)
 
 
 def test_the_nats_of_rows_are_the_models_loss():

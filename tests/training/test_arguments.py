@@ -1,20 +1,16 @@
+from dataclasses import dataclass
+
 import pytest
 
 from seqnlp import RecurrentConfig
-from seqnlp.data import DataArguments
-from seqnlp.training import (
-    ArgumentsError,
-    ModelArguments,
-    TrainingArguments,
-    build_config,
-    parse_arguments,
-    public_path,
-)
-from seqnlp.training.arguments import command_of
+from seqnlp.data import DataArguments, PairArguments
+from seqnlp.tasks import TextModelArguments
+from seqnlp.training import ArgumentsError, TrainingArguments, build_config, parse_arguments
+from seqnlp.training.flags import Range, check_ranges, command_of, fields_of, flag, public_value, role_of
 
 
 def parse(*argv):
-    return parse_arguments(DataArguments, ModelArguments, TrainingArguments, recipe="sentiment_analysis", argv=[*argv])
+    return parse_arguments(DataArguments, TextModelArguments, TrainingArguments, recipe="sentiment_analysis", argv=[*argv])
 
 
 @pytest.fixture
@@ -50,12 +46,20 @@ def test_flags_win_over_yaml_which_wins_over_defaults(yaml_file):
         (["stray"], "'stray' belongs to no flag"),
         (["--learning_rate", "fast"], "argument --learning_rate.*invalid float value: 'fast'"),
         (["--architecture", "lsmt"], "argument --architecture.*invalid choice: 'lsmt'"),
-        (["--num_train_epochs", "0"], "--num_train_epochs 0.0 must be above 0"),
+        (["--num_train_epochs", "0"], "--num_train_epochs 0.0 must be at least 1e-06"),
+        (["--adam_beta1", "1.5"], "--adam_beta1 1.5 must be at least 0 and below 1"),
+        (["--seed", "-1"], "--seed -1 must be at least 0 and below 4294967296"),
+        (["--max_grad_norm", "-1"], "--max_grad_norm -1.0 must be at least 0"),
+        (["--learning_rate", "nan"], "--learning_rate nan must be above 0"),
+        (["--learning_rate", "inf"], "--learning_rate inf must be above 0"),
+        (["--max_length", "0"], "--max_length 0 must be at least 2"),
+        (["--vocab_size", "1000000000"], "--vocab_size 1000000000 must be at least 5 and at most 10000000"),
+        (["--max_train_samples", "0"], "--max_train_samples 0 must be at least 1"),
         (
             ["--checkpointing_steps", "often"],
             "--checkpointing_steps often must be a number of steps or the word epoch",
         ),
-        (["--warmup_ratio", "2"], "--warmup_ratio 2.0 is a share"),
+        (["--warmup_ratio", "2"], "--warmup_ratio 2.0 must be at least 0 and below 1"),
         (["--hub_model_id", "a/b"], "does nothing without --push_to_hub"),
         (["--create_pr"], "--create_pr True does nothing without --push_to_hub"),
         (["--push_to_hub", "--hub_model_id", "../x"], "--hub_model_id cannot be the name of a model"),
@@ -78,6 +82,8 @@ def test_what_does_not_fit_is_named(argv, message):
         ("recipe: translation", r"run.yaml is for recipes/translation.py; this is sentiment_analysis"),
         ("- seed", "must be a list of `key: value` lines, and holds a list"),
         ("seed: [", "is not YAML"),
+        ("warmup_ratio: 2", r"run.yaml: --warmup_ratio 2.0 must be at least 0 and below 1"),
+        ("requires: [dataset_name]", "requires must map flags to what each asks for"),
     ],
 )
 def test_what_does_not_fit_in_a_yaml_is_named_with_the_file(yaml_file, text, message):
@@ -133,11 +139,69 @@ def test_wrong_config_overrides(overrides, message):
 def test_no_path_of_the_machine_is_published(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reviews").mkdir()
-    assert public_path(f"{tmp_path.parent}/elsewhere/data") == "<local:data>"
-    assert public_path("../data") == "<local:data>"
-    assert public_path("~/data") == "<local:data>"
-    assert public_path(f"{tmp_path}/recipes/x.yaml") == "recipes/x.yaml"
-    assert public_path("stanfordnlp/sst2", "dataset_name") == "stanfordnlp/sst2"
-    assert public_path("reviews", "dataset_name") == "<local:reviews>"
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "clients" / "train.de").touch()
+    fields = fields_of(PairArguments, TrainingArguments)
+    assert public_value(f"{tmp_path.parent}/elsewhere/data") == "<local:data>"
+    assert public_value("../data") == "<local:data>"
+    assert public_value("~/data") == "<local:data>"
+    assert public_value(f"{tmp_path}/recipes/x.yaml") == "recipes/x.yaml"
+    assert public_value("stanfordnlp/sst2", fields["dataset_name"]) == "stanfordnlp/sst2"
+    assert public_value("reviews", fields["dataset_name"]) == "<local:reviews>"
+    assert public_value("clients/train.de", fields["train_target_file"]) == "<local:train.de>"
+    assert public_value(3) == 3
     argv = [f"{tmp_path}/recipes/r.py", "--dataset_name", "reviews", "--output_dir=/somewhere/out", "--seed", "1"]
-    assert command_of(argv) == "recipes/r.py --dataset_name '<local:reviews>' '--output_dir=<local:out>' --seed 1"
+    expected = "recipes/r.py --dataset_name '<local:reviews>' '--output_dir=<local:out>' --seed 1"
+    assert command_of(argv, fields) == expected
+    assert command_of(["r.py", "--train-target-file=clients/train.de"], fields) == (
+        "r.py '--train-target-file=<local:train.de>'"
+    )
+
+
+def test_a_config_stops_where_a_flag_that_it_leaves_to_the_user_is_missing(yaml_file):
+    path = yaml_file("recipe: sentiment_analysis\nrequires: {dataset_name or train_file: a folder with two columns}\n")
+    with pytest.raises(ArgumentsError, match="leaves a flag to you: add --dataset_name a folder with two columns"):
+        parse("--config", path)
+    assert parse("--config", path, "--dataset_name", "a")[0].dataset_name == "a"
+    assert parse("--config", path, "--train_file=a.csv")[0].train_file == "a.csv"
+
+
+def test_a_list_in_a_yaml_is_one_for_a_flag_that_takes_several_values(yaml_file):
+    @dataclass
+    class Columns:
+        columns: list[str] | None = flag(None, "Columns.", "data source")
+        prompt: str = flag("", "Prompts.", "after training")
+
+    path = yaml_file("columns: [a, b]\nprompt: [x, y]\n")
+    (found,) = parse_arguments(Columns, recipe="r", argv=["--config", path])
+    assert (found.columns, found.prompt) == (["a", "b"], "x,y")
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside", "words"),
+    [
+        ("[0, 1)", (0, 0.999), (-1e-9, 1, float("nan")), "at least 0 and below 1"),
+        ("(0, inf)", (1e-300, 1e300), (0, float("inf"), -1), "above 0"),
+        ("[2, 8]", (2, 8), (1, 9), "at least 2 and at most 8"),
+        ("(-inf, inf)", (-5, 5), (float("inf"),), "a finite number"),
+    ],
+)
+def test_a_range_is_an_interval(interval, inside, outside, words):
+    found = Range(interval)
+    assert all(value in found for value in inside)
+    assert not any(value in found for value in outside)
+    assert str(found) == words
+    with pytest.raises(ValueError, match="is no interval"):
+        Range("0 to 1")
+
+
+def test_a_flag_without_a_role_is_no_flag():
+    @dataclass
+    class Bad:
+        name: str = flag("", "A name.", "furniture")
+        count: int = flag(3, "A count.", "data", "[0, 2]")
+
+    with pytest.raises(ValueError, match="The flag --name has the role 'furniture'; the roles are data source, data,"):
+        role_of(fields_of(Bad)["name"])
+    with pytest.raises(ArgumentsError, match="--count 3 must be at least 0 and at most 2"):
+        check_ranges(Bad())

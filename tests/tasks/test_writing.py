@@ -4,7 +4,10 @@ import torch
 from tiny_runs import TOKENIZER, make_writer
 from transformers import TextStreamer
 
-from seqnlp.training import write_on, write_texts
+from seqnlp import RecurrentConfig, RecurrentForCausalLM
+from seqnlp.tasks.writing import write_on, write_texts
+from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import ModelEvaluator
 
 
 def stream_texts(loop, tokenizer, prompts, *arguments, **settings):
@@ -47,3 +50,16 @@ def test_drawn_texts_are_the_same_again_and_differ_among_themselves(tmp_path):
     assert write_texts(loop, TOKENIZER, "a", 6, 10) == texts
     assert all(text.startswith("a") for text in texts)
     assert len(set(texts)) > 1
+
+
+def test_every_token_has_its_chance_also_the_hundredth():
+    words = [f"w{number}" for number in range(120)]
+    tokenizer = train_tokenizer([" ".join(words)], "word", 200)
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    model = RecurrentForCausalLM(RecurrentConfig(vocab_size=len(tokenizer), hidden_size=4, **ids))
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    # All but equally likely, and none as likely as another: a bound on the best 50 would leave out the rest.
+    model.get_output_embeddings().bias = torch.nn.Parameter(torch.linspace(0, 0.1, len(tokenizer)))
+    texts = write_texts(ModelEvaluator(model, 50), tokenizer, "", 50, 40)
+    assert len({word for text in texts for word in text.split()}) > 100

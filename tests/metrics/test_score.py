@@ -1,0 +1,73 @@
+"""What is known of a score decides how it is shown and how far two machines may differ."""
+
+import pytest
+
+from seqnlp.metrics import BLEU, CLASSIFICATION_SCORES, FORECAST_SCORES, LANGUAGE_MODELING_SCORES, ChrF, Score
+from seqnlp.metrics.tune_validity import TUNE_SCORES
+
+
+SCORES = {
+    score.key: score
+    for score in (
+        *CLASSIFICATION_SCORES,
+        *LANGUAGE_MODELING_SCORES,
+        *BLEU.scores,
+        *ChrF.scores,
+        *FORECAST_SCORES,
+        *TUNE_SCORES,
+    )
+}
+
+
+@pytest.mark.parametrize("score", SCORES.values(), ids=lambda score: score.key)
+def test_every_score_is_complete(score):
+    assert score.name
+    assert score.definition
+    assert isinstance(score.greater_is_better, bool)
+
+
+def test_directions():
+    lower = {key for key, score in SCORES.items() if not score.greater_is_better}
+    assert lower == {
+        "loss",
+        "perplexity",
+        "word_perplexity",
+        "bits_per_character",
+        "nats_per_character",
+        "unknown_share",
+        "mae",
+        "rmse",
+        "nrmse",
+        "rmse_last",
+    }
+
+
+def test_how_a_score_is_shown():
+    assert SCORES["accuracy"].shown(0.8724) == "87.2%"
+    assert SCORES["bleu"].shown(31.514) == "31.51"
+    assert SCORES["loss"].shown(0.1234567) == "0.123"
+    assert SCORES["loss"].shown(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "claimed", "found", "count", "same"),
+    [
+        ("accuracy", 0.872, 0.873, 1000, True),  # one of 1,000 examples
+        ("accuracy", 0.872, 0.874, 1000, False),
+        ("loss", 0.5000, 0.5004, 1000, True),
+        ("loss", 0.500, 0.502, 1000, False),
+        ("bleu", 40.0, 40.08, 1000, True),
+        ("bleu", 40.0, 40.2, 1000, False),
+        ("rmse", 35.66, 35.60, 1000, False),
+        ("valid", 0.9, 0.8, 100, True),  # by chance, of 100 tunes: 4 sqrt(2 x 0.85 x 0.15 / 100) = 0.2
+        ("valid", 0.9, 0.6, 100, False),
+        ("valid", 1.0, 1.0, 100, True),
+        ("valid", 90.0, 0.9, 100, False),
+    ],
+)
+def test_what_counts_as_the_same_number(key, claimed, found, count, same):
+    score: Score = SCORES[key]
+    assert score.agrees(claimed, found, count) == same
+    if not score.is_sampled:
+        assert score.agrees(claimed, claimed * 0.995, count, mixed_precision=True)
+        assert not score.agrees(claimed, claimed * 0.98, count, mixed_precision=True)

@@ -1,0 +1,136 @@
+"""Every task is complete, and no list names one that does not exist."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from transformers import PreTrainedModel
+
+from seqnlp.data import SAMPLES
+from seqnlp.models.cells import CELLS
+from seqnlp.tasks import ARCHITECTURES, TASKS
+from seqnlp.training import ArgumentsError
+from seqnlp.training.flags import ROLES, Range, role_of
+
+
+ROOT = Path(__file__).parents[2]
+OURS = {name: task for name, task in TASKS.items() if task.__module__.startswith("seqnlp.")}
+CONFIGS = sorted((ROOT / "recipes" / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(params=OURS.values(), ids=lambda task: task.name)
+def task(request):
+    return request.param
+
+
+def test_a_task_is_one_file_and_one_recipe_and_no_recipe_is_without():
+    assert {Path(task.__module__.replace(".", "/")).name for task in OURS.values()} == set(OURS)
+    assert {path.stem for path in (ROOT / "recipes").glob("*.py")} == set(OURS)
+    for name in OURS:
+        assert f"`{name}`" in (ROOT / "README.md").read_text()
+
+
+def test_what_a_task_says_is_complete(task):
+    assert task.title
+    assert task.pipeline_tag
+    assert task.use
+    assert task.limits
+    assert task.default_dataset in SAMPLES
+    assert all(issubclass(model_class, PreTrainedModel) for model_class in task.model_classes.values())
+    keys = [score.key for score in task.scores]
+    assert len(set(keys)) == len(keys)
+    assert set(task.validated) <= set(keys)
+    assert task.processor_name in ("tokenizer", "image_processor", None)
+
+
+def test_every_flag_has_help_a_role_and_a_range_if_it_is_a_number(task):
+    for name, field in task.fields().items():
+        assert field.metadata["help"].endswith((".", ")")), name
+        assert role_of(field) in ROLES
+        is_number = str(field.type).replace(" | None", "") in ("<class 'int'>", "<class 'float'>", "int", "float")
+        assert ("range" in field.metadata) == is_number, name
+        if is_number and field.default is not None:
+            assert field.default in Range(field.metadata["range"]), name
+        replaced = field.metadata.get("replaces")
+        assert replaced is None or replaced in task.fields()
+
+
+def test_the_architectures_are_the_cells_and_the_transformer(task):
+    assert (*CELLS, "transformer") == ARCHITECTURES
+    choices = task.fields()["architecture"].metadata["choices"]
+    assert choices == (ARCHITECTURES if "recurrent" in task.model_classes else ("transformer",))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_of_the_repository_are_valid_and_say_what_they_need(path):
+    content = yaml.safe_load(path.read_text())
+    task, needed = TASKS[content["recipe"]], ["--dataset_name", "x"]
+    argv = ["--config", str(path)]
+    if "dataset_name" in content or task.default_dataset == "simulated:ball":
+        assert task.from_command_line(argv=argv)
+        return
+    with pytest.raises(ArgumentsError, match="leaves a flag to you: add --dataset_name"):
+        task.from_command_line(argv=argv)
+    assert task.from_command_line(argv=[*argv, *needed]).data_args.dataset_name == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "greater"),
+    [
+        ("language_modeling", "bits_per_character", False),
+        ("language_modeling", "validation_loss", False),
+        ("sentiment_analysis", "accuracy", True),
+        ("sentiment_analysis", "f1", True),
+        ("translation", "bleu", True),
+        ("trajectory", "loss", False),
+    ],
+)
+def test_a_metric_knows_its_direction(name, metric, greater):
+    task = TASKS[name].from_command_line(argv=["--metric_for_best_model", metric])
+    assert task.training_args.greater_is_better is greater
+    other = TASKS[name].from_command_line(argv=["--metric_for_best_model", metric, "--greater_is_better", "true"])
+    assert other.training_args.greater_is_better is True
+
+
+def test_a_metric_that_no_validation_gives_is_refused_before_training():
+    with pytest.raises(ArgumentsError, match="each validation of translation gives loss, bleu"):
+        TASKS["translation"].from_command_line(argv=["--metric_for_best_model", "chrf"])
+
+
+def test_the_test_is_looked_at_once_and_not_after_a_run_that_time_stopped(task):
+    task = task.from_command_line(argv=[])
+    assert task.held_out(["train", "validation", "test"]) == ["validation", "test"]
+    assert task.held_out(["train", "validation", "test_2016", "test_2017"]) == ["validation", "test_2016", "test_2017"]
+    assert task.held_out(["train", "validation", "test"], {"reason": "max_train_minutes"}) == ["validation"]
+    assert task.held_out(["train", "validation"]) == ["validation"]
+
+
+def test_a_recipes_defaults_stand_under_its_flags():
+    task = TASKS["sentiment_analysis"].from_command_line(argv=["--seed", "3"], learning_rate=0.5, seed=7)
+    assert (task.training_args.learning_rate, task.training_args.seed) == (0.5, 3)
+
+
+def test_a_task_comes_back_from_its_record(task):
+    argv = ["--seed", "5", "--max_train_steps", "3", "--config_overrides", "hidden_size=8"]
+    made = task.from_command_line(argv=argv)
+    parts = made.data_args, made.model_args, made.training_args, made.generation_args
+    values = {name: value for part in parts for name, value in vars(part).items()}
+    again = task.from_record({"hyperparameters": {**values, "a_flag_of_old": 1, "push_to_hub": True}})
+    assert vars(again.data_args) == vars(made.data_args)
+    assert vars(again.model_args) == vars(made.model_args)
+    assert vars(again.generation_args) == vars(made.generation_args)
+    assert again.training_args == made.training_args
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"columns": ["a", "--config", "/etc/passwd"]},
+        {"context_length": -3},
+        {"context_length": "many"},
+        {"prediction_length": {"a": 1}},
+    ],
+)
+def test_a_strangers_record_is_checked_as_flags_are(values):
+    with pytest.raises(ArgumentsError):
+        TASKS["trajectory"].from_record({"hyperparameters": values})
