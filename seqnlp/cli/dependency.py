@@ -84,7 +84,7 @@ def _spread(values: list[float]) -> str:
 def dependency(
     tasks: Annotated[str, typer.Option("--tasks", help="Which of copy, adding, recall, parity.")] = ",".join(TASKS),
     architectures: Annotated[
-        str, typer.Option("--architectures", help="Which of elman, gru, lstm, transformer.")
+        str, typer.Option("--architectures", help=f"Which of {', '.join(ARCHITECTURES)}.")
     ] = ",".join(ARCHITECTURES),
     distances: Annotated[
         str, typer.Option("--distances", help="Steps to remember over, trained on and tested.")

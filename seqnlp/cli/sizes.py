@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedConfig
 
+from ..models.cells import CELLS
 
-ARCHITECTURES = ("elman", "gru", "lstm", "transformer")
+
+ARCHITECTURES = (*CELLS, "transformer")
 
 
 class SizesError(ValueError):

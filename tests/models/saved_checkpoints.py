@@ -2,8 +2,8 @@
 
     python tests/models/saved_checkpoints.py
 
-writes to `checkpoints/` those that are not there. One that is there is never written again: it is what an older version
-saved and computed.
+writes to `checkpoints/` those that are not there. One that is there is never written again: it is what an older
+version saved and computed.
 """
 
 from pathlib import Path

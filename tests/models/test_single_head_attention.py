@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqnlp import RecurrentSeq2SeqConfig, RecurrentSeq2SeqForConditionalGeneration
-from seqnlp.models.attention import AdditiveAttention, MultiplicativeAttention
+from seqnlp.models.single_head_attention import AdditiveAttention, MultiplicativeAttention
 
 
 both_attentions = pytest.mark.parametrize("attention_class", [AdditiveAttention, MultiplicativeAttention])

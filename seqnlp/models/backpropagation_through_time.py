@@ -1,6 +1,6 @@
-"""Backpropagation through time, written out, for the cells that run on a CPU.
+"""Backpropagation through time, written out: how a cell with a hand-written backward runs on a CPU.
 
-torch has a fused CPU kernel for the LSTM alone, and none that skips padding. What makes the functions below fast:
+torch has a fused CPU kernel for the LSTM alone, and none that skips padding. What makes this one fast:
 
 - Tokens are *packed*: one row a valid token, step by step, the longest texts first. Padding costs nothing.
 - All that does not wait for the step before is one product over all tokens: the map from the inputs, their
@@ -104,184 +104,11 @@ class Packing:
         return buffer[: len(self.tokens)] if self.before is None else buffer.index_select(0, self.before)
 
 
-class ElmanSteps:
-    """
-    `z = W x + b + U h_before + b_u` and `h = tanh(z)`.
-
-    Like each of the classes below it has two methods, both over all time steps, which work in place in `projected`
-    and `d_states`. `forward` gives the hidden state in the type of the products (which may be smaller than the one in
-    which it accumulates), the states and what else the way back needs. `backward` gives the `delta` of the product
-    with `W` and that of the product with `U`.
-    """
-
-    @classmethod
-    def forward(cls, packing, projected, weight, bias, initial):
-        hidden = packing.start(initial[0], weight.dtype)
-        projected += bias
-        for h_before, h, z in zip(*packing.split_states(hidden), packing.split(projected), strict=True):
-            z.addmm_(h_before, weight.t())
-            cls.activation(z, out=h)
-        return hidden, [hidden], []
-
-    @classmethod
-    def backward(cls, packing, saved, weight, d_states):
-        (hidden,), (d_hidden,) = saved, d_states
-        slope = cls.slope(hidden[len(packing.rows) :].to(d_hidden.dtype))
-        delta = torch.empty_like(slope, dtype=weight.dtype)
-        steps = zip(*packing.split_states(d_hidden), *map(packing.split, (slope, delta)), strict=True)
-        for dh_before, dh, slope_t, delta_t in reversed(list(steps)):
-            torch.mul(dh, slope_t, out=delta_t)  # delta = dh * tanh'(z)
-            add_product(dh_before, delta_t, weight)  # dh_before += U^T delta
-        return delta, delta
-
-    @staticmethod
-    def activation(z, out):
-        torch.tanh(z, out=out)
-
-    @staticmethod
-    def slope(hidden):
-        return 1 - hidden**2
-
-
-class ReluElmanSteps(ElmanSteps):
-    """`z = W x + b + U h_before + b_u` and `h = relu(z)`."""
-
-    @staticmethod
-    def activation(z, out):
-        torch.clamp(z, min=0, out=out)
-
-    @staticmethod
-    def slope(hidden):
-        return (hidden > 0).to(hidden.dtype)
-
-
-class GRUSteps:
-    """
-    With three parts each of `W x + b` and `U h_before + b_u`: `r = sigmoid(Wx_r + Uh_r)`, `z = sigmoid(Wx_z + Uh_z)`,
-    `n = tanh(Wx_n + r * Uh_n)` and `h = z * h_before + (1 - z) * n`.
-    """
-
-    @staticmethod
-    def forward(packing, projected, weight, bias, initial):
-        rounded = packing.start(initial[0], weight.dtype)  # what U is multiplied by
-        hidden = packing.start(initial[0], exact_dtype(weight.dtype)) if is_rounded(weight) else rounded
-        size = hidden.shape[1]
-        gates = projected.to(hidden.dtype)
-        uh_n = torch.empty_like(hidden[len(packing.rows) :])
-        uh = torch.empty(len(packing.rows), 3 * size, dtype=weight.dtype)
-        steps = zip(
-            *packing.split_states(hidden),
-            *packing.split_states(rounded),
-            packing.split(gates[:, : 2 * size]),
-            *map(packing.split, (*gates.split(size, dim=1), uh_n)),
-            strict=True,
-        )
-        for h_before, h, rounded_before, rounded_h, r_z, r, z, n, uh_n_t in steps:
-            uh_t = torch.addmm(bias, rounded_before, weight.t(), out=uh[: len(h)])
-            r_z.add_(uh_t[:, : 2 * size]).sigmoid_()
-            uh_n_t.copy_(uh_t[:, 2 * size :])
-            n.addcmul_(r, uh_n_t).tanh_()
-            torch.lerp(n, h_before, z, out=h)
-            if is_rounded(weight):
-                rounded_h.copy_(h)
-        return rounded, [hidden], [gates, uh_n]
-
-    @staticmethod
-    def backward(packing, saved, weight, d_states):
-        (hidden, gates, uh_n), (d_hidden,) = saved, d_states
-        size = hidden.shape[1]
-        r, z, n = gates.split(size, dim=1)
-        slopes = torch.empty_like(gates)
-        slope_r, slope_z, slope_uh = slopes.split(size, dim=1)
-        slope_n = tanh_backward(1 - z, n)  # dh/dn * tanh'
-        torch.mul(slope_n, r, out=slope_uh)
-        sigmoid_backward(slope_n * uh_n, r, out=slope_r)  # dh/dn * tanh' * dn/dr * sigmoid'
-        sigmoid_backward(packing.states_before(hidden) - n, z, out=slope_z)  # dh/dz * sigmoid'
-
-        delta_u = torch.empty_like(slopes, dtype=weight.dtype)
-        steps = zip(
-            *packing.split_states(d_hidden),
-            *map(packing.split, (z, delta_u, slopes.unflatten(1, (3, size)), delta_u.unflatten(1, (3, size)))),
-            strict=True,
-        )
-        for dh_before, dh, z_t, delta_t, slopes_t, blocks_t in reversed(list(steps)):
-            torch.mul(slopes_t, dh.unsqueeze(1), out=blocks_t)  # delta = dh * slopes
-            dh_before.addcmul_(z_t, dh)  # dh_before += z * dh
-            add_product(dh_before, delta_t, weight)  # dh_before += U^T delta
-        delta_w = delta_u.clone()
-        torch.mul(d_hidden[len(packing.rows) :], slope_n, out=delta_w[:, 2 * size :])
-        return delta_w, delta_u
-
-
-class LSTMSteps:
-    """
-    With four parts of `W x + b + U h_before + b_u`: `i = sigmoid`, `f = sigmoid`, `g = tanh` and `o = sigmoid` of
-    them, `c = f * c_before + i * g` and `h = o * tanh(c)`.
-    """
-
-    @staticmethod
-    def forward(packing, projected, weight, bias, initial):
-        hidden = packing.start(initial[0], weight.dtype)
-        cell = packing.start(initial[1], exact_dtype(weight.dtype))
-        size = hidden.shape[1]
-        projected += bias
-        gates = torch.empty_like(projected, dtype=cell.dtype) if is_rounded(weight) else projected
-        tanh_c = torch.empty_like(cell[len(packing.rows) :])
-        steps = zip(
-            *packing.split_states(hidden),
-            *packing.split_states(cell),
-            packing.split(gates[:, : 2 * size]),
-            *map(packing.split, (*gates.split(size, dim=1), tanh_c, gates, projected)),
-            strict=True,
-        )
-        for h_before, h, c_before, c, i_f, i, f, g, o, tanh_c_t, gates_t, sums in steps:
-            sums.addmm_(h_before, weight.t())
-            if is_rounded(weight):
-                gates_t.copy_(sums)
-            i_f.sigmoid_()
-            g.tanh_()
-            o.sigmoid_()
-            torch.mul(f, c_before, out=c).addcmul_(i, g)
-            torch.mul(o, torch.tanh(c, out=tanh_c_t), out=h)
-        return hidden, [hidden, cell], [gates, tanh_c]
-
-    @staticmethod
-    def backward(packing, saved, weight, d_states):
-        (_, cell, gates, tanh_c), (d_hidden, d_cell) = saved, d_states
-        size = cell.shape[1]
-        i, f, g, o = gates.split(size, dim=1)
-        slopes = torch.empty_like(gates)
-        slope_i, slope_f, slope_g, slope_o = slopes.split(size, dim=1)
-        sigmoid_backward(g, i, out=slope_i)  # dc/di * sigmoid'
-        sigmoid_backward(packing.states_before(cell), f, out=slope_f)  # dc/df * sigmoid'
-        tanh_backward(i, g, out=slope_g)  # dc/dg * tanh'
-        sigmoid_backward(tanh_c, o, out=slope_o)  # dh/do * sigmoid'
-        slope_c = tanh_backward(o, tanh_c)  # dh/dc
-
-        delta = torch.empty_like(slopes, dtype=weight.dtype)
-        steps = zip(
-            *packing.split_states(d_hidden),
-            *packing.split_states(d_cell),
-            packing.split(slopes.unflatten(1, (4, size))[:, :3]),
-            packing.split(delta.unflatten(1, (4, size))[:, :3]),
-            *map(packing.split, (delta[:, 3 * size :], delta, f, slope_o, slope_c)),
-            strict=True,
-        )
-        for step in reversed(list(steps)):
-            dh_before, dh, dc_before, dc, slopes_t, delta_ifg, delta_o, delta_t, f_t, slope_o_t, slope_c_t = step
-            dc.addcmul_(dh, slope_c_t)  # dc += dh * o * tanh'(c)
-            torch.mul(slopes_t, dc.unsqueeze(1), out=delta_ifg)  # delta = dc * slopes
-            torch.mul(slope_o_t, dh, out=delta_o)  # delta = dh * slope
-            dc_before.addcmul_(f_t, dc)  # dc_before += f * dc
-            add_product(dh_before, delta_t, weight)  # dh_before += U^T delta
-        return delta, delta
-
-
 class BackpropagationThroughTime(torch.autograd.Function):
     """
-    A recurrent layer over packed tokens, one direction.
+    A recurrent layer over packed tokens, one direction, by the cell's `forward_packed` and `backward_packed`.
 
-    `apply(steps, packing, inputs, W, U, b, b_u, *state)` gives the `(B, T, H)` outputs, zero at padding, and the final
+    `apply(cell, packing, inputs, W, U, b, b_u, *state)` gives the `(B, T, H)` outputs, zero at padding, and the final
     state. The parameters and the inputs are of one type. Where that is bfloat16, the products are, while gates and
     what accumulates over time (the LSTM's cell, the GRU's hidden state, the gradients by the states) is float32.
 
@@ -292,12 +119,12 @@ class BackpropagationThroughTime(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, steps, packing, inputs, weight, recurrent_weight, bias, recurrent_bias, *initial):
+    def forward(ctx, cell, packing, inputs, weight, recurrent_weight, bias, recurrent_bias, *initial):
         x = packing.pack(inputs)
         projected = torch.addmm(bias, x, weight.t())  # (N, G * H)
-        hidden, states, saved = steps.forward(packing, projected, recurrent_weight, recurrent_bias, initial)
+        hidden, states, saved = cell.forward_packed(packing, projected, recurrent_weight, recurrent_bias, initial)
         ctx.save_for_backward(x, weight, recurrent_weight, hidden, *states, *saved)
-        ctx.steps, ctx.packing, ctx.num_states, ctx.length = steps, packing, len(states), inputs.shape[1]
+        ctx.cell, ctx.packing, ctx.num_states, ctx.length = cell, packing, len(states), inputs.shape[1]
         outputs = packing.unpack(hidden[len(packing.rows) :], ctx.length)
         return outputs, *(state[packing.last] for state in states)
 
@@ -314,7 +141,7 @@ class BackpropagationThroughTime(torch.autograd.Function):
             packing.start_gradient(state, final, None if index else d_outputs)
             for index, (state, final) in enumerate(zip(states, d_final, strict=True))
         ]
-        delta, delta_u = ctx.steps.backward(packing, saved, recurrent_weight, d_states)
+        delta, delta_u = ctx.cell.backward_packed(packing, saved, recurrent_weight, d_states)
         needs = dict(zip(("x", "W", "U", "b", "b_u"), ctx.needs_input_grad[2:], strict=False))
         return (
             None,

@@ -5,7 +5,8 @@ import torch
 
 from seqnlp import RecurrentConfig, RecurrentModel
 from seqnlp.models import recurrence
-from seqnlp.models.recurrence import CELL_CLASSES, Padding, eager_recurrence, fused_recurrence
+from seqnlp.models.cells import CELLS
+from seqnlp.models.recurrence import Padding, eager_recurrence, fused_recurrence
 
 
 MASKS = {
@@ -16,9 +17,7 @@ MASKS = {
     "nothing": [[0] * 7] * 4,
 }
 
-every_cell = pytest.mark.parametrize(
-    ("cell_type", "act"), [*((name, "tanh") for name in CELL_CLASSES), ("elman", "relu")]
-)
+every_cell = pytest.mark.parametrize(("cell_type", "act"), [*((name, "tanh") for name in CELLS), ("elman", "relu")])
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +26,7 @@ def always_packed(monkeypatch):
 
 
 def make(cell_type, act="tanh", dtype=torch.double, mask=None):
-    cell = CELL_CLASSES[cell_type](3, 5, act).to(dtype)
+    cell = CELLS[cell_type](3, 5, act).to(dtype)
     inputs = torch.randn(4, 7, 3, dtype=dtype, requires_grad=True)
     state = tuple(torch.randn(4, 5, dtype=dtype, requires_grad=True) for _ in range(cell.num_states))
     padding = None if mask is None else Padding.from_mask(torch.tensor(mask), num_directions=2)
@@ -86,7 +85,7 @@ def test_only_the_gradients_asked_for_are_computed():
 @pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
 def test_bfloat16_stays_close_to_float64_and_accumulates_in_float32(cell_type, act, weights):
     """Under autocast and with bfloat16 weights; over 200 steps, so that what accumulates would show."""
-    cell = CELL_CLASSES[cell_type](16, 32, act)
+    cell = CELLS[cell_type](16, 32, act)
     inputs, mask = torch.randn(4, 200, 16), torch.ones(4, 200, dtype=torch.long)
     mask[0, 120:] = 0
     padding = Padding.from_mask(mask, 1)
@@ -123,7 +122,7 @@ def test_the_graph_can_be_gone_through_again():
     assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("cell_type", CELL_CLASSES)
+@pytest.mark.parametrize("cell_type", CELLS)
 def test_a_checkpointed_model_gives_the_same_gradients(cell_type):
     model = RecurrentModel(
         RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type, num_hidden_layers=2)
@@ -143,10 +142,10 @@ def test_where_the_packed_loop_is_chosen(monkeypatch):
     is_packed = recurrence._is_faster_packed
     half = Padding.from_mask((torch.arange(64) < torch.linspace(1, 64, 32).unsqueeze(1)).long(), 1)
     inputs = torch.empty(32, 64, 256)
-    cells = {name: cell_class(256, 256) for name, cell_class in CELL_CLASSES.items()}
+    cells = {name: cell_class(256, 256) for name, cell_class in CELLS.items()}
     assert [name for name, cell in cells.items() if is_packed(cell, inputs, None)] == ["elman", "gru"]
     assert all(is_packed(cell, inputs, half) for cell in cells.values())
     assert not is_packed(cells["gru"].to("meta"), inputs.to("meta"), None)
-    assert not is_packed(CELL_CLASSES["gru"](256, 256).half(), inputs, half)
+    assert not is_packed(CELLS["gru"](256, 256).half(), inputs, half)
     with torch.no_grad():
-        assert not any(is_packed(CELL_CLASSES[name](256, 256), inputs, None) for name in cells)
+        assert not any(is_packed(CELLS[name](256, 256), inputs, None) for name in cells)
