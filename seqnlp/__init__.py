@@ -3,70 +3,12 @@
 Importing seqnlp registers its architectures with transformers' Auto classes, and the pipeline `seqnlp-translation`.
 """
 
-from .models import (
-    RecurrentCache,
-    RecurrentConfig,
-    RecurrentForCausalLM,
-    RecurrentForSequenceClassification,
-    RecurrentForTimeSeriesPrediction,
-    RecurrentForTokenClassification,
-    RecurrentModel,
-    RecurrentSeq2SeqCache,
-    RecurrentSeq2SeqConfig,
-    RecurrentSeq2SeqForConditionalGeneration,
-    RecurrentSeq2SeqModel,
-    StaticRecurrentCache,
-    TransformerConfig,
-    TransformerDecoderConfig,
-    TransformerDecoderForCausalLM,
-    TransformerDecoderForSequenceClassification,
-    TransformerDecoderForTimeSeriesPrediction,
-    TransformerDecoderModel,
-    TransformerEncoderConfig,
-    TransformerEncoderForMaskedLM,
-    TransformerEncoderForSequenceClassification,
-    TransformerEncoderForTokenClassification,
-    TransformerEncoderModel,
-    TransformerForConditionalGeneration,
-    TransformerModel,
-    VisionTransformerConfig,
-    VisionTransformerForImageClassification,
-    VisionTransformerModel,
-)
+from . import models
+from .models import *  # noqa: F403 - what it offers stands in its `__all__`
 from .pipelines import TranslationPipeline
 
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "RecurrentCache",
-    "RecurrentConfig",
-    "RecurrentForCausalLM",
-    "RecurrentForSequenceClassification",
-    "RecurrentForTimeSeriesPrediction",
-    "RecurrentForTokenClassification",
-    "RecurrentModel",
-    "RecurrentSeq2SeqCache",
-    "RecurrentSeq2SeqConfig",
-    "RecurrentSeq2SeqForConditionalGeneration",
-    "RecurrentSeq2SeqModel",
-    "StaticRecurrentCache",
-    "TransformerConfig",
-    "TransformerDecoderConfig",
-    "TransformerDecoderForCausalLM",
-    "TransformerDecoderForSequenceClassification",
-    "TransformerDecoderForTimeSeriesPrediction",
-    "TransformerDecoderModel",
-    "TransformerEncoderConfig",
-    "TransformerEncoderForMaskedLM",
-    "TransformerEncoderForSequenceClassification",
-    "TransformerEncoderForTokenClassification",
-    "TransformerEncoderModel",
-    "TransformerForConditionalGeneration",
-    "TransformerModel",
-    "TranslationPipeline",
-    "VisionTransformerConfig",
-    "VisionTransformerForImageClassification",
-    "VisionTransformerModel",
-    "__version__",
-]
+__all__ = ["TranslationPipeline", "__version__"]
+__all__ += models.__all__

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..tasks import ARCHITECTURES
 from .compare_report import Matching, write_report
 from .compare_runs import launch, open_folder, overrides_for, read_comparison
 from .compare_scores import summarize
-from .flags import ARCHITECTURES, parse_list
+from .flags import parse_list
 from .sizes import UNITS, size_models
 
 

@@ -12,9 +12,10 @@ from torch import nn
 
 from ..diagnostics.dependency import TASKS, Task, measure_dependency
 from ..models import RecurrentConfig, RecurrentModel, TransformerDecoderConfig, TransformerDecoderModel
+from ..tasks import ARCHITECTURES
 from ..training import write_json
 from ..visualization.dependency import plot_dependency
-from .flags import ARCHITECTURES, parse_list, parse_numbers
+from .flags import parse_list, parse_numbers
 from .outputs import check_outputs, make_folder
 from .sizes import Sizes, count_parameters, match_sizes
 

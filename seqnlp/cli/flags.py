@@ -1,9 +1,6 @@
-"""Flags that hold lists, and the architectures that they may name."""
+"""Flags that hold lists."""
 
 from collections.abc import Iterable
-
-
-ARCHITECTURES = ("elman", "gru", "lstm", "transformer")
 
 
 class FlagError(ValueError):

@@ -356,7 +356,8 @@ def _watched(layers, cells: list[Cell]) -> dict[str, tuple[list[torch.Tensor], b
         return {name: ([layer], False) for name, layer in zip(names, layers, strict=True)}
     watched = {}
     for cell in cells:
-        for index, part in zip(range(cell.module.num_states), ("", ", cell"), strict=False):
+        for index, state in enumerate(cell.module.states):
+            part = f", {state}" if index else ""
             watched[cell.name + part] = cell.states_in_time(index), cell.is_backward
     return watched
 

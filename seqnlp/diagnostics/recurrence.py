@@ -1,6 +1,6 @@
 """What is special to recurrent models: the cells' states and gates step by step, and their recurrent matrices.
 
-A cell is any module that has `recurrent_proj`, its `gates` by name and `num_states`, as those of seqnlp do; torch's
+A cell is any module that has `recurrent_proj`, and its `gates` and `states` by name, as those of seqnlp do; torch's
 `RNN`, `GRU` and `LSTM` show their matrices alone, since what happens inside their kernels cannot be seen.
 """
 
@@ -129,7 +129,7 @@ def find_cells(model: nn.Module, within: str = "") -> list[Cell]:
     """The cells of a model in the order of its modules, or of the part whose path contains `within`."""
     cells = []
     for path, module in model.named_modules():
-        if within in path and all(hasattr(module, name) for name in ("recurrent_proj", "gates", "num_states")):
+        if within in path and all(hasattr(module, name) for name in ("recurrent_proj", "gates", "states")):
             layer = re.findall(r"\.(\d+)\.", f".{path}.")
             is_backward = "backward" in path
             name = f"layer {int(layer[-1]) + 1 if layer else 1}{', backward' if is_backward else ''}"

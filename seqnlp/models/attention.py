@@ -11,6 +11,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
+from .positions import rotate
+
 
 def dot_product_similarity(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
     """
@@ -124,25 +126,6 @@ def is_faster_in_stages(query: torch.Tensor, key: torch.Tensor) -> bool:
     )
 
 
-def rotate(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
-    """
-    Turn each pair of components by its angle (Su et al. 2021, arXiv 2104.09864, section 3.4.2, equation 34).
-
-    One departure, that of Llama: component `i` is paired with `i + D / 2`, not with its neighbour. It renames
-    components and changes nothing else.
-
-    Args:
-        states: Queries or keys, `(B, H, T, D)`.
-        cosines: `(B, T, D)`, the second half a copy of the first.
-        sines: `(B, T, D)`, the second half as it is, the first its negative.
-
-    Returns:
-        `(B, H, T, D)`.
-    """
-    partners = states.roll(states.shape[-1] // 2, dims=-1)
-    return torch.addcmul(states * cosines.unsqueeze(1), partners, sines.unsqueeze(1))
-
-
 class MultiHeadAttention(nn.Module):
     """
     Multi-head attention (section 3.2.2), over a text itself or from a decoder's states over an encoder's.
@@ -236,94 +219,3 @@ class MultiHeadAttention(nn.Module):
     def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
         """From `(B, T, heads * D)` to `(B, heads, T, D)`."""
         return states.reshape(*states.shape[:-1], -1, self.head_dim).transpose(1, 2)
-
-
-class RecurrentAttention(nn.Module):
-    """
-    What the two share: a decoder's states ask, an encoder's states answer. They differ in the similarity alone.
-
-    The map of the keys does not depend on the query (Bahdanau et al. 2015, appendix A.1.2): a decoder that steps
-    computes [`project_keys`][RecurrentAttention.project_keys] once a text and hands it to every call.
-    """
-
-    def project_keys(self, keys: torch.Tensor) -> torch.Tensor:
-        """From `(B, S, key_size)` keys to what queries are compared with, `(B, S, A)`."""
-        return self.k_proj(keys)
-
-    def similarity(self, query: torch.Tensor, projected_keys: torch.Tensor) -> torch.Tensor:
-        """From `(B, T, query_size)` queries and `(B, S, A)` projected keys to `(B, T, S)` scores."""
-        raise NotImplementedError
-
-    def forward(
-        self,
-        query: torch.Tensor,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        mask: torch.Tensor | None = None,
-        projected_keys: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Args:
-            query: `(B, T, query_size)`.
-            keys: `(B, S, key_size)`; not read where `projected_keys` are given.
-            values: `(B, S, value_size)`.
-            mask: `(B, S)`, true or nonzero where a key may be looked at; `None` for everywhere.
-            projected_keys: `project_keys(keys)`, `(B, S, A)`, if it is at hand.
-
-        Returns:
-            The context vectors, `(B, T, value_size)`, and the weights, `(B, T, S)`: they sum to one over the keys and
-            are zero outside the mask. A row whose mask is empty gets equal weights rather than NaN.
-        """
-        if projected_keys is None:
-            projected_keys = self.project_keys(keys)
-        scores = self.similarity(query, projected_keys)  # (B, T, S)
-        if mask is not None:
-            scores = scores.masked_fill(~mask.bool().unsqueeze(1), torch.finfo(scores.dtype).min)
-        weights = scores.softmax(dim=-1)  # (B, T, S)
-        context = weights @ values  # (B, T, value_size)
-        return context, weights
-
-
-class AdditiveAttention(RecurrentAttention):
-    """
-    The similarity of a query `s` and a key `h` is `v . tanh(W s + U h)`: a small net reads them side by side.
-
-    Bahdanau et al. 2015 (arXiv 1409.0473), appendix A.1.2. The sums of all queries with all keys, `(B, T, S, A)`, are
-    held at once: with long texts that is the memory to reckon with.
-
-    Args:
-        query_size: Width of a query.
-        key_size: Width of a key.
-        attention_size: Width `A` in which they are compared.
-    """
-
-    def __init__(self, query_size: int, key_size: int, attention_size: int):
-        super().__init__()
-        self.q_proj = nn.Linear(query_size, attention_size, bias=False)  # W
-        self.k_proj = nn.Linear(key_size, attention_size, bias=False)  # U
-        self.score_vector = nn.Parameter(torch.empty(attention_size))  # v
-        nn.init.normal_(self.score_vector, std=attention_size**-0.5)
-
-    def similarity(self, query, projected_keys):
-        projected_query = self.q_proj(query)  # (B, T, A)
-        compared = torch.tanh(projected_query.unsqueeze(2) + projected_keys.unsqueeze(1))  # (B, T, S, A)
-        return compared @ self.score_vector  # (B, T, S)
-
-
-class MultiplicativeAttention(RecurrentAttention):
-    """
-    The similarity of a query `h_t` and a key `h_s` is `h_t . W h_s`: a dot product once the key is mapped.
-
-    Luong et al. 2015 (arXiv 1508.04025), section 3.1, the score called "general".
-
-    Args:
-        query_size: Width of a query, in which the two are compared.
-        key_size: Width of a key.
-    """
-
-    def __init__(self, query_size: int, key_size: int):
-        super().__init__()
-        self.k_proj = nn.Linear(key_size, query_size, bias=False)  # W
-
-    def similarity(self, query, projected_keys):
-        return query @ projected_keys.transpose(1, 2)  # (B, T, S)

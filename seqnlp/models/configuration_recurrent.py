@@ -1,6 +1,7 @@
 """Configuration of the recurrent family: Elman RNN, GRU and LSTM."""
 
-from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+# First, since it says what is missing before another import fails.
+from .requirements import check_numbers, check_series, check_tied_sizes
 
 
 # isort: split
@@ -9,7 +10,7 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .series_checks import check_series
+from .cells import CELLS
 
 
 @strict
@@ -25,8 +26,7 @@ class RecurrentConfig(PreTrainedConfig):
         embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         hidden_size: Width of the hidden state of one direction.
         num_hidden_layers: Number of stacked recurrent layers.
-        cell_type: `"elman"` (Elman 1990, "Finding Structure in Time"), `"gru"` (Cho et al. 2014, arXiv 1406.1078,
-            section 2.3) or `"lstm"` (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+        cell_type: One of `cells.CELLS`, such as `"elman"`, `"gru"` or `"lstm"`: each states its equations and source.
         hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
         bidirectional: Whether a second cell reads each row from its end (Schuster & Paliwal 1997).
         recurrence_implementation: How the cells are run over time, `"fused"` (fast) or `"eager"` (the readable loop,
@@ -69,7 +69,7 @@ class RecurrentConfig(PreTrainedConfig):
     embedding_size: int | None = None
     hidden_size: int = 256
     num_hidden_layers: int = 1
-    cell_type: Literal["elman", "gru", "lstm"] = "lstm"
+    cell_type: str = "lstm"
     hidden_act: Literal["tanh", "relu"] = "tanh"
     bidirectional: bool = False
     recurrence_implementation: Literal["eager", "fused"] = "fused"
@@ -115,30 +115,32 @@ class RecurrentConfig(PreTrainedConfig):
     @property
     def number_of_conv_states(self) -> int:
         """Number of tensors in a layer's state, under the name by which transformers' caches ask for it."""
-        return 2 if self.cell_type == "lstm" else 1
+        return len(CELLS[self.cell_type].states)
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
-        for name in ("vocab_size", "hidden_size", "embedding_size", "num_hidden_layers", "loss_chunk_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} must be at least 1.")
+        if self.cell_type not in CELLS:
+            raise ValueError(f"cell_type={self.cell_type!r} is not one of {', '.join(CELLS)}.")
+        check_numbers(self)
         check_series(self)
-        for name in ("dropout", "embedding_dropout", "head_dropout", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is a probability: it must be at least 0 and below 1.")
-        if self.recurrent_initializer == "identity" and self.cell_type != "elman":
+        check_tied_sizes(self)
+        cell = CELLS[self.cell_type]
+        if self.recurrent_initializer not in cell.initializers:
             raise ValueError(
-                f"recurrent_initializer='identity' is for cell_type='elman' (Le et al. 2015), not {self.cell_type!r}, "
+                f"recurrent_initializer={self.recurrent_initializer!r} is for "
+                f"{_cells_with('initializers', self.recurrent_initializer)} (Le et al. 2015), not {self.cell_type!r}, "
                 "whose gates multiply the state anyway: use 'orthogonal'."
             )
-        if self.hidden_act != "tanh" and self.cell_type != "elman":
-            raise ValueError(f"hidden_act={self.hidden_act!r} is for cell_type='elman': {self.cell_type!r} uses tanh.")
-        if self.tie_word_embeddings and self.embedding_size not in (None, self.hidden_size):
+        if self.hidden_act not in cell.hidden_acts:
             raise ValueError(
-                f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "
-                f"{self.hidden_size}: set them equal or tie_word_embeddings=False."
+                f"hidden_act={self.hidden_act!r} is for {_cells_with('hidden_acts', self.hidden_act)}: "
+                f"{self.cell_type!r} uses {' or '.join(cell.hidden_acts)}."
             )
+
+
+def _cells_with(attribute: str, value: str) -> str:
+    names = [repr(name) for name, cell in CELLS.items() if value in getattr(cell, attribute)]
+    return f"cell_type={' or '.join(names)}"
 
 
 __all__ = ["RecurrentConfig"]

@@ -1,6 +1,7 @@
 """Configuration of the recurrent encoder-decoder, with or without attention."""
 
-from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+# First, since it says what is missing before another import fails.
+from .requirements import check_tied_sizes
 
 
 # isort: split
@@ -9,6 +10,7 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .cells import CELLS
 from .configuration_recurrent import RecurrentConfig
 
 
@@ -27,7 +29,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         hidden_size: Width of the decoder's hidden state, and of one direction of the encoder's.
         num_hidden_layers: Number of stacked recurrent layers, in the encoder and again in the decoder.
-        cell_type: `"elman"`, `"gru"` or `"lstm"`, as in [`RecurrentConfig`].
+        cell_type: The cell, as in [`RecurrentConfig`].
         hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
         bidirectional: Whether the encoder also reads each source from its end. The decoder never does.
         attention_type: How the decoder looks back at the source: `"additive"` (Bahdanau et al. 2015, appendix A.1.2),
@@ -66,7 +68,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
     embedding_size: int | None = None
     hidden_size: int = 256
     num_hidden_layers: int = 1
-    cell_type: Literal["elman", "gru", "lstm"] = "lstm"
+    cell_type: str = "lstm"
     hidden_act: Literal["tanh", "relu"] = "tanh"
     bidirectional: bool = True
     attention_type: Literal["none", "additive", "multiplicative"] = "additive"
@@ -129,7 +131,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
     @property
     def number_of_conv_states(self) -> int:
         """Number of tensors in a layer's state, under the name by which transformers' caches ask for it."""
-        return 2 if self.cell_type == "lstm" else 1
+        return len(CELLS[self.cell_type].states)
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
@@ -147,11 +149,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
                 "input_feeding=True feeds back what attention found, and attention_type='none' finds nothing: choose "
                 "'additive' or 'multiplicative', or input_feeding=False."
             )
-        if self.tie_word_embeddings and self.embedding_size not in (None, self.hidden_size):
-            raise ValueError(
-                f"tie_word_embeddings=True needs embedding_size == hidden_size, got {self.embedding_size} and "
-                f"{self.hidden_size}: set them equal or tie_word_embeddings=False."
-            )
+        check_tied_sizes(self)
 
 
 __all__ = ["RecurrentSeq2SeqConfig"]

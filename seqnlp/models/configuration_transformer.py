@@ -1,6 +1,7 @@
 """Configuration of the encoder-decoder Transformer: translation and everything else from text to text."""
 
-from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+# First, since it says what is missing before another import fails.
+from .requirements import LAYER_PLAN, check_architecture, derive_sizes, fit_plans
 
 
 # isort: split
@@ -8,8 +9,6 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
-
-from .transformer_checks import check_architecture, derive_sizes, fit_plans
 
 
 @strict
@@ -62,27 +61,11 @@ class TransformerConfig(PreTrainedConfig):
 
     model_type = "seqnlp_transformer"
     keys_to_ignore_at_inference = ["past_key_values"]
-    base_model_tp_plan = {
-        "encoder.embed_tokens": "embedding_rowwise",
-        "decoder.embed_tokens": "embedding_rowwise",
-    } | {
-        f"{part}.layers.*.{module}": style
-        for part in ("encoder", "decoder")
-        for module, style in {
-            "self_attn.q_proj": "colwise",
-            "self_attn.k_proj": "colwise",
-            "self_attn.v_proj": "colwise",
-            "self_attn.o_proj": "rowwise",
-            "cross_attn.q_proj": "colwise",
-            "cross_attn.k_proj": "colwise",
-            "cross_attn.v_proj": "colwise",
-            "cross_attn.o_proj": "rowwise",
-            "mlp.gate_proj": "colwise",
-            "mlp.up_proj": "colwise",
-            "mlp.down_proj": "rowwise",
-        }.items()
-        if part == "decoder" or not module.startswith("cross_attn")
-    }
+    base_model_tp_plan = (
+        {f"{part}.embed_tokens": "embedding_rowwise" for part in ("encoder", "decoder")}
+        | {f"{part}.{name}": how for part in ("encoder", "decoder") for name, how in LAYER_PLAN.items()}
+        | {f"decoder.{name.replace('self', 'cross')}": how for name, how in LAYER_PLAN.items() if "self_attn" in name}
+    )
 
     vocab_size: int = 37000
     hidden_size: int = 512

@@ -1,6 +1,7 @@
 """Configuration of the Transformer decoder: language models."""
 
-from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+# First, since it says what is missing before another import fails.
+from .requirements import LAYER_PLAN, PIPELINE_PLAN, check_architecture, check_series, derive_sizes, fit_plans
 
 
 # isort: split
@@ -8,9 +9,6 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
-
-from .series_checks import check_series
-from .transformer_checks import check_architecture, derive_sizes, fit_plans
 
 
 @strict
@@ -67,20 +65,8 @@ class TransformerDecoderConfig(PreTrainedConfig):
 
     model_type = "seqnlp_transformer_decoder"
     keys_to_ignore_at_inference = ["past_key_values"]
-    base_model_tp_plan = {
-        "layers.*.self_attn.q_proj": "colwise",
-        "layers.*.self_attn.k_proj": "colwise",
-        "layers.*.self_attn.v_proj": "colwise",
-        "layers.*.self_attn.o_proj": "rowwise",
-        "layers.*.mlp.gate_proj": "colwise",
-        "layers.*.mlp.up_proj": "colwise",
-        "layers.*.mlp.down_proj": "rowwise",
-    }
-    base_model_pp_plan = {
-        "embed_tokens": (["input_ids"], ["inputs_embeds"]),
-        "layers": (["hidden_states", "attention_mask"], ["hidden_states"]),
-        "norm": (["hidden_states"], ["hidden_states"]),
-    }
+    base_model_tp_plan = LAYER_PLAN
+    base_model_pp_plan = PIPELINE_PLAN
 
     vocab_size: int = 8000
     hidden_size: int = 256

@@ -1,6 +1,7 @@
 """Configuration of the Vision Transformer: images as sequences of patches."""
 
-from .requirements import TRANSFORMERS  # noqa: F401 - says what is missing before an import below fails
+# First, since it says what is missing before another import fails.
+from .requirements import LAYER_PLAN, check_architecture, derive_sizes, fit_plans
 
 
 # isort: split
@@ -8,8 +9,6 @@ from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
-
-from .transformer_checks import check_architecture, derive_sizes, fit_plans
 
 
 @strict
@@ -52,15 +51,7 @@ class VisionTransformerConfig(PreTrainedConfig):
     """
 
     model_type = "seqnlp_vision_transformer"
-    base_model_tp_plan = {
-        "layers.*.self_attn.q_proj": "colwise",
-        "layers.*.self_attn.k_proj": "colwise",
-        "layers.*.self_attn.v_proj": "colwise",
-        "layers.*.self_attn.o_proj": "rowwise",
-        "layers.*.mlp.gate_proj": "colwise",
-        "layers.*.mlp.up_proj": "colwise",
-        "layers.*.mlp.down_proj": "rowwise",
-    }
+    base_model_tp_plan = LAYER_PLAN
 
     image_size: int | list[int] | tuple[int, int] = 224
     patch_size: int | list[int] | tuple[int, int] = 16

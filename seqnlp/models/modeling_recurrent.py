@@ -1,30 +1,43 @@
-"""The recurrent family: Elman RNN, GRU and LSTM, with heads for language models and classifiers."""
+"""The recurrent family: every cell of `cells.py`, with heads for language models, classifiers and time series."""
 
 import torch
 from torch import nn
-from transformers import Cache, GenerationMixin, PreTrainedModel
+from transformers import Cache, GenerationMixin
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPast,
-    CausalLMOutputWithPast,
-    SequenceClassifierOutputWithPast,
-    TokenClassifierOutput,
-)
-from transformers.modeling_utils import slice_logits_to_keep
+from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .aligned_weights import AlignedWeights
+from .cells import CELLS, GateProjection, RecurrentCell, State
 from .configuration_recurrent import RecurrentConfig
-from .losses import causal_language_model_loss, chunked_cross_entropy, divide_by_items, next_token_labels
-from .recurrence import CELL_CLASSES, RECURRENCE_FUNCTIONS, GateProjection, Padding, RecurrentCell, State
+from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
+from .pretrained import BasePreTrainedModel
+from .recurrence import RECURRENCE_FUNCTIONS, Padding
 from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache, read_state, write_state
+from .time_series import TimeSeriesPredictionMixin
 
 
-TORCH_CLASSES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
+    """
+    The `(B, T)` mask of the tokens read now, of one that may be longer by the tokens read before; `None` for none.
+
+    Raises:
+        ValueError: If it does not fit the `(B, T, size)` embeddings.
+    """
+    if isinstance(attention_mask, dict):  # from generation with a compiled cache: a mask for each layer type
+        attention_mask = attention_mask["linear_attention"]
+    if attention_mask is None:
+        return None
+    batch_size, num_tokens = inputs_embeds.shape[:2]
+    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens:
+        raise ValueError(
+            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in "
+            f"{batch_size} rows: it must be (batch_size, sequence_length), 0 at padding."
+        )
+    return attention_mask[:, -num_tokens:]
 
 
 class RecurrentLayer(GradientCheckpointingLayer):
@@ -35,7 +48,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         self.config = config
         self.layer_idx = layer_idx
         input_size = config.embedding_size if layer_idx == 0 else config.output_size
-        cell_class = CELL_CLASSES[config.cell_type]
+        cell_class = CELLS[config.cell_type]
         # Between layers, not before the first: what is dropped there is `embedding_dropout`'s to say.
         self.dropout = nn.Dropout(config.dropout if layer_idx > 0 else 0.0)
         self.forward_cell = cell_class(input_size, config.hidden_size, config.hidden_act)
@@ -84,14 +97,11 @@ class RecurrentLayer(GradientCheckpointingLayer):
         return outputs, tuple(torch.stack(tensors, dim=1) for tensors in zip(*final_states, strict=True))
 
 
-class RecurrentPreTrainedModel(AlignedWeights, PreTrainedModel):
-    """What the recurrent models share: initialisation and flags."""
+class RecurrentPreTrainedModel(BasePreTrainedModel):
+    """What the recurrent models share: initialisation, the cache and flags."""
 
     config: RecurrentConfig
-    base_model_prefix = "model"
-    supports_gradient_checkpointing = True
     _no_split_modules = ["RecurrentLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
     _is_stateful = True
     _can_record_outputs = {"hidden_states": RecurrentLayer}
 
@@ -129,10 +139,10 @@ class RecurrentPreTrainedModel(AlignedWeights, PreTrainedModel):
         init.copy_(projection.bias, bias)
 
     def _init_output_matrix(self, module: nn.Linear | nn.Embedding) -> None:
-        # The components of a new cell's hidden state are small, a few hundredths under gates and a few tenths without,
-        # and equally small whatever the width H. Under one deviation for all widths the logits, and with them the
-        # gradients of everything below, would shrink like sqrt(H), and narrow nets hardly learn.
-        gain = 2.0 if self.config.cell_type == "elman" else 4.0
+        # The hidden state's components are equally small whatever the width H. Under one deviation for all widths the
+        # logits, and with them the gradients of everything below, would shrink like sqrt(H), and narrow nets hardly
+        # learn.
+        gain = CELLS[self.config.cell_type].output_gain
         init.normal_(module.weight, std=gain * self.config.hidden_size**-0.5)
         padding_idx = getattr(module, "padding_idx", None)
         if padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
@@ -148,6 +158,23 @@ class RecurrentPreTrainedModel(AlignedWeights, PreTrainedModel):
         if name not in RECURRENCE_FUNCTIONS:
             raise ValueError(f"recurrence_implementation={name!r} is not one of {', '.join(RECURRENCE_FUNCTIONS)}.")
         self.config.recurrence_implementation = name
+
+    def create_cache(self, is_static: bool = False) -> Cache:
+        """An empty cache of the kind that this model goes on from."""
+        return (StaticRecurrentCache if is_static else RecurrentCache)(self.config)
+
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
+        # transformers would hand over a cache that cannot count tokens, which generation from a state needs, and that
+        # has no place for what attention keeps.
+        if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
+            return super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+        implementation = generation_config.cache_implementation
+        if implementation not in (None, "dynamic", "static", "offloaded"):
+            raise ValueError(
+                f"cache_implementation={implementation!r} is for keys and values; a recurrent state has a fixed, "
+                "small size: leave it out, or use 'static' to compile."
+            )
+        model_kwargs["past_key_values"] = self.create_cache(is_static=implementation == "static")
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
@@ -190,19 +217,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, if the mask has another shape,
                 or if a bidirectional net is asked to go on from a state.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if inputs_embeds is None:
-            if self.embed_tokens is None:
-                raise ValueError(
-                    f"This model reads numbers (input_size={self.config.input_size}) and has no embeddings for "
-                    "input_ids: give inputs_embeds, or past_values to a model for time series prediction."
-                )
-            inputs_embeds = self.embed_tokens(input_ids)
+        inputs_embeds = self.embed(input_ids, inputs_embeds)
         if use_cache and past_key_values is None:
-            past_key_values = RecurrentCache(self.config)
+            past_key_values = self.create_cache()
 
-        padding = Padding.from_mask(self._token_mask(attention_mask, inputs_embeds), self.config.num_directions)
+        padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), self.config.num_directions)
         hidden_states = self.embedding_dropout(inputs_embeds)
         for layer in self.layers:
             state = None if past_key_values is None else read_state(past_key_values, layer.layer_idx)
@@ -218,22 +237,6 @@ class RecurrentModel(RecurrentPreTrainedModel):
             past_key_values.count(inputs_embeds.shape[1])
 
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=past_key_values)
-
-    @staticmethod
-    def _token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
-        if isinstance(
-            attention_mask, dict
-        ):  # what generation with a compiled cache hands over: a mask for each layer type
-            attention_mask = attention_mask["linear_attention"]
-        if attention_mask is None:
-            return None
-        batch_size, num_tokens = inputs_embeds.shape[:2]
-        if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens:
-            raise ValueError(
-                f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in "
-                f"{batch_size} rows: it must be (batch_size, sequence_length), 0 at padding."
-            )
-        return attention_mask[:, -num_tokens:]
 
     @classmethod
     def from_torch(
@@ -260,7 +263,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 )
             config_kwargs.setdefault("vocab_size", embeddings.num_embeddings)
             config_kwargs.setdefault("pad_token_id", embeddings.padding_idx)
-        cell_type = next(name for name, torch_class in TORCH_CLASSES.items() if isinstance(module, torch_class))
+        twins = {name: cell.torch_class for name, cell in CELLS.items() if cell.torch_class is not None}
+        cell_type = next(name for name, torch_class in twins.items() if isinstance(module, torch_class))
         config = RecurrentConfig(
             cell_type=cell_type,
             hidden_act=getattr(module, "nonlinearity", "tanh"),
@@ -283,17 +287,21 @@ class RecurrentModel(RecurrentPreTrainedModel):
     def to_torch(self) -> nn.RNNBase:
         """
         The recurrent layers as a `torch.nn.RNN`, `GRU` or `LSTM` with `batch_first=True` and a copy of the weights.
+
+        Raises:
+            ValueError: For a cell that torch does not have.
         """
-        config = self.config
-        nonlinearity = {"nonlinearity": config.hidden_act} if config.cell_type == "elman" else {}
-        module = TORCH_CLASSES[config.cell_type](
+        config, cell = self.config, self.layers[0].forward_cell
+        if cell.torch_class is None:
+            raise ValueError(f"torch.nn has no recurrent layer of cell_type={config.cell_type!r}.")
+        module = cell.torch_class(
             config.embedding_size,
             config.hidden_size,
             config.num_hidden_layers,
             batch_first=True,
             dropout=config.dropout,
             bidirectional=config.bidirectional,
-            **nonlinearity,
+            **cell.torch_options,
         ).to(device=self.device, dtype=self.dtype)
         with torch.no_grad():
             for ours, theirs in self._paired_weights(module):
@@ -308,14 +316,13 @@ class RecurrentModel(RecurrentPreTrainedModel):
                     yield ours, getattr(module, f"{name}_l{layer.layer_idx}{suffix}", None)
 
 
-class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
+class RecurrentForCausalLM(CausalLanguageModel, RecurrentPreTrainedModel, GenerationMixin):
     """
-    A recurrent language model (Mikolov et al. 2010): the next token from the hidden state, at constant cost a token.
+    A recurrent language model (Mikolov et al. 2010): the next token from the hidden state, at constant cost per token.
+    Without labels, padding behind a row's last token has that token's logits.
     """
 
-    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _can_compile_fullgraph = True  # a step of generation, with a static cache
-    loss_function = staticmethod(causal_language_model_loss)
 
     def __init__(self, config: RecurrentConfig):
         if config.bidirectional:
@@ -329,96 +336,19 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        labels: torch.LongTensor | None = None,
-        use_cache: bool | None = None,
-        logits_to_keep: int | torch.Tensor = 0,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> CausalLMOutputWithPast:
-        """
-        Args:
-            labels: `(batch_size, sequence_length)`, the input ids with -100 where no loss is wanted; shifted inside.
-            logits_to_keep: Compute the logits of the last so many tokens only, or of the tokens at these indices; 0
-                for all.
+    def transform(self, hidden_states):
+        """Dropout."""
+        return self.head_dropout(hidden_states)
 
-        The other arguments are those of [`RecurrentModel.forward`].
-
-        Returns:
-            `loss` (nats a token), `logits` of shape `(batch_size, sequence_length, vocab_size)` and `past_key_values`.
-            Without labels, padding behind a row's last token has that token's logits. In training with
-            `config.loss_chunk_size` and labels there are no logits.
-        """
-        outputs: BaseModelOutputWithPast = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            **kwargs,
-        )
-        hidden_states = outputs.last_hidden_state
-        if labels is None:
-            hidden_states = self._carry_to_the_end(hidden_states, attention_mask)
-        hidden_states = self.head_dropout(slice_logits_to_keep(hidden_states, logits_to_keep))
-        loss, logits = None, None
-        if labels is not None and self.training and self.config.loss_chunk_size is not None:
-            loss = self._chunked_loss(hidden_states, labels, **kwargs)
-        else:
-            logits = self.lm_head(hidden_states)
-        if labels is not None and logits is not None:
-            smoothing = self.config.label_smoothing if self.training else 0.0
-            loss = self.loss_function(
-                logits=logits,
-                labels=labels,
-                vocab_size=self.config.vocab_size,
-                **{"label_smoothing": smoothing, **kwargs},
-            )
-        return CausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-        )
-
-    def _carry_to_the_end(self, hidden_states: torch.Tensor, attention_mask) -> torch.Tensor:
-        # Behind a row's last token its state stays as it is: so a prompt that ends in padding can be gone on from.
-        mask = self.model._token_mask(attention_mask, hidden_states)
+    def states_to_write_from(self, hidden_states, attention_mask):
+        """Behind a row's last token its state stays as it is: so a prompt that ends in padding can be gone on from."""
+        mask = token_mask(attention_mask, hidden_states)
         if mask is None:
             return hidden_states
         positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
         last = torch.where(mask.bool(), positions, 0).amax(dim=1, keepdim=True)  # (B, 1)
         index = torch.minimum(positions, last).unsqueeze(-1)  # (B, T, 1)
         return hidden_states.gather(1, index.expand_as(hidden_states))
-
-    def _chunked_loss(self, hidden_states, labels, shift_labels=None, num_items_in_batch=None, **kwargs):
-        targets = next_token_labels(labels) if shift_labels is None else shift_labels
-        return chunked_cross_entropy(
-            hidden_states,
-            self.lm_head,
-            targets,
-            self.config.loss_chunk_size,
-            self.config.label_smoothing,
-            num_items_in_batch,
-        )
-
-    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
-        # transformers would hand over a cache that cannot count tokens, which generation from a state needs.
-        if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
-            return super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
-        implementation = generation_config.cache_implementation
-        if implementation not in (None, "dynamic", "static", "offloaded"):
-            raise ValueError(
-                f"cache_implementation={implementation!r} is for keys and values; a recurrent state has a fixed, "
-                "small size: leave it out, or use 'static' to compile."
-            )
-        cache_class = StaticRecurrentCache if implementation == "static" else RecurrentCache
-        model_kwargs["past_key_values"] = cache_class(self.config)
 
 
 class AttentionPooling(nn.Module):
@@ -439,7 +369,7 @@ class AttentionPooling(nn.Module):
         return (weights.unsqueeze(1) @ hidden_states).squeeze(1)
 
 
-class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
+class RecurrentForSequenceClassification(SequenceClassifier, RecurrentPreTrainedModel):
     """
     A label, several labels or a number for a whole text: a recurrent net, pooled by `config.pooling`, and a linear
     map.
@@ -447,134 +377,56 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
 
     def __init__(self, config: RecurrentConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.model = RecurrentModel(config)
         self.attention_pooling = AttentionPooling(config.output_size) if config.pooling == "attention" else None
-        self.head_dropout = nn.Dropout(config.head_dropout)
-        self.score = nn.Linear(config.output_size, config.num_labels)
+        self.add_classifier(config.output_size)
         self.post_init()
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        labels: torch.Tensor | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> SequenceClassifierOutputWithPast:
-        """
-        Args:
-            labels: `(batch_size,)` class ids; `(batch_size, num_labels)` floats for several labels a text; floats for
-                regression. `config.problem_type` decides, or else the labels' type and `num_labels`.
-
-        The other arguments are those of [`RecurrentModel.forward`]; the state is returned only if `use_cache` asks
-        for it.
-
-        Returns:
-            `loss` and `logits` of shape `(batch_size, num_labels)`.
-        """
-        outputs: BaseModelOutputWithPast = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=bool(use_cache),
-            **kwargs,
-        )
-        states = outputs.last_hidden_state
-        mask = states.new_ones(states.shape[:2], dtype=torch.bool)
-        if attention_mask is not None:
-            mask = attention_mask[:, -states.shape[1] :].bool()
-        logits = self.score(self.head_dropout(self._pool(states, mask)))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, logits=logits, pooled_logits=logits, config=self.config, **kwargs)
-            loss = divide_by_items(loss, labels, self.config.problem_type, kwargs.get("num_items_in_batch"))
-        return SequenceClassifierOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-        )
-
-    def _pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """From `(B, T, output_size)` states, zero at padding, and a `(B, T)` mask to `(B, output_size)`."""
+    def pool(self, hidden_states, attention_mask):
+        """By `config.pooling`; `"last"` is where each direction ends, and the backward one ends at the first token."""
         if self.config.pooling == "attention":
-            return self.attention_pooling(states, mask)
-        if self.config.pooling == "mean":
-            return states.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-        if self.config.pooling == "max":
-            lowest = torch.finfo(states.dtype).min
-            pooled = states.masked_fill(~mask.unsqueeze(-1), lowest).amax(dim=1)
-            return pooled.masked_fill(
-                ~mask.any(dim=1, keepdim=True), 0
-            )  # a row without a valid token: the initial state
-        positions = torch.arange(states.shape[1], device=states.device)
-        # Where a row has no valid token both indices are 0, and the state there is zero: the initial one.
-        last = torch.where(mask, positions, 0).amax(dim=1)
-        first = (states.shape[1] - 1) - torch.where(mask, positions.flip(0), 0).amax(dim=1)
-        first = torch.where(mask.any(dim=1), first, 0)
-        halves = states.split(self.config.hidden_size, dim=-1)
-        ends = [
-            half.gather(1, end.view(-1, 1, 1).expand(-1, 1, half.shape[-1]))  # (B, 1, hidden_size)
-            for half, end in zip(halves, (last, first), strict=False)
-        ]
-        return torch.cat(ends, dim=-1).squeeze(1)
+            mask = token_mask(attention_mask, hidden_states)
+            mask = hidden_states.new_ones(hidden_states.shape[:2]) if mask is None else mask
+            return self.attention_pooling(hidden_states, mask.bool())
+        if self.config.pooling != "last":
+            return pool_tokens(hidden_states, attention_mask, self.config.pooling)
+        halves = hidden_states.split(self.config.hidden_size, dim=-1)
+        ends = [pool_tokens(half, attention_mask, end) for half, end in zip(halves, ("last", "first"), strict=False)]
+        return torch.cat(ends, dim=-1)
 
 
-class RecurrentForTokenClassification(RecurrentPreTrainedModel):
+class RecurrentForTokenClassification(TokenClassifier, RecurrentPreTrainedModel):
     """A label for every token: a recurrent net, usually bidirectional, and a linear map."""
 
     def __init__(self, config: RecurrentConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.model = RecurrentModel(config)
-        self.head_dropout = nn.Dropout(config.head_dropout)
-        self.score = nn.Linear(config.output_size, config.num_labels)
+        self.add_classifier(config.output_size)
         self.post_init()
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        labels: torch.LongTensor | None = None,
-        use_cache: bool | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> TokenClassifierOutput:
-        """
-        Args:
-            labels: `(batch_size, sequence_length)` class ids, -100 where no loss is wanted.
 
-        The other arguments are those of [`RecurrentModel.forward`].
+class RecurrentForTimeSeriesPrediction(TimeSeriesPredictionMixin, RecurrentPreTrainedModel):
+    """
+    The next values of a series from the hidden state (Elman 1990; Graves 2013, arXiv 1308.0850), at constant cost per
+    step.
+    """
 
-        Returns:
-            `loss` and `logits` of shape `(batch_size, sequence_length, num_labels)`.
-        """
-        outputs: BaseModelOutputWithPast = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=bool(use_cache),
-            **kwargs,
-        )
-        logits = self.score(self.head_dropout(outputs.last_hidden_state))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, config=self.config, **kwargs)
-        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+    def __init__(self, config: RecurrentConfig):
+        if config.bidirectional:
+            raise ValueError(
+                "A model that predicts a series cannot be bidirectional: the backward direction would read the values "
+                "it is to predict. Set bidirectional=False."
+            )
+        super().__init__(config)
+        self.model = RecurrentModel(config)
+        self.add_series_layers(config.embedding_size)
+        self.post_init()
 
 
 __all__ = [
     "RecurrentForCausalLM",
     "RecurrentForSequenceClassification",
+    "RecurrentForTimeSeriesPrediction",
     "RecurrentForTokenClassification",
     "RecurrentModel",
-    "RecurrentPreTrainedModel",
 ]

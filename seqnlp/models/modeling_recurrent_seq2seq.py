@@ -15,23 +15,89 @@ from transformers import initialization as init
 from transformers.modeling_outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     ModelOutput,
-    Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
-from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .attention import AdditiveAttention, MultiplicativeAttention
+from .cells import State
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
-from .losses import chunked_cross_entropy, cross_entropy
-from .modeling_recurrent import RecurrentLayer, RecurrentModel, RecurrentPreTrainedModel
-from .recurrence import Padding, State
-from .recurrent_cache import read_state, write_state
-from .recurrent_seq2seq_cache import AttentionCache, RecurrentSeq2SeqCache
-from .recurrent_seq2seq_layers import Alignment, Bridge, FlatRecurrentLayer, LayerStates, Source
+from .heads import ConditionalGeneration
+from .modeling_recurrent import RecurrentLayer, RecurrentPreTrainedModel, token_mask
+from .recurrence import Padding
+from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, read_state, write_state
+from .single_head_attention import AdditiveAttention, MultiplicativeAttention
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source as attention sees it: `(B, S, source_size)` states, `(B, S)` mask, `(B, S, A)` projected keys."""
+
+    hidden_states: torch.Tensor
+    mask: torch.Tensor | None
+    projected_keys: torch.Tensor
+
+
+class FlatRecurrentLayer(RecurrentLayer):
+    """
+    A [`RecurrentLayer`] whose state goes in and out tensor by tensor.
+
+    Reentrant gradient checkpointing carries the gradients of tensors, not of tuples of them, and here the loss reaches
+    the encoder through its final state: without attention by no other way.
+    """
+
+    def forward(
+        self, hidden_states: torch.Tensor, padding: Padding | None, return_state: bool, *state: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """The outputs, and behind them the tensors of the final state if `return_state`; no `state` means zeros."""
+        outputs, final_state = super().forward(hidden_states, state or None, padding, return_state)
+        return outputs, *(final_state or ())
+
+
+class LayerStates(nn.Module):
+    """Hands on a layer's outputs over the whole target, run at once or step by step: hooks see them here."""
+
+    def forward(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs
+
+
+class Alignment(nn.Module):
+    """Hands on the weights over the whole target, `(B, T, S)`, as those of one head, `(B, 1, T, S)`."""
+
+    def forward(self, weights: torch.Tensor) -> torch.Tensor:
+        return weights.unsqueeze(1)
+
+
+class Bridge(nn.Module):
+    """
+    From where the encoder ended to where the decoder starts: `s_0 = tanh(W h + b)`, layer by layer.
+
+    Bahdanau et al. 2015 (arXiv 1409.0473), appendix A.2.2, from the backward direction alone and for one layer. Here
+    the map reads the final states of both directions and each decoder layer starts from the encoder layer of the same
+    height, as in Sutskever et al. 2014 (arXiv 1409.3215), section 2. The LSTM's cell, which is not bounded by one, has
+    a map of its own without tanh.
+    """
+
+    def __init__(self, config: RecurrentSeq2SeqConfig):
+        super().__init__()
+        sizes = (config.source_size, config.hidden_size)
+        self.projs = nn.ModuleList(
+            nn.ModuleList(nn.Linear(*sizes) for _ in range(config.number_of_conv_states))
+            for _ in range(config.num_hidden_layers)
+        )
+
+    def forward(self, final_state: torch.Tensor) -> list[State]:
+        """
+        From `(B, num_layers, num_states, source_size)` to a state a layer, its tensors `(B, 1, H)` as a layer of one
+        direction reads them.
+        """
+        states = []
+        for layer, projs in enumerate(self.projs):
+            hidden, *cell = (proj(final_state[:, layer, index]).unsqueeze(1) for index, proj in enumerate(projs))
+            states.append((torch.tanh(hidden), *cell))
+        return states
 
 
 @dataclass
@@ -79,6 +145,10 @@ class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
             if isinstance(module, RecurrentLayer):
                 module.config.recurrence_implementation = name
 
+    def create_cache(self, is_static: bool = False) -> RecurrentSeq2SeqCache:
+        """An empty cache of the kind that this model goes on from."""
+        return RecurrentSeq2SeqCache(self.config, is_static)
+
 
 class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
     """Embedded source tokens through recurrent layers, which usually read both ways (Bahdanau et al. 2015, 3.2)."""
@@ -115,11 +185,8 @@ class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
         Raises:
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or the mask has another shape.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if inputs_embeds is None:
-            inputs_embeds = self.embed_tokens(input_ids)
-        mask = RecurrentModel._token_mask(attention_mask, inputs_embeds)
+        inputs_embeds = self.embed(input_ids, inputs_embeds)
+        mask = token_mask(attention_mask, inputs_embeds)
         padding = Padding.from_mask(mask, 2 if self.config.bidirectional else 1)
         hidden_states = self.embedding_dropout(inputs_embeds)
         final_states = []
@@ -202,10 +269,10 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
                 nothing to look at, or if the cache is of another kind.
         """
         if use_cache and past_key_values is None:
-            past_key_values = RecurrentSeq2SeqCache(self.config)
+            past_key_values = self.create_cache()
         states = self._first_states(past_key_values, encoder_final_state)
         source, feed = self._look_up(past_key_values, encoder_hidden_states, encoder_attention_mask)
-        padding = Padding.from_mask(RecurrentModel._token_mask(attention_mask, inputs_embeds), 1)
+        padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), 1)
         hidden_states = self.embedding_dropout(inputs_embeds)
 
         if self.config.input_feeding:
@@ -409,7 +476,9 @@ class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
         )
 
 
-class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, GenerationMixin):
+class RecurrentSeq2SeqForConditionalGeneration(
+    ConditionalGeneration, RecurrentSeq2SeqPreTrainedModel, GenerationMixin
+):
     """
     A recurrent encoder-decoder that writes: translation, summaries, any text from a text.
 
@@ -430,111 +499,9 @@ class RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqPreTrainedModel, 
         self.model._resize_decoder_embeddings(embeddings.num_embeddings)
         return embeddings
 
-    def prepare_decoder_input_ids_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:
-        """
-        The labels one place to the right behind `decoder_start_token_id`, `pad_token_id` where they are -100.
-
-        Raises:
-            ValueError: If the configuration lacks one of the two ids.
-        """
-        start = self.config.decoder_start_token_id
-        start = self.config.bos_token_id if start is None else start
-        if start is None or self.config.pad_token_id is None:
-            raise ValueError(
-                f"decoder_start_token_id={start} and pad_token_id={self.config.pad_token_id}: set both in the "
-                "configuration to make decoder_input_ids from labels."
-            )
-        decoder_input_ids = labels.roll(1, dims=1)
-        decoder_input_ids[:, 0] = start
-        return decoder_input_ids.masked_fill(decoder_input_ids == -100, self.config.pad_token_id)
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
-        decoder_attention_mask: torch.Tensor | None = None,
-        encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        decoder_inputs_embeds: torch.FloatTensor | None = None,
-        labels: torch.LongTensor | None = None,
-        use_cache: bool | None = None,
-        logits_to_keep: int | torch.Tensor = 0,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> Seq2SeqLMOutput:
-        """
-        Args:
-            labels: `(batch_size, target_length)`, the target, -100 where no loss is wanted. Unless the decoder's input
-                is given it is made of them; they are not shifted against the logits. The state is then returned only
-                if `use_cache` asks for it.
-            logits_to_keep: Compute the logits of the last so many tokens only, or of the tokens at these indices; 0
-                for all.
-
-        The other arguments are those of [`RecurrentSeq2SeqModel.forward`].
-
-        Returns:
-            `loss` (nats a token, the sum divided by `num_items_in_batch` if that is given; smoothed by
-            `label_smoothing` in training mode alone, so that an evaluation's loss stays the cross-entropy), `logits`
-            of shape `(batch_size, target_length, vocab_size)` and `past_key_values`. In training with
-            `config.loss_chunk_size` and labels there are no logits.
-        """
-        if labels is not None:
-            use_cache = bool(use_cache)
-            if decoder_input_ids is None and decoder_inputs_embeds is None:
-                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        outputs: Seq2SeqModelOutput = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            decoder_input_ids=decoder_input_ids,
-            decoder_attention_mask=decoder_attention_mask,
-            encoder_outputs=encoder_outputs,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            decoder_inputs_embeds=decoder_inputs_embeds,
-            use_cache=use_cache,
-            **kwargs,
-        )
-        hidden_states = self.head_dropout(slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep))
-        loss, logits = self._loss_and_logits(hidden_states, labels, kwargs.get("num_items_in_batch"))
-        return Seq2SeqLMOutput(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            decoder_hidden_states=outputs.decoder_hidden_states,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-        )
-
-    def _loss_and_logits(self, hidden_states, labels, num_items_in_batch):
-        smoothing = self.config.label_smoothing if self.training else 0.0
-        chunk_size = self.config.loss_chunk_size
-        if labels is not None and self.training and chunk_size is not None:
-            loss = chunked_cross_entropy(
-                hidden_states, self.lm_head, labels, chunk_size, smoothing, num_items_in_batch
-            )
-            return loss, None
-        logits = self.lm_head(hidden_states)
-        return None if labels is None else cross_entropy(logits, labels, smoothing, num_items_in_batch), logits
-
-    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
-        # transformers would hand over caches that cannot count tokens and have no place for the attentional vector.
-        if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
-            return super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
-        implementation = generation_config.cache_implementation
-        if implementation not in (None, "dynamic", "static", "offloaded"):
-            raise ValueError(
-                f"cache_implementation={implementation!r} is for keys and values; a recurrent state has a fixed, "
-                "small size: leave it out, or use 'static' to compile."
-            )
-        model_kwargs["past_key_values"] = RecurrentSeq2SeqCache(self.config, is_static=implementation == "static")
+    def transform(self, hidden_states):
+        """Dropout."""
+        return self.head_dropout(hidden_states)
 
 
-__all__ = [
-    "RecurrentEncoderOutput",
-    "RecurrentSeq2SeqForConditionalGeneration",
-    "RecurrentSeq2SeqModel",
-    "RecurrentSeq2SeqPreTrainedModel",
-]
+__all__ = ["RecurrentSeq2SeqForConditionalGeneration", "RecurrentSeq2SeqModel"]

@@ -2,67 +2,31 @@
 
 import torch
 from torch import nn
-from transformers import Cache, DynamicCache, EncoderDecoderCache, GenerationMixin, PreTrainedModel
+from transformers import Cache, DynamicCache, EncoderDecoderCache, GenerationMixin
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
-    Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
-from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from .aligned_weights import AlignedWeights
 from .attention import MultiHeadAttention
 from .configuration_transformer import TransformerConfig
-from .losses import IGNORE_INDEX, chunked_cross_entropy, token_loss
-from .transformer_layers import (
-    DecoderLayer,
-    EncoderLayer,
-    Positions,
-    count_positions,
-    create_final_norm,
-    create_norm,
-)
+from .heads import ConditionalGeneration
+from .positions import count_positions
+from .pretrained import AttentionPreTrainedModel
+from .transformer_layers import DecoderLayer, EncoderLayer, EncoderStack, TransformerStack
 
 
-def shift_right(labels: torch.Tensor, start_token_id: int | None, pad_token_id: int | None) -> torch.Tensor:
-    """
-    What the decoder reads when it is to predict the labels: the start token, then all labels but the last ("outputs
-    (shifted right)" in figure 1).
-
-    Args:
-        labels: `(B, T)`, -100 where no loss is wanted.
-        start_token_id: What each row starts with.
-        pad_token_id: What stands where the labels are -100.
-
-    Raises:
-        ValueError: If one of the tokens is not known.
-    """
-    for name, token in (("decoder_start_token_id", start_token_id), ("pad_token_id", pad_token_id)):
-        if token is None:
-            raise ValueError(f"The decoder's inputs cannot be made from labels without config.{name}: set it.")
-    shifted = nn.functional.pad(labels[:, :-1], (1, 0), value=start_token_id)
-    return shifted.masked_fill(shifted == IGNORE_INDEX, pad_token_id)
-
-
-class TransformerPreTrainedModel(AlignedWeights, PreTrainedModel):
-    """What encoder, decoder and the models of both share: flags. transformers draws the weights, normal with
-    `initializer_range`."""
+class TransformerPreTrainedModel(AttentionPreTrainedModel):
+    """What encoder, decoder and the models of both share: flags."""
 
     config: TransformerConfig
-    base_model_prefix = "model"
-    supports_gradient_checkpointing = True
     _no_split_modules = ["EncoderLayer", "DecoderLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _can_compile_fullgraph = True
 
     def init_parallel_plans(self) -> None:
         """As transformers does, but the config's plan names the modules of both stacks: it is not for one alone."""
@@ -80,66 +44,13 @@ class TransformerPreTrainedModel(AlignedWeights, PreTrainedModel):
         return resized
 
 
-class TransformerEncoderStack(TransformerPreTrainedModel):
+class TransformerEncoderStack(EncoderStack, TransformerPreTrainedModel):
     """Figure 1, left: the source, each token seeing all others. Padding anywhere changes no valid output."""
 
     _can_record_outputs = {"hidden_states": EncoderLayer, "attentions": MultiHeadAttention}
 
-    def __init__(self, config: TransformerConfig):
-        super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.embedding_scale = config.hidden_size**0.5 if config.scale_embedding else 1.0
-        self.positions = Positions(config)
-        self.embedding_norm = create_norm(config) if config.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList([EncoderLayer(config, index) for index in range(config.num_hidden_layers)])
-        self.norm = create_final_norm(config)
-        self.gradient_checkpointing = False
-        self.post_init()
 
-    @merge_with_config_defaults
-    @capture_outputs
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> BaseModelOutput:
-        """
-        Args:
-            input_ids: `(batch_size, source_length)`.
-            attention_mask: `(batch_size, source_length)`, 0 at padding; `None` means that every token is valid.
-            position_ids: `(batch_size, source_length)`; by default the number of valid tokens before each.
-            inputs_embeds: `(batch_size, source_length, hidden_size)`, instead of `input_ids`.
-
-        Returns:
-            `last_hidden_state`, `(batch_size, source_length, hidden_size)`.
-
-        Raises:
-            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or if the mask has another
-                shape.
-        """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if inputs_embeds is None:
-            inputs_embeds = self.embed_tokens(input_ids)
-        if position_ids is None:
-            position_ids = count_positions(attention_mask, inputs_embeds)
-        mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask)
-
-        hidden_states, position_embeddings = self.positions(inputs_embeds * self.embedding_scale, position_ids)
-        hidden_states = self.dropout(self.embedding_norm(hidden_states))
-        for layer in self.layers:
-            hidden_states = layer(
-                hidden_states, attention_mask=mask, position_embeddings=position_embeddings, **kwargs
-            )
-
-        return BaseModelOutput(last_hidden_state=self.norm(hidden_states))
-
-
-class TransformerDecoderStack(TransformerPreTrainedModel):
+class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
     """Figure 1, right: the target so far, each token seeing those before it and the whole source."""
 
     _can_record_outputs = {
@@ -150,17 +61,7 @@ class TransformerDecoderStack(TransformerPreTrainedModel):
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.embedding_scale = config.hidden_size**0.5 if config.scale_embedding else 1.0
-        self.positions = Positions(config)
-        self.embedding_norm = create_norm(config) if config.embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(
-            [DecoderLayer(config, index, has_cross_attention=True) for index in range(config.decoder_layers)]
-        )
-        self.norm = create_final_norm(config)
-        self.gradient_checkpointing = False
-        self.post_init()
+        self.add_layers(lambda index: DecoderLayer(config, index, has_cross_attention=True), config.decoder_layers)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -194,8 +95,7 @@ class TransformerDecoderStack(TransformerPreTrainedModel):
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, without a source, if a mask has
                 another shape, or for a cache that has no room for the source.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give exactly one of decoder_input_ids and decoder_inputs_embeds.")
+        inputs_embeds = self.embed(input_ids, inputs_embeds, prefix="decoder_")
         if encoder_hidden_states is None:
             raise ValueError("The decoder needs encoder_hidden_states: it reads a source.")
         if past_key_values is not None and not isinstance(past_key_values, EncoderDecoderCache):
@@ -203,8 +103,6 @@ class TransformerDecoderStack(TransformerPreTrainedModel):
                 f"past_key_values of type {type(past_key_values).__name__} has no room for the keys and values of the "
                 "source: wrap two caches in an EncoderDecoderCache."
             )
-        if inputs_embeds is None:
-            inputs_embeds = self.embed_tokens(input_ids)
         if use_cache and past_key_values is None:
             past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
 
@@ -217,22 +115,18 @@ class TransformerDecoderStack(TransformerPreTrainedModel):
             past_length = 0 if own_cache is None else own_cache.get_seq_length()
             position_ids = count_positions(attention_mask, inputs_embeds, past_length)
 
-        hidden_states, position_embeddings = self.positions(inputs_embeds * self.embedding_scale, position_ids)
-        hidden_states = self.dropout(self.embedding_norm(hidden_states))
-        for layer in self.layers:
-            hidden_states = layer(
-                hidden_states,
-                causal_mask,
-                encoder_hidden_states,
-                encoder_attention_mask=source_mask,
-                position_ids=position_ids,
-                position_embeddings=position_embeddings,
-                past_key_values=past_key_values,
-                **kwargs,
-            )
-
+        hidden_states = self.run_layers(
+            inputs_embeds,
+            position_ids,
+            causal_mask,
+            encoder_hidden_states,
+            encoder_attention_mask=source_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
         return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=self.norm(hidden_states), past_key_values=past_key_values
+            last_hidden_state=hidden_states, past_key_values=past_key_values
         )
 
 
@@ -317,102 +211,17 @@ class TransformerModel(TransformerPreTrainedModel):
         )
 
 
-class TransformerForConditionalGeneration(TransformerPreTrainedModel, GenerationMixin):
+class TransformerForConditionalGeneration(ConditionalGeneration, TransformerPreTrainedModel, GenerationMixin):
     """The target's next token from the decoder's state, by default by the embedding matrix (section 3.4)."""
 
     _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
-    loss_function = staticmethod(token_loss)
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
         self.model = TransformerModel(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
-        decoder_input_ids: torch.LongTensor | None = None,
-        decoder_attention_mask: torch.Tensor | None = None,
-        decoder_position_ids: torch.LongTensor | None = None,
-        encoder_outputs: BaseModelOutput | tuple | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: torch.FloatTensor | None = None,
-        decoder_inputs_embeds: torch.FloatTensor | None = None,
-        labels: torch.LongTensor | None = None,
-        use_cache: bool | None = None,
-        logits_to_keep: int | torch.Tensor = 0,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> Seq2SeqLMOutput:
-        """
-        Args:
-            labels: `(batch_size, target_length)`, the target with its end token and -100 at padding. Without decoder
-                inputs they are made from it, shifted right.
-            logits_to_keep: Compute the logits of the last so many tokens only, or of the tokens at these indices; 0
-                for all.
-
-        The other arguments are those of [`TransformerModel.forward`].
-
-        Returns:
-            `loss` (nats a token), `logits` of shape `(batch_size, target_length, vocab_size)` and what
-            [`TransformerModel.forward`] gives. In training with `config.loss_chunk_size` and labels there are no
-            logits.
-        """
-        if labels is not None:
-            use_cache = False
-            if decoder_input_ids is None and decoder_inputs_embeds is None:
-                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        outputs: Seq2SeqModelOutput = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            decoder_input_ids=decoder_input_ids,
-            decoder_attention_mask=decoder_attention_mask,
-            decoder_position_ids=decoder_position_ids,
-            encoder_outputs=encoder_outputs,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            decoder_inputs_embeds=decoder_inputs_embeds,
-            use_cache=use_cache,
-            **kwargs,
-        )
-        hidden_states = slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep)
-        loss, logits = self._loss_and_logits(hidden_states, labels, kwargs.get("num_items_in_batch"))
-        return Seq2SeqLMOutput(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            decoder_hidden_states=outputs.decoder_hidden_states,
-            decoder_attentions=outputs.decoder_attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-            encoder_attentions=outputs.encoder_attentions,
-        )
-
-    def _loss_and_logits(self, hidden_states, labels, num_items_in_batch):
-        smoothing = self.config.label_smoothing if self.training else 0.0
-        if labels is not None and self.training and self.config.loss_chunk_size is not None:
-            chunk_size = self.config.loss_chunk_size
-            loss = chunked_cross_entropy(
-                hidden_states, self.lm_head, labels, chunk_size, smoothing, num_items_in_batch
-            )
-            return loss, None
-        logits = self.lm_head(hidden_states)
-        if labels is None:
-            return None, logits
-        loss = self.loss_function(
-            logits=logits, labels=labels, label_smoothing=smoothing, num_items_in_batch=num_items_in_batch
-        )
-        return loss, logits
-
-    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
-        """What the decoder reads when it is to predict `(batch_size, target_length)` labels; see [`shift_right`]."""
-        return shift_right(labels, self.config.decoder_start_token_id, self.config.pad_token_id)
 
     def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: torch.Tensor) -> EncoderDecoderCache:
         # All beams of a text read the same source: its keys and values are alike, and need not be copied.
@@ -428,8 +237,4 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
         )
 
 
-__all__ = [
-    "TransformerForConditionalGeneration",
-    "TransformerModel",
-    "TransformerPreTrainedModel",
-]
+__all__ = ["TransformerForConditionalGeneration", "TransformerModel"]

@@ -2,19 +2,19 @@
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutput, ImageClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, can_return_tuple
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .aligned_weights import AlignedWeights
 from .attention import MultiHeadAttention
 from .configuration_vision_transformer import VisionTransformerConfig
-from .losses import divide_by_items
-from .transformer_layers import EncoderLayer, Positions, create_final_norm
+from .heads import ImageClassifier
+from .positions import Positions
+from .pretrained import AttentionPreTrainedModel
+from .transformer_layers import EncoderLayer, create_final_norm
 
 
 class PatchEmbeddings(nn.Module):
@@ -52,20 +52,14 @@ class PatchEmbeddings(nn.Module):
         return torch.cat([self.class_token.expand(patches.shape[0], 1, -1), patches], dim=1)
 
 
-class VisionTransformerPreTrainedModel(AlignedWeights, PreTrainedModel):
+class VisionTransformerPreTrainedModel(AttentionPreTrainedModel):
     """What the models of images share: initialisation and flags."""
 
     config: VisionTransformerConfig
-    base_model_prefix = "model"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
-    supports_gradient_checkpointing = True
     _no_split_modules = ["PatchEmbeddings", "EncoderLayer"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
     _supports_attention_backend = True
-    _can_compile_fullgraph = True
     _can_record_outputs = {"hidden_states": EncoderLayer, "attentions": MultiHeadAttention}
     _input_embed_layer = "patch_embeddings"
 
@@ -115,48 +109,18 @@ class VisionTransformerModel(VisionTransformerPreTrainedModel):
         return BaseModelOutput(last_hidden_state=self.norm(hidden_states))
 
 
-class VisionTransformerForImageClassification(VisionTransformerPreTrainedModel):
+class VisionTransformerForImageClassification(ImageClassifier, VisionTransformerPreTrainedModel):
     """A label for an image: the class token's state, or the patches' mean, and a linear map (section 3.1)."""
 
     def __init__(self, config: VisionTransformerConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.model = VisionTransformerModel(config)
-        self.head_dropout = nn.Dropout(config.head_dropout)
-        self.score = nn.Linear(config.hidden_size, config.num_labels)
+        self.add_classifier(config.hidden_size)
         self.post_init()
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: torch.FloatTensor | None = None,
-        labels: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> ImageClassifierOutput:
-        """
-        Args:
-            pixel_values: See [`VisionTransformerModel.forward`].
-            labels: `(batch_size,)` class ids; `(batch_size, num_labels)` floats for several labels an image; floats
-                for regression. `config.problem_type` decides, or else the labels' type and `num_labels`.
-
-        Returns:
-            `loss` and `logits` of shape `(batch_size, num_labels)`.
-        """
-        outputs: BaseModelOutput = self.model(pixel_values, **kwargs)
-        states = outputs.last_hidden_state
-        pooled = states[:, 0] if self.config.pooling == "class_token" else states.mean(dim=1)  # (B, hidden_size)
-        logits = self.score(self.head_dropout(pooled))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-            loss = divide_by_items(loss, labels, self.config.problem_type, kwargs.get("num_items_in_batch"))
-        return ImageClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+    def pool(self, hidden_states, attention_mask):
+        """The class token stands first; without one the mean."""
+        return hidden_states[:, 0] if self.config.pooling == "class_token" else hidden_states.mean(dim=1)
 
 
-__all__ = [
-    "VisionTransformerForImageClassification",
-    "VisionTransformerModel",
-    "VisionTransformerPreTrainedModel",
-]
+__all__ = ["VisionTransformerForImageClassification", "VisionTransformerModel"]

@@ -1,245 +1,20 @@
-"""The recurrent cells, written from their equations, and the two ways to run one over time.
+"""The ways to run any cell over time: step by step, fused, or as one operator of an exported graph.
 
-A cell's parameters are laid out as in `torch.nn.RNN`, `GRU` and `LSTM`: one matrix `W` for the input, one matrix `U`
-for the hidden state and a bias for each, the gates stacked along the first dimension in torch's order.
-
-Shapes: `B` rows, `T` time steps, `D` input width, `H` hidden width. A state is a tuple of tensors of shape `(B, H)`:
-the hidden state and, for the LSTM, the cell.
+Each has the contract of [`eager_recurrence`]. Shapes: `B` rows, `T` time steps, `D` input width, `H` hidden width.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import nn
 from torch._higher_order_ops.scan import scan
 from transformers.utils import logging
 
-from .recurrence_functions import (
-    BackpropagationThroughTime,
-    ElmanSteps,
-    GRUSteps,
-    LSTMSteps,
-    Packing,
-    ReluElmanSteps,
-)
+from .backpropagation_through_time import BackpropagationThroughTime, Packing
+from .cells import RecurrentCell, State
 
 
 logger = logging.get_logger(__name__)
-
-State = tuple[torch.Tensor, ...]
-
-
-class GateProjection(nn.Linear):
-    """
-    The affine maps from a vector to every gate of a cell, stacked into one, in the order of `gates`.
-
-    Args:
-        input_size: Width of the vector.
-        hidden_size: Width of a gate.
-        gates: Names of the gates.
-        is_recurrent: Whether the vector is the hidden state, whose map starts differently.
-    """
-
-    def __init__(self, input_size: int, hidden_size: int, gates: tuple[str, ...], is_recurrent: bool):
-        super().__init__(input_size, len(gates) * hidden_size)
-        self.hidden_size = hidden_size
-        self.gates = gates
-        self.is_recurrent = is_recurrent
-
-
-class RecurrentCell(nn.Module):
-    """What the cells share: the map from the input and the map from the hidden state, each with its bias."""
-
-    gates: tuple[str, ...] = ()
-    """Names of the stacked blocks of `input_proj` and `recurrent_proj`, in order."""
-
-    num_states = 1
-    """Number of tensors in the state."""
-
-    worth_packing = {False: 2.5e5, True: 0.0}
-    """
-    Without and with gradients: from how many multiplications saved, by step and gate, the packed loop over time is
-    faster on CPU than torch's. Measured on one AVX-512 core, widths 64 to 512, a third to all of a batch valid.
-    """
-
-    def __init__(self, input_size: int, hidden_size: int, hidden_act: str = "tanh"):
-        super().__init__()
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.hidden_act = hidden_act
-        self.input_proj = GateProjection(input_size, hidden_size, self.gates, is_recurrent=False)
-        self.recurrent_proj = GateProjection(hidden_size, hidden_size, self.gates, is_recurrent=True)
-
-    def forward(self, projected_input: torch.Tensor, state: State) -> tuple[State, dict[str, torch.Tensor]]:
-        """
-        One time step.
-
-        Args:
-            projected_input: `input_proj` of this step's input, of shape `(B, len(gates) * H)`.
-            state: The state before the step.
-
-        Returns:
-            The state after the step, and every gate by its name, each of shape `(B, H)`.
-        """
-        raise NotImplementedError
-
-    def torch_weights(self) -> list[torch.Tensor]:
-        """The parameters in the order of torch's recurrent kernels: `W`, `U`, bias of `W`, bias of `U`."""
-        return [self.input_proj.weight, self.recurrent_proj.weight, self.input_proj.bias, self.recurrent_proj.bias]
-
-    def kernel(self, inputs: torch.Tensor, state: State, weights: list[torch.Tensor]) -> tuple[torch.Tensor, State]:
-        """
-        Run the cell over `(B, T, D)` inputs in torch's kernel; gives the `(B, T, H)` outputs and the final state.
-        """
-        raise NotImplementedError
-
-    @property
-    def steps(self) -> type:
-        """The cell's equations and derivatives over all time steps, for [`BackpropagationThroughTime`]."""
-        raise NotImplementedError
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the maps are what their weights say: not wrapped (LoRA), quantized, parametrised, hooked, offloaded.
-
-        A kernel that reads the weights would silently skip what such a wrapper adds, and offloaded weights are there
-        during a call of their map alone.
-        """
-        return all(
-            type(module) is GateProjection
-            and not module._forward_hooks
-            and not module._forward_pre_hooks
-            and not module.weight.is_meta
-            for module in (self.input_proj, self.recurrent_proj)
-        )
-
-
-class ElmanCell(RecurrentCell):
-    """The simple recurrent net: `h' = tanh(W x + U h + b)`.
-
-    Elman 1990, "Finding Structure in Time", figure 2; with ReLU instead of tanh, Le et al. 2015 (arXiv 1504.00941),
-    section 3.
-    """
-
-    gates = ("hidden_candidate",)
-
-    def forward(self, projected_input, state):
-        (hidden,) = state
-        activation = torch.tanh if self.hidden_act == "tanh" else torch.relu
-
-        hidden = activation(projected_input + self.recurrent_proj(hidden))
-
-        return (hidden,), {}
-
-    def kernel(self, inputs, state, weights):
-        run = torch.rnn_tanh if self.hidden_act == "tanh" else torch.rnn_relu
-        outputs, hidden = run(inputs, state[0].unsqueeze(0), weights, *_kernel_flags())
-        return outputs, (hidden.squeeze(0),)
-
-    @property
-    def steps(self):
-        return ElmanSteps if self.hidden_act == "tanh" else ReluElmanSteps
-
-
-class GRUCell(RecurrentCell):
-    """The gated recurrent unit.
-
-    Cho et al. 2014 (arXiv 1406.1078), section 2.3, equations 5 to 8. One departure, that of cuDNN and `torch.nn.GRU`:
-    the reset gate multiplies `U h`, not `h` (equation 8), so that one product with `U` serves all three gates; and
-    the candidate has a second bias inside that product. The update gate keeps the old state, as in the paper.
-    """
-
-    gates = ("reset_gate", "update_gate", "hidden_candidate")
-    steps = GRUSteps
-
-    def forward(self, projected_input, state):
-        (hidden,) = state
-        from_input = projected_input.chunk(3, dim=-1)  # three of (B, H)
-        from_hidden = self.recurrent_proj(hidden).chunk(3, dim=-1)  # three of (B, H)
-
-        reset_gate = torch.sigmoid(from_input[0] + from_hidden[0])
-        update_gate = torch.sigmoid(from_input[1] + from_hidden[1])
-        hidden_candidate = torch.tanh(from_input[2] + reset_gate * from_hidden[2])
-        hidden = update_gate * hidden + (1 - update_gate) * hidden_candidate
-
-        gates = {"reset_gate": reset_gate, "update_gate": update_gate, "hidden_candidate": hidden_candidate}
-        return (hidden,), gates
-
-    def kernel(self, inputs, state, weights):
-        outputs, hidden = torch.gru(inputs, state[0].unsqueeze(0), weights, *_kernel_flags())
-        return outputs, (hidden.squeeze(0),)
-
-
-class LSTMCell(RecurrentCell):
-    """Long short-term memory with input, forget and output gate, without peepholes.
-
-    Hochreiter & Schmidhuber 1997 with the forget gate of Gers, Schmidhuber & Cummins 2000 (equations in section 2); in
-    today's notation Graves 2013 (arXiv 1308.0850), equations 7 to 11, less the peepholes.
-    """
-
-    gates = ("input_gate", "forget_gate", "cell_candidate", "output_gate")
-    num_states = 2
-    steps = LSTMSteps
-    worth_packing = {False: 2.5e6, True: 1.2e6}  # oneDNN's kernel is what it has to beat
-
-    def forward(self, projected_input, state):
-        hidden, cell = state
-        from_input = projected_input.chunk(4, dim=-1)  # four of (B, H)
-        from_hidden = self.recurrent_proj(hidden).chunk(4, dim=-1)  # four of (B, H)
-
-        input_gate = torch.sigmoid(from_input[0] + from_hidden[0])
-        forget_gate = torch.sigmoid(from_input[1] + from_hidden[1])
-        cell_candidate = torch.tanh(from_input[2] + from_hidden[2])
-        output_gate = torch.sigmoid(from_input[3] + from_hidden[3])
-        cell = forget_gate * cell + input_gate * cell_candidate
-        hidden = output_gate * torch.tanh(cell)
-
-        gates = {
-            "input_gate": input_gate,
-            "forget_gate": forget_gate,
-            "cell_candidate": cell_candidate,
-            "output_gate": output_gate,
-        }
-        return (hidden, cell), gates
-
-    def kernel(self, inputs, state, weights):
-        outputs, hidden, cell = torch.lstm(inputs, [s.unsqueeze(0) for s in state], weights, *_kernel_flags())
-        return outputs, (hidden.squeeze(0), cell.squeeze(0))
-
-    def hold_cell_at_padding(
-        self, inputs: torch.Tensor, padding_mask: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """
-        Inputs with one more feature, 1 at padding, and weights under which it shuts the input gate and opens the
-        forget gate.
-
-        The kernel gives the cell after the last step only. With the gates saturated to exactly 0 and 1 the padding
-        behind a row's last token leaves the cell as it was, so what comes out is the cell after that token, gradients
-        included.
-
-        Args:
-            inputs: `(B, T, D)`, padding at the end of each row.
-            padding_mask: `(B, T)`, true at padding.
-        """
-        weight, *others = self.torch_weights()
-        column = weight.new_zeros(len(self.gates), self.hidden_size)
-        column[self.gates.index("input_gate")] = -_SATURATION
-        column[self.gates.index("forget_gate")] = _SATURATION
-        inputs = torch.cat([inputs, padding_mask.unsqueeze(-1).to(inputs.dtype)], dim=-1)  # (B, T, D + 1)
-        return inputs, [torch.cat([weight, column.view(-1, 1)], dim=1), *others]
-
-
-CELL_CLASSES = {"elman": ElmanCell, "gru": GRUCell, "lstm": LSTMCell}
-
-# Far beyond what sigmoid can tell from 0 and 1 in any float type, and within the range of float16.
-_SATURATION = 3.0e4
-
-
-def _kernel_flags() -> tuple:
-    # has_biases, num_layers, dropout, train, bidirectional, batch_first. cuDNN can only go backward through a call
-    # with train=True, also in a model set to eval(); without dropout the flag changes nothing else.
-    return True, 1, 0.0, torch.is_grad_enabled(), False, True
 
 
 @dataclass(frozen=True)
@@ -339,7 +114,8 @@ def fused_recurrence(
 ) -> tuple[torch.Tensor, State | None]:
     """
     Run a cell over time in the fastest way that gives what [`eager_recurrence`] gives, and gradients once: in torch's
-    kernel (cuDNN on CUDA, oneDNN for the LSTM on CPU) or, on CPU, by [`BackpropagationThroughTime`].
+    kernel (cuDNN on CUDA, oneDNN for the LSTM on CPU) or, on CPU, by [`BackpropagationThroughTime`]. A cell that has
+    neither is run step by step.
 
     The kernels know nothing of padding (a PackedSequence does, but loses the fused CPU kernel). So each row's valid
     tokens are first moved to its start in reading order, the kernel runs over the whole rectangle, and what it
@@ -349,7 +125,8 @@ def fused_recurrence(
         return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
     if torch.compiler.is_exporting():
         return scan_recurrence(cell, inputs, state, padding, reverse, return_state)
-    if not cell.is_plain:
+    has_a_fast_way = cell.kernel is not None or cell.forward_packed is not None
+    if has_a_fast_way and not cell.is_plain:
         logger.warning_once(
             "The projections of a recurrent cell are wrapped, hooked or offloaded (LoRA, quantization, device_map, "
             "...), which the fused recurrence cannot see: such cells run by recurrence_implementation='eager'."
@@ -360,7 +137,10 @@ def fused_recurrence(
 
 @torch.compiler.disable  # traced, a loop over time falls apart into a block of operations a step: minutes to compile
 def _run_fused(cell, inputs, state, padding, reverse, return_state):
-    run = _run_packed if _is_faster_packed(cell, inputs, padding) else _run_kernel
+    if _is_faster_packed(cell, inputs, padding):
+        run = _run_packed
+    else:
+        run = eager_recurrence if cell.kernel is None else _run_kernel
     return run(cell, inputs, state, padding, reverse, return_state)
 
 
@@ -369,6 +149,8 @@ def _is_faster_packed(cell: RecurrentCell, inputs: torch.Tensor, padding: Paddin
     dtype = cell.input_proj.weight.dtype
     if inputs.device.type != "cpu" or dtype not in (torch.float32, torch.float64, torch.bfloat16):
         return False
+    if cell.forward_packed is None or cell.kernel is None:
+        return cell.kernel is None
     num_padding = 0 if padding is None else padding.mask.numel() - int(padding.lengths.sum())
     saved = num_padding / inputs.shape[1] * cell.hidden_size * (cell.input_size + cell.hidden_size)
     return saved >= cell.worth_packing[torch.is_grad_enabled()]
@@ -387,7 +169,7 @@ def _run_packed(cell, inputs, state, padding, reverse, return_state):
         dtype = torch.get_autocast_dtype("cpu")
     tensors = [tensor.to(dtype) for tensor in (inputs, *weights)]  # what autocast does for the maps it knows of
     with torch.autocast("cpu", enabled=False):
-        outputs, *final_state = BackpropagationThroughTime.apply(cell.steps, packing, *tensors, *state)
+        outputs, *final_state = BackpropagationThroughTime.apply(cell, packing, *tensors, *state)
     return outputs, tuple(tensor.to(weights[0].dtype) for tensor in final_state) if return_state else None
 
 
@@ -400,9 +182,9 @@ def _run_kernel(cell, inputs, state, padding, reverse, return_state):
     if order is not None:
         inputs = inputs.gather(1, order[0].unsqueeze(-1).expand_as(inputs))
     weights = cell.torch_weights()
-    if return_state and cell.num_states == 2:
+    if return_state:
         positions = torch.arange(inputs.shape[1], device=inputs.device)
-        inputs, weights = cell.hold_cell_at_padding(inputs, positions >= padding.lengths.unsqueeze(1))
+        inputs, weights = cell.hold_at_padding(inputs, positions >= padding.lengths.unsqueeze(1))
     outputs, (_, *others) = cell.kernel(inputs, state, weights)
 
     final_state = None

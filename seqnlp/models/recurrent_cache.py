@@ -1,14 +1,14 @@
-"""The state of a recurrent net as a transformers `Cache`: its size does not grow with the text."""
+"""The state of a recurrent net as a transformers `Cache`, of a size that does not grow with the text."""
 
 import torch
-from transformers import Cache, DynamicCache, PreTrainedConfig, StaticCache
+from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedConfig, StaticCache
 from transformers.cache_utils import LinearAttentionCacheLayerMixin, LinearAttentionLayer
 
 
 class RecurrentStates:
     """
     What the caches of a [`RecurrentModel`] share: the state after the tokens it has read, a `LinearAttentionLayer` of
-    transformers a layer, whose `recurrent_states` are the hidden state and, for an LSTM, the cell, each of shape
+    transformers a layer, whose `recurrent_states` are the cell's `states`, the hidden state first, each of shape
     `(batch_size, num_directions, hidden_size)`; and the number of these tokens, which such layers do not count.
 
     It can be reordered (beam search), repeated and reset, but not cropped: a state cannot be taken back by a token.
@@ -62,8 +62,7 @@ class RecurrentStates:
             super().reset()  # in place
             self.num_tokens.zero_()
         else:
-            num_states = self.layers[0].number_of_states
-            self._create_layers(len(self.layers), num_states)
+            self._create_layers(len(self.layers), self.layers[0].number_of_states)
 
     def crop(self, tokens_to_remove: int) -> None:
         """Refused.
@@ -119,6 +118,37 @@ class StaticRecurrentCache(RecurrentStates, StaticCache):
     is_static = True
 
 
+class AttentionCache(RecurrentCache):
+    """
+    What attention keeps from step to step: the source's projected keys, `(B, S, A)`, and with input feeding the
+    attentional vector of the last token, `(B, H)`.
+
+    Args:
+        config: The model's configuration.
+        is_static: Whether they keep their address, as compiled generation needs.
+    """
+
+    def __init__(self, config: PreTrainedConfig, is_static: bool = False):
+        self.is_static = is_static
+        self._create_layers(num_layers=1, num_states=2 if config.input_feeding else 1)
+
+
+class RecurrentSeq2SeqCache(EncoderDecoderCache):
+    """
+    The decoder's state after the target tokens it has read. It can be reordered (beam search), repeated and reset, but
+    not cropped. Its `self_attention_cache` is the [`RecurrentCache`] of the recurrent layers, its
+    `cross_attention_cache` an [`AttentionCache`].
+
+    Args:
+        config: The model's configuration.
+        is_static: Whether states keep their address from step to step, as compiled generation needs.
+    """
+
+    def __init__(self, config: PreTrainedConfig, is_static: bool = False):
+        cache_class = StaticRecurrentCache if is_static else RecurrentCache
+        super().__init__(cache_class(config), AttentionCache(config, is_static))
+
+
 def read_state(cache: Cache, layer_idx: int) -> tuple[torch.Tensor, ...] | None:
     """
     A layer's state in `cache`, each tensor `(batch_size, num_directions, hidden_size)`, or `None` before the first
@@ -148,3 +178,6 @@ def write_state(cache: Cache, layer_idx: int, states: tuple[torch.Tensor, ...]) 
         # transformers sets these in update_conv_state alone, which recurrent layers have no use for.
         layer.has_previous_state[index] = True
         layer.device, layer.dtype = state.device, state.dtype
+
+
+__all__ = ["RecurrentCache", "RecurrentSeq2SeqCache", "StaticRecurrentCache"]

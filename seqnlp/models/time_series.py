@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
@@ -80,9 +81,14 @@ class TimeSeriesPredictionMixin:
     main_input_name = "past_values"
     _input_embed_layer = "input_projection"
 
-    def _add_layers(self, base: nn.Module, embedding_size: int) -> None:
+    def __init__(self, config: PreTrainedConfig):
+        if config.input_size is None:
+            raise ValueError("A model of time series needs input_size, the number of channels of a series.")
+        super().__init__(config)
+
+    def add_series_layers(self, embedding_size: int) -> None:
+        """Make the map into a backbone that reads vectors of `embedding_size`, and the one out of it."""
         config = self.config
-        self.model = base
         self.input_projection = nn.Linear(2 * config.input_size, embedding_size)
         self.head_dropout = nn.Dropout(config.head_dropout)
         self.score = nn.Linear(config.hidden_size, config.input_size)

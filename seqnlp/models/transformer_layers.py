@@ -1,4 +1,4 @@
-"""What Transformers are built of: positions, normalisation, feed-forward, and the layers of encoder and decoder.
+"""What Transformers are built of: normalisation, feed-forward, the layers and the stacks of encoder and decoder.
 
 Vaswani et al. 2017 (arXiv 1706.03762), section 3, and what has replaced its parts since. Every module reads its
 choices from the config. Shapes: `B` rows, `T` tokens.
@@ -9,205 +9,16 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from transformers import Cache, PreTrainedConfig
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
 
 from .attention import MultiHeadAttention
-
-
-def count_positions(
-    attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor, past_length: int | torch.Tensor = 0
-) -> torch.Tensor:
-    """
-    The position of each token: how many valid tokens stand before it. So padding on either side moves nothing.
-
-    Args:
-        attention_mask: `(B, past_length + T)`, 0 at padding; without one, or with one prepared by hand for each pair
-            of tokens, every token counts.
-        inputs_embeds: `(B, T, hidden_size)`.
-        past_length: Number of tokens that a cache holds.
-
-    Returns:
-        `(B, T)`, or `(1, T)` where all rows are alike.
-
-    Raises:
-        ValueError: If the mask does not fit the tokens.
-    """
-    batch_size, num_tokens = inputs_embeds.shape[:2]
-    if not isinstance(attention_mask, torch.Tensor) or attention_mask.dim() > 2:
-        return (torch.arange(num_tokens, device=inputs_embeds.device) + past_length).unsqueeze(0)
-    if not torch.compiler.is_compiling() and (
-        attention_mask.dim() < 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens
-    ):
-        raise ValueError(
-            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in {batch_size} "
-            "rows: it must be (batch_size, sequence_length), 0 at padding."
-        )
-    # Padding before the first valid token counts as position 0: any position would do, it must only exist.
-    return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -num_tokens:]
-
-
-def select_tokens(hidden_states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """One token's state from each row: `(B, T, hidden_size)` states and `(B,)` places to `(B, hidden_size)`."""
-    # Spread out by hand: traced for export, take_along_dim would fix the number of rows and tokens.
-    index = index.view(-1, 1, 1).expand(-1, 1, hidden_states.shape[-1])
-    return hidden_states.gather(1, index).squeeze(1)
-
-
-def last_valid_token(attention_mask: torch.Tensor | None, hidden_states: torch.Tensor) -> torch.Tensor:
-    """
-    The state of each row's last valid token, wherever its padding stands.
-
-    Args:
-        attention_mask: `(B, T)` or longer by the tokens of a cache, 0 at padding; `None` if all are valid.
-        hidden_states: `(B, T, hidden_size)`.
-
-    Returns:
-        `(B, hidden_size)`.
-    """
-    if attention_mask is None:
-        return hidden_states[:, -1]
-    positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
-    last = torch.where(attention_mask[:, -hidden_states.shape[1] :].bool(), positions, 0).amax(dim=1)  # (B,)
-    return select_tokens(hidden_states, last)
-
-
-def pool_tokens(pooling: str, attention_mask: torch.Tensor | None, hidden_states: torch.Tensor) -> torch.Tensor:
-    """
-    One vector for a text: its first valid token's state, or the mean or maximum of its valid tokens' states.
-
-    Args:
-        pooling: `"first"`, `"mean"` or `"max"`.
-        attention_mask: `(B, T)`, 0 at padding; `None` if all are valid.
-        hidden_states: `(B, T, hidden_size)`.
-
-    Returns:
-        `(B, hidden_size)`; finite, if meaningless, where a row has no valid token.
-    """
-    if attention_mask is None:
-        attention_mask = hidden_states.new_ones(hidden_states.shape[:2])
-    mask = attention_mask.bool()
-    if pooling == "mean":
-        summed = hidden_states.masked_fill(~mask.unsqueeze(-1), 0).sum(dim=1)
-        return summed / mask.sum(dim=1, keepdim=True).clamp(min=1)
-    if pooling == "max":
-        pooled = hidden_states.masked_fill(~mask.unsqueeze(-1), torch.finfo(hidden_states.dtype).min).amax(dim=1)
-        return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
-    first = mask.int().argmax(dim=1)  # (B,); of equal values the first
-    return select_tokens(hidden_states, first)
-
-
-def position_angles(position_ids: torch.Tensor, size: int, base: float) -> torch.Tensor:
-    """
-    The angles of `size / 2` clock hands at each position, from one that turns fast to one that hardly turns:
-    `position / base^(2 i / size)` (Vaswani et al. 2017, section 3.5; Su et al. 2021, section 3.2.2).
-
-    In float32 whatever the model's type, since half precision cannot tell large neighbouring positions apart; and
-    computed anew, for positions of any size.
-
-    Args:
-        position_ids: `(B, T)`.
-        size: Even.
-        base: 10000 in both papers.
-
-    Returns:
-        `(B, T, size / 2)`.
-    """
-    steps = torch.arange(0, size, 2, device=position_ids.device, dtype=torch.float32)
-    return position_ids.unsqueeze(-1).float() * base ** (-steps / size)
-
-
-class SinusoidalPositions(nn.Module):
-    """Sines and cosines of the position, interleaved (Vaswani et al. 2017, section 3.5). Nothing is learned."""
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.size = size
-
-    def forward(self, position_ids: torch.Tensor) -> torch.Tensor:
-        """From `(B, T)` positions to `(B, T, size)`."""
-        angles = position_angles(position_ids, self.size, base=10000.0)
-        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
-
-
-class LearnedPositions(nn.Embedding):
-    """A vector learned for each position (Gehring et al. 2017, arXiv 1705.03122, section 3.1; Devlin et al. 2019)."""
-
-    def forward(self, position_ids: torch.Tensor) -> torch.Tensor:
-        """
-        From `(B, T)` positions to `(B, T, size)`.
-
-        Raises:
-            ValueError: On CPU, for a position that has no vector.
-        """
-        try:
-            return super().forward(position_ids)
-        except IndexError:
-            raise ValueError(
-                f"Position {int(position_ids.max())} is beyond max_position_embeddings={self.num_embeddings}: give "
-                "shorter texts, or train with more positions or with rotary ones."
-            ) from None
-
-
-class RotaryPositions(nn.Module):
-    """
-    Positions as angles by which queries and keys are turned: only distances reach the scores (Su et al. 2021, arXiv
-    2104.09864, section 3.2).
-    """
-
-    def __init__(self, head_dim: int, base: float):
-        super().__init__()
-        self.head_dim = head_dim
-        self.base = base
-
-    def forward(self, position_ids: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        From `(B, T)` positions to cosines and sines, each `(B, T, head_dim)`; the sines with the signs that
-        `rotate` needs.
-        """
-        angles = position_angles(position_ids, self.head_dim, self.base)
-        cosines, sines = angles.cos(), angles.sin()
-        return torch.cat([cosines, cosines], dim=-1).to(dtype), torch.cat([-sines, sines], dim=-1).to(dtype)
-
-
-class Positions(nn.Module):
-    """
-    How a model knows the order of its tokens, by `config.position_embedding_type`: vectors added to the embeddings,
-    angles handed to attention, or neither.
-    """
-
-    def __init__(self, config: PreTrainedConfig):
-        super().__init__()
-        kind = config.position_embedding_type
-        self.embed_positions = None
-        self.rotary = None
-        if kind == "sinusoidal":
-            self.embed_positions = SinusoidalPositions(config.hidden_size)
-        elif kind == "learned":
-            self.embed_positions = LearnedPositions(config.max_position_embeddings, config.hidden_size)
-        elif kind == "rotary":
-            self.rotary = RotaryPositions(config.head_dim, config.rope_theta)
-
-    def forward(
-        self, hidden_states: torch.Tensor, position_ids: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
-        """
-        Args:
-            hidden_states: Embedded tokens, `(B, T, hidden_size)`.
-            position_ids: `(B, T)` or `(1, T)`.
-
-        Returns:
-            The embeddings with what is added to them, and the cosines and sines for attention or `None`.
-        """
-        if self.embed_positions is not None:
-            hidden_states = hidden_states + self.embed_positions(position_ids).to(hidden_states.dtype)
-        if self.rotary is None:
-            return hidden_states, None
-        device = hidden_states.device.type  # queries and keys are of autocast's type where it is on
-        is_on = device != "meta" and torch.is_autocast_enabled(device)  # on meta there is none to ask for
-        dtype = torch.get_autocast_dtype(device) if is_on else hidden_states.dtype
-        return hidden_states, self.rotary(position_ids, dtype)
+from .positions import Positions, count_positions
 
 
 class RMSNorm(nn.Module):
@@ -387,3 +198,83 @@ class DecoderLayer(TransformerLayer):
         if self.cross_attn is not None:
             hidden_states = self.add(hidden_states, self.cross_attn_norm, attend_to_encoder)
         return self.add(hidden_states, self.mlp_norm, self.mlp)
+
+
+class TransformerStack:
+    """
+    Embedded tokens with their positions through layers: what encoders and decoders share, before a family's
+    `PreTrainedModel` among the bases.
+    """
+
+    def add_layers(self, create_layer: Callable[[int], nn.Module], num_layers: int) -> None:
+        """Make the parts, those before and behind the layers too, and draw the weights."""
+        config = self.config
+        self.embed_tokens = None
+        if getattr(config, "input_size", None) is None:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.embedding_scale = config.hidden_size**0.5 if config.scale_embedding else 1.0
+        self.positions = Positions(config)
+        self.embedding_norm = create_norm(config) if config.embedding_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList([create_layer(index) for index in range(num_layers)])
+        self.norm = create_final_norm(config)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def run_layers(
+        self, inputs_embeds: torch.Tensor, position_ids: torch.Tensor, /, *layer_inputs: torch.Tensor | None, **kwargs
+    ) -> torch.Tensor:
+        """
+        From embeddings to the states behind the last layer, both `(B, T, hidden_size)`.
+
+        Args:
+            inputs_embeds: The embeddings, without positions.
+            position_ids: `(B, T)` or `(1, T)`.
+            layer_inputs: What each layer gets besides the states by its place: reentrant gradient checkpointing
+                carries the gradients of these alone.
+            kwargs: What each layer gets by name.
+        """
+        hidden_states, position_embeddings = self.positions(inputs_embeds * self.embedding_scale, position_ids)
+        hidden_states = self.dropout(self.embedding_norm(hidden_states))
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, *layer_inputs, position_embeddings=position_embeddings, **kwargs)
+        return self.norm(hidden_states)
+
+
+class EncoderStack(TransformerStack):
+    """A stack in which each token sees all others (Vaswani et al. 2017, figure 1, left)."""
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.add_layers(lambda index: EncoderLayer(config, index), config.num_hidden_layers)
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutput:
+        """
+        Args:
+            input_ids: `(batch_size, sequence_length)`.
+            attention_mask: `(batch_size, sequence_length)`, 0 at padding, which may stand anywhere; `None` means that
+                every token is valid.
+            position_ids: `(batch_size, sequence_length)`; by default the number of valid tokens before each.
+            inputs_embeds: `(batch_size, sequence_length, hidden_size)`, instead of `input_ids`.
+
+        Returns:
+            `last_hidden_state`, `(batch_size, sequence_length, hidden_size)`.
+
+        Raises:
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or if the mask has another
+                shape.
+        """
+        inputs_embeds = self.embed(input_ids, inputs_embeds)
+        if position_ids is None:
+            position_ids = count_positions(attention_mask, inputs_embeds)
+        mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask)
+        return BaseModelOutput(last_hidden_state=self.run_layers(inputs_embeds, position_ids, mask, **kwargs))

@@ -115,9 +115,7 @@ def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
     return path, rest
 
 
-def _yaml_to_arguments(
-    path: str, fields: Mapping[str, dataclasses.Field], recipe: str, given: set[str]
-) -> list[str]:
+def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recipe: str, given: set[str]) -> list[str]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,7 +1,6 @@
 """Rows of the README's tables, from records made up."""
 
 import pytest
-
 from benchmarks.image_and_series_results import image_row, series_row
 
 

@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
+from benchmarks.translation_results import TESTS, draw_bleu_by_length, translation_section
 
 from benchmarks import results, translation_results
 from benchmarks.records import file_name
-from benchmarks.translation_results import TESTS, draw_bleu_by_length, translation_section
 
 
 BINS = [{"from": 1, "to": 10, "sentences": 400, "bleu": 38.0}, {"from": 11, "to": 20, "sentences": 600, "bleu": 30.0}]

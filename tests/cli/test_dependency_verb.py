@@ -6,10 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from seqnlp.cli.dependency import TaskModel, sizes_for
-from seqnlp.cli.flags import ARCHITECTURES
 from seqnlp.cli.main import app
 from seqnlp.cli.sizes import SizesError, count_parameters, match_sizes
 from seqnlp.diagnostics import TASKS
+from seqnlp.tasks import ARCHITECTURES
 
 
 def test_counting_needs_no_memory_and_is_exact():

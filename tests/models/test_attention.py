@@ -14,19 +14,11 @@ from seqnlp.models.attention import (
     dot_product_similarity,
     eager_attention_forward,
     is_faster_in_stages,
-    rotate,
     share_key_value_heads,
 )
-from seqnlp.models.transformer_layers import (
-    FeedForward,
-    GatedFeedForward,
-    LearnedPositions,
-    RMSNorm,
-    RotaryPositions,
-    SinusoidalPositions,
-    count_positions,
-    last_valid_token,
-)
+from seqnlp.models.heads import pool_tokens
+from seqnlp.models.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, count_positions, rotate
+from seqnlp.models.transformer_layers import FeedForward, GatedFeedForward, RMSNorm
 
 
 def attention(implementation="eager", **kwargs):
@@ -169,8 +161,8 @@ def test_positions_count_valid_tokens():
 def test_last_valid_token_wherever_the_padding_is():
     states = torch.arange(12.0).view(3, 4, 1)
     mask = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]])
-    assert last_valid_token(mask, states).squeeze(1).tolist() == [1.0, 7.0, 8.0]
-    assert last_valid_token(None, states).squeeze(1).tolist() == [3.0, 7.0, 11.0]
+    assert pool_tokens(states, mask, "last").squeeze(1).tolist() == [1.0, 7.0, 8.0]
+    assert pool_tokens(states, None, "last").squeeze(1).tolist() == [3.0, 7.0, 11.0]
 
 
 def test_rms_norm_and_feed_forwards_are_their_formulas():

@@ -10,7 +10,9 @@ from seqnlp.training.flags import Range, check_ranges, command_of, fields_of, fl
 
 
 def parse(*argv):
-    return parse_arguments(DataArguments, TextModelArguments, TrainingArguments, recipe="sentiment_analysis", argv=[*argv])
+    return parse_arguments(
+        DataArguments, TextModelArguments, TrainingArguments, recipe="sentiment_analysis", argv=[*argv]
+    )
 
 
 @pytest.fixture

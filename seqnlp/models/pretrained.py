@@ -1,0 +1,63 @@
+"""What every model here is: a `PreTrainedModel` whose weights lie, once loaded, where new ones lie."""
+
+import torch
+from transformers import PreTrainedModel
+
+
+# Where torch's own allocator puts what it allocates on a CPU, in bytes.
+ALIGNMENT = 64
+
+
+class BasePreTrainedModel(PreTrainedModel):
+    """
+    What all models share: flags, and that a loaded model computes what the saved one did, to the bit.
+
+    transformers leaves weights where they stand in the file, which it maps into memory, and there a matrix begins
+    anywhere. BLAS takes another road through such a matrix, and the last bit of its products differs. So weights are
+    moved to aligned memory once they are loaded.
+    """
+
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        """As `PreTrainedModel.from_pretrained`."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info=True there is more
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.device.type == "cpu" and parameter.data_ptr() % ALIGNMENT:
+                    parameter.data = parameter.data.clone()
+        return loaded
+
+    def embed(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, prefix: str = ""
+    ) -> torch.Tensor:
+        """
+        The `(B, T, size)` vectors of `(B, T)` tokens, unless they are given instead of them.
+
+        Raises:
+            ValueError: If not exactly one of the two is given, and if there are no embeddings for tokens; with
+                `prefix` before the names of the arguments.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError(f"Give exactly one of {prefix}input_ids and {prefix}inputs_embeds.")
+        if inputs_embeds is not None:
+            return inputs_embeds
+        if self.embed_tokens is None:
+            raise ValueError(
+                f"This model reads numbers (input_size={self.config.input_size}) and has no embeddings for "
+                "input_ids: give inputs_embeds, or past_values to a model for time series prediction."
+            )
+        return self.embed_tokens(input_ids)
+
+
+class AttentionPreTrainedModel(BasePreTrainedModel):
+    """What all Transformers share: flags. transformers draws their weights, normal with `initializer_range`."""
+
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _can_compile_fullgraph = True
