@@ -2,7 +2,9 @@
 The training loop on a tiny classifier: what a step computes, what is kept, and that a resumed run is the same run.
 """
 
+import contextlib
 import json
+import random
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from seqnlp.training import (
     run_recipe,
 )
 from seqnlp.training.batches import MicroBatch
+from seqnlp.training.optimization import go_to_step
 
 
 def test_it_learns_and_records(tmp_path):
@@ -70,6 +73,63 @@ def test_accumulated_batches_give_the_gradient_of_the_whole(tmp_path):
         assert loss == pytest.approx(trained[0][0], abs=1e-6)
         for name, gradient in gradients.items():
             torch.testing.assert_close(gradient, trained[0][1][name], rtol=0, atol=1e-6)
+
+
+def test_each_step_drops_other_units_out_and_the_same_in_another_run(tmp_path):
+    def masks(folder, seed=1):
+        _, loop = make_loop(folder, dropout=0.5, seed=seed)
+        batch = MicroBatch(loop.collator(DATA[:32]), True)
+        found = []
+        for module in loop.model.modules():
+            if isinstance(module, torch.nn.Dropout) and module.p == 0.5:
+                module.register_forward_hook(lambda module, inputs, outputs: found.append(outputs == 0))
+        for _ in range(4):
+            loop.optimizer_step([batch])
+        return found, batch.batch["attention_mask"].bool()
+
+    found, is_token = masks(tmp_path / "one")
+    assert len(found) == 4
+    kept = [mask[is_token] for mask in found]
+    n = kept[0].numel()
+    for first in range(4):
+        # Each unit is dropped with probability 1/2, so two independent masks agree in half of the units.
+        assert abs(float(kept[first].float().mean()) - 0.5) < 4 * 0.5 / n**0.5
+        for second in range(first):
+            agreement = float((kept[first] == kept[second]).float().mean())
+            assert abs(agreement - 0.5) < 4 * 0.5 / n**0.5, (first, second)
+    assert all(map(torch.equal, found, masks(tmp_path / "two")[0]))
+    assert not any(map(torch.equal, found, masks(tmp_path / "three", seed=2)[0]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_collator_draws_is_new_in_each_batch_of_each_epoch(tmp_path, workers):
+    class Drawing:
+        """Puts numbers drawn from each of the three generators into the batch."""
+
+        def __init__(self, collator):
+            self.collator = collator
+
+        def __call__(self, rows):
+            drawn = [random.random(), float(np.random.rand()), float(torch.rand(()))]
+            return {**self.collator(rows), "drawn": torch.tensor(drawn, dtype=torch.double)}
+
+    def drawn(folder, **settings):
+        settings = {"num_train_epochs": 2.0, "checkpointing_steps": "2", "dataloader_num_workers": workers, **settings}
+        _, loop = make_loop(folder, wrap_collator=Drawing, **settings)
+        found = {}
+        loop.on_step_begin.append(
+            lambda loop, group: found.update({loop.step: tuple(group[0].batch.pop("drawn").tolist())})
+        )
+        with contextlib.suppress(Interrupted):
+            loop.train()
+        return found
+
+    whole = drawn(tmp_path / "whole")
+    assert sorted(whole) == list(range(18))
+    assert len({number for numbers in whole.values() for number in numbers}) == 3 * 18
+    drawn(tmp_path / "cut", stop_at=13)
+    again = drawn(tmp_path / "cut", resume_from_checkpoint="latest")
+    assert again == {step: numbers for step, numbers in whole.items() if step >= 12}
 
 
 @pytest.mark.parametrize("stop_at", [5, 9, 14])  # mid-epoch, at an epoch's end, mid-epoch after a best model
@@ -183,6 +243,30 @@ def test_optimizer_and_schedule():
         optimizer.step()
         scheduler.step()
     np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.0875, 0.075, 0.0625, 0.05, 0.0375, 0.025, 0.0125])
+
+
+def rates_of(num_steps, first=0, **arguments):
+    model = RecurrentForSequenceClassification(RecurrentConfig(vocab_size=5, hidden_size=4))
+    arguments = TrainingArguments(learning_rate=0.1, lr_scheduler_type="linear", **arguments)
+    optimizer = create_optimizer(model, arguments)
+    scheduler = create_scheduler(optimizer, arguments, num_steps)
+    go_to_step(scheduler, first)
+    rates = []
+    for _ in range(first, num_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        assert rates[-1] == scheduler.get_last_lr()[0]
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_a_warm_up_longer_than_the_run_rises_to_its_end():
+    expected = [0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09]
+    np.testing.assert_allclose(rates_of(10, num_warmup_steps=50), expected)
+
+
+def test_the_schedule_goes_on_at_any_step():
+    assert rates_of(10, first=6, num_warmup_steps=2) == rates_of(10, num_warmup_steps=2)[6:]
 
 
 def test_errors_for_the_user_are_one_line_and_others_keep_their_traceback(capsys):

@@ -37,7 +37,15 @@ def interrupt(loop, stop_at):
 
 
 def make_loop(
-    folder, dropout=0.3, evaluate=None, stop_at=None, rows=ALL_ROWS, data=None, max_tokens=None, **arguments
+    folder,
+    dropout=0.3,
+    evaluate=None,
+    stop_at=None,
+    rows=ALL_ROWS,
+    data=None,
+    max_tokens=None,
+    wrap_collator=lambda collator: collator,
+    **arguments,
 ):
     """
     A run and its loop over the first `rows` of DATA, or over the stream `data`; `stop_at` interrupts it before a step.
@@ -63,7 +71,7 @@ def make_loop(
         return {**Accuracy().compute(predictions=logits.argmax(-1), references=labels), "loss": float(loss)}
 
     model = RecurrentForSequenceClassification(config)
-    collator = DataCollatorWithPadding(TOKENIZER)
+    collator = wrap_collator(DataCollatorWithPadding(TOKENIZER))
     loop = TrainingLoop(
         run, arguments, model, DATA[:rows] if data is None else data, sampler, collator, evaluate or accuracy
     )
