@@ -3,10 +3,11 @@
 from .arguments import DataArguments, ImageArguments, PairArguments, SeriesArguments, TextArguments, TuneArguments
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
+from .classification import load_text_classification
 from .errors import DataError
 from .images import ImageCollator, ProcessedImages, load_images, patch_size_of
 from .loaded import DataSource, LoadedData, count_text, fingerprint
-from .loading import find_column, load_splits, load_text_classification, select_split
+from .loading import find_column, load_splits, select_split
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
 from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
 from .series import SeriesWindows, channel_statistics, cut_windows, load_series

@@ -106,7 +106,8 @@ class ImageCollator:
 
 
 def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource]:
-    splits, source = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
+    loaded = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
+    splits, source = loaded.splits, loaded.source
     train = select_split(splits, arguments.train_split, source.name)
     columns = [
         find_column(train, asked, known, kind, source.name, arguments.train_split)

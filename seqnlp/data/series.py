@@ -147,7 +147,8 @@ def channel_statistics(series: Sequence) -> tuple[list[float], list[float]]:
 
 
 def _read_table(dataset_name: str, revision: str | None) -> tuple[pd.DataFrame, DataSource]:
-    splits, source = load_splits(dataset_name, dataset_revision=revision)
+    loaded = load_splits(dataset_name, dataset_revision=revision)
+    splits, source = loaded.splits, loaded.source
     if len(splits) > 1:
         raise DataError(
             f"Dataset {source.name!r} has the splits {', '.join(splits)}; a table of series is divided by time here. "

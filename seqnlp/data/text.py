@@ -5,9 +5,10 @@ from collections.abc import Callable
 from datasets import Dataset, DatasetDict, IterableDataset
 
 from .arguments import DataArguments, TextArguments
+from .classification import TEXT_COLUMNS
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import TEXT_COLUMNS, find_column, load_splits, select_split
+from .loading import find_column, load_splits, select_split
 from .samples import split_of
 
 
@@ -42,7 +43,7 @@ def read_documents(
         raise DataError("--join_rows goes with text in memory; with --streaming each row is a document of its own.")
     files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
     files = {split: file for split, file in files.items() if file is not None}
-    splits, source = load_splits(
+    loaded = load_splits(
         arguments.dataset_name,
         arguments.dataset_config_name,
         arguments.dataset_revision,
@@ -50,6 +51,7 @@ def read_documents(
         whole_files=True,
         streaming=streaming,
     )
+    splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
     names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
     if files:
         names = {split: split for split in names}
@@ -68,13 +70,14 @@ def read_documents(
         else:
             values = [row[column] for row in part] if streaming else list(part[column])
             where = f"Dataset {source.name!r}, split {name!r}, column {column!r}"
-            texts[split] = _documents(values, where, join_rows, arguments.drop_empty_texts)
+            texts[split] = _documents(values, where, join_rows, arguments.drop_empty_texts, remarks)
             if divide is not None:
                 parts = [part for row in texts[split]["text"] for part in divide(row)][:limit]
                 texts[split] = Dataset.from_dict({"text": parts})
     if "validation" not in texts:
-        texts |= _set_apart_stream(texts["train"], arguments) if streaming else _set_apart(texts["train"], source.name)
-    return LoadedData(texts, source, counts_text=True)
+        set_apart = _set_apart_stream(texts["train"], arguments, source.name) if streaming else None
+        texts |= set_apart or _set_apart(texts["train"], source.name)
+    return LoadedData(texts, source, remarks=remarks, counts_text=True)
 
 
 def check_text(text, where: str) -> None:
@@ -100,7 +103,7 @@ def _first_row(part, name: str, split: str) -> Dataset:
     return Dataset.from_list([first])
 
 
-def _documents(values: list, where: str, join_rows: bool, drop_empty: bool) -> Dataset:
+def _documents(values: list, where: str, join_rows: bool, drop_empty: bool, remarks: list[str]) -> Dataset:
     values = ["" if value is None else value for value in values]
     for value in values:
         check_text(value, where)
@@ -114,6 +117,8 @@ def _documents(values: list, where: str, join_rows: bool, drop_empty: bool) -> D
             f"{where}: {len(empty)} of {len(values)} texts are empty (first in row {empty[0]}). Leave them out by "
             "--drop_empty_texts; or, if the rows are the lines of one text, use --join_rows."
         )
+    if empty:
+        remarks.append(f"{where}: {len(empty)} of {len(values)} texts are empty and left out.")
     skip = set(empty)
     return Dataset.from_dict({"text": [value for row, value in enumerate(values) if row not in skip]})
 
@@ -136,10 +141,14 @@ def _set_apart(train: Dataset, name: str) -> DatasetDict:
     return {split: Dataset.from_dict({"text": part}) for split, part in parts.items()}
 
 
-def _set_apart_stream(train: IterableDataset, arguments) -> dict:
+def _set_apart_stream(train: IterableDataset, arguments, name: str) -> dict:
     count = arguments.max_eval_samples or STREAMED_EVALUATION_ROWS
-    held_out = [row["text"] for row in train.take(count)]
-    return {
-        "train": train.skip(count),
-        "validation": _documents(held_out, "The stream's first rows", False, arguments.drop_empty_texts),
-    }
+    first = [row["text"] for row in train.take(count + 1)]
+    if len(first) <= count:
+        raise DataError(
+            f"Dataset {name!r} has no validation split, and its stream has {len(first)} rows, of which the first "
+            f"{count} would be set apart: give --validation_file, or a lower --max_eval_samples."
+        )
+    where = f"Dataset {name!r}, the stream's first {count} rows"
+    validation = _documents(first[:count], where, False, arguments.drop_empty_texts, [])
+    return {"train": train.skip(count), "validation": validation}

@@ -1,7 +1,7 @@
 """Loading pairs of sentences: two columns, a `translation` column as many datasets on the Hub have it, or two files
 whose lines correspond."""
 
-import gzip
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,12 @@ from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .loading import load_splits, select_split
 from .samples import split_of
+from .tables import read_lines
 
 
 SPLITS = ("train", "validation", "test")
+# Names that a pair of sentences would hardly be: codes of languages, and words for the two sides.
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?|source|target|sentence|translation|english|input|output")
 
 
 class Languages(NamedTuple):
@@ -41,12 +44,14 @@ def load_translation(arguments: PairArguments) -> LoadedData:
     targets = {split: getattr(arguments, f"{split}_target_file") for split in SPLITS}
     if any(targets.values()):
         splits, source, languages = _load_parallel_files(sources, targets)
+        remarks = []
         names = {split: split for split in splits}
     else:
         files = {split: file for split, file in sources.items() if file is not None}
-        splits, source = load_splits(
+        loaded = load_splits(
             arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, files or None
         )
+        splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
         names = {"train": arguments.train_split, "validation": arguments.validation_split}
         tests = [name.strip() for name in arguments.test_split.split(",") if name.strip()]
         names |= dict(zip(tests, tests, strict=True))
@@ -63,7 +68,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
         part = select_split(splits, name, source.name)
         where = f"Dataset {source.name!r}, split {name!r}"
         columns = [_texts(part, language, where) for language in languages]
-        prepared[split] = _pairs(*columns, languages, where, arguments.drop_empty_texts)
+        prepared[split] = _pairs(*columns, languages, where, arguments.drop_empty_texts, remarks)
     if "validation" not in prepared:
         prepared |= _set_apart_validation(prepared["train"], source.name)
     for split, rows in prepared.items():
@@ -72,7 +77,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
             prepared[split] = rows.shuffle(seed=0).select(range(limit))
     order = ["train", "validation", *(split for split in prepared if split not in ("train", "validation"))]
     splits = DatasetDict({split: prepared[split] for split in order})
-    return LoadedData(splits, source, details=languages._asdict())
+    return LoadedData(splits, source, details=languages._asdict(), remarks=remarks)
 
 
 def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str | None]):
@@ -86,7 +91,7 @@ def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str 
             )
         if source is None:
             continue
-        lines = [_read_lines(file) for file in (source, target)]
+        lines = [read_lines(file) for file in (source, target)]
         if len(lines[0]) != len(lines[1]):
             raise DataError(
                 f"{source} has {len(lines[0]):,} lines and {target} has {len(lines[1]):,}: line by line they must "
@@ -105,20 +110,6 @@ def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str 
     return DatasetDict(data), DataSource(name), languages
 
 
-def _read_lines(file: str) -> list[str]:
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise DataError(f"There is no file {file!r}.")
-    try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"The file {file!r} cannot be read as lines of UTF-8: {error}") from error
-    # Not splitlines(), which also breaks lines at characters that sentences contain, such as U+2028.
-    lines = text.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
-
-
 def _language(file: str, default: str) -> str:
     ending = Path(file.removesuffix(".gz")).suffix[1:]
     return ending if 2 <= len(ending) <= 8 and ending not in ("txt", "text") else default
@@ -127,12 +118,17 @@ def _language(file: str, default: str) -> str:
 def _find_languages(train: Dataset, chosen: tuple[str | None, str | None], name: str, split: str) -> Languages:
     """The columns, or keys of the `translation` column, that were asked for; else the only two there are."""
     nested = _translation_keys(train)
-    known = nested or [
-        column for column, feature in train.features.items() if getattr(feature, "dtype", None) == "string"
-    ]
+    kinds = {column: getattr(feature, "dtype", None) for column, feature in train.features.items()}
+    known = nested or [column for column, kind in kinds.items() if kind in ("string", "large_string")]
     inside = " in its column translation" if nested else ""
     where = f"Dataset {name!r}, split {split!r}"
     if chosen == (None, None) and len(known) == 2:
+        if _is_table(name) and not all(map(_LANGUAGE.fullmatch, known)):
+            raise DataError(
+                f"{where}: its first row is {known[0]!r} and {known[1]!r}. If these are the names of its columns, say "
+                "so by --source_column and --target_column; if they are a pair, put a row of names such as en and de "
+                "on top."
+            )
         return Languages(*known)
     for flag, column in zip(("source_column", "target_column"), chosen, strict=True):
         if column is None:
@@ -148,6 +144,11 @@ def _find_languages(train: Dataset, chosen: tuple[str | None, str | None], name:
     if chosen[0] == chosen[1]:
         raise DataError(f"--source_column and --target_column are both {chosen[0]!r}: name two columns.")
     return Languages(*chosen)
+
+
+def _is_table(name: str) -> bool:
+    """Whether the columns' names were the first row of a file, which may have been data."""
+    return any(ending in name.lower() for ending in (".csv", ".tsv"))
 
 
 def _translation_keys(part: Dataset) -> list[str]:
@@ -168,7 +169,9 @@ def _texts(part: Dataset, language: str, where: str) -> list[Any]:
     return list(part[language])
 
 
-def _pairs(sources: list, targets: list, languages: Languages, where: str, drop_empty: bool) -> Dataset:
+def _pairs(
+    sources: list, targets: list, languages: Languages, where: str, drop_empty: bool, remarks: list[str]
+) -> Dataset:
     empty = {}
     for language, texts in zip(languages, (sources, targets), strict=True):
         wrong = next((text for text in texts if text is not None and not isinstance(text, str)), None)
@@ -187,6 +190,8 @@ def _pairs(sources: list, targets: list, languages: Languages, where: str, drop_
     kept = [row for row in range(len(sources)) if row not in empty]
     if not kept:
         raise DataError(f"{where}: all {len(sources)} pairs have an empty sentence.")
+    if empty:
+        remarks.append(f"{where}: {len(empty)} of {len(sources)} pairs have an empty sentence and are left out.")
     return Dataset.from_dict({"source": [sources[row] for row in kept], "target": [targets[row] for row in kept]})
 
 

@@ -3,6 +3,7 @@ import json
 
 import pandas as pd
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 
 from seqnlp.data import DataArguments, DataError, fingerprint, load_splits, load_text_classification, split_of
 
@@ -58,7 +59,7 @@ def test_a_local_folder_and_files_split_by_split(tmp_path):
 
 def test_text_files_load_as_lines(tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo\n")
-    splits, _ = load_splits(str(tmp_path / "a.txt"))
+    splits = load_splits(str(tmp_path / "a.txt")).splits
     assert splits["train"]["text"][:] == ["one", "two"]
 
 
@@ -94,7 +95,7 @@ def test_an_unlabelled_test_split_is_passed_over(tmp_path):
     [
         ({"text": ""}, r"column 'text': 1 of 80 texts are empty \(first in row 7\)\. .*--drop_empty_texts"),
         ({"text": None}, r"column 'text': 1 of 80 texts are empty \(first in row 7\)"),
-        ({"label": None}, r"column 'label': row 7 is not labelled \(it holds nothing\)"),
+        ({"label": None}, r"column 'label': row 7 is not labelled \(it is blank\)"),
     ],
 )
 def test_bad_rows(tmp_path, change, message):
@@ -168,3 +169,84 @@ def test_a_limit_takes_some_of_every_class(tmp_path):
     splits = load(dataset_name=write(tmp_path / "a.jsonl", sorted_rows), max_train_samples=20, max_eval_samples=3)
     assert {split: len(rows) for split, rows in splits.items()} == {"train": 20, "validation": 3}
     assert set(splits["train"]["label"]) == {0, 1}
+
+
+def test_classes_are_matched_by_their_names(tmp_path):
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    for split, names in (("train", ["neg", "pos"]), ("validation", ["pos", "neg"])):
+        labels = [names.index(name) for name in ("neg", "pos", "pos")]
+        features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+        rows = Dataset.from_dict({"text": [f"{split} {name}" for name in "abc"], "label": labels}, features)
+        rows.to_parquet(folder / f"{split}.parquet")
+    splits = load(dataset_name=str(folder))
+    assert splits["train"].features["label"].names == ["neg", "pos"]
+    assert list(splits["train"]["label"]) == list(splits["validation"]["label"]) == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "names", "numbers"),
+    [
+        (["0", "1", "unsure"], ["1", "0"], ["0", "1", "unsure"], [1, 0]),  # words and numbers
+        (["neg", "pos ", "neg "], [" pos", "neg"], ["neg", "pos"], [1, 0]),
+        (["10", "9", "2"], ["9", "2"], ["2", "9", "10"], [1, 0]),
+        (["5.0", "1.0"], ["1", "5"], ["1", "5"], [0, 1]),
+        (["True", "False"], ["False", "True"], ["False", "True"], [0, 1]),
+        (["caf\u00e9", "bar"], ["cafe\u0301", "bar"], ["bar", "caf\u00e9"], [1, 0]),
+    ],
+)
+def test_one_name_however_it_is_written(tmp_path, train, validation, names, numbers):
+    for split, labels in (("train", train), ("validation", validation)):
+        lines = "".join(f"text {number},{label}\n" for number, label in enumerate(labels))
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + lines)
+    splits = load(train_file=str(tmp_path / "train.csv"), validation_file=str(tmp_path / "validation.csv"))
+    assert splits["train"].features["label"].names == names
+    assert list(splits["validation"]["label"]) == numbers
+
+
+def test_what_was_read_otherwise_than_it_was_written_is_said(tmp_path):
+    rows = "".join(f"text {number},{'1.0' if number % 2 else '5.0'},\n" for number in range(60))
+    (tmp_path / "a.csv").write_text("text,stars\n" + rows)
+    loaded = load_text_classification(DataArguments(dataset_name=str(tmp_path / "a.csv"), label_column="stars"))
+    assert loaded.splits["train"].features["label"].names == ["1", "5"]
+    first, second = loaded.describe()["remarks"]
+    assert first == "a.csv: 60 of 60 rows end in blank cells without a column: dropped."
+    assert second.endswith("column 'stars': 60 labels are written as 5.0 and read as 5.")
+
+
+def test_a_blank_label_is_a_blank_with_its_row(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\na,1\nb,0\nc,\nd,1\n")
+    with pytest.raises(DataError, match=r"column 'label': row 2 is not labelled \(it is blank\)"):
+        load(train_file=str(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_a_test_file_without_labels_is_passed_over(tmp_path, as_folder):
+    write(tmp_path / "train.csv")
+    (tmp_path / "test.csv").write_text("text\nwho knows\n")
+    (tmp_path / "notes.csv").write_text("text,label\nleft out,good\n")
+    given = {"train_file": str(tmp_path / "train.csv"), "test_file": str(tmp_path / "test.csv")}
+    loaded = load_text_classification(DataArguments(**({"dataset_name": str(tmp_path)} if as_folder else given)))
+    assert set(loaded.splits) == {"train", "validation"}
+    assert sum(map(len, loaded.splits.values())) == 80
+    assert "The split 'test' has no labels: it is passed over." in loaded.remarks
+    assert ("Left out, since their names tell no split: notes.csv." in loaded.remarks) == as_folder
+
+
+def test_a_folder_is_read_by_the_same_rules_as_a_file(tmp_path):
+    folder = tmp_path / "reviews[1]"
+    (folder / "train").mkdir(parents=True)
+    (folder / "train" / "part1.TSV").write_text('text\tlabel\n"NA\t0\nnull\t1\n')
+    (folder / "train" / "part2.TSV").write_text("text\tlabel\nNone\tunsure\n")
+    (folder / "my-dev-set.tsv").write_text("text\tlabel\nn/a\t1\n")
+    splits = load(dataset_name=str(folder))
+    assert list(splits["train"]["text"]) == ['"NA', "null", "None"]
+    assert splits["train"].features["label"].names == ["0", "1", "unsure"]
+    assert splits["validation"][0] == {"text": "n/a", "label": 1}
+
+
+def test_a_split_without_a_class_is_said(tmp_path):
+    rows = [{"text": f"mail {number}", "label": "spam" if number < 2 else "ham"} for number in range(40)]
+    files = {"train_file": write(tmp_path / "t.jsonl", rows), "validation_file": write(tmp_path / "v.jsonl", rows[5:])}
+    loaded = load_text_classification(DataArguments(**files))
+    assert loaded.remarks == ["The split 'validation' has no text of the class spam."]

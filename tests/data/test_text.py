@@ -56,7 +56,7 @@ def test_a_stream_is_read_as_it_is_needed(tmp_path):
     [
         ("a.txt", b"", {}, "is empty."),
         ("a.txt", b" \n\n", {}, "the text is empty."),
-        ("a.txt", b"\xff\xfe\x00\x81binary", {}, "cannot be read as text"),
+        ("a.txt", b"\xff\xfe\x00\x81binary", {}, "cannot be read as UTF-8: it looks like UTF-16"),
         ("a.txt", b"abc\0def" * 9, {}, "this is not text, it holds NUL characters (a binary file?)."),
         ("a.txt", b"ab", {}, None),
         ("a.txt", b"a", {}, "too short to set some apart"),

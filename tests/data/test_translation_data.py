@@ -81,6 +81,26 @@ def test_the_translation_column_of_hub_datasets_and_any_pair_of_columns(tmp_path
         load(dataset_name=tmp_path / "nested.jsonl", source_column="x", target_column="de")
 
 
+@pytest.mark.parametrize("header", ["en,fr", "source,target", "pt-BR,zh-Hans"])
+def test_two_columns_of_a_table(tmp_path, header):
+    (tmp_path / "p.csv").write_text(f"{header}\n" + "".join(f"a {n},b {n}\n" for n in range(40)) + "null,None\n")
+    splits = load(train_file=tmp_path / "p.csv").splits
+    assert sum(map(len, splits.values())) == 41
+
+
+def test_a_first_pair_is_never_lost(tmp_path):
+    (tmp_path / "fra.tsv").write_text("Go\tVa\n" + "".join(f"Go {n}\tVa {n}\n" for n in range(40)))
+    with pytest.raises(
+        DataError, match=r"its first row is 'Go' and 'Va'\. If these are the names of its columns, say"
+    ):
+        load(train_file=tmp_path / "fra.tsv")
+    splits = load(train_file=tmp_path / "fra.tsv", source_column="Go", target_column="Va").splits
+    assert sum(map(len, splits.values())) == 40
+    (tmp_path / "fra.tsv").write_text("Go.\tVa !\nWho?\tQui ?\n")
+    with pytest.raises(DataError, match=r"'Go\.' ends like a sentence"):
+        load(train_file=tmp_path / "fra.tsv", source_column="Go.", target_column="Va !")
+
+
 def test_several_test_splits_keep_their_names(tmp_path):
     for split in ("train", "validation", "test_a", "test_b"):
         write_rows(tmp_path / f"{split}.jsonl", [{"en": f"{split} {row}", "de": f"{split} {row}"} for row in range(3)])
@@ -112,7 +132,7 @@ def test_what_does_not_fit_is_one_clear_line(parallel, tmp_path):
     splits = load(**files, drop_empty_texts=True).splits
     assert sum(map(len, splits.values())) == 40
     (tmp_path / "latin").write_bytes("naïve\n".encode("latin-1"))
-    with pytest.raises(DataError, match="cannot be read as lines of UTF-8"):
+    with pytest.raises(DataError, match=r"line 1 holds the byte 0xef\. Save it as UTF-8"):
         load(train_file=tmp_path / "latin", train_target_file=tmp_path / "latin")
 
 

@@ -1,0 +1,193 @@
+"""Texts with classes: columns found, labels matched by their names, a validation split set apart if there is none."""
+
+import unicodedata
+from collections import Counter
+from typing import Any
+
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from .arguments import DataArguments
+from .errors import DataError
+from .loaded import LoadedData
+from .loading import find_column, listed, load_splits, select_split
+from .samples import split_of
+
+
+TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
+LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
+
+
+def load_text_classification(arguments: DataArguments) -> LoadedData:
+    """
+    The splits of a text classification dataset, with the columns `text` (string) and `label` (a `ClassLabel`).
+
+    Classes are matched by their names, never by a split's own numbers. Where there is no validation split, 10 % of
+    the training texts are set apart, chosen by a hash of the text, so that they are the same in every run and no text
+    is in both. Where the test split is missing or has no labels (GLUE's carry -1), there is no `test` in what is
+    returned.
+
+    Raises:
+        DataError: For data that does not fit, in one line that says what was found.
+    """
+    files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
+    files = {split: file for split, file in files.items() if file is not None}
+    loaded = load_splits(
+        arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, files or None
+    )
+    splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
+    names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
+    if files:
+        names = {split: split for split in names}
+
+    train = select_split(splits, names["train"], source.name)
+    text_column = find_column(train, arguments.text_column, TEXT_COLUMNS, "text", source.name, names["train"])
+    label_column = find_column(train, arguments.label_column, LABEL_COLUMNS, "label", source.name, names["train"])
+    prepared = {}
+    for split, name in names.items():
+        if name not in splits:
+            if name != split:  # the user asked for it by name
+                select_split(splits, name, source.name)
+            continue
+        part, where = select_split(splits, name, source.name), f"Dataset {source.name!r}, split {name!r}"
+        find_column(part, text_column, (), "text", source.name, name)
+        if split == "test" and _is_unlabelled(part, label_column):
+            remarks.append(f"The split {name!r} has no labels: it is passed over.")
+            continue
+        find_column(part, label_column, (), "label", source.name, name)
+        texts = list(part[text_column])
+        labels = _label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
+        kept = kept_rows(texts, f"{where}, column {text_column!r}", arguments.drop_empty_texts, remarks)
+        prepared[split] = {"text": [texts[row] for row in kept], "label": [labels[row] for row in kept]}
+
+    prepared = _encode_labels(prepared, train.features[label_column], source.name, label_column)
+    if "validation" not in prepared:
+        prepared |= _set_apart_validation(prepared["train"], source.name)
+    for split, rows in prepared.items():
+        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
+        if limit is not None and limit < len(rows):
+            # Not the first ones: files are often sorted by topic or label.
+            prepared[split] = rows.shuffle(seed=0).select(range(limit))
+    ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
+    remarks += _missing_classes(ordered)
+    return LoadedData(DatasetDict(ordered), source, remarks=remarks)
+
+
+def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> list[int]:
+    """
+    The rows whose text is not empty.
+
+    Raises:
+        DataError: If a text is no string, is empty and is not to be dropped, or if all of them are empty.
+    """
+    wrong = next((text for text in texts if text is not None and not isinstance(text, str)), None)
+    if wrong is not None:
+        raise DataError(
+            f"{where}: expected strings, found a {type(wrong).__name__} ({str(wrong)[:40]}). Name the column of the "
+            "texts by --text_column."
+        )
+    empty = [row for row, text in enumerate(texts) if text is None or not text.strip()]
+    if len(empty) == len(texts):
+        raise DataError(f"{where}: all {len(texts)} texts are empty.")
+    if empty and not drop_empty:
+        raise DataError(
+            f"{where}: {len(empty)} of {len(texts)} texts are empty (first in row {empty[0]}). Remove them, or leave "
+            "them out by --drop_empty_texts."
+        )
+    if empty:
+        remarks.append(f"{where}: {len(empty)} of {len(texts)} texts are empty and left out.")
+    skip = set(empty)
+    return [row for row in range(len(texts)) if row not in skip]
+
+
+def _is_unlabelled(part: Dataset, column: str) -> bool:
+    return column not in part.column_names or all(_is_missing(label) or label == -1 for label in part[column])
+
+
+def _is_missing(label: Any) -> bool:
+    return label is None or label != label or (isinstance(label, str) and not label.strip())
+
+
+def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> list[str]:
+    """The class of each row by its name: `5` for 5 and, where all numbers are whole, for 5.0."""
+    feature, labels = part.features[column], list(part[column])
+    names, stripped, whole = [], 0, 0
+    for row, label in enumerate(labels):
+        if _is_missing(label) or (isinstance(label, int) and label < 0):
+            shown = f"holds {label}" if isinstance(label, int) else "is blank"
+            raise DataError(
+                f"{where}: row {row} is not labelled (it {shown}). Leave such rows out, or choose a labelled split by "
+                "--train_split, --validation_split or --test_split."
+            )
+        if isinstance(label, float) and label.is_integer():
+            label, whole = int(label), whole + 1
+        if not isinstance(label, int | str):
+            raise DataError(
+                f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}) "
+                f"in row {row}. Name the column of the classes by --label_column."
+            )
+        if isinstance(feature, ClassLabel):
+            names.append(feature.int2str(label))
+            continue
+        name = unicodedata.normalize("NFC", str(label)).strip()
+        stripped += name != str(label)
+        names.append(name)
+    if whole:
+        remarks.append(f"{where}: {whole:,} labels are written as {labels[0]} and read as {names[0]}.")
+    if stripped:
+        remarks.append(f"{where}: {stripped:,} labels had white space around them, which is dropped.")
+    return names
+
+
+def _encode_labels(prepared: dict, feature, name: str, column: str) -> dict[str, Dataset]:
+    train_labels = set(prepared["train"]["label"])
+    if isinstance(feature, ClassLabel):
+        names = list(feature.names)
+    elif all(label.lstrip("-").isdigit() for label in train_labels):
+        names = sorted(train_labels, key=int)
+    else:
+        names = sorted(train_labels)
+    if len(train_labels) < 2:
+        raise DataError(
+            f"Dataset {name!r}, column {column!r}: all training texts have the class {next(iter(train_labels))!r}. A "
+            "classifier needs at least two."
+        )
+    ids = {label: number for number, label in enumerate(names)}
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    encoded = {}
+    for split, rows in prepared.items():
+        unknown = next((label for label in rows["label"] if label not in ids), None)
+        if unknown is not None:
+            raise DataError(
+                f"Dataset {name!r}, split {split!r}, column {column!r}: the class {unknown!r} does not occur in the "
+                f"training texts, whose classes are {listed(ids)}."
+            )
+        columns = {"text": rows["text"], "label": [ids[label] for label in rows["label"]]}
+        encoded[split] = Dataset.from_dict(columns, features)
+    return encoded
+
+
+def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
+    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in train["text"]]
+    kept_classes = {label for label, chosen in zip(train["label"], is_validation, strict=True) if not chosen}
+    if not any(is_validation) or len(kept_classes) < 2:
+        raise DataError(
+            f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
+            "apart."
+        )
+    return {
+        "train": train.select([row for row, chosen in enumerate(is_validation) if not chosen]),
+        "validation": train.select([row for row, chosen in enumerate(is_validation) if chosen]),
+    }
+
+
+def _missing_classes(splits: dict[str, Dataset]) -> list[str]:
+    """A line for each split that lacks a class: a score over it says nothing of that class."""
+    names = splits["train"].features["label"].names
+    remarks = []
+    for split, rows in splits.items():
+        counts = Counter(rows["label"])
+        missing = [name for number, name in enumerate(names) if not counts[number]]
+        if missing:
+            what = f"of the class {missing[0]}" if len(missing) == 1 else f"of the classes {listed(missing)}"
+            remarks.append(f"The split {split!r} has no text {what}.")
+    return remarks

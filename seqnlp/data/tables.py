@@ -1,0 +1,429 @@
+"""
+The one reader of local files. docs/data.md states its rules: every file is UTF-8, a name is never a pattern, a cell is
+what it says (the words `None` and `NA` too), and a column is of numbers only if all of its cells are.
+"""
+
+import csv
+import glob
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, IterableDataset, load_dataset
+
+from .errors import DataError
+
+
+FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
+FILE_TYPES |= {".txt": "text", ".abc": "text"}
+LONGEST_NAME = 60  # characters of a column's name
+ROWS_AT_ONCE = 10_000
+
+# Only what is written the usual way is a number: 007, 1_000 and 2024-01 are words.
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]$")
+_QUOTED_CELL = re.compile(r'"((?:[^"]|"")*)"(?=[\t\n]|\Z)|([^\t\n]*)')
+_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+def file_type(path: Path) -> str | None:
+    """The kind of a file by its ending, whatever its case, gzipped or not; `None` if it is not read."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    return FILE_TYPES.get(suffixes[-1]) if suffixes else None
+
+
+def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
+    """
+    The rows of a json, jsonl, csv, tsv, parquet or txt file, gzipped or not, and remarks on how they were read.
+
+    Args:
+        file: Its name, which is never a pattern.
+        whole: Whether a txt file is one row, instead of each of its lines.
+
+    Raises:
+        DataError: If there is no such file, or it cannot be read by the rules, in one line that says where and why.
+    """
+    path = Path(file).expanduser()
+    kind = check_file(file)
+    if kind == "parquet":
+        return _read_parquet(file, path), []
+    text = read_text(file)
+    if kind == "text":
+        rows = [text] if whole else _lines(text)
+        return Dataset.from_dict({"text": rows}), []
+    if kind == "json":
+        return _read_json(file, text, is_lines=".jsonl" in path.name.lower())
+    header, rows, remarks = _read_delimited(file, text, "\t" if kind == "tsv" else ",")
+    columns = {name: _typed([row[place] for row in rows]) for place, name in enumerate(header) if name is not None}
+    return Dataset(pa.table(columns)), remarks
+
+
+def check_file(file: str) -> str:
+    """
+    The kind of a file that there is.
+
+    Raises:
+        DataError: If there is no such file, it is empty, or of a type that is not read.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise DataError(f"There is no file {file!r}.")
+    kind = file_type(path)
+    if kind is None:
+        raise DataError(f"The file {file!r} is of no type that is read: use {', '.join(FILE_TYPES)}, gzipped or not.")
+    if path.stat().st_size == 0:
+        raise DataError(f"The file {file!r} is empty.")
+    return kind
+
+
+def read_text(file: str) -> str:
+    """
+    The text of a UTF-8 file, gzipped or not, without a byte order mark and with `\\n` for every line break.
+
+    Raises:
+        DataError: If it cannot be read, or is in another encoding.
+    """
+    path = Path(file).expanduser()
+    try:
+        content = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"The file {file!r} cannot be read: {error}.") from error
+    encoding = _ENCODINGS.get(content[:2])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        found = f"it looks like {encoding}" if encoding else f"line {line} holds the byte 0x{content[error.start]:02x}"
+        name = encoding or "LATIN1"
+        raise DataError(
+            f"The file {file!r} cannot be read as UTF-8: {found}. Save it as UTF-8, e.g. by "
+            f"`iconv -f {name} -t UTF-8`."
+        ) from error
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
+
+
+def stream_file(file: str, whole: bool = False) -> IterableDataset:
+    """
+    The rows of a file as they are needed, by the same rules; but all cells of a table are strings, and quotes are
+    ordinary characters in every TSV file.
+
+    Raises:
+        DataError: As [`read_file`], for a row when it is read.
+    """
+    kind = check_file(file)
+    first = next(_stream(kind, [file], whole), None)
+    if first is None:
+        raise DataError(f"The file {file!r} has no rows.")
+    features = Dataset.from_list([first]).features
+    arguments = {"kind": kind, "files": [file], "whole": whole}
+    return IterableDataset.from_generator(_stream, features=features, gen_kwargs=arguments)
+
+
+def _stream(kind: str, files: list[str], whole: bool) -> Iterator[dict[str, Any]]:
+    for file in files:
+        path = Path(file).expanduser()
+        if kind == "parquet":
+            for batch in pq.ParquetFile(path).iter_batches():
+                yield from batch.to_pylist()
+            continue
+        if kind == "text" and whole:
+            yield {"text": read_text(file)}
+            continue
+        opened = gzip.open if path.suffix.lower() == ".gz" else open
+        try:
+            with opened(path, "rt", encoding="utf-8-sig", newline="" if kind == "csv" else None) as lines:
+                yield from _stream_rows(kind, file, lines)
+        except UnicodeDecodeError as error:
+            raise DataError(f"The file {file!r} cannot be read as UTF-8: {error.reason}.") from error
+
+
+def _stream_rows(kind: str, file: str, lines: TextIO) -> Iterator[dict[str, Any]]:
+    if kind == "text":
+        yield from ({"text": line.rstrip("\n")} for line in lines)
+    elif kind == "json":
+        for number, line in enumerate(lines, start=1):
+            try:
+                if line.strip():
+                    yield json.loads(line)
+            except ValueError as error:
+                raise DataError(f"The file {file!r} cannot be streamed: line {number} is no json object.") from error
+    else:
+        if kind == "csv":
+            table = _cells_with_quotes(file, lines, ",")
+        else:
+            table = ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(lines, start=1))
+        header = next(table, (1, []))[1]
+        _check_header(file, header)
+        for number, cells in table:
+            _square(file, header, [cells], [number], [])
+            yield {name.strip(): cell or None for name, cell in zip(header, cells, strict=True)}
+
+
+def read_lines(file: str) -> list[str]:
+    """
+    The lines of a UTF-8 file of any name, gzipped or not.
+
+    Raises:
+        DataError: If there is no such file, or it cannot be read.
+    """
+    if not Path(file).expanduser().is_file():
+        raise DataError(f"There is no file {file!r}.")
+    return _lines(read_text(file))
+
+
+def _lines(text: str) -> list[str]:
+    # Not splitlines(), which also breaks lines at characters that sentences contain, such as U+2028.
+    lines = text.split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _read_parquet(file: str, path: Path) -> Dataset:
+    try:
+        return load_dataset("parquet", data_files={"train": [glob.escape(str(path))]}, split="train")
+    except Exception as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise DataError(f"The file {file!r} cannot be read as parquet: {reason}") from error
+
+
+def _read_json(file: str, text: str, is_lines: bool) -> tuple[Dataset, list[str]]:
+    """An object per line; or, in a file that ends in .json, one list of objects or one object of columns."""
+    rows = None if is_lines else _json_rows(text)
+    if rows is None:
+        rows = []
+        for number, line in enumerate(text.split("\n"), start=1):
+            try:
+                if line.strip():
+                    rows.append(json.loads(line))
+            except RecursionError as error:
+                raise DataError(f"The file {file!r}, line {number}: its json is nested too deeply.") from error
+            except ValueError as error:
+                reason = getattr(error, "msg", error)
+                raise DataError(f"The file {file!r} cannot be read as json: line {number}: {reason}.") from error
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(
+                f'The file {file!r}, row {number}: expected an object such as {{"text": ...}}, found a '
+                f"{type(row).__name__}."
+            )
+    if not rows:
+        raise DataError(f"The file {file!r} has no rows.")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    remarks: list[str] = []
+    columns = {name: _json_column(file, name, [row.get(name) for row in rows], remarks) for name in names}
+    return Dataset(pa.table(columns)), remarks
+
+
+def _json_rows(text: str) -> list | None:
+    """The rows of one list, or of one object whose values are lists of one length; `None` for another file."""
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(whole, list):
+        return whole
+    if not isinstance(whole, dict) or not whole or not all(isinstance(value, list) for value in whole.values()):
+        return None
+    if len({len(value) for value in whole.values()}) > 1:
+        return None
+    return [dict(zip(whole, row, strict=True)) for row in zip(*whole.values(), strict=True)]
+
+
+def _json_column(file: str, name: str, values: list, remarks: list[str]) -> pa.ChunkedArray | pa.Array:
+    try:
+        return pa.array(values)
+    except UnicodeEncodeError as error:
+        row = next(row for row, value in enumerate(values) if _is_broken(value))
+        raise DataError(
+            f"The file {file!r}, row {row}, column {name!r}: it holds half a character (a lone surrogate), which is "
+            "no text. Write the file anew with whole characters."
+        ) from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, pa.ArrowNotImplementedError) as error:
+        kinds = sorted({type(value).__name__ for value in values if value is not None})
+        if not all(isinstance(value, str | int | float | None) for value in values):
+            raise DataError(
+                f"The file {file!r}, column {name!r}: its rows hold things of several kinds ({', '.join(kinds)})."
+            ) from error
+        remarks.append(f"{Path(file).name}, column {name!r}: it holds {' and '.join(kinds)}; all are read as words.")
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _is_broken(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _read_delimited(file: str, text: str, delimiter: str) -> tuple[list[str | None], list[list[str]], list[str]]:
+    """Header (`None` for a column that is left out), rows of the header's length, and remarks."""
+    name, remarks = Path(file).name, []
+    if delimiter == ",":
+        first = text.split("\n", 1)[0]
+        other = next((mark for mark in (";", "\t") if mark in first), None)
+        if other and "," not in first:
+            delimiter = other
+            written = {";": "semicolons", "\t": "tabs"}[other]
+            remarks.append(f"{name}: its columns are separated by {written}, not by commas.")
+    if delimiter == "\t":
+        table = iter(_cells_of_tsv(text))
+    else:
+        table = _cells_with_quotes(file, io.StringIO(text, newline=""), delimiter)
+    header_line, header = next(table, (1, []))
+    lines, rows = [], []
+    for line, cells in table:
+        lines.append(line)
+        rows.append(cells)
+    if not rows:
+        raise DataError(f"The file {file!r} has no rows under its line of column names.")
+    _square(file, header, rows, lines, remarks)
+    _check_header(file, header)
+    in_file = sum(1 for line in text.split("\n") if line.strip(" \r")) - (lines[0] - header_line)
+    if in_file != len(rows):
+        first = next(line for line, cells in zip(lines, rows, strict=True) if any("\n" in cell for cell in cells))
+        remarks.append(
+            f"{name}: {in_file:,} lines make {len(rows):,} rows, since some cells hold line breaks (first in line "
+            f"{first})."
+        )
+    return _column_names(header, rows), rows, remarks
+
+
+def _cells_with_quotes(file: str, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows by RFC 4180, each with the line in which it begins."""
+    limit = csv.field_size_limit(2**31 - 1)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip(" ") for cell in cells):
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"The file {file!r}, line {line}: {error}. A cell that begins with a quote must end with one, and quotes "
+            'inside of it are doubled ("").'
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _cells_of_tsv(text: str) -> list[tuple[int, list[str]]]:
+    """Rows of cells between tabs, each with its line; quotes are ordinary characters, unless a program wrote them."""
+    quoted = _written_with_quotes(text) if '"' in text else None
+    lines = enumerate(_lines(text), start=1)
+    return quoted or [(line, cells.split("\t")) for line, cells in lines if cells.strip(" ")]
+
+
+def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:
+    """
+    The rows of a TSV file in which quotes mark cells, as spreadsheets and pandas write them; `None` for another.
+
+    They do if every cell that holds a quote is a well-formed quoted cell, and each of these either needs its quotes,
+    or stands in a column all of whose cells are quoted.
+    """
+    rows: list[tuple[int, list[tuple[str, bool]]]] = []
+    cells: list[tuple[str, bool]] = []
+    start = line = 1
+    at = 0
+    while at <= len(text):
+        match = _QUOTED_CELL.match(text, at)
+        is_quoted = match.group(1) is not None
+        if not is_quoted and '"' in match.group(2):
+            return None
+        cells.append((match.group(1).replace('""', '"') if is_quoted else match.group(2), is_quoted))
+        line += match.group().count("\n")
+        at = match.end() + 1
+        if match.end() == len(text) or text[match.end()] == "\n":
+            if any(cell.strip(" ") for cell, _ in cells):
+                rows.append((start, cells))
+            cells, line = [], line + 1
+            start = line
+    needless = {
+        place
+        for _, row in rows[1:]
+        for place, (cell, is_quoted) in enumerate(row)
+        if is_quoted and not any(mark in cell for mark in '\t\n"')
+    }
+    for _, row in rows[1:]:
+        if any(place < len(row) and row[place][0] and not row[place][1] for place in needless):
+            return None
+    return [(number, [cell for cell, _ in row]) for number, row in rows]
+
+
+def _square(file: str, header: list[str], rows: list[list[str]], lines: list[int], remarks: list[str]) -> None:
+    """Give every row the header's length: blank cells at its end are dropped or added, others refused."""
+    width, longer, shorter = len(header), 0, 0
+    for line, cells in zip(lines, rows, strict=True):
+        if len(cells) > width:
+            if any(cell.strip() for cell in cells[width:]):
+                raise DataError(
+                    f"The file {file!r}, line {line}: it has {len(cells)} cells, and the line of column names has "
+                    f"{width}. In csv, cells that hold the delimiter stand in quotes; in tsv, cells hold no tabs."
+                )
+            del cells[width:]
+            longer += 1
+        elif len(cells) < width:
+            cells += [""] * (width - len(cells))
+            shorter += 1
+    name = Path(file).name
+    if longer:
+        remarks.append(f"{name}: {longer:,} of {len(rows):,} rows end in blank cells without a column: dropped.")
+    if shorter:
+        remarks.append(f"{name}: {shorter:,} of {len(rows):,} rows have fewer cells than columns; the rest are blank.")
+
+
+def _check_header(file: str, header: list[str]) -> None:
+    """Refuse a first row that is data, so that it is never taken for names and lost."""
+    names = [name.strip() for name in header]
+    for place, name in enumerate(names):
+        why = None
+        if _NUMBER.fullmatch(name):
+            why = "is a number"
+        elif len(name) > LONGEST_NAME:
+            why = f"is longer than {LONGEST_NAME} characters"
+        elif _SENTENCE_END.search(name):
+            why = "ends like a sentence"
+        elif name and name in names[:place]:
+            why = "stands there twice"
+        if why:
+            raise DataError(
+                f"The file {file!r}: its first row must hold the names of the columns, and {name[:40]!r} {why}. Put a "
+                "row of names on top, e.g. text and label."
+            )
+
+
+def _column_names(header: list[str], rows: list[list[str]]) -> list[str | None]:
+    """The names; a column without one is left out where it is blank, else called by its place."""
+    names = [name.strip() for name in header]
+    for place, name in enumerate(names):
+        if not name:
+            names[place] = f"column {place + 1}" if any(row[place].strip() for row in rows) else None
+    return names
+
+
+def _typed(cells: list[str]) -> pa.ChunkedArray:
+    """A column of whole numbers if all cells are, else of numbers if all are, else of strings; blanks are missing."""
+    filled = [cell for cell in cells if cell]
+    kind, convert = pa.string(), str
+    if filled and all(map(_WHOLE.fullmatch, filled)):
+        kind, convert = pa.int64(), int
+    elif filled and all(map(_NUMBER.fullmatch, filled)):
+        kind, convert = pa.float64(), float
+    values = iter(cells)
+    chunks = []
+    while part := list(islice(values, ROWS_AT_ONCE)):
+        chunks.append(pa.array([convert(cell) if cell else None for cell in part], kind))
+    return pa.chunked_array(chunks, kind)
