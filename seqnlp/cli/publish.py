@@ -20,7 +20,7 @@ def publish(
         bool, typer.Option("--replace", help="Take over a repository that holds something else.")
     ] = False,
     license: Annotated[
-        str | None, typer.Option(help="Licence that the card gives the model, e.g. apache-2.0; none if not given.")
+        str | None, typer.Option(help="License that the card gives the model, e.g. apache-2.0; none if not given.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry_run", help="List what would go up and its size; upload nothing.")

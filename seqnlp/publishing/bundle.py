@@ -96,7 +96,7 @@ def build_bundle(
     pinned: bool = True,
     max_shard_size: int | str | None = None,
     license: str | None = None,
-    dataset_licence: str | None = None,
+    dataset_license: str | None = None,
 ) -> Bundle:
     """
     Write what is to be published to an empty folder, and check it there.
@@ -107,8 +107,8 @@ def build_bundle(
         repo_id: What the card calls the model.
         pinned: Whether the card pins the tag of this publication.
         max_shard_size: Bytes of a file of weights at most.
-        license: The licence that the model is given.
-        dataset_licence: The licence of its data, where `run.json` does not say.
+        license: The license that the model is given.
+        dataset_license: The license of its data, where `run.json` does not say.
 
     Raises:
         PublishingError: If the run is not finished, a file is missing or not readable, the weights do not fit the
@@ -124,8 +124,8 @@ def build_bundle(
             shutil.copy(output_dir / name, folder)
     listed = _copy_target_tokenizer(model, output_dir, folder)
     names = {path.name for path in folder.iterdir()}
-    licences = {"license": license, "dataset_licence": dataset_licence}
-    card = build_card(record, repo_id, tag if pinned else None, names, **licences)
+    licenses = {"license": license, "dataset_license": dataset_license}
+    card = build_card(record, repo_id, tag if pinned else None, names, **licenses)
     (folder / CARD).write_text(card, encoding="utf-8")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = [BundledFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]

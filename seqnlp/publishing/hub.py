@@ -111,7 +111,7 @@ def publish(
         replace: Whether a repository that holds something else is taken over.
         dry_run: Only say what would go up; needs no network.
         max_shard_size: Bytes of a file of weights at most.
-        license: The licence that the card gives the model, by its name on the Hub, e.g. `apache-2.0`.
+        license: The license that the card gives the model, by its name on the Hub, e.g. `apache-2.0`.
 
     Raises:
         PublishingError: In one line that says why, what is up there now and how to go on.
@@ -129,7 +129,7 @@ def publish(
     if upload:
         repo_id = upload.identify()
     options = {"pinned": not create_pr, "max_shard_size": max_shard_size, "license": license}
-    options["dataset_licence"] = upload.licence_of(record) if upload else None
+    options["dataset_license"] = upload.license_of(record) if upload else None
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_bundle(output_dir, folder, repo_id, **options)
         tag = None if create_pr else bundle.tag
@@ -167,8 +167,8 @@ class _Upload:
         self.user = user["name"]
         return self.repo_id
 
-    def licence_of(self, record: dict[str, Any]) -> str | None:
-        """What the Hub says of the licence of the run's dataset; nothing where it is not there or not told."""
+    def license_of(self, record: dict[str, Any]) -> str | None:
+        """What the Hub says of the license of the run's dataset; nothing where it is not there or not told."""
         name = record.get("dataset", {}).get("name") or ""
         if not is_on_the_hub(name):
             return None
@@ -176,8 +176,8 @@ class _Upload:
             card = self.api.dataset_info(name, revision=record["dataset"].get("revision")).card_data
         except (httpx2.HTTPError, OSError, ValueError):
             return None  # a card can do without
-        licence = card.get("license") if card else None
-        return ", ".join(licence) if isinstance(licence, list) else licence
+        license = card.get("license") if card else None
+        return ", ".join(license) if isinstance(license, list) else license
 
     def send(self, bundle: Bundle, private: bool, replace: bool) -> str:
         """Make the repository if need be, commit, tag; gives the address."""

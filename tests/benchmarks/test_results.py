@@ -4,10 +4,12 @@ import json
 import re
 
 import pytest
-from benchmarks.translation_results import TESTS, draw_bleu_by_length, translation_section
 
-from benchmarks import results, translation_results
+from benchmarks import records as records_module
+from benchmarks import results
 from benchmarks.records import file_name
+from benchmarks.results import draw_bleu_by_length
+from seqnlp.tasks.translation_results import TESTS, translation_section
 
 
 BINS = [{"from": 1, "to": 10, "sentences": 400, "bleu": 38.0}, {"from": 11, "to": 20, "sentences": 600, "bleu": 30.0}]
@@ -24,11 +26,14 @@ def scores(bleu):
 
 
 def translation_record(architecture="transformer", attention=None, seed=1, bleu=40.0, tests=TESTS):
-    speed = {"seconds_to_bleu": {"5": 60.0, "10": 90.0, "15": 240.0}, "target_tokens_per_second": 4321.0}
-    config = {"attention_type": attention} if attention else {}
+    speed = {"seconds_to_bleu": {"5": 60.0, "10": 90.0, "20": 240.0}, "target_tokens_per_second": 4321.0}
+    config = {"model_type": "seqnlp_transformer"}
+    if attention:
+        config = {"model_type": "seqnlp_recurrent_seq2seq", "attention_type": attention}
     return {
         "task": "translation",
         "seed": seed,
+        "command": "recipes/translation.py",
         "dataset": {"name": "<local:multi30k_en_de>", "config": "all_tests"},
         "hyperparameters": {"architecture": architecture, "num_beams": 5},
         "model": {"parameters": 2_612_345, "config": config},
@@ -44,14 +49,18 @@ def rows_of(section):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+def unlinked(record, text):
+    return text
+
+
 def test_one_seed_stands_with_its_interval_and_beside_the_literature():
-    rows = rows_of(translation_section([translation_record()]))
+    rows = rows_of(translation_section([translation_record()], unlinked))
+    assert max(map(len, rows)) == 7
+    assert next(row for row in rows if row[0] == "transformer, 2.6 M")[1:] == ["1", "41.0 ± 1.1", *["40.0 ± 1.1"] * 4]
     transformer = [row for row in rows if row[0] == "transformer"]
-    assert transformer[0][1:6] == ["2.6 M", "1", "1.5", "4,321", "41.0 ± 1.1"]
-    assert transformer[0][6:] == ["40.0 ± 1.1"] * 4
-    assert transformer[1][1:] == ["40.7 ± 1.2"] * 4
-    assert transformer[2][1:] == ["1", "2", "4"]  # minutes to BLEU 5, 10 and 15
-    assert transformer[3][1:] == ["38.0", "30.0"]
+    assert transformer[0][1:] == ["40.7 ± 1.2"] * 4
+    assert transformer[1][1:] == ["1.5", "4,321", "2", "4", "", ""]  # minutes to BLEU 10, 20, 30 and 35
+    assert transformer[2][1:] == ["38.0", "30.0"]
     published = next(row for row in rows if row[0].startswith("Transformer-Tiny"))
     assert published[1:] == ["41.0", "", "", ""]
     assert ["model", "1-10 (400)", "11-20 (600)"] in rows
@@ -60,13 +69,16 @@ def test_one_seed_stands_with_its_interval_and_beside_the_literature():
 def test_seeds_are_averaged_and_models_with_and_without_attention_are_apart():
     records = [translation_record("gru", "additive", seed, bleu) for seed, bleu in ((1, 35.0), (2, 37.0))]
     records.append(translation_record("gru", "none", bleu=20.0))
-    del records[0]["metrics"]["validation"]["seconds_to_bleu"]["15"]
-    rows = rows_of(translation_section(records))
+    del records[0]["metrics"]["validation"]["seconds_to_bleu"]["20"]
+    rows = rows_of(translation_section(records, unlinked))
+    assert next(row for row in rows if row[0] == "gru, additive attention, 2.6 M")[1:4] == [
+        "2",
+        "37.0 ± 1.4",
+        "36.0 ± 1.4",
+    ]
     additive = [row for row in rows if row[0] == "gru, additive attention"]
-    assert additive[0][2] == "2"
-    assert additive[0][6] == "36.0 ± 1.4"
-    assert additive[2][1:] == ["1", "2", ""]  # not every seed reached 15
-    assert next(row[6] for row in rows if row[0] == "gru, no attention") == "20.0 ± 1.1"
+    assert additive[1][3:] == ["2", "", "", ""]  # not every seed reached 20
+    assert next(row[3] for row in rows if row[0] == "gru, no attention, 2.6 M") == "20.0 ± 1.1"
     assert len({file_name(record) for record in records}) == 3
 
 
@@ -75,19 +87,19 @@ def test_the_set_on_the_hub_has_one_test_set_and_old_records_no_interval():
     record["dataset"] = {"name": "bentrevett/multi30k", "config": None}
     del record["metrics"]["test"]["intervals"]
     record["stopped"] = {"reason": "max_train_minutes"}
-    rows = rows_of(translation_section([record]))
-    stopped = next(row for row in rows if row[0] == "transformer (stopped by time)")
-    assert stopped[6:] == ["40.0", "", "", ""]
+    rows = rows_of(translation_section([record], unlinked))
+    stopped = next(row for row in rows if row[0] == "transformer, 2.6 M (stopped by time)")
+    assert stopped[3:] == ["40.0", "", "", ""]
 
 
 def test_other_pairs_of_languages_are_in_no_table():
     record = translation_record()
     record["dataset"] = {"name": "sample:jupyterlab_fr", "config": None}
-    assert translation_section([record]) == ""
+    assert translation_section([record], unlinked) == ""
 
 
 def test_the_bottleneck_is_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(translation_results, "PICTURE", tmp_path / "a.png")
+    monkeypatch.setattr(results, "PICTURE", tmp_path / "a.png")
     draw_bleu_by_length([])
     assert not (tmp_path / "a.png").exists()
     draw_bleu_by_length([translation_record(), translation_record("gru", "none", bleu=20.0)])
@@ -99,9 +111,10 @@ def music_record(seed=1, valid=0.9):
     return {
         "task": "music_generation",
         "seed": seed,
-        "dataset": {"name": "<local:irish_abc>", "config": None},
+        "command": "recipes/music_generation.py",
+        "dataset": {"name": "<local:irish_abc>", "config": None, "splits": {"validation": {}, "test": {}}},
         "hyperparameters": {"architecture": "lstm"},
-        "model": {"parameters": 1_300_000, "config": {}},
+        "model": {"parameters": 1_300_000, "config": {"model_type": "seqnlp_recurrent"}},
         "metrics": {
             "validation": {"bits_per_character": 1.6},
             "test": {"bits_per_character": 1.65},
@@ -121,8 +134,9 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     for record in (music_record(), music_record(2, 0.8), translation_record()):
         paths.append(tmp_path / f"run-{len(paths)}")
         paths[-1].write_text(json.dumps(record))
-    monkeypatch.setattr(translation_results, "PICTURE", tmp_path / "by_length.png")
-    monkeypatch.setattr(translation_results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "PICTURE", tmp_path / "by_length.png")
+    monkeypatch.setattr(records_module, "ROOT", tmp_path)
+    monkeypatch.setattr(records_module, "RESULTS", tmp_path)
     results.main([str(path) for path in paths])
     kept = sorted(path.name for path in tmp_path.glob("*.json"))
     assert kept == [
@@ -134,9 +148,18 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     assert (text[:7], text[-6:]) == ("before\n", "after\n")
     assert "old" not in text
     row = next(row for row in rows_of(text) if row[0] == "irish_abc")
-    assert "85.0 ± 7.1 of 100" in row
-    assert "99.0" in row
-    assert re.search(r"\| transformer +\| 2\.6 M", text)
+    assert row == [
+        "irish_abc",
+        "[lstm](model_cards/music_generation-irish_abc-lstm.md), 1.3 M",
+        "2",
+        "1.600 ± 0.000",
+        "1.650 ± 0.000 (test)",
+        "85.0 ± 7.1 of 100 (99.0)",
+        "20.0 ± 0.0 (40.0)",
+    ]
+    assert re.search(
+        r"\| \[transformer\]\(model_cards/translation-multi30k_en_de_all_tests-transformer\.md\), 2\.6 M", text
+    )
 
 
 @pytest.mark.parametrize("markers", ["", "<!-- end of results -->"])

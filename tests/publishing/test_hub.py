@@ -137,14 +137,14 @@ def test_a_pull_request_is_opened_once_even_if_its_answer_is_lost(hub, run_folde
     assert "revision=" not in hub.files(NAME, "refs/pr/1")["README.md"].decode()
 
 
-def test_licences_of_model_and_data(hub, run_folder):
+def test_licenses_of_model_and_data(hub, run_folder):
     record = json.loads((run_folder / "run.json").read_text())
     (run_folder / "run.json").write_text(json.dumps({**record, "dataset": {"name": DATASET, "splits": {}}}))
     publish(run_folder, license="apache-2.0")
     card = hub.files(NAME)["README.md"].decode()
     assert "\nlicense: apache-2.0\n" in card
     assert f"datasets:\n- {DATASET}\n" in card
-    assert "Licence: cc0-1.0." in card
+    assert "License: cc0-1.0." in card
 
 
 def test_a_dry_run_asks_the_hub_for_nothing(hub, run_folder):

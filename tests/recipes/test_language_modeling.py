@@ -8,7 +8,6 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from seqnlp.publishing.evaluation import evaluate_again
-from seqnlp.training import parse_arguments
 
 
 ROOT = Path(__file__).parents[2]
@@ -129,17 +128,3 @@ def test_bad_input_is_one_line(launch, content, arguments, message, tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith(message.format(file=file)), result.stderr
     assert result.stderr.count("\n") == 1, result.stderr
-
-
-@pytest.mark.parametrize(("prefix", "recipe"), [("lm_", "language_modeling"), ("music_", "music_generation")])
-def test_the_configs_of_the_repository_are_valid(prefix, recipe):
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(recipe, ROOT / "recipes" / f"{recipe}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    classes = [kind for name, kind in vars(module).items() if isinstance(kind, type) and name.endswith("Arguments")]
-    configs = sorted((ROOT / "recipes" / "configs").glob(f"{prefix}*.yaml"))
-    assert configs
-    for config in configs:
-        parse_arguments(*classes, recipe=recipe, argv=["--config", str(config)])

@@ -133,22 +133,6 @@ def test_bad_input_ends_two_processes_too(launch, small, tmp_path):
     assert result.stderr.count("error: vocab_size=100 is smaller than the alphabet") == 1
 
 
-def test_the_configs_of_the_repository_are_valid():
-    from seqnlp.data import DataArguments
-    from seqnlp.training import ModelArguments, TrainingArguments, parse_arguments
-
-    configs = sorted((ROOT / "recipes" / "configs").glob("sentiment_*.yaml"))
-    assert configs
-    for config in configs:
-        parse_arguments(
-            DataArguments,
-            ModelArguments,
-            TrainingArguments,
-            recipe="sentiment_analysis",
-            argv=["--config", str(config)],
-        )
-
-
 @pytest.mark.long
 def test_the_default_run_is_better_than_the_baseline(launch, tmp_path):
     result = launch.run(RECIPE, "--output_dir", tmp_path, timeout=900)

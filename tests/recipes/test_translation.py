@@ -10,13 +10,8 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, pipeline
 
-from seqnlp.data import PairArguments
 from seqnlp.metrics import BLEU
-from seqnlp.training import (
-    TranslationModelArguments,
-    TranslationTrainingArguments,
-    parse_arguments,
-)
+from seqnlp.tasks import TASKS
 
 
 ROOT = Path(__file__).parents[2]
@@ -195,7 +190,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(launch, numbers, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--bpe_dropout", "1"], "--bpe_dropout 1.0 is a probability"),
+        (["--bpe_dropout", "1"], "--bpe_dropout 1.0 must be at least 0 and below 1"),
         (["--num_beams", "0"], "--num_beams 0 must be at least 1"),
         (["--average_checkpoints", "-1"], "--average_checkpoints -1 must be at least 0"),
     ],
@@ -205,16 +200,8 @@ def test_values_that_mean_nothing(argv, message):
         parse(argv)
 
 
-def test_the_configs_of_the_repository_are_valid():
-    configs = sorted((ROOT / "recipes" / "configs").glob("translation_*.yaml"))
-    assert len(configs) >= 3
-    for config in configs:
-        parse(["--config", str(config)])
-
-
 def parse(argv):
-    kinds = (PairArguments, TranslationModelArguments, TranslationTrainingArguments)
-    return parse_arguments(*kinds, recipe=RECIPE, argv=argv)
+    return TASKS[RECIPE].from_command_line(argv=argv)
 
 
 @pytest.mark.long

@@ -1,7 +1,9 @@
 """Rows of the README's tables, from records made up."""
 
 import pytest
-from benchmarks.image_and_series_results import image_row, series_row
+
+from seqnlp.tasks.image_classification import ImageClassification
+from seqnlp.tasks.trajectory import Trajectory
 
 
 def image_record(accuracy, rows=400):
@@ -13,7 +15,7 @@ def image_record(accuracy, rows=400):
 
 
 def test_one_run_of_images_has_the_interval_of_its_test_and_several_have_their_spread():
-    row = image_row("digits", [image_record(0.975)])
+    row = ImageClassification.results_row([image_record(0.975)], "test")
     # Wilson 1927 by hand: (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4 n^2)) / (1 + z^2 / n), with z = 1.95996
     assert row == {
         "validation": "99.0",
@@ -24,7 +26,8 @@ def test_one_run_of_images_has_the_interval_of_its_test_and_several_have_their_s
     half = z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
     low, high = ((p + z**2 / (2 * n) + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
     assert (100 * low, 100 * high) == (pytest.approx(95.5, abs=0.05), pytest.approx(98.6, abs=0.05))
-    assert image_row("digits", [image_record(0.97), image_record(0.99)])["accuracy, %"] == "98.0 ± 1.4 (test)"
+    several = ImageClassification.results_row([image_record(0.97), image_record(0.99)], "test")
+    assert several["accuracy, %"] == "98.0 ± 1.4 (test)"
 
 
 def test_series_stand_beside_the_last_value_in_their_own_unit():
@@ -43,14 +46,11 @@ def test_series_stand_beside_the_last_value_in_their_own_unit():
             "last_1_steps_seen": {"test": {"rmse": 29.38}},
         },
     }
-    assert list(series_row("glucose", [record]).values()) == [
-        "12 steps, 60 min",
-        "mg/dl",
-        "20.0",
+    assert list(Trajectory.results_row([record], "test").values()) == [
+        "12 steps, 60 min, in mg/dl",
         "26.1",
         "31.0",
-        "43.0",
         "29.4",
     ]
     record["hyperparameters"]["logarithm"] = True
-    assert series_row("glucose", [record])["unit"] == "ln mg/dl"
+    assert Trajectory.results_row([record], "test")["forecast"] == "12 steps, 60 min, in ln mg/dl"
