@@ -135,7 +135,7 @@ def fused_recurrence(
     return _run_fused(cell, inputs, state, padding, reverse, return_state)
 
 
-@torch.compiler.disable  # traced, a loop over time falls apart into a block of operations a step: minutes to compile
+@torch.compiler.disable  # traced, a loop over time falls apart into a block of operations per step: minutes to compile
 def _run_fused(cell, inputs, state, padding, reverse, return_state):
     if _is_faster_packed(cell, inputs, padding):
         run = _run_packed
