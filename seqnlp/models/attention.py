@@ -1,7 +1,7 @@
 """Attention: queries, keys and values -> similarity -> weights -> output, for one head and for many.
 
 Vaswani et al. 2017, "Attention Is All You Need" (arXiv 1706.03762), section 3.2. Shapes: `B` rows, `H` query heads,
-`G` key and value heads, `T` queries, `S` keys, `D` components a head.
+`G` key and value heads, `T` queries, `S` keys, `D` components per head.
 """
 
 import torch
@@ -55,7 +55,7 @@ def attention_weights(scores: torch.Tensor, attention_mask: torch.Tensor | None)
 
 def share_key_value_heads(states: torch.Tensor, num_groups: int) -> torch.Tensor:
     """
-    Give each query head its keys or values: `num_groups` neighbouring query heads share one head.
+    Give each query head its keys or values: `num_groups` neighboring query heads share one head.
 
     Ainslie et al. 2023, "GQA" (arXiv 2305.13245), section 2.2.
 

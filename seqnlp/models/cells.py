@@ -152,7 +152,7 @@ class RecurrentCell(nn.Module):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the maps are what their weights say: not wrapped (LoRA), quantized, parametrised, hooked, offloaded.
+        """Whether the maps are what their weights say: not wrapped (LoRA), quantized, parametrized, hooked, offloaded.
 
         A kernel that reads the weights would silently skip what such a wrapper adds, and offloaded weights are there
         during a call of their map alone.

@@ -16,7 +16,7 @@ from .cells import CELLS
 @strict
 class RecurrentConfig(PreTrainedConfig):
     r"""
-    Sizes, cell and initialisation of a [`RecurrentModel`] and of the heads on top of it.
+    Sizes, cell and initialization of a [`RecurrentModel`] and of the heads on top of it.
 
     The names follow `torch.nn.LSTM` where transformers has none: `hidden_size` is the width of one direction, so a
     bidirectional net hands on vectors of `2 * hidden_size` (see [`output_size`][RecurrentConfig.output_size]).
@@ -56,7 +56,7 @@ class RecurrentConfig(PreTrainedConfig):
         input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
         label_smoothing: Share of each label that the training loss of a language model spreads over the vocabulary
             (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
-        loss_chunk_size: Compute a language model's training loss for so many tokens at a time, without ever holding
+        loss_chunk_size: Compute a language model's training loss for this many tokens at a time, without ever holding
             all the logits, and return none; `None` for logits as everyone expects.
 
     Raises:
@@ -99,7 +99,7 @@ class RecurrentConfig(PreTrainedConfig):
 
     @property
     def output_size(self) -> int:
-        """Width of the vectors the last layer hands on: one `hidden_size` a direction."""
+        """Width of the vectors the last layer hands on: one `hidden_size` per direction."""
         return self.hidden_size * self.num_directions
 
     @property

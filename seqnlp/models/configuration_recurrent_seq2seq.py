@@ -17,7 +17,7 @@ from .configuration_recurrent import RecurrentConfig
 @strict
 class RecurrentSeq2SeqConfig(PreTrainedConfig):
     r"""
-    Sizes, cell, attention and initialisation of a [`RecurrentSeq2SeqModel`].
+    Sizes, cell, attention and initialization of a [`RecurrentSeq2SeqModel`].
 
     Encoder and decoder have the same cell, depth and width; `hidden_size` is the width of one direction. The defaults
     are close to Bahdanau et al. 2015 (arXiv 1409.0473); Luong et al. 2015 (arXiv 1508.04025) is
@@ -53,7 +53,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             `embedding_size == hidden_size`.
         label_smoothing: Share of the target's probability that is spread evenly over the vocabulary while training
             (Szegedy et al. 2016, arXiv 1512.00567, section 7).
-        loss_chunk_size: Compute the training loss for so many tokens at a time, without ever holding all the logits,
+        loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
         use_cache: Whether the state after the last token is returned as `past_key_values`.
         decoder_start_token_id: The token that the decoder reads first; `None` means `bos_token_id`.
@@ -120,7 +120,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
 
     @property
     def source_size(self) -> int:
-        """Width of the vectors the encoder hands on: one `hidden_size` a direction."""
+        """Width of the vectors the encoder hands on: one `hidden_size` per direction."""
         return self.hidden_size * (2 if self.bidirectional else 1)
 
     @property
@@ -135,7 +135,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
-        self.recurrent_config(of_decoder=False)  # sizes, probabilities, cell and initialisation: checks of its own
+        self.recurrent_config(of_decoder=False)  # sizes, probabilities, cell and initialization: checks of its own
         if self.attention_size is not None:
             if self.attention_type != "additive":
                 raise ValueError(

@@ -27,8 +27,8 @@ class TransformerConfig(PreTrainedConfig):
         num_hidden_layers: Number of layers of the encoder.
         decoder_layers: Number of layers of the decoder; `None` means as many.
         num_attention_heads: Number of heads that ask.
-        num_key_value_heads: Number of heads that answer, each shared by neighbouring query heads (Ainslie et al. 2023,
-            arXiv 2305.13245); `None` for one a query head.
+        num_key_value_heads: Number of heads that answer, each shared by neighboring query heads (Ainslie et al. 2023,
+            arXiv 2305.13245); `None` for one per query head.
         head_dim: Width of a head; `None` means `hidden_size / num_attention_heads`.
         hidden_act: The feed-forward: `"relu"`, `"gelu"` or `"swiglu"` (Shazeer 2020, arXiv 2002.05202).
         position_embedding_type: `"sinusoidal"` (section 3.5), `"learned"` (table 3, row E), `"rotary"` (Su et al.
@@ -51,7 +51,7 @@ class TransformerConfig(PreTrainedConfig):
         use_cache: Whether keys and values are returned as `past_key_values`.
         label_smoothing: Share of each label that the training loss spreads over the vocabulary (section 5.4);
             evaluation has none.
-        loss_chunk_size: Compute the training loss for so many tokens at a time, without ever holding all the logits,
+        loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
         decoder_start_token_id: What the decoder reads first; `None` means `bos_token_id`, or else `pad_token_id`.
 

@@ -27,8 +27,8 @@ class TransformerDecoderConfig(PreTrainedConfig):
             SwiGLU, which has three matrices where the others have two.
         num_hidden_layers: Number of layers.
         num_attention_heads: Number of heads that ask.
-        num_key_value_heads: Number of heads that answer, each shared by neighbouring query heads (Ainslie et al. 2023,
-            arXiv 2305.13245); `None` for one a query head.
+        num_key_value_heads: Number of heads that answer, each shared by neighboring query heads (Ainslie et al. 2023,
+            arXiv 2305.13245); `None` for one per query head.
         head_dim: Width of a head; `None` means `hidden_size / num_attention_heads`.
         hidden_act: The feed-forward: `"relu"`, `"gelu"` or `"swiglu"` (Shazeer 2020, arXiv 2002.05202).
         position_embedding_type: `"rotary"` (Su et al. 2021, arXiv 2104.09864), `"sinusoidal"` (Vaswani et al. 2017),
@@ -51,7 +51,7 @@ class TransformerDecoderConfig(PreTrainedConfig):
         tie_word_embeddings: Whether the output matrix is the embedding matrix (Press & Wolf 2017, arXiv 1608.05859).
         use_cache: Whether keys and values are returned as `past_key_values`.
         label_smoothing: Share of each label that the training loss spreads over the vocabulary; evaluation has none.
-        loss_chunk_size: Compute the training loss for so many tokens at a time, without ever holding all the logits,
+        loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
         input_size: Number of channels of a time series, which is then read instead of tokens: there is no token
             embedding. `None` for text.

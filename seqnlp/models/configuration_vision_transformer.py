@@ -27,8 +27,8 @@ class VisionTransformerConfig(PreTrainedConfig):
             SwiGLU, which has three matrices where the others have two.
         num_hidden_layers: Number of layers.
         num_attention_heads: Number of heads that ask.
-        num_key_value_heads: Number of heads that answer, each shared by neighbouring query heads (Ainslie et al. 2023,
-            arXiv 2305.13245); `None` for one a query head.
+        num_key_value_heads: Number of heads that answer, each shared by neighboring query heads (Ainslie et al. 2023,
+            arXiv 2305.13245); `None` for one per query head.
         head_dim: Width of a head; `None` means `hidden_size / num_attention_heads`.
         hidden_act: The feed-forward: `"relu"`, `"gelu"` or `"swiglu"` (Shazeer 2020, arXiv 2002.05202).
         position_embedding_type: `"learned"`, `"sinusoidal"` (Vaswani et al. 2017) in reading order, or `"none"`: then

@@ -1,6 +1,6 @@
 """Losses over a vocabulary: cross-entropy with label smoothing, and one that never holds all the logits.
 
-Every loss is in nats an item: a mean over the labels that count, or a sum over them divided by `num_items_in_batch`,
+Every loss is in nats per item: a mean over the labels that count, or a sum over them divided by `num_items_in_batch`,
 which is what gradient accumulation needs. Shapes: `N` labels, `V` classes, `H` the width of the states.
 """
 
@@ -62,7 +62,7 @@ def chunked_cross_entropy(
         lm_head: The linear map from states to logits. One that is not a plain `nn.Linear` (wrapped by LoRA, quantized,
             sharded, hooked) is called chunk by chunk, and once more in the backward pass.
         labels: `(...)`, `ignore_index` where no loss is wanted.
-        chunk_size: Number of labels a chunk.
+        chunk_size: Number of labels per chunk.
         label_smoothing: See [`cross_entropy`].
         num_items_in_batch: See [`cross_entropy`].
         ignore_index: See [`cross_entropy`].

@@ -98,7 +98,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
 
 
 class RecurrentPreTrainedModel(BasePreTrainedModel):
-    """What the recurrent models share: initialisation, the cache and flags."""
+    """What the recurrent models share: initialization, the cache and flags."""
 
     config: RecurrentConfig
     _no_split_modules = ["RecurrentLayer"]

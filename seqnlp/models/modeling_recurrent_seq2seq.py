@@ -90,8 +90,8 @@ class Bridge(nn.Module):
 
     def forward(self, final_state: torch.Tensor) -> list[State]:
         """
-        From `(B, num_layers, num_states, source_size)` to a state a layer, its tensors `(B, 1, H)` as a layer of one
-        direction reads them.
+        From `(B, num_layers, num_states, source_size)` to one state per layer, its tensors `(B, 1, H)` as a layer
+        of one direction reads them.
         """
         states = []
         for layer, projs in enumerate(self.projs):
@@ -121,7 +121,7 @@ class RecurrentEncoderOutput(ModelOutput):
 
 
 class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
-    """What encoder, decoder and the whole share: the initialisation of the recurrent models, and flags."""
+    """What encoder, decoder and the whole share: the initialization of the recurrent models, and flags."""
 
     config: RecurrentSeq2SeqConfig
     _no_split_modules = ["FlatRecurrentLayer"]

@@ -53,7 +53,7 @@ class PatchEmbeddings(nn.Module):
 
 
 class VisionTransformerPreTrainedModel(AttentionPreTrainedModel):
-    """What the models of images share: initialisation and flags."""
+    """What the models of images share: initialization and flags."""
 
     config: VisionTransformerConfig
     main_input_name = "pixel_values"

@@ -45,7 +45,7 @@ def position_angles(position_ids: torch.Tensor, size: int, base: float) -> torch
     The angles of `size / 2` clock hands at each position, from one that turns fast to one that hardly turns:
     `position / base^(2 i / size)` (Vaswani et al. 2017, section 3.5; Su et al. 2021, section 3.2.2).
 
-    In float32 whatever the model's type, since half precision cannot tell large neighbouring positions apart; and
+    In float32 whatever the model's type, since half precision cannot tell large neighboring positions apart; and
     computed anew, for positions of any size.
 
     Args:
@@ -117,7 +117,7 @@ def rotate(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> 
     """
     Turn each pair of components by its angle (Su et al. 2021, arXiv 2104.09864, section 3.4.2, equation 34).
 
-    One departure, that of Llama: component `i` is paired with `i + D / 2`, not with its neighbour. It renames
+    One departure, that of Llama: component `i` is paired with `i + D / 2`, not with its neighbor. It renames
     components and changes nothing else.
 
     Args:

@@ -135,7 +135,7 @@ def fused_recurrence(
     return _run_fused(cell, inputs, state, padding, reverse, return_state)
 
 
-@torch.compiler.disable  # traced, a loop over time falls apart into a block of operations a step: minutes to compile
+@torch.compiler.disable  # traced, a loop over time falls apart into a block of operations per step: minutes to compile
 def _run_fused(cell, inputs, state, padding, reverse, return_state):
     if _is_faster_packed(cell, inputs, padding):
         run = _run_packed
@@ -145,12 +145,13 @@ def _run_fused(cell, inputs, state, padding, reverse, return_state):
 
 
 def _is_faster_packed(cell: RecurrentCell, inputs: torch.Tensor, padding: Padding | None) -> bool:
-    """Whether skipping the padding saves more than torch's kernel, if there is one, is faster at the rest."""
+    """Whether the cell can run packed, and skipping the padding saves more than torch's kernel gains at the rest."""
     dtype = cell.input_proj.weight.dtype
-    if inputs.device.type != "cpu" or dtype not in (torch.float32, torch.float64, torch.bfloat16):
+    is_on_cpu = inputs.device.type == "cpu" and dtype in (torch.float32, torch.float64, torch.bfloat16)
+    if cell.forward_packed is None or not is_on_cpu:
         return False
-    if cell.forward_packed is None or cell.kernel is None:
-        return cell.kernel is None
+    if cell.kernel is None:
+        return True
     num_padding = 0 if padding is None else padding.mask.numel() - int(padding.lengths.sum())
     saved = num_padding / inputs.shape[1] * cell.hidden_size * (cell.input_size + cell.hidden_size)
     return saved >= cell.worth_packing[torch.is_grad_enabled()]

@@ -20,7 +20,7 @@ class TimeSeriesPredictionOutput(ModelOutput):
     What a model of time series returns.
 
     Attributes:
-        loss: Mean squared error of the normalised values, one step ahead, if there are `future_values`.
+        loss: Mean squared error of the normalized values, one step ahead, if there are `future_values`.
         prediction_outputs: `(batch_size, prediction_length, input_size)`, in the units of `past_values`.
         hidden_states: The states of each layer, if asked for.
         attentions: The attention weights of each layer, if asked for and if there are any.
@@ -66,15 +66,15 @@ class TimeSeriesPredictionMixin:
     Predicts the next values of a series, and from its own predictions those after them.
 
     A language model over numbers: where it has an embedding, this has a linear map from the values; where it has a
-    distribution over the vocabulary, this has the expected change from the last value (in normalised units, so an
+    distribution over the vocabulary, this has the expected change from the last value (in normalized units, so an
     untrained model says about what the last-value baseline says; compare the residual connections of Nair & Hinton
     2010 and He et al. 2016). It is trained by teacher forcing (Williams & Zipser 1989) one step ahead at every step of
     past and future at once, and predicts by rolling out (Graves 2013, arXiv 1308.0850, section 2): what it predicts
     becomes its next input. So one model predicts any number of steps from any length of past, as a sequence model
-    does; a head that gives all future steps at once is tied to one horizon and learns from one position a series.
+    does; a head that gives all future steps at once is tied to one horizon and learns from one position per series.
 
-    A step at which a channel was not observed holds its last observed value, and a second input a channel tells which
-    they are. Steps before a series' first observed number are padding and change nothing: align shorter series at
+    A step at which a channel was not observed holds its last observed value, and a second input per channel tells
+    which they are. Steps before a series' first observed number are padding and change nothing: align shorter series at
     their end. Steps without any number later on are gaps, in which time passes.
     """
 
@@ -119,10 +119,10 @@ class TimeSeriesPredictionMixin:
         Raises:
             ValueError: For values of another number of channels than the config's, and a mask of another shape.
         """
-        past, past_observed = self._normalised(past_values, past_observed_mask, "past")
+        past, past_observed = self._normalized(past_values, past_observed_mask, "past")
         loss = outputs = predictions = None
         if future_values is not None:
-            future, future_observed = self._normalised(future_values, future_observed_mask, "future")
+            future, future_observed = self._normalized(future_values, future_observed_mask, "future")
             values, observed = torch.cat([past, future], 1), torch.cat([past_observed, future_observed], 1)
             predictions, outputs = self._one_step_ahead(values[:, :-1], observed[:, :-1], **kwargs)
             targets = prediction_targets(observed)
@@ -173,7 +173,7 @@ class TimeSeriesPredictionMixin:
             steps.append(step)
         return torch.cat(steps, dim=1), outputs
 
-    def _normalised(self, values, observed, which):
+    def _normalized(self, values, observed, which):
         config = self.config
         if values.dim() != 3 or values.shape[2] != config.input_size or values.shape[1] == 0:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What Transformers are built of: normalisation, feed-forward, the layers and the stacks of encoder and decoder.
+"""What Transformers are built of: normalization, feed-forward, the layers and the stacks of encoder and decoder.
 
 Vaswani et al. 2017 (arXiv 1706.03762), section 3, and what has replaced its parts since. Every module reads its
 choices from the config. Shapes: `B` rows, `T` tokens.
@@ -22,7 +22,7 @@ from .positions import Positions, count_positions
 
 
 class RMSNorm(nn.Module):
-    """`g * x / sqrt(mean(x^2))`: LayerNorm without centring (Zhang & Sennrich 2019, arXiv 1910.07467, equation 4)."""
+    """`g * x / sqrt(mean(x^2))`: LayerNorm without centering (Zhang & Sennrich 2019, arXiv 1910.07467, equation 4)."""
 
     def __init__(self, size: int, eps: float):
         super().__init__()

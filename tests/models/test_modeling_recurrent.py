@@ -335,7 +335,7 @@ def test_chunks_change_neither_loss_nor_gradients(tied):
     torch.testing.assert_close(evaluated.loss, causal_language_model_loss(evaluated.logits, labels))
 
 
-def test_initialisation():
+def test_initialization():
     model = RecurrentModel(config_of(hidden_size=16))
     cell = model.layers[0].forward_cell
     for block in cell.recurrent_proj.weight.split(16):

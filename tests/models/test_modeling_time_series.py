@@ -85,7 +85,7 @@ def test_values_are_carried_forward_and_targets_begin_with_the_series():
 
 
 @two_architectures
-def test_the_loss_is_the_squared_error_of_each_next_normalised_value(architecture):
+def test_the_loss_is_the_squared_error_of_each_next_normalized_value(architecture):
     mean, std = torch.tensor([3.0, -1.0]), torch.tensor([2.0, 0.5])
     model = model_of(architecture, input_mean=mean.tolist(), input_scale=std.tolist())
     past, future = series(3, 5, 2), series(3, 3, 2)

@@ -1,6 +1,6 @@
 """Stand-in: what `generate` must hold to for any model, in checks of our own.
 
-The names are those of the suite's own tests, so that a skip names the same behaviour with either; with a full checkout
+The names are those of the suite's own tests, so that a skip names the same behavior with either; with a full checkout
 these are not used.
 """
 

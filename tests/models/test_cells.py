@@ -1,0 +1,299 @@
+"""Every cell is complete, computes what its printed equations say, and a new one takes a class and nothing else."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForCausalLM
+
+import seqnlp
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    RecurrentForTimeSeriesPrediction,
+    RecurrentForTokenClassification,
+    RecurrentModel,
+    RecurrentSeq2SeqConfig,
+    RecurrentSeq2SeqForConditionalGeneration,
+)
+from seqnlp.diagnostics.recurrence import _TORCH_GATES, find_cells, watch_cells
+from seqnlp.models import recurrence
+from seqnlp.models.cells import CELLS, RecurrentCell
+from seqnlp.models.recurrence import Padding, eager_recurrence, fused_recurrence, scan_recurrence
+
+
+WORDS = {"vocab_size": 30, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+MASK = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
+every_cell = pytest.mark.parametrize("cell_class", CELLS.values(), ids=CELLS)
+
+
+def sigmoid(values):
+    return 1 / (1 + (-values).exp())
+
+
+@every_cell
+def test_a_cell_is_complete(cell_class):
+    assert CELLS[cell_class.cell_type] is cell_class
+    assert all(isinstance(getattr(cell_class, name), str) for name in ("title", "equations", "citation"))
+    assert re.search(r"\d{4}", cell_class.citation)
+    assert cell_class.states[0] == "hidden"
+    assert (cell_class.forward_packed is None) == (cell_class.backward_packed is None)
+    cell = cell_class(3, 5)
+    state, gates = cell(torch.randn(2, 5 * len(cell.gates)), (torch.randn(2, 5),) * cell.num_states)
+    assert [tuple(tensor.shape) for tensor in state] == [(2, 5)] * len(cell.states)
+    assert set(gates) <= set(cell.gates)
+    for hidden_act in cell.hidden_acts:
+        twin = cell_class.torch_class(3, 5, **cell_class(3, 5, hidden_act).torch_options)
+        assert [weight.shape for weight in twin.parameters()] == [weight.shape for weight in cell.torch_weights()]
+        assert _TORCH_GATES[twin.mode] == cell.gates
+
+
+def by_the_printed_equations(cell, inputs, state):
+    """One step for one row, from the text that a card shows: `W_i x_t` is a product, and so is `U_i h_{t-1}`."""
+    letters = re.findall(r"^(\w)_t = .*W_\1 x_t", cell.equations, re.MULTILINE) or [""]
+    names = {"act": torch.tanh, "tanh": torch.tanh, "sigmoid": sigmoid, "x_t": inputs}
+    names |= dict(zip(("h_before", "c_before"), state, strict=False))
+    blocks = [tensor.split(cell.hidden_size) for tensor in cell.torch_weights()]
+    for letter, w, u, b, b_u in zip(letters, *blocks, strict=True):
+        end = f"_{letter}" if letter else ""
+        names |= {f"W{end}": w, f"U{end}": u, f"b{end}": b + b_u}
+        if f"c{end} " in cell.equations or f"c{end})" in cell.equations:  # a second bias by itself
+            names |= {f"b{end}": b, f"c{end}": b_u}
+    for line in cell.equations.splitlines():
+        line = re.sub(r"([hc])_\{t-1\}", r"\1_before", re.split(r"\s{2,}", line)[0])
+        line = re.sub(r"([WU]\w*) (x_t|h_before)", r"(\1 @ \2)", line)
+        name, formula = line.split(" = ")
+        names[name] = eval(formula, {}, names)
+    return [names[f"{letter}_t"] for letter in ("h", "c")[: cell.num_states]]
+
+
+@every_cell
+def test_a_cell_computes_what_its_printed_equations_say(cell_class):
+    cell = cell_class(3, 5).double()
+    inputs = torch.randn(3, dtype=torch.double)
+    state = [torch.randn(5, dtype=torch.double) for _ in cell.states]
+    computed, _ = cell(cell.input_proj(inputs).unsqueeze(0), tuple(tensor.unsqueeze(0) for tensor in state))
+    expected = by_the_printed_equations(cell, inputs, state)
+    torch.testing.assert_close([tensor.squeeze(0) for tensor in computed], expected)
+
+
+def test_nothing_else_names_a_cell():
+    package = Path(seqnlp.__file__).parent
+    for path in (path for folder in ("models", "diagnostics", "cli") for path in (package / folder).glob("*.py")):
+        tree = ast.parse(path.read_text())
+        defaults = [node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
+        named = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and node.value in CELLS and node not in defaults
+        ]
+        assert path.name == "cells.py" or not named, f"{path.name} names {named}"
+
+
+def test_a_cell_that_does_not_exist_is_refused_with_those_that_do():
+    for config_class in (RecurrentConfig, RecurrentSeq2SeqConfig):
+        with pytest.raises(Exception, match="cell_type='lsmt' is not one of elman, gru, lstm"):
+            config_class(cell_type="lsmt")
+
+
+# What follows is a new cell: its class, and how its steps are computed by a plain loop.
+
+
+def define_minimal_gated_unit():
+    class MinimalGatedUnit(RecurrentCell):
+        """Zhou et al. 2016 (arXiv 1603.09420), equations 4 to 6, the forget gate behind `U h` as the GRU's reset."""
+
+        cell_type = "minimal_gated_unit"
+        title = "minimal gated unit"
+        equations = "h_t = (1 - f_t) * h_{t-1} + f_t * tanh(W x_t + f_t * (U h_{t-1}))"
+        citation = "Zhou et al. 2016"
+        gates = ("forget_gate", "hidden_candidate")
+
+        def forward(self, projected_input, state):
+            from_input, from_hidden = projected_input.chunk(2, -1), self.recurrent_proj(state[0]).chunk(2, -1)
+            forget_gate = torch.sigmoid(from_input[0] + from_hidden[0])
+            candidate = torch.tanh(from_input[1] + forget_gate * from_hidden[1])
+            return ((1 - forget_gate) * state[0] + forget_gate * candidate,), {"forget_gate": forget_gate}
+
+    def step(x, state, w, u, b, b_u):
+        w_f, w_h, u_f, u_h = *w.split(len(w) // 2), *u.split(len(u) // 2)
+        b_f, b_h, bu_f, bu_h = *b.split(len(b) // 2), *b_u.split(len(b_u) // 2)
+        f = sigmoid(w_f @ x + b_f + u_f @ state[0] + bu_f)
+        return [state[0] - f * state[0] + f * torch.tanh(w_h @ x + b_h + f * (u_h @ state[0] + bu_h))]
+
+    return MinimalGatedUnit, step
+
+
+def define_leaky_integrator():
+    class LeakyIntegrator(RecurrentCell):
+        """A potential that leaks, and its tanh as the hidden state: two tensors, as an LSTM has."""
+
+        cell_type = "leaky_integrator"
+        title = "leaky integrator"
+        equations = "p_t = 0.8 p_{t-1} + 0.2 (W x_t + U h_{t-1} + b); h_t = tanh(p_t)"
+        citation = "made up"
+        gates = ("current",)
+        states = ("hidden", "potential")
+
+        def forward(self, projected_input, state):
+            current = projected_input + self.recurrent_proj(state[0])
+            potential = 0.8 * state[1] + 0.2 * current
+            return (potential.tanh(), potential), {"current": current}
+
+    def step(x, state, w, u, b, b_u):
+        potential = 0.8 * state[1] + 0.2 * (w @ x + b + u @ state[0] + b_u)
+        return [torch.tanh(potential), potential]
+
+    return LeakyIntegrator, step
+
+
+@pytest.fixture(params=[define_minimal_gated_unit, define_leaky_integrator])
+def new_cell(request, monkeypatch):
+    """The class, known for as long as the test runs, and its step; a warning of any kind is a failure."""
+    cell_class, step = request.param()
+
+    def fail(message):
+        raise AssertionError(message)
+
+    monkeypatch.setattr(recurrence.logger, "warning_once", fail)
+    yield cell_class, step
+    del CELLS[cell_class.cell_type]
+
+
+def run_plainly(step, cell, rows, masks, reverse=False):
+    """Each row alone, token by token, without its padding: the states at the tokens (0 at padding), and the last."""
+    outputs, finals = [], []
+    for row, mask in zip(rows, masks, strict=True):
+        state = [torch.zeros(cell.hidden_size, dtype=row.dtype) for _ in cell.states]
+        hidden = [torch.zeros(cell.hidden_size, dtype=row.dtype)] * len(row)
+        for index in reversed(range(len(row))) if reverse else range(len(row)):
+            if mask[index]:
+                state = step(row[index], state, *cell.torch_weights())
+                hidden[index] = state[0]
+        outputs.append(torch.stack(hidden))
+        finals.append(state)
+    return torch.stack(outputs), [torch.stack(tensors) for tensors in zip(*finals, strict=True)]
+
+
+@pytest.mark.parametrize("run", [eager_recurrence, fused_recurrence, scan_recurrence])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_new_cell_runs_over_time_as_a_plain_loop_does(new_cell, run, reverse):
+    cell = new_cell[0](4, 5).double()
+    rows = torch.randn(3, 6, 4, dtype=torch.double, requires_grad=True)
+    expected, expected_final = run_plainly(new_cell[1], cell, rows, MASK, reverse)
+    state = (torch.zeros(3, 5, dtype=torch.double),) * cell.num_states
+    padding = Padding.from_mask(MASK, num_directions=2)
+    outputs, final = run(cell, rows, state, padding, reverse)
+    torch.testing.assert_close((outputs, *final), (expected, *expected_final))
+    if run is not scan_recurrence:  # exported alone, never trained
+        weights = torch.randn_like(expected)
+        theirs = torch.autograd.grad((expected * weights).sum(), [rows, *cell.parameters()])
+        ours = torch.autograd.grad((outputs * weights).sum(), [rows, *cell.parameters()])
+        torch.testing.assert_close(ours, theirs)
+
+
+def config_of(cell_class, **kwargs):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "initializer_range": 1.0}
+    return RecurrentConfig(cell_type=cell_class.cell_type, **{**sizes, **WORDS, **kwargs})
+
+
+def test_a_stack_of_a_new_cell_reads_both_ways_and_gives_its_states(new_cell, tmp_path):
+    model = RecurrentModel(config_of(new_cell[0], bidirectional=True)).double()
+    ids = torch.randint(4, 30, (3, 6))
+    states, finals = model.embed_tokens(ids), []
+    for layer in model.layers:
+        ways = [run_plainly(new_cell[1], cell, states, MASK, way == 1) for way, cell in enumerate(layer.cells)]
+        states = torch.cat([outputs for outputs, _ in ways], dim=-1)
+        finals += [final for _, final in ways]
+    outputs = model(ids, attention_mask=MASK)
+    torch.testing.assert_close(outputs.last_hidden_state, states)
+    expected = [torch.stack(tensors) for tensors in zip(*finals, strict=True)]  # as torch gives them
+    torch.testing.assert_close(list(outputs.past_key_values.to_torch()), expected)
+    with pytest.raises(ValueError, match=f"no recurrent layer of cell_type='{new_cell[0].cell_type}'"):
+        model.to_torch()
+
+    model.float().save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path)
+    assert all(torch.equal(weight, loaded.state_dict()[name]) for name, weight in model.state_dict().items())
+    assert torch.equal(loaded(ids)[0], model(ids)[0])
+
+
+def test_a_language_model_of_a_new_cell_writes_the_same_whichever_way(new_cell, tmp_path):
+    model = RecurrentForCausalLM(config_of(new_cell[0], eos_token_id=None)).eval()
+    ids = torch.randint(4, 30, (2, 5))
+    prompts = torch.tensor([[0, 0, 0, *ids[0, :2]], ids[1].tolist()])
+    mask = (prompts != 0).long()
+    for beams in (1, 3):
+        settings = {"max_new_tokens": 6, "do_sample": False, "num_beams": beams}
+        written = model.generate(prompts, attention_mask=mask, **settings)
+        for others in ({"use_cache": False}, {"cache_implementation": "static", "disable_compile": True}):
+            assert torch.equal(written, model.generate(prompts, attention_mask=mask, **settings, **others))
+        assert torch.equal(written[:1, 3:], model.generate(ids[:1, :2], **settings))
+    whole = written[0, 3:]
+    hidden = model.model.embed_tokens(whole).unsqueeze(0)
+    for layer in model.model.layers:
+        hidden, _ = run_plainly(new_cell[1], layer.forward_cell, hidden, torch.ones(1, len(whole)))
+    torch.testing.assert_close(model(whole.unsqueeze(0)).logits, model.lm_head(hidden))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(AutoModelForCausalLM.from_pretrained(tmp_path)(whole[None]).logits, model(whole[None]).logits)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+def test_classifiers_of_a_new_cell_do_not_see_padding(new_cell, pooling):
+    ids = torch.randint(4, 30, (3, 6))
+    config = config_of(new_cell[0], bidirectional=True, pooling=pooling)
+    for model_class in (RecurrentForSequenceClassification, RecurrentForTokenClassification):
+        model = model_class(config).eval()
+        logits = model(ids, attention_mask=MASK).logits
+        for row, valid in enumerate(MASK.bool()):
+            alone = model(ids[row : row + 1, valid]).logits[0]
+            torch.testing.assert_close(logits[row] if logits.dim() == 2 else logits[row, valid], alone)
+
+
+def test_a_series_is_predicted_by_a_new_cell(new_cell):
+    model = RecurrentForTimeSeriesPrediction(config_of(new_cell[0], input_size=1, prediction_length=3)).eval()
+    past = torch.randn(1, 4, 1)
+    expected = past
+    for _ in range(3):  # each prediction is the next input
+        features = torch.cat([expected, torch.ones_like(expected)], dim=-1)
+        hidden = model.input_projection(features)
+        for layer in model.model.layers:
+            hidden, _ = run_plainly(new_cell[1], layer.forward_cell, hidden, torch.ones(1, expected.shape[1]))
+        expected = torch.cat([expected, expected[:, -1:] + model.score(hidden[:, -1:])], dim=1)
+    torch.testing.assert_close(model(past).prediction_outputs, expected[:, 4:])
+
+
+@pytest.mark.parametrize("attention", [{"attention_type": "none"}, {"input_feeding": True}])
+def test_a_translator_of_a_new_cell_writes_the_same_whichever_way(new_cell, attention):
+    config = RecurrentSeq2SeqConfig(
+        cell_type=new_cell[0].cell_type,
+        hidden_size=8,
+        num_hidden_layers=2,
+        initializer_range=1.0,
+        **WORDS,
+        **attention,
+    )
+    model = RecurrentSeq2SeqForConditionalGeneration(config).eval()
+    ids = torch.randint(4, 30, (3, 6)).masked_fill(MASK == 0, 0)
+    for beams in (1, 3):
+        settings = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "num_beams": beams}
+        written = model.generate(ids, attention_mask=MASK, **settings)
+        assert torch.equal(written, model.generate(ids, attention_mask=MASK, use_cache=False, **settings))
+        for row, valid in enumerate(MASK.bool()):
+            assert torch.equal(written[row : row + 1], model.generate(ids[row : row + 1, valid], **settings))
+    outputs = model(ids, attention_mask=MASK, labels=written[:, 1:])
+    outputs.loss.backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.model.encoder.layers.parameters())
+
+
+def test_the_steps_of_a_new_cell_can_be_watched(new_cell):
+    model = RecurrentModel(config_of(new_cell[0]))
+    cells = find_cells(model)
+    with watch_cells(model, cells):
+        outputs = model(torch.randint(4, 30, (2, 5)))
+    assert [len(cell.states) for cell in cells] == [5, 5]
+    assert torch.equal(torch.stack(cells[1].states_in_time(0), dim=1), outputs.last_hidden_state)
+    assert len(cells[0].states[0]) == len(new_cell[0].states)
