@@ -355,7 +355,7 @@ def evaluate_series(record: dict[str, Any], folder: Path, dataset: str | None) -
 
     def predict(model, batch):
         past = {"past_values": batch["past_values"], "past_observed_mask": batch["past_observed_mask"]}
-        predicted = model(**past, prediction_length=lengths[1]).prediction_outputs.float()
+        predicted = model(**past, prediction_length=lengths[1]).prediction_outputs
         return list(zip(predicted, batch["future_values"], batch["future_observed_mask"], strict=True))
 
     found = {}
