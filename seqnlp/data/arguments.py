@@ -124,6 +124,9 @@ class SeriesArguments:
     )
     time_column: str | None = source_flag("Column of the times, by which rows are sorted.")
     series_column: str | None = source_flag("Column whose values tell several series in one table apart.")
+    day_first: bool | None = data_flag(
+        "Whether 3/4/2024 is the third of April; needed only if no date in the time column tells."
+    )
     frequency: str | None = data_flag("Step of a regular grid in time, e.g. 5min or D, on which the rows are put.")
     logarithm: bool = data_flag("Predict the natural logarithm of the values.", False)
     num_trajectories: int = data_flag("Number of simulated trajectories to train on.", 4000, "[1, inf)")

@@ -12,9 +12,15 @@ from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .loading import load_splits
 from .samples import SAMPLES, SIMULATION
+from .times import read_times
 
 
 CHANNELS_OF_THE_BALL = ["distance from the left wall", "height"]
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")  # in a column of numbers, whatever their case
+MOST_STEPS = 10_000_000  # of a regular grid
+_NUMBER = r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*"
+_COMMA_NUMBER = r"[+-]?\d+(,\d+)?"
+_THOUSANDS = r"[+-]?[1-9]\d{0,2}(,\d{3})+"
 SPLITS = ("train", "validation", "test")
 
 
@@ -23,7 +29,8 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
     The series of a table, each divided by time (the first 70 % train, the next 15 % validate, the last 15 % test), or
     simulated balls, no trajectory in two splits.
 
-    Of a table the columns of numbers are the channels; cells without a number are gaps. With `frequency` the rows are
+    Of a table the columns of numbers are the channels, but for a first column that counts the rows; cells without a
+    number are gaps. Times are read by [`seqnlp.data.times.read_times`]. With `frequency` the rows are
     put on a regular grid of that step, as pandas names it (`5min`, `D`): the mean of the rows of a step, a gap where
     there is none. Of the simulated balls a fifth as many as `num_trajectories` validate and test.
 
@@ -38,38 +45,24 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
         steps = arguments.context_length + arguments.prediction_length
         splits = SAMPLES[SIMULATION].load(arguments.num_trajectories, steps)
         return LoadedData(splits, DataSource(SIMULATION), details={"channels": CHANNELS_OF_THE_BALL})
-    columns, time_column, series_column = arguments.columns, arguments.time_column, arguments.series_column
-    frequency = arguments.frequency
-    table, source = _read_table(arguments.dataset_name, arguments.dataset_revision)
+    table, source, remarks = _read_table(arguments)
     where = f"Dataset {source.name!r}"
-    for kind, column in (("time", time_column), ("series", series_column)):
-        if column is not None and column not in table.columns:
-            raise DataError(
-                f"{where}: there is no column {column!r}; the columns are {', '.join(map(repr, table.columns))}. Name "
-                f"the right one by --{kind}_column."
-            )
-    if columns is None:
-        columns = [c for c in table.select_dtypes("number").columns if c not in (time_column, series_column)]
-    missing = [column for column in columns if column not in table.columns]
-    if missing or not columns:
-        wanted = f"there is no column {missing[0]!r}" if missing else "no column holds numbers"
-        raise DataError(
-            f"{where}: {wanted}; the columns are {', '.join(map(repr, table.columns))}. Name those of numbers by "
-            "--columns."
-        )
-    if frequency is not None and time_column is None:
-        raise DataError(f"{where}: --frequency {frequency} needs --time_column, the column that tells the time.")
+    columns = _find_channels(table, arguments, where, remarks)
+    for column in columns:
+        table[column] = _numbers(table[column], f"{where}, column {column!r}", remarks)
+    table = _with_times(table, arguments, where, remarks)
 
     rows = {split: {"series": [], "values": []} for split in SPLITS}
-    groups = table.groupby(series_column, sort=True) if series_column else [("series", table)]
+    groups = table.groupby(arguments.series_column, sort=True) if arguments.series_column else [("series", table)]
     for name, group in groups:
-        values = _numbers(group, list(columns), time_column, frequency, arguments.logarithm, where)
+        values = _values(group, columns, arguments, where)
         ends = [round(len(values) * share) for share in (0.7, 0.85, 1.0)]
         for split, start, end in zip(SPLITS, [0, *ends], ends, strict=False):
             rows[split]["series"].append(str(name))
             rows[split]["values"].append(values[start:end].tolist())
+    _check_training_part(rows["train"]["values"], columns, where)
     splits = DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items()})
-    return LoadedData(splits, source, details={"channels": list(columns)})
+    return LoadedData(splits, source, details={"channels": columns}, remarks=remarks)
 
 
 class SeriesWindows(torch.utils.data.Dataset):
@@ -89,7 +82,8 @@ class SeriesWindows(torch.utils.data.Dataset):
     def __init__(self, series: Sequence, context_length: int, prediction_length: int, stride: int = 1):
         self.context_length = context_length
         self.length = context_length + prediction_length
-        self.series = [torch.tensor(np.array(values, dtype=np.float32)) for values in series]
+        # Not in float32, in which a billion and its next neighbours are one number: the model subtracts the level.
+        self.series = [torch.tensor(np.array(values, dtype=np.float64)) for values in series]
         self.windows = []
         for index, values in enumerate(self.series):
             observed = ~values.isnan()
@@ -146,39 +140,163 @@ def channel_statistics(series: Sequence) -> tuple[list[float], list[float]]:
     return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
 
 
-def _read_table(dataset_name: str, revision: str | None) -> tuple[pd.DataFrame, DataSource]:
-    loaded = load_splits(dataset_name, dataset_revision=revision)
-    splits, source = loaded.splits, loaded.source
-    if len(splits) > 1:
+def _read_table(arguments: SeriesArguments) -> tuple[pd.DataFrame, DataSource, list[str]]:
+    loaded = load_splits(arguments.dataset_name, dataset_revision=arguments.dataset_revision)
+    if len(loaded.splits) > 1:
         raise DataError(
-            f"Dataset {source.name!r} has the splits {', '.join(splits)}; a table of series is divided by time here. "
-            "Give one file."
+            f"Dataset {loaded.source.name!r} has the splits {', '.join(loaded.splits)}; a table of series is divided "
+            "by time here. Give one file."
         )
-    return next(iter(splits.values())).to_pandas(), source
+    return next(iter(loaded.splits.values())).to_pandas(), loaded.source, loaded.remarks
 
 
-def _numbers(group, columns, time_column, frequency, logarithm, where) -> np.ndarray:
-    if time_column is not None:
-        try:
-            times = pd.to_datetime(group[time_column], format="mixed")
-        except (ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise DataError(f"{where}, column {time_column!r}: it holds no times ({reason}).") from error
-        group = group.assign(**{time_column: times}).sort_values(time_column, kind="stable")
+def _find_channels(table: pd.DataFrame, arguments: SeriesArguments, where: str, remarks: list[str]) -> list[str]:
+    """The columns of numbers: those asked for, or all but time, series and a first column that counts the rows."""
+    keys = {"time": arguments.time_column, "series": arguments.series_column}
+    for kind, column in keys.items():
+        if column is not None and column not in table.columns:
+            raise DataError(
+                f"{where}: there is no column {column!r}; the columns are {', '.join(map(repr, table.columns))}. Name "
+                f"the right one by --{kind}_column."
+            )
+    columns = arguments.columns
+    if columns is None:
+        columns = [c for c in table.columns if c not in keys.values() and _holds_numbers(table[c])]
+        first = table.columns[0]
+        if len(columns) > 1 and columns[0] == first and _counts_rows(table[first]):
+            remarks.append(
+                f"{where}: column {first!r} counts the rows and is left out; name it in --columns to keep it."
+            )
+            columns = columns[1:]
+    missing = [column for column in columns if column not in table.columns]
+    if missing or not columns:
+        wanted = f"there is no column {missing[0]!r}" if missing else "no column holds numbers"
+        raise DataError(
+            f"{where}: {wanted}; the columns are {', '.join(map(repr, table.columns))}. Name those of numbers by "
+            "--columns."
+        )
+    return list(columns)
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+        return False
+    if pd.api.types.is_numeric_dtype(column):
+        return True
+    filled = _without_marks(column).dropna().astype(str)
+    return len(filled) > 0 and bool(filled.str.fullmatch(_NUMBER).all())
+
+
+def _counts_rows(column: pd.Series) -> bool:
+    return pd.api.types.is_integer_dtype(column) and len(column) > 1 and bool((column.diff()[1:] == 1).all())
+
+
+def _without_marks(column: pd.Series) -> pd.Series:
+    """The column with the usual words for a missing number as gaps."""
+    return column.where(~column.astype(str).str.strip().str.lower().isin(MISSING))
+
+
+def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
+    """A column in float64, gaps as NaN."""
+    if not pd.api.types.is_numeric_dtype(column):
+        words = _without_marks(column)
+        filled = words.dropna().astype(str).str.strip()
+        if _has_decimal_commas(filled):
+            remarks.append(f"{where}: commas are read as decimal points.")
+            words = words.str.replace(",", ".")
+        marks = int(words.isna().sum() - column.isna().sum())
+        if marks:
+            remarks.append(f"{where}: {marks:,} cells hold a word for a missing number and are gaps.")
+        column = words
     try:
-        numbers = group[columns].astype(float)
-        if frequency is not None:
-            numbers = numbers.set_axis(pd.DatetimeIndex(group[time_column])).resample(frequency).mean()
-    except ValueError as error:
+        values = column.astype("float64")
+    except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{where}, columns {', '.join(columns)}, --frequency {frequency}: {reason}.") from error
-    values = numbers.to_numpy()
-    values = np.where(np.isfinite(values), values, np.nan)
-    if np.isnan(values).all(axis=0).any():
-        empty = columns[int(np.isnan(values).all(axis=0).argmax())]
-        raise DataError(f"{where}, column {empty!r}: it holds no numbers.")
-    if logarithm:
+        raise DataError(f"{where}: it holds something else than numbers ({reason}).") from error
+    return values.where(np.isfinite(values))
+
+
+def _has_decimal_commas(words: pd.Series) -> bool:
+    commas = words[words.str.contains(",")]
+    is_plain = words.str.fullmatch(_COMMA_NUMBER).all()
+    return len(commas) > 0 and bool(is_plain) and not commas.str.fullmatch(_THOUSANDS).all()
+
+
+def _with_times(table: pd.DataFrame, arguments: SeriesArguments, where: str, remarks: list[str]) -> pd.DataFrame:
+    """The rows with a time and a series, sorted by time; the series that share their times need to be told apart."""
+    time, series = arguments.time_column, arguments.series_column
+    if arguments.frequency is not None and time is None:
+        raise DataError(
+            f"{where}: --frequency {arguments.frequency} needs --time_column, the column that tells the time."
+        )
+    for kind, column in (("time", time), ("series", series)):
+        if column is None:
+            continue
+        blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        if blank.all():
+            raise DataError(f"{where}, column {column!r}: it is blank. Name another by --{kind}_column.")
+        if blank.any():
+            remarks.append(f"{where}, column {column!r}: {int(blank.sum()):,} rows without a {kind} are left out.")
+            table = table[~blank]
+    if time is None:
+        return table
+    times = read_times(table[time], f"{where}, column {time!r}", arguments.day_first, remarks)
+    table = table.assign(**{time: times}).sort_values(time, kind="stable")
+    repeated = table.duplicated([time] if series is None else [series, time], keep=False)
+    if repeated.mean() > 0.5:
+        rows = int((table[time] == table[time][repeated].iloc[0]).sum())
+        raise DataError(
+            f"{where}, column {time!r}: {rows} rows have the time {table[time][repeated].iloc[0]}, and so on: these "
+            "are several series. Name the column that tells them apart by --series_column."
+        )
+    if repeated.any():
+        done = "averaged" if arguments.frequency else "kept in their order"
+        remarks.append(
+            f"{where}, column {time!r}: {int(repeated.sum()):,} rows share their time with another: {done}."
+        )
+    return table
+
+
+def _values(group: pd.DataFrame, columns: list[str], arguments: SeriesArguments, where: str) -> np.ndarray:
+    numbers, frequency = group[columns], arguments.frequency
+    if frequency is not None:
+        numbers = _on_grid(
+            numbers, group[arguments.time_column], frequency, f"{where}, column {arguments.time_column!r}"
+        )
+    values = numbers.to_numpy(dtype=np.float64)
+    if arguments.logarithm:
         if (values <= 0).any():
             raise DataError(f"{where}: --logarithm needs values above 0, and the least is {np.nanmin(values):g}.")
         values = np.log(values)
     return values
+
+
+def _on_grid(numbers: pd.DataFrame, times: pd.Series, frequency: str, where: str) -> pd.DataFrame:
+    if not pd.api.types.is_datetime64_any_dtype(times):
+        raise DataError(
+            f"{where}: --frequency {frequency} needs dates, and these numbers are neither years nor Unix times."
+        )
+    try:
+        first = times.iloc[0]
+        step = first + pd.tseries.frequencies.to_offset(frequency) - first
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{where}: --frequency {frequency} is no step in time ({reason}).") from error
+    if step > pd.Timedelta(0) and (times.iloc[-1] - first) / step > MOST_STEPS:
+        raise DataError(
+            f"{where}: from {first} to {times.iloc[-1]} there are more than {MOST_STEPS:,} steps of {frequency}. Is "
+            "one of these times wrong?"
+        )
+    return numbers.set_axis(pd.DatetimeIndex(times)).resample(frequency).mean()
+
+
+def _check_training_part(series: list, columns: list[str], where: str) -> None:
+    observed = np.zeros(len(columns), dtype=bool)
+    for values in series:
+        observed |= np.isfinite(np.array(values, dtype=np.float64).reshape(-1, len(columns))).any(axis=0)
+    if not observed.all():
+        empty = columns[int(np.argmin(observed))]
+        raise DataError(
+            f"{where}, column {empty!r}: it holds no numbers in the first 70 % of the steps, which are trained on. "
+            "Leave it out by --columns."
+        )

@@ -119,8 +119,8 @@ def test_statistics_leave_gaps_out():
     [
         ({"columns": ["b"]}, "there is no column 'b'; the columns are 'when', 'a', 'name'. Name those of numbers"),
         ({"time_column": "t"}, "there is no column 't'.*--time_column"),
-        ({"time_column": "name"}, "column 'name': it holds no times"),
-        ({"columns": ["name"]}, "columns name.*could not convert"),
+        ({"time_column": "name"}, "column 'name': 'v' is no time"),
+        ({"columns": ["name"]}, "column 'name': it holds something else than numbers .could not convert"),
         ({"frequency": "5min"}, "--frequency 5min needs --time_column"),
         ({"columns": ["a"], "logarithm": True}, "--logarithm needs values above 0, and the least is 0"),
     ],
@@ -137,3 +137,93 @@ def test_too_short_series_and_unknown_samples_are_refused():
         cut_windows(splits, 5, 2)
     with pytest.raises(DataError, match=r"There is no sample 'sample:weather'; there is .*sample:glucose"):
         load("sample:weather")
+
+
+def table_of(tmp_path, **columns):
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path / "t.csv"
+
+
+def whole(loaded, series=0):
+    parts = [loaded.splits[split]["values"][series] for split in ("train", "validation", "test")]
+    return np.concatenate([np.array(part, dtype=float).reshape(len(part), -1) for part in parts])
+
+
+def test_times_sort_and_a_grid_holds_every_row(tmp_path):
+    times = pd.date_range("2009-01-01", periods=60, freq="h").strftime("%d.%m.%Y %H:%M:%S")
+    order = np.random.default_rng(0).permutation(60)
+    path = table_of(tmp_path, t=times[order], y=np.arange(60.0)[order])
+    assert whole(load(path, time_column="t"))[:, 0].tolist() == list(range(60))
+    path = table_of(tmp_path, t=range(1_700_000_000, 1_700_000_000 + 60 * 3600, 3600), y=np.arange(60.0))
+    assert whole(load(path, time_column="t", frequency="h"))[:, 0].tolist() == list(range(60))
+    with pytest.raises(DataError, match="--frequency h needs dates, and these numbers are neither"):
+        load(table_of(tmp_path, t=range(60), y=range(60), z=range(60)), time_column="t", frequency="h")
+    with pytest.raises(DataError, match=r"more than 10,000,000 steps of ms\. Is one of these times wrong"):
+        load(table_of(tmp_path, t=["1970-01-01", "2024-01-01"], y=[1, 2]), time_column="t", frequency="ms")
+
+
+def test_several_series_that_share_their_times_are_asked_about(tmp_path):
+    path = table_of(
+        tmp_path, day=[f"2024-01-{n // 2 + 1:02}" for n in range(40)], who=list("ab") * 20, v=range(0, 80, 2)
+    )
+    with pytest.raises(
+        DataError, match=r"2 rows have the time 2024-01-01 00:00:00, .*tells them apart by --series_column"
+    ):
+        load(path, time_column="day", columns=["v"], frequency="D")
+    loaded = load(path, time_column="day", columns=["v"], series_column="who")
+    assert [whole(loaded, series)[:3, 0].tolist() for series in (0, 1)] == [[0, 4, 8], [2, 6, 10]]
+    assert loaded.remarks == []
+
+
+def test_rows_without_a_time_or_a_series_and_repeated_times_are_counted(tmp_path):
+    days = [f"2024-01-{n + 1:02}" for n in range(20)]
+    days[3], days[7], days[19] = "", "2024-01-07", "2024-01-19"
+    who = ["a"] * 20
+    who[10] = None
+    loaded = load(
+        table_of(tmp_path, t=days, w=who, v=range(0, 40, 2)), time_column="t", series_column="w", frequency="D"
+    )
+    assert [remark.split("column ")[1] for remark in loaded.remarks] == [
+        "'t': 1 rows without a time are left out.",
+        "'w': 1 rows without a series are left out.",
+        "'t': 4 rows share their time with another: averaged.",
+    ]
+    values = whole(loaded)[:, 0]
+    assert values[:3].tolist() == [0, 2, 4]
+    assert np.isnan(values[[3, 7, 10]]).all()
+    assert values[[6, 18]].tolist() == [13, 37]  # the means of 12 and 14, of 36 and 38
+
+
+def test_gaps_have_many_names_and_commas_may_be_points(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("n;a;b\n" + "".join(f"{n};{n},5;{'N/A' if n == 3 else n}\n" for n in range(20)))
+    loaded = load(path)
+    assert loaded.details["channels"] == ["a", "b"]
+    values = whole(loaded)
+    assert values[:3].tolist() == [[0.5, 0], [1.5, 1], [2.5, 2]]
+    assert np.isnan(values[3, 1])
+    assert [remark.split("'>', ")[-1].split("': ")[-1] for remark in loaded.remarks] == [
+        "t.csv: its columns are separated by semicolons, not by commas.",
+        "column 'n' counts the rows and is left out; name it in --columns to keep it.",
+        "commas are read as decimal points.",
+        "1 cells hold a word for a missing number and are gaps.",
+    ]
+    assert load(path, columns=["n"]).details["channels"] == ["n"]
+    path.write_text('a\n"1,234"\n"5,678"\n')  # one and a bit, or a thousand?
+    with pytest.raises(DataError, match=r"column 'a': it holds something else than numbers .*1,234"):
+        load(path, columns=["a"])
+
+
+def test_a_channel_without_numbers_to_train_on_is_named(tmp_path):
+    path = table_of(tmp_path, a=np.arange(20.0) / 3, b=[None] * 15 + [1.5] * 5)
+    with pytest.raises(DataError, match="column 'b': it holds no numbers in the first 70 % of the steps"):
+        load(path)
+
+
+def test_a_high_level_costs_no_precision(tmp_path):
+    wave = np.sin(np.arange(60) / 5)
+    path = table_of(tmp_path, y=1e9 + wave)
+    windows = cut_windows(load(path).splits, 4, 2)["train"]
+    read = windows[3]["past_values"]
+    assert read.dtype == torch.float64
+    np.testing.assert_allclose(read[:, 0] - 1e9, wave[3:7], atol=1e-6)
