@@ -37,7 +37,9 @@ def main() -> None:
     train = images.splits["train"]
     label_names = train.features["label"].names
     size = task.model_args.image_size or min(train[0]["image"].size)
-    data = task.prepare(images, ViTImageProcessorPil(size={"height": size, "width": size}, do_convert_rgb=True))
+    data = task.prepare_data(
+        run, images, ViTImageProcessorPil(size={"height": size, "width": size}, do_convert_rgb=True)
+    )
 
     # Model: patches in, the names of the classes out.
     config = task.build_config(

@@ -34,7 +34,7 @@ def main() -> None:
     train = texts.splits["train"]
     some = (row["text"] for row in itertools.islice(train, STREAMED_DOCUMENTS if task.data_args.streaming else None))
     tokenizer = run.on_main_process(lambda: train_tokenizer(some, **task.model_args.tokenizer_settings()))
-    data = task.prepare(texts, tokenizer)
+    data = task.prepare_data(run, texts, tokenizer)
 
     # The batcher follows the model: streams whose state is carried on, or windows in random order.
     windows, sampler = training_windows(

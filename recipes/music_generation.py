@@ -34,7 +34,7 @@ def main() -> None:
     tunes = task.load_data(run)
     texts = task.training_texts(tunes)
     tokenizer = run.on_main_process(lambda: train_tokenizer(texts, **task.model_args.tokenizer_settings()))
-    data = task.prepare(tunes, tokenizer)
+    data = task.prepare_data(run, tunes, tokenizer)
 
     # Model: characters in, the character after each of them out.
     config = task.build_config(**(RECURRENT if task.is_recurrent else TRANSFORMER), **task.special_tokens(tokenizer))

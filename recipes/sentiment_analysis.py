@@ -36,8 +36,7 @@ def main() -> None:
     label_names = texts.splits["train"].features["label"].names
     settings = {**task.model_args.tokenizer_settings(), "model_max_length": task.model_args.max_length}
     tokenizer = run.on_main_process(lambda: train_tokenizer(texts.splits["train"]["text"], **settings))
-    with run.accelerator.main_process_first():
-        data = task.prepare(texts, tokenizer)
+    data = task.prepare_data(run, texts, tokenizer)
 
     # Model: the words of the vocabulary in, the names of the classes out.
     config = task.build_config(

@@ -27,7 +27,7 @@ def main() -> None:
 
     # Data: each split holds series, of steps by channels; the model gets every stretch of a past and a future.
     series = task.load_data(run)
-    data = task.prepare(series, None)
+    data = task.prepare_data(run, series, None)
     mean, std = channel_statistics(series.splits["train"]["values"])
 
     # Model: it normalizes by the mean and deviation of each channel over the training series.

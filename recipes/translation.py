@@ -45,10 +45,9 @@ def main() -> None:
     loaded = task.load_data(run)
     pairs, settings = loaded.splits["train"], task.model_args.tokenizer_settings()
     tokenizers = Tokenizers(*run.on_main_process(lambda: train_pair_tokenizers(pairs, **settings, joint=joint)))
-    with run.accelerator.main_process_first():
-        data = task.prepare(loaded, tokenizers)
-        train = keep_short_pairs(data.examples["train"], task.model_args.max_length)
-    data.details["training_pairs_left_out"] = len(pairs) - len(train)
+    data = task.prepare_data(run, loaded, tokenizers)
+    train = keep_short_pairs(data.examples["train"], task.model_args.max_length)
+    run.record.dataset["training_pairs_left_out"] = len(pairs) - len(train)
 
     # Model: source in, target out, by the embeddings of one vocabulary or of two.
     sizes = {**TRANSFORMER, "tie_word_embeddings": joint}

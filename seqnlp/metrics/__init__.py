@@ -26,11 +26,21 @@ from .perplexity import (
     xz_bits_per_character,
 )
 from .score import OfflineMetric, Score
-from .translation import BLEU, ChrF, bleu_by_source_length, moses_tokens, translation_report, translation_scores
+from .translation import (
+    BLEU,
+    BLEU_TOKENIZERS,
+    ChrF,
+    bleu_by_source_length,
+    bleu_tokenizer,
+    moses_tokens,
+    translation_report,
+    translation_scores,
+)
 
 
 __all__ = [
     "BLEU",
+    "BLEU_TOKENIZERS",
     "CLASSIFICATION_SCORES",
     "F1",
     "FORECAST_SCORES",
@@ -44,6 +54,7 @@ __all__ = [
     "Perplexity",
     "Score",
     "bleu_by_source_length",
+    "bleu_tokenizer",
     "classification_report",
     "classification_scores",
     "constant_velocity_forecast",

@@ -1,7 +1,9 @@
 """BLEU and chrF, computed by sacrebleu, and what they say of a model's translations."""
 
+import importlib.util
 import json
 import random
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +24,20 @@ Args:
 """
 MOSES = "moses:"
 NUM_RESAMPLES = 1000
+BLEU_TOKENIZERS = ("13a", "intl", "zh", "ja-mecab", "ko-mecab", "char")
+"""sacrebleu's tokenizers that need no network; Japanese and Korean need `sacrebleu[ja]` and `sacrebleu[ko]`."""
+
+# By language, and by the letters of a text where the language is not known.
+_BY_LANGUAGE = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
+_BY_LANGUAGE |= dict.fromkeys(("th", "lo", "km", "my", "bo", "dz"), "char")
+_BY_SCRIPT = {
+    "ja-mecab": re.compile(r"[\u3040-\u30ff]"),
+    "ko-mecab": re.compile(r"[\uac00-\ud7a3\u1100-\u11ff]"),
+    "zh": re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]"),
+    "char": re.compile(r"[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]"),
+}
+_SCRIPT_SHARE = 0.1  # of kana among the characters of Japanese, at least; Chinese quotes less
+_NEEDS = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}
 _SACREBLEU = "sacrebleu, signature {signature}"
 
 
@@ -113,31 +129,62 @@ def moses_tokens(texts: Sequence[str], language: str, lowercase: bool = False) -
     return [tokenizer.tokenize(normalizer.normalize(text), return_str=True) for text in texts]
 
 
+def bleu_tokenizer(language: str, references: Sequence[str]) -> str:
+    """
+    The tokenizer of sacrebleu by which BLEU is computed where nothing else is said: the one that it has for the
+    language (Chinese, Japanese, Korean), characters for other languages that put no spaces between words, and else
+    `13a`. Where the tokenizer of Japanese or Korean is not installed, characters take its place.
+
+    Args:
+        language: Code of the target's language; where it is not known, the letters of the references tell.
+        references: The right translations.
+    """
+    code = language.lower().replace("_", "-").split("-")[0]
+    name = _BY_LANGUAGE.get(code)
+    if name is None and not re.fullmatch(r"[a-z]{2,3}", code):
+        text = "".join(references)
+        letters = sum(map(str.isalpha, text)) or 1
+        shares = {kind: len(pattern.findall(text)) / letters for kind, pattern in _BY_SCRIPT.items()}
+        if sum(shares.values()) >= 0.5:
+            name = next(kind for kind, share in shares.items() if share >= _SCRIPT_SHARE)
+    if name in _NEEDS and importlib.util.find_spec(_NEEDS[name]) is None:
+        return "char"
+    return name or "13a"
+
+
 def translation_scores(
-    sources: Sequence[str], predictions: Sequence[str], references: Sequence[str], target_language: str
+    sources: Sequence[str],
+    predictions: Sequence[str],
+    references: Sequence[str],
+    target_language: str,
+    tokenizer: str | None = None,
 ) -> dict[str, Any]:
     """
-    Every score of a split: `bleu` (13a tokens), the same in lower case and over lower-cased Moses tokens, `chrf`, the
-    `intervals` (half the width of each one's 95 % interval over samples of the sentences) and `signatures` of the
-    four, and `bleu_by_source_length` in lower case.
+    Every score of a split: `bleu`, the same in lower case and, for languages with spaces between words, over
+    lower-cased Moses tokens, `chrf`, the `intervals` (half the width of each one's 95 % interval over samples of the
+    sentences) and `signatures` of these, and `bleu_by_source_length` in lower case.
 
     Args:
         sources: The sentences that were translated.
         predictions: Their translations.
         references: The right translations.
-        target_language: Language code of the target, for the Moses tokenizer; an unknown one is treated as English.
+        target_language: Language code of the target; Moses treats an unknown one as English.
+        tokenizer: One of [`BLEU_TOKENIZERS`]; by default what [`bleu_tokenizer`] says.
     """
     settings = {"predictions": list(predictions), "references": list(references), "num_resamples": NUM_RESAMPLES}
+    tokenizer = tokenizer or bleu_tokenizer(target_language, references)
     computed = {
-        "bleu": BLEU().compute(**settings),
-        "bleu_lowercase": BLEU().compute(**settings, lowercase=True),
-        "bleu_lowercase_moses": BLEU().compute(**settings, lowercase=True, tokenize=f"{MOSES}{target_language}"),
-        "chrf": ChrF().compute(**settings),
+        "bleu": BLEU().compute(**settings, tokenize=tokenizer),
+        "bleu_lowercase": BLEU().compute(**settings, lowercase=True, tokenize=tokenizer),
     }
+    if tokenizer == "13a":
+        moses = f"{MOSES}{target_language}"
+        computed["bleu_lowercase_moses"] = BLEU().compute(**settings, lowercase=True, tokenize=moses)
+    computed["chrf"] = ChrF().compute(**settings)
     scores: dict[str, Any] = {name: result["chrf" if name == "chrf" else "bleu"] for name, result in computed.items()}
     scores["intervals"] = {name: result["interval"] for name, result in computed.items()}
     scores["signatures"] = {name: result["signature"] for name, result in computed.items()}
-    scores["bleu_by_source_length"] = bleu_by_source_length(sources, predictions, references)
+    scores["bleu_by_source_length"] = bleu_by_source_length(sources, predictions, references, tokenizer)
     return scores
 
 
@@ -145,6 +192,7 @@ def bleu_by_source_length(
     sources: Sequence[str],
     predictions: Sequence[str],
     references: Sequence[str],
+    tokenizer: str = "13a",
     width: int = 5,
     min_sentences: int = 20,
 ) -> list[dict[str, Any]]:
@@ -156,6 +204,7 @@ def bleu_by_source_length(
         sources: The sentences that were translated; words are what white space parts.
         predictions: Their translations.
         references: The right translations.
+        tokenizer: By which BLEU is computed, see [`BLEU_TOKENIZERS`].
         width: Words that a bin spans.
         min_sentences: A bin with fewer is joined to the one before it, the first to the one behind it.
 
@@ -174,7 +223,10 @@ def bleu_by_source_length(
     for item in bins:
         rows = item.pop("rows")
         texts = {"predictions": [predictions[row] for row in rows], "references": [references[row] for row in rows]}
-        item["sentences"], item["bleu"] = len(rows), BLEU().compute(**texts, lowercase=True)["bleu"]
+        item["sentences"], item["bleu"] = (
+            len(rows),
+            BLEU().compute(**texts, lowercase=True, tokenize=tokenizer)["bleu"],
+        )
     return bins
 
 
@@ -208,6 +260,7 @@ def translation_report(
     compared = [
         [text, f"{scores[name]:.2f} ± {scores['intervals'][name]:.2f}", scores["signatures"][name]]
         for name, text in names.items()
+        if name in scores
     ]
     headers = ["source", "reference", "translation"]
     parts = [

@@ -74,8 +74,8 @@ class TimeSeriesPredictionMixin:
     does; a head that gives all future steps at once is tied to one horizon and learns from one position per series.
 
     A step at which a channel was not observed holds its last observed value, and a second input per channel tells
-    which they are. Steps before a series' first observed number are padding and change nothing: align shorter series at
-    their end. Steps without any number later on are gaps, in which time passes.
+    which they are. Steps before a series' first observed number are padding and change nothing: align shorter series
+    at their end. Steps without any number later on are gaps, in which time passes.
     """
 
     main_input_name = "past_values"

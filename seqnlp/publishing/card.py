@@ -13,6 +13,7 @@ from tabulate import tabulate
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
+from ..tasks.unknown import UNKNOWN_SHARE
 from ..training.flags import role_of
 from .auto import auto_classes
 
@@ -225,6 +226,8 @@ def _measured_limits(record: dict[str, Any]) -> list[str]:
     length = task_of(record).longest_input
     if length and hyperparameters.get("max_length"):
         limits.append(length.format(hyperparameters["max_length"]))
+    for split, share in record.get("dataset", {}).get(UNKNOWN_SHARE, {}).items():
+        limits.append(f"{share:.1%} of the tokens of {split} were unknown to its tokenizer.")
     if hyperparameters.get("lowercase"):
         limits.append("It does not tell upper from lower case.")
     return limits

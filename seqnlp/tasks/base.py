@@ -59,6 +59,7 @@ class PreparedData:
         collator: Makes a batch of them for evaluation.
         details: What `run.json` says of the data beside what the loader says.
         counts: By split, what its scores are divided by, where a task counts that.
+        remarks: One line for each thing that its user should know of it.
     """
 
     loaded: LoadedData
@@ -67,6 +68,7 @@ class PreparedData:
     collator: Collator
     details: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -299,6 +301,15 @@ class Task:
             run.tell(remark)
         return loaded
 
+    def prepare_data(self, run: Run, loaded: LoadedData, processor: Any) -> PreparedData:
+        """The data as models read it, in each process of a run; what is to be known of it goes on record."""
+        with run.accelerator.main_process_first():
+            data = self.prepare(loaded, processor)
+        run.record.dataset |= data.details
+        for remark in data.remarks:
+            run.tell(remark)
+        return data
+
     # What a task has to say of its data and its scores.
 
     def load(self) -> LoadedData:
@@ -404,7 +415,6 @@ class Task:
 
     def save(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
         """Write model and processor, see [`seqnlp.training.Run.save`]. Called by every process."""
-        run.record.dataset |= data.details
         run.save(loop.model, data.processor)
 
     def _compare(self, outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ from ..training import Predictions
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
 from .results import spread
+from .unknown import shown_unknown, tell_unknown
 
 
 BASELINE = "tfidf_logistic_regression"
@@ -68,7 +69,9 @@ class SentimentAnalysis(Task):
             )
             for split in splits or loaded.splits
         }
-        return PreparedData(loaded, processor, examples, DataCollatorWithPadding(processor))
+        data = PreparedData(loaded, processor, examples, DataCollatorWithPadding(processor))
+        tell_unknown(data, processor, self.model_args.tokenizer_type, "input_ids")
+        return data
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Predictions:
         """Logits and labels."""
@@ -101,7 +104,7 @@ class SentimentAnalysis(Task):
             table["TF-IDF + logistic regression"] = outcome.baselines[BASELINE]
         predictions = outcome.predictions[outcome.split]
         text = classification_report(rows.features["label"].names, rows["text"], *predictions, table)
-        return f"{outcome.split.capitalize()}: {text}"
+        return f"{outcome.split.capitalize()}: {text}\n\n{shown_unknown(outcome.data, outcome.split)}"
 
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:

@@ -18,7 +18,16 @@ from transformers import (
 )
 
 from ..data import LoadedData, PairArguments, PairCollator, load_translation, tokenize_pairs
-from ..metrics import BLEU, ChrF, NegativeLogLikelihood, Score, translation_report, translation_scores
+from ..metrics import (
+    BLEU,
+    BLEU_TOKENIZERS,
+    ChrF,
+    NegativeLogLikelihood,
+    Score,
+    bleu_tokenizer,
+    translation_report,
+    translation_scores,
+)
 from ..models import RecurrentSeq2SeqForConditionalGeneration, TransformerForConditionalGeneration
 from ..tokenization.train import TokenizerType
 from ..training import Run, TrainingArguments, TrainingLoop, WeightAverager
@@ -30,6 +39,7 @@ from .arguments import TRANSFORMER, GenerationArguments, ModelArguments, TextMod
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .results import Link, Record
 from .translation_results import translation_section
+from .unknown import shown_unknown, tell_unknown
 
 
 BLEU_DISTANCE = 5.0
@@ -92,6 +102,12 @@ class BeamArguments(GenerationArguments):
     """How the trained model translates."""
 
     num_beams: int = flag(5, "Beams of the translations after training.", "after training", "[1, 1000]")
+    bleu_tokenizer: str | None = flag(
+        None,
+        "sacrebleu's tokenizer for BLEU; by default the one for the target language, 13a for those with spaces.",
+        "after training",
+        choices=BLEU_TOKENIZERS,
+    )
     length_penalty: float = flag(
         1.0,
         "Beams are compared by their log-probability divided by their length to this power.",
@@ -187,7 +203,9 @@ class Translation(Task):
     def prepare(self, loaded: LoadedData, processor: Tokenizers, splits: Iterable[str] | None = None) -> PreparedData:
         """Token ids of source and target; nothing is cut off."""
         examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
-        return PreparedData(loaded, processor, examples, PairCollator(processor.source))
+        data = PreparedData(loaded, processor, examples, PairCollator(processor.source))
+        tell_unknown(data, processor.source, self.model_args.tokenizer_type, "input_ids")
+        return data
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Translations:
         """The loss of the references, and the translations by beams."""
@@ -196,7 +214,8 @@ class Translation(Task):
     def score(self, predictions: Translations, data: PreparedData, split: str) -> dict[str, Any]:
         """Loss, BLEU in three ways and chrF."""
         pairs, target = data.loaded.splits[split], data.loaded.details["target"]
-        scores = translation_scores(pairs["source"], predictions.texts, pairs["target"], target)
+        tokenizer = self.generation_args.bleu_tokenizer
+        scores = translation_scores(pairs["source"], predictions.texts, pairs["target"], target, tokenizer)
         return {"loss": predictions.loss, **scores}
 
     def loss(self, evaluator: Evaluator, data: PreparedData, split: str) -> float:
@@ -238,8 +257,10 @@ class Translation(Task):
         """BLEU of the validation sentences."""
         texts = self.translate(evaluator, data, "validation", **beams)
         references = data.loaded.splits["validation"]["target"]
-        lowercase = self.model_args.lowercase
-        return BLEU().compute(predictions=texts, references=references, lowercase=lowercase)["bleu"]
+        asked = self.generation_args.bleu_tokenizer
+        how = {"tokenize": asked or bleu_tokenizer(data.loaded.details["target"], references)}
+        how["lowercase"] = self.model_args.lowercase
+        return BLEU().compute(predictions=texts, references=references, **how)["bleu"]
 
     def validate(self, loop: TrainingLoop, data: PreparedData) -> dict[str, float]:
         """The loss, and at every `--bleu_every`-th validation, counted over resumptions, greedy BLEU."""
@@ -263,7 +284,8 @@ class Translation(Task):
     def report(self, outcome: Outcome) -> str:
         """The scores, and some translations beside their references."""
         pairs, texts = outcome.data.loaded.splits[outcome.split], outcome.predictions[outcome.split].texts
-        return translation_report(outcome.split, pairs, texts, outcome.metrics)
+        report = translation_report(outcome.split, pairs, texts, outcome.metrics)
+        return f"{report}\n\n{shown_unknown(outcome.data, outcome.split)}"
 
     def draw(self, outcome: Outcome) -> None:
         """BLEU by the length of the source."""

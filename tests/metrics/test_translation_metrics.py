@@ -1,11 +1,20 @@
 import json
+import math
 import re
 import subprocess
 import sys
 
 import pytest
 
-from seqnlp.metrics import BLEU, ChrF, bleu_by_source_length, moses_tokens, translation_report, translation_scores
+from seqnlp.metrics import (
+    BLEU,
+    ChrF,
+    bleu_by_source_length,
+    bleu_tokenizer,
+    moses_tokens,
+    translation_report,
+    translation_scores,
+)
 
 
 REFERENCES = [
@@ -114,3 +123,40 @@ def test_the_report_shows_scores_with_signatures_and_examples():
         assert signature in report
     for text in ("source 3", REFERENCES[1], PREDICTIONS[1]):
         assert " ".join(text.split()[:3]) in report
+
+
+CHINESE = ["我喜欢吃苹果和香蕉。", "今天天气很好。"]
+
+
+def test_bleu_of_languages_without_spaces_counts_their_own_units():
+    scores = translation_scores(["a", "b"], CHINESE, CHINESE, "zh")
+    assert scores["bleu"] == pytest.approx(100)
+    assert "tok:zh" in scores["signatures"]["bleu"]
+    assert "bleu_lowercase_moses" not in scores
+    # By hand, over characters: of 10 + 7 one is wrong, the eighth of the first.
+    wrong = ["我喜欢吃苹果和葡蕉。", CHINESE[1]]
+    found = translation_scores(["a", "b"], wrong, CHINESE, "target")  # told by its letters
+    precisions = (16 / 17, 13 / 15, 10 / 13, 8 / 11)
+    assert found["bleu"] == pytest.approx(100 * math.prod(precisions) ** 0.25)
+
+
+@pytest.mark.parametrize(
+    ("language", "references", "tokenizer"),
+    [
+        ("de", CHINESE, "13a"),  # who names a language knows it
+        ("zh_CN", [], "zh"),
+        ("zh-Hant", [], "zh"),
+        ("th", [], "char"),
+        ("target", CHINESE, "zh"),
+        ("target", ["สวัสดีครับ"], "char"),
+        ("target", ["Guten Tag", "你"], "13a"),
+        ("target", [], "13a"),
+    ],
+)
+def test_the_tokenizer_follows_the_language(language, references, tokenizer):
+    assert bleu_tokenizer(language, references) == tokenizer
+
+
+@pytest.mark.parametrize(("language", "references"), [("ja", []), ("target", ["私はりんごを食べます"]), ("ko", [])])
+def test_japanese_and_korean_are_told_by_characters_where_their_tokenizers_are_not_installed(language, references):
+    assert bleu_tokenizer(language, references) in ("char", "ja-mecab", "ko-mecab")

@@ -21,7 +21,7 @@ import seqnlp
 from seqnlp.data import SAMPLES
 from seqnlp.publishing import publish, verify
 from seqnlp.publishing.bundle import COPIED_FILES, MODEL_FILES
-from seqnlp.publishing.card import metric_of
+from seqnlp.publishing.card import task_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,7 @@ def test_its_card_is_whole(published, family):
         (split, value)
         for split, values in record["metrics"].items()
         for name, value in values.items()
-        if metric_of(record["task"], name)
+        if task_of(record).score_of(name)
     }
     if family.model.endswith(("CausalLM", "SequenceClassification")) and family.recipe:
         assert card.data.widget

@@ -19,7 +19,7 @@ def recipe(*argv):
     run = task.start()
     words = task.load_data(run)
     tokenizer = train_tokenizer([" ".join(WORDS)], "word", 20)
-    data = task.prepare(words, tokenizer)
+    data = task.prepare_data(run, words, tokenizer)
     config = task.build_config(
         hidden_size=8, vocab_size=len(tokenizer), pad_token_id=0, id2label=dict(enumerate(TAGS)), num_hidden_layers=1
     )

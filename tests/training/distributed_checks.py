@@ -19,7 +19,10 @@ from tiny_runs import DATA, TOKENIZER, Interrupted, entries, make_loop, make_wri
 from torch.distributed.tensor import DTensor
 
 from seqnlp.data import PairCollator, TokenBatchSampler
-from seqnlp.training import CheckpointError, Translator, WeightAverager, write_on, write_texts
+from seqnlp.tasks import PreparedData
+from seqnlp.tasks.translation import Tokenizers, Translation
+from seqnlp.tasks.writing import write_on, write_texts
+from seqnlp.training import CheckpointError, WeightAverager
 from seqnlp.training.batches import MicroBatch
 
 
@@ -215,8 +218,10 @@ def sharded_models_write(folder):
         evaluation = {"evaluate": lambda loop: averager.add(loop) or {"loss": 1.0}, "eval_steps": 1}
         loop = writer(folder / "translator", translates=True, **evaluation)
         assert averager.keep_better(loop, lambda: next(scores)) == {"best": 0.0, "average of 2": 1.0}
-        translator = Translator(loop, TOKENIZER, PairCollator(TOKENIZER))
-        found = [translator.translate(rows), translator.translate(rows, num_beams=3), translator.loss(rows)]
+        task = Translation.from_command_line(argv=[])
+        data = PreparedData(None, Tokenizers(TOKENIZER, TOKENIZER), {"rows": rows}, PairCollator(TOKENIZER))
+        found = [task.translate(loop, data, "rows", num_beams=beams) for beams in (1, 3)]
+        found.append(task.loss(loop, data, "rows"))
         loop = writer(folder / "writer")
         found.append(write_texts(loop, TOKENIZER, "a", 5, 12, temperature=1e-6))
         return [*found, [write_on(loop, TOKENIZER, prompt, 12, temperature=1e-6) for prompt in ("a", "b c")]]

@@ -1,0 +1,40 @@
+"""What the documentation points to is there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_is_there(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http", "mailto")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_module_that_a_page_names_is_there(page):
+    for named in re.findall(r"`((?:seqnlp|recipes|tests|benchmarks)/[\w/]+\.(?:py|yaml|md))`", page.read_text()):
+        assert (ROOT / named).exists() or "NAME" in named, named
+
+
+def test_every_function_of_the_table_of_equations_is_in_the_file_beside_it():
+    rows = (ROOT / "docs" / "architecture.md").read_text().split("## From an equation")[1].split("\n## ")[0]
+    found = re.findall(r"\| ([^|]+) in \[[\w.]+\]\(\.\./([\w/.]+)\) \|", rows)
+    assert len(found) >= 10
+    for names, file in found:
+        defined = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if hasattr(node, "name")}
+        assert set(re.findall(r"`(\w+)`", names)) <= defined, (names, file)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_table_that_people_read_has_at_most_seven_columns(page):
+    for line in page.read_text().splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line))) <= 8, line
