@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 import shutil
+import signal
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -28,7 +30,7 @@ KEPT = ROOT / ".mutation.jsonl"
 MODELS = ("cells", "recurrence", "attention", "losses")
 TARGETS = ["seqnlp/training", "seqnlp/tasks", "seqnlp/metrics", *(f"seqnlp/models/{name}.py" for name in MODELS)]
 MOST_TESTS = 12  # test files that are looked at for one source
-LONGEST_TEST = 300.0  # seconds that a test file may take without a fault
+LONGEST_TEST = 300.0  # seconds of processor time that a test file may take without a fault
 
 
 class Kept:
@@ -61,16 +63,17 @@ def digest(tree: Path, tests: list[Path], text: str = "") -> str:
 
 
 def choose_tests(graph: ImportGraph, source: Path, slot: Slot, kept: Kept, budget: float) -> list[Path]:
-    """The nearest tests of a file that together take no longer than the budget, in seconds, without a fault."""
+    """The nearest tests of a file that together take no more processor time than the budget, without a fault."""
     chosen, left = [], budget
     for test in nearest_tests(graph, source)[:MOST_TESTS]:
         key = digest(slot.tree, [test])
         if key not in kept.entries:
             (outcome,) = run_jobs([slot], [Job(key, [test], LONGEST_TEST, {})])
             kept.add(key, test=str(test), status=outcome.status, seconds=outcome.seconds)
+            typer.echo(f"{test} without a fault: {outcome.status}, {outcome.seconds:.1f} s", err=True)
             if outcome.status != "passed":
                 last = outcome.output.strip().rpartition("\n")[2]
-                typer.echo(f"{test} is left out: {outcome.status} without a fault, {last}", err=True)
+                typer.echo(f"{test} is left out: {last}", err=True)
         entry = kept.entries[key]
         if entry["status"] == "passed" and entry["seconds"] <= left:
             chosen.append(test)
@@ -79,7 +82,7 @@ def choose_tests(graph: ImportGraph, source: Path, slot: Slot, kept: Kept, budge
 
 
 def expected_seconds(tree: Path, tests: list[Path], kept: Kept) -> float:
-    """What the tests took without a fault."""
+    """Processor time that the tests took without a fault."""
     return sum(kept.entries[digest(tree, [test])]["seconds"] for test in tests)
 
 
@@ -112,7 +115,7 @@ def main(
     count: Annotated[int, typer.Option(help="Faults to draw.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Which faults are drawn.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes at a time.", min=1)] = 2,
-    budget: Annotated[float, typer.Option(help="Seconds of tests per fault, as they take without it.")] = 60.0,
+    budget: Annotated[float, typer.Option(help="Seconds of processor time of tests per fault.")] = 60.0,
     memory: Annotated[float, typer.Option(help="GiB for all processes together.")] = 4.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier runs found.")] = False,
 ) -> None:
@@ -120,6 +123,7 @@ def main(
     if fresh:
         KEPT.unlink(missing_ok=True)
     kept = Kept(KEPT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: what is running is ended, copies are deleted
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         slots = [Slot(ROOT, Path(folder) / str(place), int(memory * 2**30 / workers)) for place in range(workers)]
         tree = slots[0].tree
@@ -139,8 +143,8 @@ def main(
             if not near:
                 kept.add(key, status="passed", tests=[])
             elif key not in kept.entries:
-                timeout = 3 * expected_seconds(tree, near, kept) + 20
-                jobs.append(Job(key, near, timeout, {mutant.path: mutant.text}))
+                seconds = 2 * expected_seconds(tree, near, kept) + 20
+                jobs.append(Job(key, near, seconds, {mutant.path: mutant.text}))
         for place, outcome in enumerate(run_jobs(slots, jobs), start=1):
             path = mutants[outcome.key].path
             near = list(map(str, tests[path]))

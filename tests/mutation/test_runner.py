@@ -52,8 +52,8 @@ def slots(tmp_path):
     ]
 
 
-def job(key, text=None, timeout=60.0):
-    return Job(key, [Path("tests/test_toy_under_mutation.py")], timeout, {} if text is None else {CHANGED: text})
+def job(key, text=None, seconds=60.0):
+    return Job(key, [Path("tests/test_toy_under_mutation.py")], seconds, {} if text is None else {CHANGED: text})
 
 
 def test_a_fault_is_noticed_and_undone_even_if_nothing_but_a_digit_differs(slots):
@@ -76,12 +76,19 @@ def test_a_fault_is_noticed_and_undone_even_if_nothing_but_a_digit_differs(slots
 def test_what_hangs_is_stopped_with_all_that_it_started(slots):
     hangs = "def double(x):\n    return 7 if x == 3 else 2 * x\n"
     started = time.monotonic()
-    outcomes = {outcome.key: outcome.status for outcome in run_jobs(slots, [job("hangs", hangs, 8.0), job("whole")])}
+    outcomes = {outcome.key: outcome.status for outcome in run_jobs(slots, [job("hangs", hangs, 1.5), job("whole")])}
     assert outcomes == {"hangs": "timeout", "whole": "passed"}
     assert time.monotonic() - started < 40
     assert slots[0].tree.joinpath(CHANGED).read_text() == CODE
     child = int((slots[0].tree / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_what_computes_without_end_is_stopped_by_its_own_time(slots):
+    spins = "def double(x):\n    while True: pass\n"
+    (outcome,) = run_jobs(slots[:1], [job("spins", spins, 2.0)])
+    assert outcome.status == "timeout"
+    assert outcome.seconds < 10
 
 
 def test_an_interrupted_run_ends_its_processes_and_undoes_its_changes(slots):
