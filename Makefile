@@ -1,4 +1,4 @@
-.PHONY: quality style test test-long conformance quickstart
+.PHONY: quality style test test-long conformance mutate quickstart
 
 quality:  ## what CI checks besides the tests
 	ruff check .
@@ -16,6 +16,9 @@ test-long:  ## kill tests and quality runs: minutes to hours
 
 conformance:  ## transformers' common test suite on every class; CONFORMANCE_TESTS=DIR names a checkout of transformers
 	python -m pytest conformance -q -rs
+
+mutate:  ## 200 faults in the code by a fixed seed: which of them do the tests nearest to them notice?
+	python -m mutation
 
 quickstart:  ## the README's first command, in the current environment
 	pip install -e ".[samples]" -c constraints.txt

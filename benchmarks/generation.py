@@ -15,7 +15,7 @@ from benchmarks.training_steps import TRANSLATION
 
 
 def generating(model: PreTrainedModel, inputs: torch.Tensor, new_tokens: int, **options) -> Action:
-    """Call `generate` for exactly so many tokens: no token ends a text, so that nothing has to be held back either."""
+    """Call `generate` for a fixed number of tokens: no token ends a text, and nothing has to be held back."""
     model.eval()
     model.generation_config.eos_token_id = None
 

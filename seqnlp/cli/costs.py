@@ -25,7 +25,7 @@ def class_of(name: str) -> type[PreTrainedModel]:
 
 def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, length: int) -> int:
     """
-    Floating-point operations of a forward pass over one text of `length` tokens (or one series of so many steps); a
+    Floating-point operations of a forward pass over one text of `length` tokens (or one series of as many steps); a
     training step takes about three times as many per text.
 
     Matrix products alone are counted, two operations per product of two numbers, as torch's counter does: activations,

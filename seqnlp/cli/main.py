@@ -10,6 +10,8 @@ from .compare import compare
 from .dependency import dependency
 from .gradflow import gradflow
 from .publish import publish
+from .recipes import app as recipes_app
+from .recipes import train
 from .verify import verify
 
 
@@ -20,7 +22,7 @@ def _underscores(name: str) -> str:
 
 app = typer.Typer(
     name="seqnlp",
-    help="Look inside sequence models, compare them, publish them and check what is published.",
+    help="Train sequence models, look inside them, compare them, publish them and check what is published.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,9 +33,13 @@ app = typer.Typer(
 
 @app.callback()
 def seqnlp() -> None:
-    """Look inside sequence models, compare them, publish them and check what is published."""
+    """Train sequence models, look inside them, compare them, publish them and check what is published."""
 
 
+FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+app.command(context_settings=FORWARDED)(train)
+app.add_typer(recipes_app, name="recipes")
 app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)

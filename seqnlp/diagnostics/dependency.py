@@ -44,7 +44,7 @@ class Task:
         vocab_size: Number of tokens; 0 where the inputs are numbers.
         num_outputs: Number of classes; 1 where the answer is a number.
         chance: Accuracy of the best answer that does not look at the inputs.
-        make: Makes so many examples of a distance, from a random generator.
+        make: Makes examples: their number, the distance and a random generator are given.
         published: What is known from the literature, with its source.
     """
 
@@ -147,7 +147,7 @@ TASKS = {
             1 / SYMBOLS,
             make_copy,
             "Arjovsky et al. 2016 (arXiv 1511.06464): with ten symbols over T blanks the best answer without memory, "
-            "blanks and then a guess, costs 10 ln 8 / (T + 20) nats a step; it is right for one symbol in eight.",
+            "blanks and then a guess, costs 10 ln 8 / (T + 20) nats per step; it is right for one symbol in eight.",
         ),
         Task(
             "adding",

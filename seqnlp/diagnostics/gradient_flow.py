@@ -169,7 +169,7 @@ def loss_kind(model: PreTrainedModel) -> str:
 
 def cut_windows(token_ids: torch.Tensor, length: int, count: int) -> list[torch.Tensor]:
     """
-    `count` pieces of `length` tokens that end at evenly spaced places, fewer where a text has not so many; the whole
+    `count` pieces of `length` tokens that end at evenly spaced places, fewer if the text has fewer; the whole
     text where it is shorter than that.
     """
     spare = len(token_ids) - length
@@ -350,7 +350,7 @@ def _gradients(model, outputs, loss, cells: list[Cell], kind: str):
 
 
 def _watched(layers, cells: list[Cell]) -> dict[str, tuple[list[torch.Tensor], bool]]:
-    """By name the tensors whose gradients are wanted, one a step or one for all, and whether time runs backward."""
+    """By name the tensors whose gradients are wanted, one per step or one for all, and whether time runs backward."""
     if not cells:
         names = ["embeddings", *(f"layer {index}" for index in range(1, len(layers)))]
         return {name: ([layer], False) for name, layer in zip(names, layers, strict=True)}

@@ -101,7 +101,7 @@ class Cell:
         module: The cell.
         is_backward: Whether it reads each row from its end.
         states: The state after each step in the order of reading: tuples of `(batch_size, hidden_size)`.
-        gates: The values of each gate by name, one tensor a step.
+        gates: The values of each gate by name, one tensor per step.
     """
 
     name: str

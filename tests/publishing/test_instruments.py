@@ -45,7 +45,7 @@ def test_a_published_run(hub, seqnlp, tmp_path):
     status, out, _ = seqnlp("attention", "alice/films", "--text", TEXT, "--output", page)
     assert status == 0
     assert "1 x 3 weights" in out
-    status, _, error = seqnlp("attention", "alice/nothing", "--text", TEXT, "--output", tmp_path / "other.html")
+    status, _, error = seqnlp("attention", "alice/nothing", "--text", TEXT, "--output", page, "--overwrite")
     assert status == 2
     assert "neither as a folder nor on the Hub" in error
 

@@ -52,13 +52,18 @@ def test_what_it_says_and_leaves(finished, text):
         "tokens": {"validation": 11 * 21, "test": 13 * 21},
     }
     scores = record["metrics"]["test"]
-    assert set(scores) == {"loss", "perplexity", "word_perplexity", "bits_per_character", "nats_per_character"}
+    per_unit = {"loss", "perplexity", "word_perplexity", "bits_per_character", "nats_per_character"}
+    assert set(scores) == {*per_unit, "unknown_share"}
+    assert scores["unknown_share"] == 0
     assert scores["loss"] == pytest.approx(scores["nats_per_character"])  # each character is a token
     assert scores["loss"] < 2.5
     assert record["baselines"]["xz"]["test"]["bits_per_character"] > 0
     assert "Test: the whole text, read with the state carried from window to window" in result.stdout
-    assert re.search(rf"^perplexity +{scores['perplexity']:.4g} +a token \({13 * 21}\)$", result.stdout, re.MULTILINE)
-    assert re.search(rf"^bits +{scores['bits_per_character']:.4g} +a character \({13 * 21}\)$", result.stdout, re.M)
+    assert re.search(
+        rf"^perplexity +{scores['perplexity']:.4g} +per token \({13 * 21}\)$", result.stdout, re.MULTILINE
+    )
+    bits = f"{scores['bits_per_character']:.4g}"
+    assert re.search(rf"^bits +{bits} +per character \({13 * 21}\)$", result.stdout, re.MULTILINE)
     samples = (output_dir / "samples.txt").read_text()
     assert samples.startswith("the cat")
     assert "\na" in samples

@@ -1,0 +1,145 @@
+"""`seqnlp recipes` and `seqnlp train`: the recipes that travel with seqnlp, to list, to copy and to start."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from tabulate import tabulate
+
+
+app = typer.Typer(help="List the recipes, or copy one to edit it.", invoke_without_command=True)
+
+
+class RecipesError(ValueError):
+    """A recipe or a config that is not there, or cannot be copied; the message says what would do."""
+
+
+def recipes_folder() -> Path:
+    """Where the recipes lie: in an installed package beside its modules, in a clone at its root."""
+    package = Path(__file__).parents[1]
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def find_recipe(name: str) -> Path:
+    """
+    The script of a recipe; one in `recipes/` of the working folder goes before that of seqnlp.
+
+    Args:
+        name: Its name, `sentiment_analysis`; never a path.
+
+    Raises:
+        RecipesError: If there is none of that name.
+    """
+    places = [Path("recipes"), recipes_folder()]
+    found = [place / f"{name}.py" for place in places if re.fullmatch(r"\w+", name)]
+    script = next((path for path in found if path.is_file()), None)
+    if script is None:
+        known = ", ".join(path.stem for path in sorted(recipes_folder().glob("*.py")))
+        raise RecipesError(f"There is no recipe {name!r}; there is {known}.")
+    return script
+
+
+def find_config(name: str) -> Path:
+    """
+    A YAML file: the one that is named, or else the one of that name, with or without `.yaml`, that comes with seqnlp.
+
+    Raises:
+        RecipesError: If there is none.
+    """
+    folder = recipes_folder() / "configs"
+    for path in (Path(name), folder / Path(name).name, folder / f"{Path(name).name}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(path.stem for path in sorted(folder.glob("*.yaml")))
+    raise RecipesError(f"There is no config {name!r}, neither as a file nor among those of seqnlp: {known}.")
+
+
+@app.callback()
+def recipes(context: typer.Context) -> None:
+    """
+    The recipes that come with seqnlp: what each does, and what to expect of its default run.
+
+    Examples:
+
+        seqnlp recipes
+
+        seqnlp recipes copy translation
+    """
+    if context.invoked_subcommand is not None:
+        return
+    rows = []
+    for script in sorted(recipes_folder().glob("*.py")):
+        text = " ".join((ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").split())
+        expected = re.search(r"Expect (.*?)\.(?:\s|$)(?!\d)", text)
+        rows.append([script.stem, re.split(r"(?<=[.?])\s", text)[0], expected.group(1) if expected else ""])
+    typer.echo(tabulate(rows, headers=["recipe", "what", "expect"], maxcolwidths=[None, 50, 50], tablefmt="grid"))
+    typer.echo("\nStart one by `seqnlp train RECIPE`, read its flags by `seqnlp train RECIPE --help`.")
+
+
+@app.command()
+def copy(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Its name, e.g. translation.")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where the copy goes.")] = Path("recipes"),
+) -> None:
+    """Copy a recipe and its configs into the working folder, to read and to edit; `seqnlp train` takes the copy."""
+    source = recipes_folder()
+    script = source / find_recipe(name).name
+    configs = [
+        path
+        for path in sorted((source / "configs").glob("*.yaml"))
+        if yaml.safe_load(path.read_text(encoding="utf-8")).get("recipe") == name
+    ]
+    copies = {script: folder / script.name, **{path: folder / "configs" / path.name for path in configs}}
+    there = next((path for path in copies.values() if path.exists()), None)
+    if there is not None:
+        raise RecipesError(f"{there} is there already: give another --folder, or move it away.")
+    for path, target in copies.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        typer.echo(target)
+
+
+def train(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Its name, see `seqnlp recipes`.")],
+    num_processes: Annotated[
+        int | None, typer.Option("--num_processes", min=1, help="Processes that train together; for accelerate.")
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config_file", help="For accelerate launch; one process if not given."),
+    ] = None,
+) -> None:
+    """
+    Train by a recipe, through accelerate launch: all further flags are the recipe's.
+
+    `--config` names a YAML file, or one of the configs that come with seqnlp. `seqnlp train RECIPE --help` lists the
+    recipe's flags.
+
+    Example:
+
+        seqnlp train sentiment_analysis --architecture gru --seed 7
+    """
+    if name in ("-h", "--help"):
+        typer.echo(context.get_help())
+        return
+    script, flags = find_recipe(name), list(context.args)
+    for index, flag in enumerate(flags):
+        if flag == "--config" and index + 1 < len(flags):
+            flags[index + 1] = str(find_config(flags[index + 1]))
+        elif flag.startswith("--config="):
+            flags[index] = f"--config={find_config(flag.removeprefix('--config='))}"
+    if config_file is None and num_processes is None:
+        config_file = recipes_folder() / "accelerate" / "one_process.yaml"
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "-q"]  # the recipe's error line comes last
+    launcher += ["--config_file", str(config_file)] if config_file else []
+    launcher += ["--num_processes", str(num_processes)] if num_processes else []
+    launcher += ["--multi_gpu"] if num_processes and num_processes > 1 and not config_file else []
+    raise typer.Exit(subprocess.run([*launcher, str(script), *flags]).returncode)
