@@ -21,6 +21,7 @@ from seqnlp.data import (
     ImageCollator,
     LengthGroupedBatchSampler,
     ProcessedImages,
+    image_size_of,
     load_images,
     patch_size_of,
 )
@@ -80,7 +81,7 @@ def main() -> None:
         loaded = load_images(data_args)
     splits, run.record.dataset = loaded.splits, loaded.describe()
     label_names = splits["train"].features["label"].names
-    size = data_args.image_size or min(splits["train"][0]["image"].size)
+    size = data_args.image_size or image_size_of(min(splits["train"][0]["image"].size))
 
     # Everything in colour, as the pipeline hands images over: grey pixels are three equal numbers.
     processor = ViTImageProcessorPil(size={"height": size, "width": size}, do_convert_rgb=True)
