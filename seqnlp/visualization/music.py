@@ -17,7 +17,8 @@ from .learning_curves import BLUE
 FIDDLE = 40  # General MIDI's violin, counted from 0
 SAMPLE_RATE = 22050
 
-_METRE = r"C\|?|\d+/\d+"
+_FRACTION = r"[1-9]\d?/[1-9]\d?"
+MOST_BARS_OF_REST = 100
 _LINE_FIELD = re.compile(r"[A-Za-z]:")
 _TOKEN = re.compile(
     r'(?P<skipped>^[A-Za-z]:.*$|"[^"\n]*"|![^!\n]*!|\{[^}]*\}|\[[A-Za-z]:[^\]\n]*\]|%.*$)'
@@ -53,7 +54,7 @@ def spell_out(abc: str) -> str:
             accidentals = {}
             found = found.replace("::", ":||:")
         elif token["rest"]:
-            found = "|".join([bar_of_rest] * int(found[1:] or 1)) if found[0] in "ZX" else "z"
+            found = "|".join([bar_of_rest] * min(int(found[1:] or 1), MOST_BARS_OF_REST)) if found[0] in "ZX" else "z"
         elif token["letter"]:
             note, name = token["letter"] + token["octave"], token["letter"].upper()
             if tied and tied != note:
@@ -70,9 +71,10 @@ def spell_out(abc: str) -> str:
 
 def _units_of_a_bar(metre: str, unit: str | None) -> Fraction:
     """How many units of length, which depend on the metre if they are not given, fill a bar."""
-    bar = Fraction({"C": "4/4", "C|": "2/2"}.get(metre, metre) if re.fullmatch(_METRE, metre) else "4/4")
+    metre = {"C|": "2/2"}.get(metre, metre)
+    bar = Fraction(metre if re.fullmatch(_FRACTION, metre) else "4/4")
     usual = Fraction(1, 16) if bar < Fraction(3, 4) else Fraction(1, 8)
-    return bar / (Fraction(unit) if unit and re.fullmatch(r"\d+/\d+", unit) else usual)
+    return bar / (Fraction(unit) if unit and re.fullmatch(_FRACTION, unit) else usual)
 
 
 def to_midi(abc: str, quarters_per_minute: float = 140.0):
