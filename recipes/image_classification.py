@@ -10,7 +10,7 @@ Expect 97.5 ± 0.8 % accuracy over four seeds (nearest neighbours: 98.6 %) withi
 
 from transformers import ViTImageProcessorPil
 
-from seqnlp.data import ImageCollator, LengthGroupedBatchSampler, patch_size_of
+from seqnlp.data import ImageCollator, LengthGroupedBatchSampler, image_size_of, patch_size_of
 from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.image_classification import ImageClassification
 from seqnlp.training import TrainingLoop, run_recipe
@@ -36,7 +36,7 @@ def main() -> None:
     images = task.load_data(run)
     train = images.splits["train"]
     label_names = train.features["label"].names
-    size = task.model_args.image_size or min(train[0]["image"].size)
+    size = task.model_args.image_size or image_size_of(min(train[0]["image"].size))
     data = task.prepare_data(
         run, images, ViTImageProcessorPil(size={"height": size, "width": size}, do_convert_rgb=True)
     )

@@ -5,7 +5,7 @@ from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
 from .classification import load_text_classification
 from .errors import DataError
-from .images import ImageCollator, ProcessedImages, load_images, patch_size_of
+from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
@@ -70,6 +70,7 @@ __all__ = [
     "cut_windows",
     "find_column",
     "fingerprint",
+    "image_size_of",
     "join_documents",
     "keep_short_pairs",
     "load_images",

@@ -1,10 +1,15 @@
 """Images with labels: scikit-learn's digits, folders and datasets on the Hub; as batches of pixels."""
 
+import io
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Image
+from PIL import Image as PILImage
 
 from .arguments import ImageArguments
 from .errors import DataError
@@ -15,6 +20,9 @@ from .samples import divide_evenly
 
 IMAGE_COLUMNS = ("image", "img", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
+MOST_PATCHES, FEWEST_PATCHES = 7, 3  # along a side
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of grey
+WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what white is where pixels have more or fewer than 8 bits
 
 
 def load_images(arguments: ImageArguments) -> LoadedData:
@@ -27,7 +35,8 @@ def load_images(arguments: ImageArguments) -> LoadedData:
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
-    prepared, source = _load(arguments)
+    prepared, source, remarks = _load(arguments)
+    prepared = _in_256_shades(prepared, source.name, remarks)
     if "validation" not in prepared:
         rest, chosen = divide_evenly(prepared["train"], 0.1)
         prepared |= {"train": rest, "validation": chosen}
@@ -36,12 +45,25 @@ def load_images(arguments: ImageArguments) -> LoadedData:
         if limit is not None and limit < len(part):
             prepared[split] = part.shuffle(seed=0).select(range(limit))
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    return LoadedData(DatasetDict(ordered), source)
+    return LoadedData(DatasetDict(ordered), source, remarks=remarks)
+
+
+def image_size_of(side: int) -> int:
+    """
+    The size to which images of this side are brought: their own, unless it has no patches that tile it sensibly.
+
+    A prime side, for one, could only be one patch. Such a side becomes the nearest multiple of a seventh of it.
+    """
+    if side // patch_size_of(side) >= FEWEST_PATCHES or side < FEWEST_PATCHES:
+        return side
+    patch = math.ceil(side / MOST_PATCHES)
+    return patch * round(side / patch)
 
 
 def patch_size_of(image_size: int) -> int:
     """The smallest patches of which at most seven by seven tile a square image."""
-    return next(size for size in range(1, image_size + 1) if image_size % size == 0 and image_size // size <= 7)
+    sizes = range(1, image_size + 1)
+    return next(size for size in sizes if image_size % size == 0 and image_size // size <= MOST_PATCHES)
 
 
 class ProcessedImages(torch.utils.data.Dataset):
@@ -105,7 +127,7 @@ class ImageCollator:
         )
 
 
-def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource]:
+def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, list[str]]:
     loaded = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
     splits, source = loaded.splits, loaded.source
     train = select_split(splits, arguments.train_split, source.name)
@@ -140,4 +162,50 @@ def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource]:
                 prepared[split] = part
         elif name != split:
             select_split(splits, name, source.name)  # the user asked for it by name
-    return prepared, source
+    return prepared, source, loaded.remarks
+
+
+def _in_256_shades(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> dict[str, Dataset]:
+    """
+    The images with deep greys brought to 8 bits, by one white for the whole dataset.
+
+    Pillow would cut them off: a 16-bit image turns white, one of numbers between 0 and 1 black.
+
+    Raises:
+        DataError: For an image that cannot be read, by its name, and for numbers below 0.
+    """
+    deep, most, least = 0, 0.0, 0.0
+    for split, part in prepared.items():
+        for row, stored in enumerate(part.cast_column("image", Image(decode=False))["image"]):
+            shown = "/".join(Path(stored["path"]).parts[-2:]) if stored["path"] else f"in row {row}"
+            image = _open(stored, f"Dataset {name!r}, split {split!r}: the image {shown}")
+            if image.mode in DEEP_MODES:
+                pixels = np.asarray(image)
+                deep, most, least = deep + 1, max(most, pixels.max()), min(least, pixels.min())
+    if not deep:
+        return prepared
+    if least < 0 or not np.isfinite(most):
+        raise DataError(f"Dataset {name!r}: its pixels go from {least:g} to {most:g}; write them as greys from 0 up.")
+    white = next((white for white in WHITES if most <= white), most)
+    remarks.append(
+        f"{deep:,} images have deep greys, up to {most:g}: they are brought to 8 bits, with white at {white:g}."
+    )
+
+    def convert(row: dict[str, Any]) -> dict[str, Any]:
+        if row["image"].mode not in DEEP_MODES:
+            return row
+        return {"image": PILImage.fromarray((np.asarray(row["image"]) * (255.0 / white)).round().astype(np.uint8))}
+
+    return {split: part.map(convert, features=part.features) for split, part in prepared.items()}
+
+
+def _open(stored: dict[str, Any], what: str) -> PILImage.Image:
+    try:
+        image = PILImage.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"])
+        image.load()
+    except PILImage.UnidentifiedImageError as error:
+        raise DataError(f"{what} is of no kind that Pillow reads. Replace or remove it.") from error
+    except Exception as error:  # Pillow's readers raise errors of many kinds
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{what} cannot be read: {reason}. Replace or remove it.") from error
+    return image

@@ -41,6 +41,7 @@ _PLACEHOLDER = re.compile(r"<url>|@user")
 _NO_WORD = re.compile(r"\W+")
 _BRACKET = re.compile(r"[\[\]]")
 _JOB, _ACTS = 18, 44
+_NAMED_PARTS = re.compile(r"^V:|\[P:", re.MULTILINE)
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -192,7 +193,8 @@ def _music21() -> DatasetDict:
     """Fiddle tunes in ABC notation from the corpus of `music21` (BSD; the tunes are traditional): see docs/data.md.
 
     O'Neill's Music of Ireland, Aird's Airs and Ryan's Mammoth Collection. Each tune is a row; tunes of one title,
-    mostly variants of each other, are in one split.
+    mostly variants of each other, are in one split. Tunes with named voices or parts are left out, as they were when
+    the sample was first measured.
     """
     package = _package("sample:music21")
     rows = {split: {"text": [], "title": []} for split in ("train", "validation", "test")}
@@ -200,7 +202,8 @@ def _music21() -> DatasetDict:
         for content in _package_files(package, f"music21/corpus/{folder}", ".abc"):
             for tune in re.split(r"^(?=X:)", content.decode("utf-8", errors="replace"), flags=re.MULTILINE):
                 title = re.search(r"^T:\s*(\S.*?)\s*$", tune, re.MULTILINE)
-                if tune.startswith("X:") and title and re.search(r"^K:", tune, re.MULTILINE):
+                is_plain = re.search(r"^K:", tune, re.MULTILINE) and not _NAMED_PARTS.search(tune)
+                if tune.startswith("X:") and title and is_plain:
                     split = rows[split_of(title.group(1), validation=4, test=4)]
                     split["text"].append(tune.strip())
                     split["title"].append(title.group(1))

@@ -192,6 +192,7 @@ def _lines(text: str) -> list[str]:
 
 def _read_parquet(file: str, path: Path) -> Dataset:
     try:
+        pq.read_schema(path)  # says less than `datasets`, which logs its traceback
         return load_dataset("parquet", data_files={"train": [glob.escape(str(path))]}, split="train")
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
@@ -282,7 +283,7 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[list[str | No
         table = iter(_cells_of_tsv(text))
     else:
         table = _cells_with_quotes(file, io.StringIO(text, newline=""), delimiter)
-    header_line, header = next(table, (1, []))
+    _, header = next(table, (1, []))
     lines, rows = [], []
     for line, cells in table:
         lines.append(line)
@@ -291,13 +292,15 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[list[str | No
         raise DataError(f"The file {file!r} has no rows under its line of column names.")
     _square(file, header, rows, lines, remarks)
     _check_header(file, header)
-    in_file = sum(1 for line in text.split("\n") if line.strip(" \r")) - (lines[0] - header_line)
-    if in_file != len(rows):
-        first = next(line for line, cells in zip(lines, rows, strict=True) if any("\n" in cell for cell in cells))
+    in_file = sum(1 for line in text.split("\n")[lines[0] - 1 :] if line.strip(" "))
+    spanning = [line for line, cells in zip(lines, rows, strict=True) if any("\n" in cell for cell in cells)]
+    if spanning:
         remarks.append(
             f"{name}: {in_file:,} lines make {len(rows):,} rows, since some cells hold line breaks (first in line "
-            f"{first})."
+            f"{spanning[0]})."
         )
+    elif in_file > len(rows):
+        remarks.append(f"{name}: {in_file - len(rows):,} of {in_file:,} rows have blank cells alone and are left out.")
     return _column_names(header, rows), rows, remarks
 
 
@@ -332,7 +335,8 @@ def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:
     The rows of a TSV file in which quotes mark cells, as spreadsheets and pandas write them; `None` for another.
 
     They do if every cell that holds a quote is a well-formed quoted cell, and each of these either needs its quotes,
-    or stands in a column all of whose cells are quoted.
+    or stands in a column all of whose cells are quoted; and tabs or line breaks within quotes count only if without
+    them the lines would not have the same number of cells.
     """
     rows: list[tuple[int, list[tuple[str, bool]]]] = []
     cells: list[tuple[str, bool]] = []
@@ -351,6 +355,9 @@ def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:
                 rows.append((start, cells))
             cells, line = [], line + 1
             start = line
+    tabs = {line.count("\t") for line in _lines(text) if line.strip(" ")}
+    if len(tabs) == 1 and any("\t" in cell or "\n" in cell for _, row in rows for cell, _ in row):
+        return None
     needless = {
         place
         for _, row in rows[1:]

@@ -32,15 +32,18 @@ MODES = {
     "loc": "loc",
 }
 _FIELD = re.compile(r"^([A-Za-z]):(.*)$")
-_KEY = re.compile(r"^([A-G])([#b]?)\s*([A-Za-z]*)")
+_KEY = re.compile(r"^([A-G])([#b]?)\s*([A-Za-z]*)$")
+# How a key is drawn, and not what it sounds like.
+_CLEF = re.compile(r"\s*\b(?:(?:clef|middle|m|stafflines|staffscale|cue|style)=\S+|treble|bass|alto|tenor)(?!\S)")
 _METRE = re.compile(r"^(\d+)\s*/\s*(\d+)$")
 _COMMENT = re.compile(r"(?<!\\)%.*")
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 # What is played the same without it: texts, chord symbols, decorations, grace notes, slurs, marks of the typesetter.
 _ORNAMENTS = re.compile(r'"[^"]*"|![A-Za-z.<>(){}0-9]+!|\+[A-Za-z]+\+|\{[^}]*\}|\((?!\d)|\)|[`\\~.!uvTHLMOPS$]|\*')
-_CHANGES = re.compile(r"\[[A-Za-z]:")
+_INLINE = re.compile(r"\[([A-Za-z]):([^\]]*)\]")
 _SPACE = re.compile(r"[ \t]+")
 LONGEST = 1500
+CHANGES = "MKLmU"  # fields that, within the notes, change what they sound like: metre, key, unit, macros
 HEADER_LINES = 3  # before the notes
 
 
@@ -56,7 +59,7 @@ def normalize_key(key: str) -> str:
     Raises:
         DataError: For something else.
     """
-    found = _KEY.match(key.strip())
+    found = _KEY.match(_CLEF.sub("", key).strip())
     mode = MODES.get(found.group(3).lower()[:3]) if found else None
     if mode is None:
         raise DataError(
@@ -89,28 +92,31 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
 
     Returns:
         `text`, `title`, `metre` and `key`; `None` for a tune that is no single plain melody (several voices, a change
-        of metre, key or unit, no fixed metre).
+        of metre, key or unit, no fixed metre). One named voice and names of parts change nothing.
 
     Raises:
         DataError: If there is no key or there are no notes: this is no tune.
     """
     fields: dict[str, str] = {}
     body: list[str] = []
+    changes: list[tuple[str, str]] = []  # fields within the notes
     for line in tune.splitlines():
         line = _COMMENT.sub("", line).strip()
         field = _FIELD.match(line)
         if field and "K" not in fields:
             fields.setdefault(field.group(1), field.group(2).strip())
         elif field:
-            if field.group(1) in "MKLV":
-                return None
+            changes.append((field.group(1), field.group(2).strip()))
         elif line and "K" in fields:
             body.append(line)
     if "K" not in fields:
         raise DataError("it has no line K: with a key.")
     notes = "\n".join(body)
-    if _CHANGES.search(notes) or "V" in fields or "&" in notes:
+    changes += [(field, value.strip()) for field, value in _INLINE.findall(notes)]
+    voices = {value.split()[0] for field, value in [*fields.items(), *changes] if field == "V" and value}
+    if len(voices) > 1 or "&" in notes or any(field in CHANGES for field, _ in changes):
         return None
+    notes = _INLINE.sub("", notes)
     notes = "\n".join(filter(None, (_SPACE.sub(" ", _ORNAMENTS.sub("", line)).strip() for line in notes.splitlines())))
     if not re.search(r"[A-Ga-g]", notes):
         raise DataError("it has no notes.")
@@ -186,7 +192,7 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
     for split in ("test", "validation", "train"):  # held-out tunes first: a copy goes from the training set
         if split not in texts:
             continue
-        tunes, copies = [], 0
+        tunes, copies, others = [], 0, 0
         for number, tune in enumerate(texts[split]["text"], start=1):
             try:
                 found = normalize_tune(tune)
@@ -196,10 +202,10 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
                     f"Dataset {source.name!r}, split {split!r}, tune {number}: {shown!r} is no tune in ABC notation, "
                     f"{error}"
                 ) from error
+            notes = found and notes_of([found["text"]])[0]
             if found is None:
-                continue
-            notes = notes_of([found["text"]])[0]
-            if notes in seen:
+                others += 1
+            elif notes in seen:
                 copies += 1
             else:
                 seen.add(notes)
@@ -207,6 +213,9 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
         if not tunes:
             why = f"{copies} have the notes of held-out tunes" if copies else "none is a single plain melody"
             raise DataError(f"Dataset {source.name!r}, split {split!r}: of its {number} tunes {why}.")
+        for count, why in ((others, "are no single plain melody"), (copies, "have the notes of another tune")):
+            if count:
+                read.remarks.append(f"The split {split!r}: {count:,} of {number:,} tunes {why} and are left out.")
         splits[split] = Dataset.from_list(tunes)
     ordered = {split: splits[split] for split in ("train", "validation", "test") if split in splits}
     return LoadedData(DatasetDict(ordered), source, remarks=read.remarks, counts_text=True)

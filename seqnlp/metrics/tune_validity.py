@@ -78,7 +78,8 @@ def check_tune(abc: str) -> TuneCheck:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(said):
             warnings.simplefilter("ignore")
-            score = converter.parseData(abc, format="abc")
+            # music21 loses what stands before and behind the short form of the two repeat signs.
+            score = converter.parseData(abc.replace("::", ":||:"), format="abc")
             parts = list(score.parts) if isinstance(score, stream.Score) else []
             bars = list(parts[0].getElementsByClass(stream.Measure)) if len(parts) == 1 else []
             brackets = score.recurse().getElementsByClass(spanner.RepeatBracket)  # first and second endings

@@ -1,6 +1,8 @@
 """Tunes to hear and to see: MIDI, sound and piano roll. Needs the packages music21 and pretty_midi (extra `music`)."""
 
+import re
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,65 @@ from .learning_curves import BLUE
 
 FIDDLE = 40  # General MIDI's violin, counted from 0
 SAMPLE_RATE = 22050
+
+_FRACTION = r"[1-9]\d?/[1-9]\d?"
+MOST_BARS_OF_REST = 100
+_LINE_FIELD = re.compile(r"[A-Za-z]:")
+_TOKEN = re.compile(
+    r'(?P<skipped>^[A-Za-z]:.*$|"[^"\n]*"|![^!\n]*!|\{[^}]*\}|\[[A-Za-z]:[^\]\n]*\]|%.*$)'
+    r"|(?P<bar>:*\|+[\]:]*|::)"
+    r"|(?P<rest>[ZX]\d*|x)"
+    r"|(?P<sign>\^\^?|__?|=)?(?P<letter>[A-Ga-g])(?P<octave>[,']*)(?P<length>[\d/]*)(?P<tie> *-)?",
+    re.MULTILINE,
+)
+
+
+def spell_out(abc: str) -> str:
+    """
+    A tune in which every note carries the accidental that it sounds with, and bars of rest are written as rests.
+
+    By the standard (abcnotation.com/wiki/abc:standard:v2.1, sections 4.2, 4.5, 4.8 and 11.3) an accidental holds for
+    its note in every octave up to the bar line, and beyond it for a tied note; `Z2` are two bars of rest, `x` is a
+    rest that is not printed, and `::` ends one repeat and begins another: music21 does not know these. A tie between
+    two notes that differ is a slur, and is left out: music21 would drop the second note.
+
+    Args:
+        abc: One tune in ABC notation.
+    """
+    fields = {line[0]: line[2:].strip() for line in abc.splitlines() if _LINE_FIELD.match(line)}
+    bar_of_rest = f"z{_units_of_a_bar(fields.get('M', ''), fields.get('L'))}"
+    parts, accidentals = [], {}
+    tied, tie_at, carried = None, 0, ""  # the note that a tie comes from, its place among the parts, its accidental
+    at = 0
+    for token in _TOKEN.finditer(abc):
+        parts.append(abc[at : token.start()])
+        at = token.end()
+        found = token.group()
+        if token["bar"]:
+            accidentals = {}
+            found = found.replace("::", ":||:")
+        elif token["rest"]:
+            found = "|".join([bar_of_rest] * min(int(found[1:] or 1), MOST_BARS_OF_REST)) if found[0] in "ZX" else "z"
+        elif token["letter"]:
+            note, name = token["letter"] + token["octave"], token["letter"].upper()
+            if tied and tied != note:
+                parts[tie_at] = parts[tie_at].removesuffix("-")
+            if token["sign"]:
+                accidentals[name] = token["sign"]
+            sign = accidentals.get(name, carried if tied == note else "")
+            found = sign + note + token["length"] + (token["tie"] or "")
+            carried = sign if token["tie"] else ""
+            tied, tie_at = (note, len(parts)) if token["tie"] else (None, 0)
+        parts.append(found)
+    return "".join([*parts, abc[at:]])
+
+
+def _units_of_a_bar(metre: str, unit: str | None) -> Fraction:
+    """How many units of length, which depend on the metre if they are not given, fill a bar."""
+    metre = {"C|": "2/2"}.get(metre, metre)
+    bar = Fraction(metre if re.fullmatch(_FRACTION, metre) else "4/4")
+    usual = Fraction(1, 16) if bar < Fraction(3, 4) else Fraction(1, 8)
+    return bar / (Fraction(unit) if unit and re.fullmatch(_FRACTION, unit) else usual)
 
 
 def to_midi(abc: str, quarters_per_minute: float = 140.0):
@@ -29,7 +90,7 @@ def to_midi(abc: str, quarters_per_minute: float = 140.0):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        melody = converter.parseData(abc, format="abc").parts[0].flatten().stripTies()
+        melody = converter.parseData(spell_out(abc), format="abc").parts[0].flatten().stripTies()
     midi = pretty_midi.PrettyMIDI(initial_tempo=quarters_per_minute)
     fiddle = pretty_midi.Instrument(program=FIDDLE)
     second = 60.0 / quarters_per_minute

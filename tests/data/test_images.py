@@ -13,6 +13,7 @@ from seqnlp.data import (
     ImageArguments,
     ImageCollator,
     ProcessedImages,
+    image_size_of,
     load_images,
     patch_size_of,
 )
@@ -79,6 +80,61 @@ def test_shifts_move_whole_images_and_evaluation_does_not():
     }
     assert len(inner) > 5
     assert inner <= possible
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(name, make):
+        for label in ("a", "b"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for number in range(6):
+                make(number).save(tmp_path / name / label / f"{number}.{'tiff' if 'tiff' in name else 'png'}")
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "most", "white"),
+    [
+        ("16 bits", np.uint16, 60_000, 65_535),
+        ("12 bits", np.uint16, 4_000, 4_095),
+        ("tiff of shares", np.float32, 1.0, 1),
+        ("tiff of floats", np.float32, 200.0, 255),
+        ("tiff of whole numbers", np.int32, 900, 1023),
+    ],
+)
+def test_deep_greys_stay_greys(folder, name, kind, most, white):
+    ramp = np.linspace(0, most, 256).reshape(16, 16).astype(kind)
+    loaded = load(folder(name, lambda number: Image.fromarray(ramp)))
+    image = loaded.splits["train"][0]["image"]
+    assert image.mode == "L"
+    np.testing.assert_array_equal(np.asarray(image), np.round(ramp.astype(float) * (255 / white)))
+    (remark,) = loaded.remarks
+    assert (
+        remark
+        == f"12 images have deep greys, up to {ramp.max():g}: they are brought to 8 bits, with white at {white}."
+    )
+
+
+def test_a_broken_image_is_named(folder):
+    generator = np.random.default_rng(0)
+    path = folder("pets", lambda number: Image.fromarray(generator.integers(0, 255, (64, 64, 3)).astype(np.uint8)))
+    broken = path / "b" / "3.png"
+    for content, reason in ((broken.read_bytes()[:4000], "cannot be read: .*truncated"), (b"none", "is of no kind")):
+        broken.write_bytes(content)
+        with pytest.raises(DataError, match=f"split 'train': the image b/3.png {reason}") as raised:
+            load(path)
+        assert str(path) not in str(raised.value)
+
+
+def test_sides_that_no_patches_tile_become_their_neighbours():
+    assert [image_size_of(side) for side in (8, 28, 32, 224, 9, 2)] == [8, 28, 32, 224, 9, 2]
+    assert [image_size_of(side) for side in (11, 22, 97, 101, 223)] == [12, 24, 98, 105, 224]
+    for side in range(3, 500):
+        size = image_size_of(side)
+        assert abs(size - side) <= side / 12 + 1
+        assert 3 <= size // patch_size_of(size) <= 7
 
 
 def test_patches_tile_the_image():

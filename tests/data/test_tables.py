@@ -92,6 +92,9 @@ def test_rows_have_the_headers_length(read):
     assert "line 3: it has 3 cells, and the line of column names has 2" in refusal(
         read, "a.csv", "text,label\na,1\nwell, no,0\n"
     )
+    rows, remarks = read("a.csv", "text,label\n\na,1\n,,\n\nb,2\n")
+    assert rows == {"text": ["a", "b"], "label": [1, 2]}
+    assert remarks == ["a.csv: 1 of 3 rows have blank cells alone and are left out."]
     assert read("a.csv", ",text\n0,a\n1,b\n")[0] == {"column 1": [0, 1], "text": ["a", "b"]}
 
 

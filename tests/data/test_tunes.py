@@ -38,9 +38,31 @@ def test_one_form():
     assert to_abc("M:6/8\nL:1/8\nK:Gmaj\nABc") == "X:1\nM:6/8\nL:1/8\nK:Gmaj\nABc\n"
 
 
-@pytest.mark.parametrize("notes", ["V:1\nABc|", "ABc|\nM:3/4\nABc|", "ABc [K:D] ABc|", "ABc & def|"])
+@pytest.mark.parametrize(
+    "notes", ["V:1\nABc|\nV:2\nABc|", "[V:1]ABc|[V:2]ABc|", "ABc|\nM:3/4\nABc|", "ABc [K:D] ABc|", "ABc & def|"]
+)
 def test_what_is_no_single_melody_is_left_out(notes):
     assert normalize_tune(f"X:1\nT:a\nM:4/4\nK:D\n{notes}") is None
+
+
+@pytest.mark.parametrize(
+    "tune",
+    [
+        "K:D\nV:1\nABc|",
+        "V:1 name=fiddle\nK:D\n[V:1]ABc|",
+        "K:D clef=treble\nABc|",
+        "K:D treble\nABc|",
+        "K:D\nP:A\n[P:A]ABc|[r:again]",
+        "K:D\nQ:1/4=90\nABc|",
+    ],
+)
+def test_a_single_melody_in_other_clothes(tune):
+    assert normalize_tune(f"X:1\nT:a\nM:6/8\nL:1/8\n{tune}\n")["text"] == "M:6/8\nL:1/8\nK:Dmaj\nABc|\nT:a"
+
+
+@pytest.mark.parametrize("key", ["K:D ^g", "K:D exp ^f", "K:HP", "K:D transpose=2", "K:D octave=-1"])
+def test_keys_that_sound_otherwise_are_left_out(key):
+    assert normalize_tune(f"X:1\nM:6/8\n{key}\nABc|\n") is None
 
 
 @pytest.mark.parametrize(("metre", "unit"), [("2/4", "1/16"), ("6/8", "1/8"), ("C", "1/8"), ("3/8", "1/16")])
@@ -102,7 +124,7 @@ def test_of_one_file_whole_tunes_are_set_apart(tmp_path):
     [
         ("once upon a time", "tune 1: 'once upon a time' is no tune in ABC notation, it has no line K: with a key."),
         ("X:1\nT:a\nK:G\n", "it has no notes."),
-        ("X:1\nM:4/4\nK:G\nV:1\nABc|", "split 'validation': of its 1 tunes none is a single plain melody."),
+        ("X:1\nM:4/4\nK:G\nV:1\nABc|\nV:2\nABc|", "split 'validation': of its 1 tunes none is a single plain melody."),
         ("X:1\nM:4/4\nK:G\nABc|", "split 'train': of its 1 tunes 1 have the notes of held-out tunes."),
     ],
 )

@@ -1,9 +1,16 @@
+import random
+import re
+import shutil
+import subprocess
+
 import numpy as np
 import pretty_midi
+import pytest
 from PIL import Image
 from scipy.io import wavfile
 
-from seqnlp.visualization.music import save_tune, to_midi
+from seqnlp.data import TuneArguments, load_tunes, to_abc
+from seqnlp.visualization.music import save_tune, spell_out, to_midi
 
 
 TUNE = "X:1\nT:A Tune\nM:4/4\nL:1/8\nK:Dmaj\nD2 F2 A4|d4- d2 z2|[FA]4 (3ABA F2|\n"
@@ -28,3 +35,62 @@ def test_a_tune_to_read_to_hear_and_to_see(tmp_path):
     assert np.abs(sound).max() > 20000
     pixels = np.asarray(Image.open(files[3]).convert("RGB"))
     assert pixels.std() > 10
+
+
+# What abc2midi (abcmidi 2023.02.08) plays of a tune without repeats: onsets in quarters, MIDI pitches.
+PLAYED = [
+    ("4/4", "1/8", "C", "^F2 F2 f2 =f2|F4 f4|", [0, 1, 2, 3, 4, 6], [66, 66, 78, 77, 65, 77]),
+    ("6/8", "1/8", "Gmaj", "=FGF ^CDC|F3 C3|", [0, 0.5, 1, 1.5, 2, 2.5, 3, 4.5], [65, 67, 65, 61, 62, 61, 66, 60]),
+    ("4/4", "1/4", "Dmaj", "F ^F =F F-|F F2 F|", [0, 1, 2, 3, 5, 7], [66, 66, 65, 65, 66, 66]),
+    ("4/4", "1/4", "C", "C D E F|Z2|x4|G2 z2|", [0, 1, 2, 3, 16], [60, 62, 64, 65, 67]),
+    ("2/4", "1/16", "Amin", "^G3 _E4 e|^^G8 _B8|", [0, 0.75, 1.75, 2, 4], [68, 63, 75, 69, 70]),
+    ("4/4", "1/8", "Emin", "e-d c-c ^c2 c2|c4 A4|", [0, 0.5, 1, 2, 3, 4, 6], [76, 74, 72, 73, 73, 72, 69]),
+    ("C|", "1/8", "Amix", "a3/2g/ f2 e4|X|=g2 g2 a4|", [0, 0.75, 1, 2, 8, 9, 10], [81, 79, 78, 76, 79, 79, 81]),
+    ("4/4", "1/8", "C", "C4 D4::E4 F4:|", [0, 2, 4, 6], [60, 62, 64, 65]),
+]
+
+
+@pytest.mark.parametrize(("metre", "unit", "key", "notes", "onsets", "pitches"), PLAYED)
+def test_a_tune_sounds_as_another_program_plays_it(metre, unit, key, notes, onsets, pitches):
+    midi = to_midi(f"X:1\nT:a\nM:{metre}\nL:{unit}\nK:{key}\n{notes}\n", quarters_per_minute=60)
+    assert [note.pitch for note in midi.instruments[0].notes] == pitches
+    assert [note.start for note in midi.instruments[0].notes] == pytest.approx(onsets)
+
+
+def test_what_is_no_note_stays_as_it_is():
+    tune = 'X:1\nT:C D ^E::F\nM:4/4\nK:C\n"^C"C {^D}D !f!E [P:^F]F|% ^G::x\nw:^a b\n^c [c^e] z4|\n'
+    assert spell_out(tune) == tune.replace("[c^e]", "[^c^e]")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("abc2midi") is None, reason="needs abc2midi, of Debian's package abcmidi")
+def test_two_hundred_tunes_sound_as_abc2midi_plays_them(tmp_path):
+    tunes = load_tunes(TuneArguments(dataset_name="sample:music21")).splits["train"]["text"]
+    tunes = [tune for tune in tunes if "(5" not in tune]  # which abc2midi plays otherwise than the standard
+    different = [tune for tune in random.Random(0).sample(tunes, 200) if not sounds_alike(to_abc(tune), tmp_path)]
+    assert different == []
+
+
+def sounds_alike(abc, folder):
+    ours = sorted((note.pitch, note.start) for note in to_midi(abc, 60).instruments[0].notes)
+    file = folder / "tune.abc"
+    file.write_text(without_repeats(abc))
+    subprocess.run(["abc2midi", file, "-o", folder / "tune.mid", "-silent"], check=True, capture_output=True)
+    midi = pretty_midi.PrettyMIDI(str(folder / "tune.mid"))
+    notes = midi.instruments[0].notes
+    theirs = sorted((note.pitch, midi.time_to_tick(note.start) / midi.resolution) for note in notes)
+    # abc2midi strikes the notes of a chord one after the other.
+    return [pitch for pitch, _ in ours] == [pitch for pitch, _ in theirs] and all(
+        abs(one - other) < 0.1 for (_, one), (_, other) in zip(ours, theirs, strict=True)
+    )
+
+
+SIGNS = ((r"::|:\|\|:|:\|:", "||"), (r":\|\]?\s*[12]?|\|:", "|"), (r"\|\s*[12](?![/\d])", "|"), (r"\[[12]", ""))
+
+
+def without_repeats(abc):
+    """As `to_midi` plays it: each section once."""
+    header, notes = re.match(r"(?s)(.*?\nK:.*?\n)(.*)", abc).groups()
+    for sign, bar in SIGNS:
+        notes = re.sub(sign, bar, notes)
+    return header + notes
