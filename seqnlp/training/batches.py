@@ -129,6 +129,12 @@ class SizedBatches:
                 for batch, is_real in group
             ]
 
+    def close(self) -> None:
+        """End the workers; nothing else does where they ignore the signals that end a run."""
+        if self._loader.num_workers and self._loader._iterator is not None:
+            self._loader._iterator._shutdown_workers()
+            self._loader._iterator = None
+
     def state(self) -> dict[str, Any] | None:
         """Nothing: the step says it all."""
         return None
@@ -253,6 +259,9 @@ class StreamedBatches:
             raise ArgumentsError("The streamed training data is empty.")
         self._epoch += 1
         self._examples, self._is_exhausted = 0, False
+
+    def close(self) -> None:
+        """Nothing to do."""
 
     def state(self) -> dict[str, Any]:
         """The position after the last group; can be written as JSON."""

@@ -189,7 +189,10 @@ class TrainingLoop(Evaluator):
                 dynamic_ncols=True,
             ) as progress,
         ):
-            self._train(progress)
+            try:
+                self._train(progress)
+            finally:
+                self.batches.close()
         if self._checkpointed != self.step:
             self._checkpoint()
         if self._signal is not None:
