@@ -1,5 +1,6 @@
 """The micro-batches of one process, in groups of one optimizer step; from data with a length and from streams."""
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -105,15 +106,23 @@ class SizedBatches:
 
     def step_at(self, place: Place) -> int:
         """The last step at which no more examples of the epoch are read than were at `place`."""
-        self.batch_sampler.set_epoch(place.epoch)
+        read = itertools.accumulate(self._examples_of_steps(place.epoch))
+        return place.epoch * self.steps_per_epoch + sum(count <= place.examples for count in read)
+
+    def count_examples(self, first: int, last: int) -> int:
+        """Examples that are read from the step `first` on and before the step `last`."""
+        epochs = range(first // self.steps_per_epoch, math.ceil(last / self.steps_per_epoch))
+        steps = enumerate(
+            (n for epoch in epochs for n in self._examples_of_steps(epoch)), epochs.start * self.steps_per_epoch
+        )
+        return sum(count for step, count in steps if first <= step < last)
+
+    def _examples_of_steps(self, epoch: int) -> Iterator[int]:
+        self.batch_sampler.set_epoch(epoch)
         self.batch_sampler.skip_once(0)
-        sizes, steps, read = map(len, iter(self.batch_sampler)), 0, 0
+        sizes = map(len, self.batch_sampler)
         while group := list(islice(sizes, self.accumulation * self.accelerator.num_processes)):
-            read += sum(group)
-            if read > place.examples:
-                break
-            steps += 1
-        return place.epoch * self.steps_per_epoch + steps
+            yield sum(group)
 
     def rest_of_epoch(self, step: int) -> Iterator[list[MicroBatch]]:
         """From this step to the end of its epoch, the micro-batches of each optimizer step."""

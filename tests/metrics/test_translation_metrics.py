@@ -114,3 +114,9 @@ def test_the_report_shows_scores_with_signatures_and_examples():
         assert signature in report
     for text in ("source 3", REFERENCES[1], PREDICTIONS[1]):
         assert " ".join(text.split()[:3]) in report
+
+
+def test_an_interval_of_chrf_where_some_samples_share_nothing_with_the_reference():
+    """One sentence of three is right: 8 in 27 samples lack it and score 0, 1 in 27 has nothing else and scores 100."""
+    found = ChrF().compute(predictions=["aaaa", "", ""], references=["aaaa", "b", "b"], num_resamples=1000)
+    assert found["interval"] == 50.0  # more than 2.5 % of the samples at either end
