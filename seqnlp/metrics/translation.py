@@ -99,6 +99,13 @@ class BLEU(_TextMetric):
         return result
 
 
+class _PlainCHRF(SacreCHRF):
+    """sacrebleu cannot average its samples where some score nothing: those are floats and the others NumPy's."""
+
+    def _compute_f_score(self, statistics: list[int]) -> float:
+        return float(super()._compute_f_score(statistics))
+
+
 class ChrF(_TextMetric):
     """
     chrF2 (Popović 2015, 2016) of a corpus: an F-score over character n-grams, as sacrebleu's command line gives it.
@@ -109,7 +116,7 @@ class ChrF(_TextMetric):
     scores = (_percent("chrf", "chrF", "chrf"),)
 
     def _compute(self, predictions, references, lowercase: bool = False, num_resamples: int = 0) -> dict[str, Any]:
-        return _score(SacreCHRF(lowercase=lowercase), "chrf", predictions, _streams(references), num_resamples)
+        return _score(_PlainCHRF(lowercase=lowercase), "chrf", predictions, _streams(references), num_resamples)
 
 
 def _score(metric, name: str, predictions, streams: list[list[str]], num_resamples: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The micro-batches of one process, in groups of one optimizer step; from data with a length and from streams."""
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -106,15 +107,23 @@ class SizedBatches:
 
     def step_at(self, place: Place) -> int:
         """The last step at which no more examples of the epoch are read than were at `place`."""
-        self.batch_sampler.set_epoch(place.epoch)
+        read = itertools.accumulate(self._examples_of_steps(place.epoch))
+        return place.epoch * self.steps_per_epoch + sum(count <= place.examples for count in read)
+
+    def count_examples(self, first: int, last: int) -> int:
+        """Examples that are read from the step `first` on and before the step `last`."""
+        epochs = range(first // self.steps_per_epoch, math.ceil(last / self.steps_per_epoch))
+        steps = enumerate(
+            (n for epoch in epochs for n in self._examples_of_steps(epoch)), epochs.start * self.steps_per_epoch
+        )
+        return sum(count for step, count in steps if first <= step < last)
+
+    def _examples_of_steps(self, epoch: int) -> Iterator[int]:
+        self.batch_sampler.set_epoch(epoch)
         self.batch_sampler.skip_once(0)
-        sizes, steps, read = map(len, iter(self.batch_sampler)), 0, 0
+        sizes = map(len, self.batch_sampler)
         while group := list(islice(sizes, self.accumulation * self.accelerator.num_processes)):
-            read += sum(group)
-            if read > place.examples:
-                break
-            steps += 1
-        return place.epoch * self.steps_per_epoch + steps
+            yield sum(group)
 
     def rest_of_epoch(self, step: int) -> Iterator[list[MicroBatch]]:
         """From this step to the end of its epoch, the micro-batches of each optimizer step."""
@@ -129,6 +138,12 @@ class SizedBatches:
                 MicroBatch(send_to_device(batch, self.accelerator.device, non_blocking=True), is_real)
                 for batch, is_real in group
             ]
+
+    def close(self) -> None:
+        """End the workers; nothing else does where they ignore the signals that end a run."""
+        if self._loader.num_workers and self._loader._iterator is not None:
+            self._loader._iterator._shutdown_workers()
+            self._loader._iterator = None
 
     def state(self) -> dict[str, Any] | None:
         """Nothing: the step says it all."""
@@ -254,6 +269,9 @@ class StreamedBatches:
             raise ArgumentsError("The streamed training data is empty.")
         self._epoch += 1
         self._examples, self._is_exhausted = 0, False
+
+    def close(self) -> None:
+        """Nothing to do."""
 
     def state(self) -> dict[str, Any]:
         """The position after the last group; can be written as JSON."""

@@ -191,7 +191,10 @@ class TrainingLoop(Evaluator):
                 dynamic_ncols=True,
             ) as progress,
         ):
-            self._train(progress)
+            try:
+                self._train(progress)
+            finally:
+                self.batches.close()
         if self._checkpointed != self.step:
             self._checkpoint()
         if self._signal is not None:
@@ -444,14 +447,18 @@ class TrainingLoop(Evaluator):
         return True
 
     def _renumber(self) -> None:
-        """Count the steps as if all had been of the present batch size: not one example is trained on too often."""
-        before = self.step
-        if self.steps_per_epoch is not None:
-            self.place.step = self.batches.step_at(self.place)
+        """
+        Count the steps as if all had been taken with the present batches, so that as many examples are left to train
+        on as were left there; where these batches have no such place, the last one before it is taken.
+        """
+        if self.steps_per_epoch is None:
+            return
+        before, self.place.step = self.step, self.batches.step_at(self.place)
         left = max(0, self.max_steps - self.step)
+        examples = self.batches.count_examples(self.step, self.max_steps)
         logger.warning(
             f"By the examples read, step {before} of the checkpoint is step {self.step} of {self.max_steps} with the "
-            f"present batches; {left} steps are left."
+            f"present batches; {left} steps are left, over {examples} examples."
         )
 
     def _take_up_best(self, path: Path) -> None:

@@ -316,7 +316,7 @@ def lasting_output() -> None:
         stream = getattr(sys, name)
         if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), io.FileIO):
             stream.flush()
-            raw = io.BufferedWriter(_LastingFile(stream.fileno(), "wb", closefd=False))
+            raw = io.BufferedWriter(_LastingFile(os.dup(stream.fileno()), "wb"))
             settings = {"encoding": stream.encoding, "line_buffering": True, "errors": "replace"}
             setattr(sys, name, io.TextIOWrapper(raw, **settings))
 

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import time
-from datetime import timedelta
 
 import torch.distributed
 from torch.distributed import Store
@@ -66,7 +65,7 @@ class StopSignals:
 
 
 def ignore_stop_signals(worker: int) -> None:
-    """For processes that prepare batches: the training process, which was told too, ends them."""
+    """For a process that prepares batches: the training process, which is told too, ends it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -95,55 +94,65 @@ class Heartbeats:
     Ends, as a context, the process where another one of the run is silent: stopped, or on a machine that hangs.
 
     A step waits for every process, so without this all would wait for the silent one without end and without a word.
-    Each process counts up in the store that torch's processes share, in a thread, and watches the others' counts.
+    Each process counts up in the store that torch's processes share, and watches the others' counts, in threads.
 
     Args:
         store: The store; none where there is a single process.
         rank: This process.
         num_processes: How many there are.
-        silence: Seconds without a sign of life after which a process is given up.
     """
 
-    def __init__(self, store: Store | None, rank: int, num_processes: int, silence: float = SECONDS_OF_SILENCE):
-        self._store, self._rank, self._num_processes, self._silence = store, rank, num_processes, silence
+    def __init__(self, store: Store | None, rank: int, num_processes: int):
+        self._store, self._rank = store, rank
+        self._silence = SECONDS_OF_SILENCE
+        self._counts = dict.fromkeys((other for other in range(num_processes) if other != rank), -1)
+        self._changed: dict[int, float] = {}
+        self._answered = 0.0
         self._is_over = threading.Event()
 
     def __enter__(self) -> "Heartbeats":
-        if self._store is not None and self._num_processes > 1:
+        if self._store is not None and self._counts:
             self._store = self._store.clone()  # a connection of its own: the process itself may wait on the other
-            self._store.set_timeout(timedelta(seconds=self._silence))
-            threading.Thread(target=self._watch, daemon=True).start()
+            self._begin_anew()
+            for work in (self._beat, self._watch):
+                threading.Thread(target=work, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._is_over.set()
 
-    def _watch(self) -> None:
-        period = self._silence / 10
-        others = [rank for rank in range(self._num_processes) if rank != self._rank]
-        counts, changed, last = dict.fromkeys(others, -1), dict.fromkeys(others, time.monotonic()), time.monotonic()
-        while not self._is_over.wait(period):
-            now = time.monotonic()
-            if now - last > 3 * period:  # this process was stopped itself, or its machine was
-                changed = dict.fromkeys(others, now)
-            last = now
+    def _begin_anew(self) -> None:
+        self._answered = time.monotonic()
+        self._changed = dict.fromkeys(self._counts, self._answered)
+
+    def _beat(self) -> None:
+        while not self._is_over.wait(self._silence / 10):
             try:
                 self._store.add(_key(self._rank), 1)
-                found = {rank: self._store.add(_key(rank), 0) for rank in others}
-            except Exception as error:
-                if not self._is_over.is_set():
-                    self._give_up(f"the store of the processes does not answer ({' '.join(str(error).split())[:100]})")
-                return
-            changed |= {rank: now for rank in others if found[rank] != counts[rank]}
-            counts = found
-            if silent := [rank for rank in others if now - changed[rank] > self._silence]:
-                self._give_up(f"process {', '.join(map(str, silent))} has given no sign of life")
+                found = {rank: self._store.add(_key(rank), 0) for rank in self._counts}
+            except RuntimeError:
+                return  # as of a store that does not answer
+            self._answered = time.monotonic()
+            self._changed |= {rank: self._answered for rank in found if found[rank] != self._counts[rank]}
+            self._counts = found
 
-    def _give_up(self, reason: str) -> None:
+    def _watch(self) -> None:
+        last = time.monotonic()
+        while not self._is_over.wait(self._silence / 10):
+            now = time.monotonic()
+            if now - last > self._silence / 3:  # this process was stopped itself, or its machine was
+                self._begin_anew()
+            elif now - self._answered > self._silence:
+                self._give_up("process 0, or whatever else holds the store of the processes,")
+            elif silent := [str(rank) for rank, at in self._changed.items() if now - at > self._silence]:
+                self._give_up(f"process {', '.join(silent)}")
+            last = now
+
+    def _give_up(self, who: str) -> None:
         # The process itself waits in a communication that nothing can end.
         sys.stderr.write(
-            f"error: {reason} for {self._silence:g} seconds, so process {self._rank} ends; go on by "
-            "--resume_from_checkpoint latest.\n"
+            f"error: {who} has given no sign of life for {self._silence:g} seconds, so process {self._rank} ends; go "
+            "on by --resume_from_checkpoint latest.\n"
         )
         sys.stderr.flush()
         os._exit(1)

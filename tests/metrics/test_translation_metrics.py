@@ -160,3 +160,9 @@ def test_the_tokenizer_follows_the_language(language, references, tokenizer):
 @pytest.mark.parametrize(("language", "references"), [("ja", []), ("target", ["私はりんごを食べます"]), ("ko", [])])
 def test_japanese_and_korean_are_told_by_characters_where_their_tokenizers_are_not_installed(language, references):
     assert bleu_tokenizer(language, references) in ("char", "ja-mecab", "ko-mecab")
+
+
+def test_an_interval_of_chrf_where_some_samples_share_nothing_with_the_reference():
+    """One sentence of three is right: 8 in 27 samples lack it and score 0, 1 in 27 has nothing else and scores 100."""
+    found = ChrF().compute(predictions=["aaaa", "", ""], references=["aaaa", "b", "b"], num_resamples=1000)
+    assert found["interval"] == 50.0  # more than 2.5 % of the samples at either end

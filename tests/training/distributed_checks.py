@@ -22,7 +22,7 @@ from seqnlp.data import PairCollator, TokenBatchSampler
 from seqnlp.tasks import PreparedData
 from seqnlp.tasks.translation import Tokenizers, Translation
 from seqnlp.tasks.writing import write_on, write_texts
-from seqnlp.training import CheckpointError, WeightAverager
+from seqnlp.training import ArgumentsError, CheckpointError, WeightAverager
 from seqnlp.training.batches import MicroBatch
 
 
@@ -36,6 +36,9 @@ def check_everything(folder: Path) -> None:
     a_resumed_run_is_the_same_run(folder)
     time_is_up_for_all(folder / "time", process)
     a_full_disk_stops_all(folder / "full", process)
+    a_full_disk_at_the_end_stops_all(folder / "full-at-the-end", process)
+    a_refusal_reaches_all(folder / "refused", process)
+    a_run_for_others_to_go_on_with(folder / "together")
 
 
 def check_other_ways_to_train(folder: Path) -> None:
@@ -259,17 +262,55 @@ def time_is_up_for_all(folder, process):
     assert loop.step == 3
 
 
+def full(*arguments, **settings):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def a_full_disk_stops_all(folder, process):
     """The last process alone cannot write; nobody waits for it."""
     loop = loop_of(folder, checkpointing_steps="2")
-
-    def full(*arguments, **settings):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     if process == PartialState().num_processes - 1:
         loop.accelerator.save_state = full
     expected = "no space is left" if loop.accelerator.save_state is full else "another process could not write"
     with pytest.raises(CheckpointError, match=expected):
+        loop.train()
+
+
+def a_full_disk_at_the_end_stops_all(folder, process):
+    """The main process alone writes weights and record; where it cannot, nobody waits for it."""
+    start_anew()
+    run, loop = make_loop(folder, max_train_steps=2)
+    expected = "could not be written.*no space is left" if process == 0 else "another process could not write"
+    loop.train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model_of(loop)), "save_pretrained", full)
+        with pytest.raises(CheckpointError, match=expected):
+            run.save(loop.model, TOKENIZER)
+        with pytest.raises(CheckpointError, match=expected):
+            WeightAverager(1).add(loop)
+    run.save(loop.model, TOKENIZER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(run.record), "write", full)
+        with pytest.raises(CheckpointError, match=f"run.json {expected}" if process == 0 else expected):
+            run.finish()
+
+
+def a_refusal_reaches_all(folder, process):
+    """The main process alone looks at the folder."""
+    folder.parent.mkdir(exist_ok=True)
+    if process == 0:
+        folder.write_text("a file")
+    PartialState().wait_for_everyone()
+    with pytest.raises(ArgumentsError, match="is a file; name a folder"):
+        loop_of(folder)
+
+
+def a_run_for_others_to_go_on_with(folder):
+    """Cut short after 32 of 64 examples of its second epoch of three."""
+    settings = {"rows": 64, "num_train_epochs": 3.0, "checkpointing_steps": "1", "per_device_train_batch_size": 4}
+    steps = 64 // 4 // PartialState().num_processes
+    loop = loop_of(folder, stop_at=steps + steps // 2, **settings)
+    with pytest.raises(Interrupted):
         loop.train()
 
 

@@ -181,6 +181,49 @@ def test_another_setup_is_refused_unless_told_otherwise(cut, caplog):
     assert message in caplog.text
 
 
+def examples_after_resuming(folder, **settings):
+    """What is trained on, by epoch."""
+    _, loop = make_loop(folder, resume_from_checkpoint="latest", resume_with_changes=True, **settings)
+    read = {}
+
+    def note(loop, micro_batches):
+        epoch = loop.step // loop.steps_per_epoch
+        read[epoch] = read.get(epoch, 0) + sum(len(micro.batch["labels"]) for micro in micro_batches)
+
+    loop.on_step_begin.append(note)
+    loop.train()
+    assert loop.epoch == settings["num_train_epochs"]
+    return read, loop
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "changes", "expected"),
+    [
+        (8, {"per_device_train_batch_size": 16}, {1: 64, 2: 64}),
+        (8, {"per_device_train_batch_size": 4}, {1: 64, 2: 64}),
+        (8, {"gradient_accumulation_steps": 4}, {1: 64, 2: 64}),
+        (8, {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}, {1: 64, 2: 64}),
+        (12, {"per_device_train_batch_size": 16}, {1: 32, 2: 64}),
+        (12, {"per_device_train_batch_size": 2}, {1: 32, 2: 64}),
+        (12, {"per_device_train_batch_size": 12}, {1: 40, 2: 64}),  # two steps of 12 are done; three would be too many
+        (12, {"per_device_train_batch_size": 64}, {1: 64, 2: 64}),
+        (12, {"learning_rate": 0.02}, {1: 32, 2: 64}),
+    ],
+)
+def test_with_other_batches_as_many_examples_are_left(tmp_path, caplog, stop_at, changes, expected):
+    """64 examples three times over, in batches of 8 until it is cut short."""
+    settings = {"rows": 64, "num_train_epochs": 3.0, "checkpointing_steps": "4"}
+    _, cut = make_loop(tmp_path, stop_at=stop_at, **settings)
+    with pytest.raises(Interrupted):
+        cut.train()
+    read, loop = examples_after_resuming(tmp_path, **{**settings, **changes})
+    assert read == expected
+    assert loop.scheduler.last_epoch == loop.max_steps
+    assert loop.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)  # the cosine has come to its end
+    assert f"step {stop_at} of the checkpoint is step " in caplog.text
+    assert f" steps are left, over {sum(expected.values())} examples" in caplog.text
+
+
 def test_other_data_tokenizers_and_models_are_other_setups(cut):
     def resume(change):
         _, loop = make_loop(cut, resume_from_checkpoint="latest", **SETTINGS)

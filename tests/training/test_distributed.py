@@ -59,6 +59,16 @@ def check_gradients(folder, whole):
             torch.testing.assert_close(gradient, whole[name], rtol=0, atol=1e-6)
 
 
+def check_going_on_alone(folder):
+    """One process trains on the examples that several have left over, and no others."""
+    settings = {"rows": 64, "num_train_epochs": 3.0, "per_device_train_batch_size": 4}
+    _, loop = make_loop(folder, resume_from_checkpoint="latest", resume_with_changes=True, **settings)
+    read = []
+    loop.on_step_begin.append(lambda loop, group: read.extend(len(micro.batch["labels"]) for micro in group))
+    loop.train()
+    assert sum(read) == 32 + 64
+
+
 def run_together(processes, folder, check):
     """Forked, so that they need not import everything anew."""
     context, port = multiprocessing.get_context("fork"), free_port()
@@ -81,6 +91,7 @@ def run_together(processes, folder, check):
 def test_several_processes_do_what_one_does(processes, tmp_path):
     run_together(processes, tmp_path, distributed_checks.check_everything)
     check_gradients(tmp_path, gradient_of_the_whole_batch(tmp_path / "one"))
+    check_going_on_alone(tmp_path / "together")
 
 
 def test_two_processes_train_sharded_and_compiled(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from tiny_runs import Interrupted, interrupt
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
-from seqnlp.training import ArgumentsError, TrainingArguments, TrainingLoop, start_run
+from seqnlp.training import ArgumentsError, CheckpointError, TrainingArguments, TrainingLoop, start_run
 
 
 STREAM = torch.randint(1, 12, (4, 61), generator=torch.Generator().manual_seed(0))
@@ -161,6 +161,18 @@ def test_a_stream_goes_on_where_it_stopped(tmp_path, kind):
         assert same_weights(whole, resumed)
         if kind == "own" and stop_at == 4:
             assert data.loaded == [{"position": 8}]
+
+
+def test_a_stream_is_not_dealt_out_to_other_processes_in_the_middle(tmp_path):
+    settings = {"max_train_steps": 9, "checkpointing_steps": "1", "per_device_train_batch_size": 4}
+    _, cut = make_loop(tmp_path, STREAMS["plain"](), None, collate_streamed, stop_at=4, **settings)
+    with pytest.raises(Interrupted):
+        cut.train()
+    settings |= {"resume_from_checkpoint": "latest", "resume_with_changes": True}
+    _, loop = make_loop(tmp_path, STREAMS["plain"](), None, collate_streamed, **settings)
+    loop.num_processes = loop.setup["num_processes"] = 2
+    with pytest.raises(CheckpointError, match="was made by 1 processes; streamed data cannot be dealt out to 2"):
+        loop.train()
 
 
 def test_what_streamed_data_needs_is_named(tmp_path):

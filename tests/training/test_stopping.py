@@ -1,0 +1,227 @@
+"""Runs that are told to stop, left by their launcher, or without one of their processes."""
+
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import sys
+import time
+
+import pytest
+import torch
+from tiny_runs import make_loop, weights
+
+from seqnlp.training import run_recipe
+from seqnlp.training.stopping import RunStopped, StopSignals, follow_launcher
+
+
+FORK = multiprocessing.get_context("fork")
+SETTINGS = {"checkpointing_steps": "9", "max_train_steps": 18}
+
+
+def talk_to(log):
+    """What this process prints goes to a file."""
+    with open(log, "a") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", buffering=1) for stream in (1, 2))
+
+
+def train_as_a_recipe(folder, log, hook, settings):
+    talk_to(log)
+
+    def main():
+        loop = make_loop(folder, **SETTINGS, **settings)[1]
+        loop.on_step_begin.append(hook)
+        loop.train()
+
+    run_recipe(main)
+
+
+def trained(tmp_path, hook, **settings):
+    """How a run in a process of its own ended, and what it printed."""
+    log = tmp_path / "log"
+    child = FORK.Process(target=train_as_a_recipe, args=(tmp_path / "run", log, hook, settings))
+    child.start()
+    child.join(120)
+    return child.exitcode, log.read_text()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, name, workers):
+    number = getattr(signal, name)
+
+    def tell(loop, micro_batches):
+        if loop.step == 4:  # the workers too, as SLURM and a terminal do
+            os.kill(os.getpid(), number)
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, number)
+
+    code, printed = trained(tmp_path, tell, dataloader_num_workers=workers)
+    assert code == 128 + number
+    said = [line for line in printed.replace("\r", "\n").splitlines() if name in line]
+    assert len(said) == 1, printed
+    assert re.search(
+        r"stopped at step 5 of 18, with a checkpoint in .*/checkpoints; go on by the same command and --", said[0]
+    )
+    assert "Traceback" not in printed
+    whole = make_loop(tmp_path / "whole", **SETTINGS)[1]
+    whole.train()
+    resumed = make_loop(tmp_path / "run", resume_from_checkpoint="latest", **SETTINGS)[1]
+    begun = []
+    resumed.on_step_begin.append(lambda loop, batches: begun.append(loop.step))
+    resumed.train()
+    assert begun == list(range(5, 18))
+    assert all(torch.equal(tensor, weights(whole)[key]) for key, tensor in weights(resumed).items())
+
+
+def test_a_second_interruption_does_not_wait(tmp_path):
+    def tell(loop, micro_batches):
+        if loop.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+
+    code, printed = trained(tmp_path, tell)
+    assert code == 130
+    assert printed.endswith(
+        "interrupted. A run that has written a checkpoint goes on by --resume_from_checkpoint latest.\n"
+    )
+    assert "Traceback" not in printed
+
+
+def test_signals_are_as_before_when_training_is_over():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
+    try:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGUSR1)  # ignored, as nohup and its like want it
+            assert signals.counts() == [0, 0, 0]
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.counts() == [1, 0, 0]
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before[1])
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)] == before
+
+
+def launch(folder, log, is_launched):
+    """A launcher with one worker, which trains slowly."""
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
+    os.environ.pop("TORCHELASTIC_RUN_ID", None)
+    if is_launched:
+        os.environ["TORCHELASTIC_RUN_ID"] = "none"
+
+    def slow(loop, micro_batches):
+        print(f"{os.getpid()} at {loop.step}", flush=True)
+        time.sleep(0.3)
+
+    worker = FORK.Process(target=train_as_a_recipe, args=(folder, log, slow, {}))
+    worker.start()
+    worker.join()
+
+
+@pytest.mark.parametrize("is_launched", [True, False])
+def test_a_worker_ends_with_its_launcher_but_not_with_a_shell(tmp_path, is_launched):
+    log = tmp_path / "log"
+    log.touch()
+    launcher = FORK.Process(target=launch, args=(tmp_path / "run", log, is_launched))
+    launcher.start()
+    wait_for(lambda: " at 2\n" in log.read_text())
+    worker = int(re.search(r"(\d+) at 2\n", log.read_text()).group(1))
+    launcher.kill()
+    launcher.join()
+    wait_for(lambda: not is_running(worker))
+    steps = len(re.findall(r"\d+ at \d+\n", log.read_text()))
+    assert ("SIGTERM: stopped at step" in log.read_text()) == is_launched
+    assert steps < 18 if is_launched else steps == 18
+    assert (tmp_path / "run" / "checkpoints" / f"step-{steps:08d}").is_dir()
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_launcher_is_followed_once(monkeypatch):
+    import threading
+
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    follow_launcher()
+    follow_launcher()
+    assert [thread.name for thread in threading.enumerate()].count("follow_launcher") == 1
+
+
+def one_of_two(rank, port, folder, log, behave):
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    os.environ |= {"ACCELERATE_USE_CPU": "true", **{name: str(value) for name, value in ranks.items()}}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+
+    def hook(loop, micro_batches):
+        behave(rank, loop)
+
+    train_as_a_recipe(folder, log, hook, {})
+
+
+def two(tmp_path, behave):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    log = tmp_path / "log"
+    pair = [FORK.Process(target=one_of_two, args=(rank, port, tmp_path / "run", log, behave)) for rank in (0, 1)]
+    for process in pair:
+        process.start()
+    return pair, log
+
+
+def test_two_processes_stop_in_the_same_step_when_one_is_told(tmp_path):
+    def behave(rank, loop):
+        if (rank, loop.step) == (1, 3):
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    pair, log = two(tmp_path, behave)
+    for process in pair:
+        process.join(120)
+    assert [process.exitcode for process in pair] == [128 + signal.SIGUSR1] * 2, log.read_text()
+    assert log.read_text().count("SIGUSR1: stopped at step 4 of 18") == 1
+    assert (tmp_path / "run" / "checkpoints" / "step-00000004").is_dir()
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_a_process_that_is_stopped_is_named_and_does_not_hold_the_others(tmp_path, monkeypatch, stopped):
+    monkeypatch.setattr("seqnlp.training.stopping.SECONDS_OF_SILENCE", 3.0)
+
+    def behave(rank, loop):
+        if (rank, loop.step) == (stopped, 3):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    pair, log = two(tmp_path, behave)
+    try:
+        pair[1 - stopped].join(60)
+        assert pair[1 - stopped].exitcode == 1, log.read_text()
+        printed = log.read_text()
+        # Without a launcher it is process 0 that holds the store.
+        who = "process 1" if stopped else "process 0, or whatever else holds the store of the processes,"
+        assert f"error: {who} has given no sign of life for 3 seconds" in printed, printed
+        assert "Traceback" not in printed
+    finally:
+        for process in pair:
+            process.kill()
+            process.join()
+
+
+def test_the_stopped_run_is_told_by_its_message_alone():
+    assert str(RunStopped(15, "SIGTERM: stopped")) == "SIGTERM: stopped"
