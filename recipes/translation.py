@@ -60,7 +60,7 @@ def main() -> None:
     model = task.model_class(config)
     if not joint:  # the pipeline seqnlp-translation looks for it here
         model.config.target_tokenizer = TARGET_TOKENIZER
-    model.generation_config.update(**task.beams, max_length=None, max_new_tokens=task.model_args.max_length)
+    model.generation_config.update(**task.beams, max_length=task.model_args.max_length + 1)  # with its first token
 
     # Training: batches of as many tokens as --max_tokens allows; merges of BPE are left out at random, if asked for.
     collator, averager = data.collator, WeightAverager(args.average_checkpoints)

@@ -45,7 +45,7 @@ def pool_tokens(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
         pooling: `"first"`, `"last"`, `"mean"` or `"max"`.
 
     Returns:
-        `(B, size)`. A row without a valid token gets its first state, or zeros from mean and maximum.
+        `(B, size)`. A row without a valid token gets zeros.
     """
     length = hidden_states.shape[1]
     if attention_mask is None:
@@ -62,7 +62,8 @@ def pool_tokens(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
     else:
         index = torch.where(mask, torch.arange(length, device=mask.device), 0).amax(dim=1)  # (B,)
     # Spread out by hand: traced for export, take_along_dim would fix the number of rows and tokens.
-    return hidden_states.gather(1, index.view(-1, 1, 1).expand(-1, 1, hidden_states.shape[-1])).squeeze(1)
+    pooled = hidden_states.gather(1, index.view(-1, 1, 1).expand(-1, 1, hidden_states.shape[-1])).squeeze(1)
+    return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
 
 
 def shift_right(labels: torch.Tensor, start_token_id: int, pad_token_id: int) -> torch.Tensor:
@@ -128,9 +129,15 @@ class SequenceClassifier(Classifier):
 
         The other arguments are those of the backbone's `forward`; a cache is returned only if `use_cache` asks for it.
 
+        A text without tokens is read as padding alone, so that it is classified by the bias of the linear map, whatever
+        else is in its batch.
+
         Returns:
             `loss` and `logits` of shape `(batch_size, num_labels)`.
         """
+        if input_ids is not None and input_ids.shape[1] == 0:
+            input_ids = input_ids.new_full((len(input_ids), 1), self.config.pad_token_id or 0)
+            attention_mask = torch.zeros_like(input_ids)
         outputs = self.read(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
         loss, logits = self.classify(self.pool(outputs.last_hidden_state, attention_mask), labels, **kwargs)
         return SequenceClassifierOutputWithPast(

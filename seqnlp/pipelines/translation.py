@@ -4,6 +4,7 @@ transformers 5 has no translation pipeline any more and reserves the name `trans
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,9 +53,10 @@ class TranslationPipeline(Pipeline):
             target_tokenizer = AutoTokenizer.from_pretrained(self.model.name_or_path, subfolder=folder)
         self.target_tokenizer = self.tokenizer if target_tokenizer is None else target_tokenizer
 
-    def __call__(self, inputs: str | list[str], **kwargs) -> dict[str, Any] | list[dict[str, Any]]:
-        """Translate one sentence or many."""
-        if isinstance(inputs, list | tuple):
+    def __call__(self, inputs: str | Sequence[str], **kwargs) -> dict[str, Any] | list[dict[str, Any]]:
+        """Translate one sentence, or many in a list, a tuple or a column of a dataset."""
+        if isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
+            inputs = list(inputs)
             if not inputs:
                 return []
             wrong = next((text for text in inputs if not isinstance(text, str)), "")
@@ -66,8 +68,9 @@ class TranslationPipeline(Pipeline):
 
     def _sanitize_parameters(self, return_alignment: bool | None = None, **generate_kwargs):
         if generate_kwargs.get("num_return_sequences", 1) != 1:
-            raise ValueError(f"{TASK} gives one translation a sentence: leave num_return_sequences out.")
+            raise ValueError(f"{TASK} gives one translation per sentence: leave num_return_sequences out.")
         forward = dict(generate_kwargs)
+        forward.pop("return_dict_in_generate", None)  # the answer is a dictionary of its own
         if return_alignment is not None:
             forward["return_alignment"] = return_alignment
         return {}, forward, {}
@@ -92,11 +95,15 @@ class TranslationPipeline(Pipeline):
         if return_alignment and getattr(self.model.config, "attention_type", None) == "none":
             raise ValueError("return_alignment=True: a model with attention_type='none' does not align anything.")
         text = model_inputs.pop("text")
-        if "max_length" not in generate_kwargs:
+        if "max_length" in generate_kwargs:
+            # What the generation configuration says would go before what the caller says.
+            generate_kwargs = {"max_new_tokens": None, **generate_kwargs}
+        else:
             # Room for any pair of languages, and an end to babble.
             longest = min(2 * model_inputs["input_ids"].shape[1] + 20, self._num_positions() or sys.maxsize)
             generate_kwargs = {"max_new_tokens": longest, **generate_kwargs}
-        sequences = self.model.generate(**model_inputs, **self._prepare_generate_kwargs(generate_kwargs))
+        options = self._prepare_generate_kwargs(generate_kwargs)
+        sequences = self.model.generate(**model_inputs, **options, return_dict_in_generate=False)
         outputs = {"sequences": sequences, "text": text, **model_inputs}
         return outputs | self._read_again(sequences, model_inputs, return_alignment)
 

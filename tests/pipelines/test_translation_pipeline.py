@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import pipeline
 
 from seqnlp import (
@@ -170,3 +171,15 @@ def test_separate_vocabularies(models, tokenizer, tmp_path):
     assert pipeline("seqnlp-translation", model=tmp_path, device="cpu")("one two")["translation_text"] == "v w"
     given = pipeline("seqnlp-translation", model=tmp_path, target_tokenizer=tokenizer, device="cpu")
     assert given("one two")["translation_text"] == "eins zwei"
+
+
+def test_a_tuple_and_a_column_are_lists_and_the_caller_decides_the_length(folder):
+    translate = pipeline("seqnlp-translation", model=folder)
+    expected = [answer["translation_text"] for answer in translate(SENTENCES[:2])]
+    column = Dataset.from_dict({"text": SENTENCES[:2]})["text"]
+    for given in (tuple(SENTENCES[:2]), column):
+        assert [answer["translation_text"] for answer in translate(given)] == expected
+    assert translate(SENTENCES[0], return_dict_in_generate=True)["translation_text"] == expected[0]
+    translate.model.generation_config.update(max_length=None, max_new_tokens=100)
+    # The first token, which starts the decoder, and one more.
+    assert translate(SENTENCES[0], max_length=2)["translation_text"] == expected[0].split()[0]
