@@ -129,8 +129,8 @@ class SequenceClassifier(Classifier):
 
         The other arguments are those of the backbone's `forward`; a cache is returned only if `use_cache` asks for it.
 
-        A text without tokens is read as padding alone, so that it is classified by the bias of the linear map, whatever
-        else is in its batch.
+        A text without tokens is read as padding alone, so that the bias of the linear map classifies it, whatever else
+        is in its batch.
 
         Returns:
             `loss` and `logits` of shape `(batch_size, num_labels)`.
