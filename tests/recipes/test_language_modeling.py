@@ -117,7 +117,11 @@ def test_streamed_by_two_processes_and_resumed(launch, text, tmp_path):
     ("content", "arguments", "message"),
     [
         (b"", [], "error: The file '{file}' is empty."),
-        (b"\x89PNG\r\n\x1a\n\x00\x81", [], "error: The file '{file}' cannot be read as text"),
+        (
+            b"\x89PNG\r\n\x1a\n\x00\x81",
+            [],
+            "error: The file '{file}' cannot be read as UTF-8: line 1 holds the byte 0x89.",
+        ),
         (b"too short", [], "error: The training text has 9 tokens, too few for 32 rows"),
     ],
 )
