@@ -23,6 +23,7 @@ TokenizerType = Literal["char", "word", "bpe", "wordpiece", "unigram"]
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL_TOKENS = [PAD, UNK, BOS, EOS]
+_WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
 
 
 class TokenizationError(ValueError):
@@ -50,10 +51,12 @@ def train_tokenizer(
     | type | units | unseen characters |
     | --- | --- | --- |
     | `char` | Unicode characters, white space included | `<unk>` |
-    | `word` | words and punctuation marks, white space dropped | unseen words become `<unk>` |
+    | `word` | words and punctuation marks, white space dropped (1) | unseen words become `<unk>` |
     | `bpe` | pairs (Sennrich et al. 2016, arXiv 1508.07909) of bytes (Radford et al. 2019, section 2.2) | bytes |
     | `wordpiece` | pieces of words (Schuster & Nakajima 2012; as in Devlin et al. 2019) | the word becomes `<unk>` |
     | `unigram` | pieces by a unigram language model (Kudo 2018, arXiv 1804.10959) | `<unk>` |
+
+    (1) Of scripts that put no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) each character.
 
     Args:
         texts: The training texts.
@@ -144,7 +147,9 @@ def _char(vocab_size, min_frequency, special_tokens):
 
 def _word(vocab_size, min_frequency, special_tokens):
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(_WITHOUT_SPACES), behavior="isolated"), pre_tokenizers.Whitespace()]
+    )
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special_tokens, show_progress=False
     )

@@ -188,7 +188,7 @@ CHECKS = {
     check_tunes: (music, 400),
     check_tokenizers: (texts, 20),
 }
-MORE = 12  # times as many examples where there is time
+MORE = 4  # times as many examples where there is time
 
 
 def run(check, examples):

@@ -87,6 +87,19 @@ def test_unseen_characters(tokenizer_type, has_unknown):
         assert tokenizer.decode(ids) == "the 猫"
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("这部电影 good 很好!", ["这", "部", "电", "影", "good", "很", "好", "!"]),
+        ("テレビを見る", ["テ", "レ", "ビ", "を", "見", "る"]),
+        ("ที่นี่", ["ที่", "นี่"]),  # a base and its marks are one
+        ("한국어 책", ["한국어", "책"]),  # Korean writes spaces
+    ],
+)
+def test_words_of_scripts_without_spaces_are_their_characters(text, words):
+    assert train_tokenizer([text], "word", 50).tokenize(text) == words
+
+
 def test_one_way_to_write_an_accent():
     tokenizer = train_tokenizer(TEXTS, "char", 100)
     assert tokenizer("caf\u00e9")["input_ids"] == tokenizer("cafe\u0301")["input_ids"]
