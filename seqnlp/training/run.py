@@ -4,6 +4,7 @@ import io
 import logging as standard_logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -279,6 +280,7 @@ def run_recipe(main: Callable[[], None]) -> None:
     was met. Other errors are bugs or the machine's, and keep their traceback.
     """
     lasting_output()
+    before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
     try:
         main()
     except RunStopped as stopped:
@@ -298,6 +300,12 @@ def run_recipe(main: Callable[[], None]) -> None:
         raise
 
 
+def _in_thread(thread: threading.ExceptHookArgs, hook: Callable[[threading.ExceptHookArgs], None]) -> None:
+    """A tracker's thread that finds the disk full needs no traceback: the main thread is told too, and says it."""
+    if not is_full_disk(thread.exc_value):
+        hook(thread)
+
+
 def _exit(line: str, code: int) -> None:
     # Every process stops at the same error; one line is enough.
     if PartialState._shared_state == {} or PartialState().is_local_main_process:
@@ -310,9 +318,10 @@ def lasting_output() -> None:
     Let no reader's end and no character end a run: a closed pipe swallows what is printed, and what the terminal's
     encoding lacks is shown as `?`.
     """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), io.FileIO):
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        buffer = getattr(stream, "buffer", None)
+        raw = getattr(buffer, "raw", buffer)  # the same where Python does not buffer
+        if isinstance(raw, io.FileIO) and not isinstance(raw, _LastingFile) and raw.fileno() in (1, 2):
             stream.flush()
             raw = io.BufferedWriter(_LastingFile(os.dup(stream.fileno()), "wb"))
             settings = {"encoding": stream.encoding, "line_buffering": True, "errors": "replace"}
