@@ -27,6 +27,7 @@ from .output_folder import LOGS, RECORD, OutputFolder
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
 from .stopping import RunStopped, follow_launcher
+from .threads import choose_threads
 
 
 logger = logging.get_logger(__name__)
@@ -250,8 +251,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     on_main_process(accelerator, claim)
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        # `accelerate launch` asks for one thread unless told otherwise, and most of the machine would idle.
-        torch.set_num_threads(training.num_threads or max(1, available_cores() // local))
+        torch.set_num_threads(choose_threads(training.num_threads, local))
     set_seed(training.seed)
     datasets.disable_progress_bars()
     logging.disable_progress_bar()
@@ -265,11 +265,6 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     )
     record.add_arguments(training, *others)
     return Run(accelerator, record, output_dir, training)
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_recipe(main: Callable[[], None]) -> None:
