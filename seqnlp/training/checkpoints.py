@@ -178,11 +178,11 @@ class CheckpointFolder:
     def failure(self, name: str, where: Path, reason: object) -> CheckpointError:
         """The error for something that could not be written: it says how to go on."""
         steps = self.steps()
-        last = f"The last good checkpoint is {steps[-1]}" if steps else "There is no checkpoint before it"
-        return CheckpointError(
-            f"{name} could not be written to {where}: {reason}. {last}; when there is room, go on by "
-            "--resume_from_checkpoint latest."
-        )
+        if steps:
+            way_out = f"The last good checkpoint is {steps[-1]}; go on by --resume_from_checkpoint latest"
+        else:
+            way_out = "There is no checkpoint before it; begin anew"
+        return CheckpointError(f"{name} could not be written to {where}: {reason}. {way_out} when that is mended.")
 
     def take_over(self, accelerator: Accelerator, checkpoint: Path) -> None:
         """Copy what a checkpoint of another folder leans on: its best model and the weights to be averaged."""

@@ -270,6 +270,8 @@ class TrainingLoop(Evaluator):
         self._settle_gradient_buckets()
 
     def _train(self, progress: tqdm) -> None:
+        if self.is_main_process:
+            progress.write(f"{self.max_steps} steps of training, {self._told_of_device()}")
         stop = self._is_patience_over  # of a run that was ended between its last step and its results
         while self.step < self.max_steps and not stop:
             if self.batches.begins_epoch(self.step):
@@ -285,6 +287,13 @@ class TrainingLoop(Evaluator):
                     callback(self)
                 if stop or self.step >= self.max_steps:
                     break
+
+    def _told_of_device(self) -> str:
+        each = f"in each of {self.num_processes} processes" if self.num_processes > 1 else ""
+        if self.device.type != "cpu":
+            return f"on {self.device.type} {each}".rstrip()
+        threads = torch.get_num_threads()
+        return f"on {threads} CPU thread{'s' if threads > 1 else ''} {each}".rstrip()
 
     def _agree(self, micro_batches: list[MicroBatch]) -> torch.Tensor:
         """How many targets the step has; one exchange also counts examples and says whether all stop after it."""

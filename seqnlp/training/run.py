@@ -4,6 +4,7 @@ import io
 import logging as standard_logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from .output_folder import LOGS, RECORD, OutputFolder
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
 from .stopping import RunStopped, follow_launcher
+from .threads import choose_threads
 
 
 logger = logging.get_logger(__name__)
@@ -250,8 +252,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     on_main_process(accelerator, claim)
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-        # `accelerate launch` asks for one thread unless told otherwise, and most of the machine would idle.
-        torch.set_num_threads(training.num_threads or max(1, available_cores() // local))
+        torch.set_num_threads(choose_threads(training.num_threads, local))
     set_seed(training.seed)
     datasets.disable_progress_bars()
     logging.disable_progress_bar()
@@ -268,11 +269,6 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     return Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
 
 
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_recipe(main: Callable[[], None]) -> None:
     """
     Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
@@ -281,6 +277,7 @@ def run_recipe(main: Callable[[], None]) -> None:
     was met. Other errors are bugs or the machine's, and keep their traceback.
     """
     lasting_output()
+    before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
     try:
         main()
     except RunStopped as stopped:
@@ -300,6 +297,12 @@ def run_recipe(main: Callable[[], None]) -> None:
         raise
 
 
+def _in_thread(thread: threading.ExceptHookArgs, hook: Callable[[threading.ExceptHookArgs], None]) -> None:
+    """A tracker's thread that finds the disk full needs no traceback: the main thread is told too, and says it."""
+    if not is_full_disk(thread.exc_value):
+        hook(thread)
+
+
 def _exit(line: str, code: int) -> None:
     # Every process stops at the same error; one line is enough.
     if PartialState._shared_state == {} or PartialState().is_local_main_process:
@@ -312,9 +315,10 @@ def lasting_output() -> None:
     Let no reader's end and no character end a run: a closed pipe swallows what is printed, and what the terminal's
     encoding lacks is shown as `?`.
     """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(getattr(getattr(stream, "buffer", None), "raw", None), io.FileIO):
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        buffer = getattr(stream, "buffer", None)
+        raw = getattr(buffer, "raw", buffer)  # the same where Python does not buffer
+        if isinstance(raw, io.FileIO) and not isinstance(raw, _LastingFile) and raw.fileno() in (1, 2):
             stream.flush()
             raw = io.BufferedWriter(_LastingFile(os.dup(stream.fileno()), "wb"))
             settings = {"encoding": stream.encoding, "line_buffering": True, "errors": "replace"}

@@ -9,6 +9,8 @@ import time
 import torch.distributed
 from torch.distributed import Store
 
+from .threads import is_launched
+
 
 # SLURM announces the end of a job by SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends it by SIGTERM.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
@@ -76,8 +78,7 @@ def follow_launcher() -> None:
 
     A process that nobody launched, such as one of a shell that may be closed, goes on.
     """
-    is_launched = "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
-    if not is_launched or any(thread.name == follow_launcher.__name__ for thread in threading.enumerate()):
+    if not is_launched() or any(thread.name == follow_launcher.__name__ for thread in threading.enumerate()):
         return
     launcher = os.getppid()
 

@@ -19,7 +19,6 @@ from seqnlp.training import (
     TrainingError,
     create_optimizer,
     create_scheduler,
-    run_recipe,
 )
 from seqnlp.training.batches import MicroBatch
 from seqnlp.training.optimization import go_to_step
@@ -267,15 +266,3 @@ def test_a_warm_up_longer_than_the_run_rises_to_its_end():
 
 def test_the_schedule_goes_on_at_any_step():
     assert rates_of(10, first=6, num_warmup_steps=2) == rates_of(10, num_warmup_steps=2)[6:]
-
-
-def test_errors_for_the_user_are_one_line_and_others_keep_their_traceback(capsys):
-    def wrong():
-        raise ArgumentsError("--seed x is no number.")
-
-    with pytest.raises(SystemExit) as raised:
-        run_recipe(wrong)
-    assert raised.value.code == 1
-    assert capsys.readouterr().err == "error: --seed x is no number.\n"
-    with pytest.raises(ZeroDivisionError):
-        run_recipe(lambda: 1 / 0)

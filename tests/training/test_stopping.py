@@ -197,6 +197,7 @@ def test_two_processes_stop_in_the_same_step_when_one_is_told(tmp_path):
         process.join(120)
     assert [process.exitcode for process in pair] == [128 + signal.SIGUSR1] * 2, log.read_text()
     assert log.read_text().count("SIGUSR1: stopped at step 4 of 18") == 1
+    assert "18 steps of training, on 1 CPU thread in each of 2 processes\n" in log.read_text()
     assert (tmp_path / "run" / "checkpoints" / "step-00000004").is_dir()
 
 

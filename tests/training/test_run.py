@@ -1,0 +1,158 @@
+"""A run's results, what may fail beside them, and what a process prints when it ends badly."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import TOKENIZER, make_loop
+from transformers import AutoTokenizer
+
+from seqnlp import RecurrentForSequenceClassification
+from seqnlp.training import ArgumentsError, CheckpointError, run_recipe
+
+
+def full(*arguments, **settings):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_results_are_there_before_anything_that_may_fail(tmp_path, caplog):
+    run, loop = make_loop(tmp_path, max_train_steps=2)
+    loop.train()
+    model = run.save(loop.model, TOKENIZER, {"target_tokenizer": TOKENIZER})
+    loaded = RecurrentForSequenceClassification.from_pretrained(tmp_path)
+    assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+    for folder in (tmp_path, tmp_path / "target_tokenizer"):
+        assert AutoTokenizer.from_pretrained(folder).get_vocab() == TOKENIZER.get_vocab()
+    assert not (tmp_path / "run.json").exists()
+
+    made = [run.attempt("The baselines", lambda: 1 / 0), run.attempt("The report", lambda: "made")]
+    assert made == [None, "made"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "The baselines could not be made: ZeroDivisionError: division by zero"
+    ]
+    run.attempt("The samples", full, everywhere=True)
+    assert caplog.records[-1].getMessage() == "The samples could not be made: no space is left on the disk"
+    with pytest.raises(KeyboardInterrupt):
+        run.attempt("The pictures", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    run.finish()
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["tokenizer"] == {"class": type(TOKENIZER).__name__, "vocab_size": len(TOKENIZER)}
+    assert not (tmp_path / "checkpoints" / "unfinished").exists()
+
+
+@pytest.mark.parametrize("what", ["weights", "tokenizer", "run.json"])
+def test_a_full_disk_at_the_end_is_one_line_and_what_was_there_stays(tmp_path, monkeypatch, what):
+    run, loop = make_loop(tmp_path, max_train_steps=2)
+    loop.train()
+    owner, name = {
+        "weights": (RecurrentForSequenceClassification, "save_pretrained"),
+        "tokenizer": (type(TOKENIZER), "save_pretrained"),
+        "run.json": (type(run.record), "write"),
+    }[what]
+    monkeypatch.setattr(owner, name, full)
+
+    def end():
+        run.save(loop.model, TOKENIZER)
+        run.finish()
+
+    with pytest.raises(CheckpointError, match=r"could not be written to .*: no space is left on the disk") as raised:
+        end()
+    assert "\n" not in str(raised.value)
+    assert f"The last good checkpoint is {tmp_path}/checkpoints/step-00000002; go on by" in str(raised.value)
+    assert not list(tmp_path.rglob("tmp-*"))
+    assert (tmp_path / "checkpoints" / "unfinished").exists()
+    assert (tmp_path / "model.safetensors").exists() == (what == "run.json")
+    monkeypatch.undo()
+    run, loop = make_loop(tmp_path, resume_from_checkpoint="latest", max_train_steps=2)
+    loop.train()
+    run.save(loop.model, TOKENIZER)
+    run.finish()
+    assert (tmp_path / "run.json").exists()
+
+
+@pytest.mark.parametrize("when", ["init_trackers", "log", "end_training"])
+def test_trackers_that_fail_do_not_end_the_run(tmp_path, caplog, monkeypatch, when):
+    run, loop = make_loop(tmp_path, report_to="tensorboard", logging_steps=1, max_train_steps=3)
+    monkeypatch.setattr(run.accelerator, when, full)
+    loop.train()
+    run.save(loop.model, TOKENIZER)
+    run.finish()
+    assert loop.step == 3
+    said = [line for line in caplog.messages if "--report_to tensorboard: the logs cannot" in line]
+    assert len(said) >= 1
+    assert all("no space is left on the disk" in line for line in said)
+    assert (tmp_path / "run.json").exists()
+
+
+def test_errors_for_the_user_are_one_line_and_others_keep_their_traceback(capsys):
+    def wrong():
+        raise ArgumentsError("--seed x is no number.")
+
+    with pytest.raises(SystemExit) as raised:
+        run_recipe(wrong)
+    assert raised.value.code == 1
+    assert capsys.readouterr().err == "error: --seed x is no number.\n"
+    with pytest.raises(ZeroDivisionError):
+        run_recipe(lambda: 1 / 0)
+
+
+def rust():
+    raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+def behind():
+    try:
+        full()
+    except OSError as error:
+        raise ValueError("the cache could not be made") from error
+
+
+@pytest.mark.parametrize("fail", [full, rust, behind])
+def test_a_full_disk_is_one_line_wherever_it_is_met(capsys, fail):
+    with pytest.raises(SystemExit) as raised:
+        run_recipe(fail)
+    assert raised.value.code == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: no space is left on the disk (")
+    assert printed.count("\n") == 1
+
+
+TALKER = """
+import sys
+from pathlib import Path
+from seqnlp.training import run_recipe
+def main():
+    for line in range(100_000):
+        print("L\\u00e4ufe \\u8bad\\u7ec3", line)
+    sys.stderr.write("Ende \\u2013 gut\\n")
+    Path(sys.argv[1]).write_text("saved")
+run_recipe(main)
+"""
+
+
+def talk(folder, shell, **environment):
+    environment = {**os.environ, **environment}
+    command = ["bash", "-o", "pipefail", "-c", shell, sys.executable, TALKER, str(folder / "result")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_does_not_lose_the_model(tmp_path, unbuffered):
+    ended = talk(tmp_path, '"$0" -c "$1" "$2" | head -1', PYTHONUNBUFFERED=unbuffered)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "Läufe 训练 0\n"
+    assert "Traceback" not in ended.stderr
+    assert Path(tmp_path / "result").read_text() == "saved"
+
+
+def test_a_terminal_that_lacks_characters_does_not_lose_the_model(tmp_path):
+    ended = talk(tmp_path, '"$0" -c "$1" "$2"', PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("L?ufe ?? 0\n")
+    assert ended.stderr == "Ende ? gut\n"
+    assert Path(tmp_path / "result").read_text() == "saved"
