@@ -406,7 +406,7 @@ class Task:
             outcome.predictions[split] = self.predict(loop, data, split)
             scores = self.score(outcome.predictions[split], data, split)
             run.record.metrics.setdefault(split, {}).update(scores)
-        self.use_model(loop, outcome)
+        run.attempt("What the model writes", lambda: self.use_model(loop, outcome), everywhere=True)
         run.attempt("The baselines", lambda: self._compare(outcome))
         run.attempt("The report", lambda: run.tell(f"\n{self.report(outcome)}"))
         run.attempt("The pictures", lambda: self._draw(outcome))
