@@ -33,7 +33,7 @@ def main() -> None:
     texts = task.load_data(run)
     train = texts.splits["train"]
     some = (row["text"] for row in itertools.islice(train, STREAMED_DOCUMENTS if task.data_args.streaming else None))
-    tokenizer = run.on_main_process(lambda: train_tokenizer(some, **task.model_args.tokenizer_settings()))
+    tokenizer = run.on_main_process(lambda: train_tokenizer(some, **task.tokenizer_settings()))
     data = task.prepare_data(run, texts, tokenizer)
 
     # The batcher follows the model: streams whose state is carried on, or windows in random order.

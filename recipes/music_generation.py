@@ -33,7 +33,7 @@ def main() -> None:
     # from <s> to </s>, whose characters and </s> are predicted.
     tunes = task.load_data(run)
     texts = task.training_texts(tunes)
-    tokenizer = run.on_main_process(lambda: train_tokenizer(texts, **task.model_args.tokenizer_settings()))
+    tokenizer = run.on_main_process(lambda: train_tokenizer(texts, **task.tokenizer_settings()))
     data = task.prepare_data(run, tunes, tokenizer)
 
     # Model: characters in, the character after each of them out.

@@ -278,13 +278,30 @@ class Task:
 
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """
-        The configuration of the model: a recipe's fields, and `--config_overrides`, which wins.
+        The configuration of the model: a recipe's fields, and `--config_overrides`, which wins. A Transformer has the
+        positions that the task needs.
 
         Raises:
-            ArgumentsError: For a field that does not exist and a value that does not fit.
+            ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
-        cell = {"cell_type": self.architecture} if self.is_recurrent else {}
-        return build_config(self.model_class.config_class, self.model_args.config_overrides, **fields, **cell)
+        if self.is_recurrent:
+            fields["cell_type"] = self.architecture
+        elif self.positions is not None:
+            fields.setdefault("max_position_embeddings", self.positions)
+        config = build_config(self.model_class.config_class, self.model_args.config_overrides, **fields)
+        is_learned = getattr(config, "position_embedding_type", None) == "learned"
+        if is_learned and self.positions is not None and config.max_position_embeddings < self.positions:
+            raise ArgumentsError(
+                f"--config_overrides max_position_embeddings={config.max_position_embeddings} are fewer positions than "
+                f"the {self.positions} that --max_length {self.model_args.max_length} needs: raise the one or lower "
+                "the other."
+            )
+        return config
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens of the longest text that a model reads at once; `None` where the task does not bound it."""
+        return None
 
     def start(self) -> Run:
         """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""

@@ -27,7 +27,7 @@ from ..metrics import (
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
-from ..tokenization import encode_documents
+from ..tokenization import encode_documents, unknown_remark
 from ..tokenization.train import TokenizerType
 from ..training import Run, TrainingLoop
 from ..training.evaluation import Evaluator
@@ -112,6 +112,18 @@ class LanguageModeling(Task):
         prompts = str((record.get("hyperparameters") or {}).get("prompt") or "").split("|")
         return [prompt for prompt in prompts if prompt.strip()] or super().widget_of(record)
 
+    @property
+    def positions(self) -> int:
+        """Of a window."""
+        return self.model_args.max_length
+
+    def tokenizer_settings(self) -> dict[str, Any]:
+        """The arguments of [`seqnlp.tokenization.train_tokenizer`]; a recurrent model reads texts of any length."""
+        return {
+            **self.model_args.tokenizer_settings(),
+            "model_max_length": None if self.is_recurrent else self.positions,
+        }
+
     def load(self) -> LoadedData:
         """Documents in the column `text`."""
         return load_texts(self.data_args)
@@ -147,10 +159,12 @@ class LanguageModeling(Task):
                 examples[split] = HeldOutSegments(ids, processor.bos_token_id, **self.segments)
                 counts[split] = count_spelled(processor, texts, ids)
                 counts[split]["tokens"] = examples[split].num_targets
+        share = counts["validation"]["unknown"] / counts["validation"]["tokens"] if "validation" in counts else 0.0
+        remark = unknown_remark(share, self.model_args.tokenizer_type, "the validation text")
         scored = {split: count["tokens"] for split, count in counts.items()}
         details = {"evaluation": {**self.segments, "carried_state": self.is_recurrent, "tokens": scored}}
         collator = LanguageModelCollator(processor.pad_token_id)
-        return PreparedData(loaded, processor, examples, collator, details, counts)
+        return PreparedData(loaded, processor, examples, collator, details, counts, [remark] if remark else [])
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[float]:
         """The nats of each segment."""
@@ -173,16 +187,18 @@ class LanguageModeling(Task):
         streamer = TextStreamer(tokenizer, skip_special_tokens=True) if evaluator.is_main_process else None
         samples = []
         for prompt in arguments.prompt.split("|"):
-            run.tell("")
+            unknown = sorted({part for part in prompt if tokenizer.unk_token_id in tokenizer(part)["input_ids"]})
+            shown = f"\nOf the prompt {prompt!r} the tokenizer does not know {', '.join(unknown)}: it is left out."
+            run.tell(shown if unknown else "")
             how = arguments.sample_length, arguments.temperature, longest, streamer
             samples.append(write_on(evaluator, tokenizer, prompt, *how))
         if evaluator.is_main_process:
             outcome.file("samples.txt").write_text("".join(f"{text}\n\n" for text in samples), encoding="utf-8")
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
-        """What the compressor xz needs."""
+        """What the compressor xz needs per character, where the model's score is one per character too."""
         train = data.loaded.splits["train"]
-        if isinstance(train, IterableDataset):
+        if isinstance(train, IterableDataset) or not data.counts[split]["is_whole"]:
             return {}
         sides = (spelled(data.processor, part["text"]) for part in (train, data.loaded.splits[split]))
         return {"xz": {split: xz_bits_per_character(*sides)}}

@@ -43,6 +43,8 @@ COPIED = Score(
     digits=1,
     is_sampled=True,
 )
+MOST_PROMPT = 64
+"""Tokens of what a tune begins with, at most: metre, unit and key."""
 MOST_CHECKED = 1000
 """Tunes that are written anew, at most, where a published model is verified."""
 
@@ -105,6 +107,11 @@ class MusicGeneration(LanguageModeling):
         if GENERATED in record.get("metrics", {}):
             changes["num_tunes"] = cls.samples_of(record)
         return super().from_record(record, **changes)
+
+    @property
+    def positions(self) -> int:
+        """Of the longest tune, its `<s>` and what it may be asked to begin with."""
+        return self.model_args.max_length + MOST_PROMPT
 
     def load(self) -> LoadedData:
         """Tunes in one form, in the column `text`."""

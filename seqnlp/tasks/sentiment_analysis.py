@@ -51,6 +51,11 @@ class SentimentAnalysis(Task):
     scores = CLASSIFICATION_SCORES
     validated = ("accuracy", "f1", "loss")
 
+    @property
+    def positions(self) -> int:
+        """The texts are cut to that."""
+        return self.model_args.max_length
+
     def load(self) -> LoadedData:
         """Columns `text` and `label`."""
         return load_text_classification(self.data_args)
