@@ -75,11 +75,10 @@ class Measure(NamedTuple):
 
 def measure_of(scores: list[Scores]) -> Measure:
     """How the metric of a comparison is written: shares in percent."""
-    first = scores[0]
-    name = f"{first.split} {first.metric}"
-    if first.greater_is_better and all(0 <= value <= 1 for one in scores for value in one.values):
-        return Measure(name, "%", 100, 1, True)
-    return Measure(name, first.unit, 1, 4, first.greater_is_better)
+    score, name = scores[0].score, f"{scores[0].split} {scores[0].metric}"
+    if score.is_share:
+        return Measure(name, "%", 100, 1, score.greater_is_better)
+    return Measure(name, scores[0].unit, 1, 4, score.greater_is_better)
 
 
 def best_of(scores: list[Scores], measure: Measure) -> list[Scores]:
@@ -211,7 +210,7 @@ def write_report(
     title = f"{', '.join(one.architecture for one in scores)} side by side"
     conditions = (
         f"{comparison.recipe.stem} on {record['dataset']['name']}: same data, tokenizer, schedule and metric. "
-        f"{equal}; {seeds} seed{'s' * (seeds > 1)}. {'More' if first.greater_is_better else 'Less'} is better."
+        f"{equal}; {seeds} seed{'s' * (seeds > 1)}. {'More' if first.score.greater_is_better else 'Less'} is better."
     )
     headers = ["architecture", measure.header, "parameters", f"MFLOP / {matching.length} {read}"]
     headers += ["targets / s", "training, s", "memory, MiB"]

@@ -14,6 +14,7 @@ import yaml
 from .. import models
 from ..training import write_json
 from .outputs import OutputError, make_folder
+from .recipes import RecipesError, find_config, find_recipe, recipes_folder
 
 
 RECURRENT = (models.RecurrentConfig, models.RecurrentSeq2SeqConfig)
@@ -51,11 +52,13 @@ class Comparison:
 
 def read_comparison(config: Path, flags: str, folder: Path | None) -> Comparison:
     """
-    Find the recipe that a YAML names, beside the YAML's folder or in `recipes/` of the working folder.
+    Find the recipe that a YAML names, in `recipes/` of the working folder or among those of seqnlp: a YAML of a
+    stranger's names no code of the stranger's.
 
     Raises:
         CompareError: If the YAML cannot be read, names no recipe that is there, or the flags are not the recipe's.
     """
+    config = find_config(str(config))
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -68,10 +71,10 @@ def read_comparison(config: Path, flags: str, folder: Path | None) -> Comparison
             f"{config}: `recipe: {name!r}` is no name of a recipe. Give letters, digits and underscores alone, "
             "e.g. sentiment_analysis."
         )
-    places = [config.resolve().parent.parent / f"{name}.py", Path("recipes") / f"{name}.py"]
-    recipe = next((place for place in places if place.is_file()), None)
-    if recipe is None:
-        raise CompareError(f"{config}: there is no recipe {name!r}; looked for {' and '.join(map(str, places))}.")
+    try:
+        recipe = find_recipe(name)
+    except RecipesError as error:
+        raise CompareError(f"{config}: {error}") from error
     folder = folder or Path("outputs") / f"compare_{config.stem}"
     overrides = _read_overrides(config, content.pop("config_overrides", None))
     return Comparison(config, recipe, overrides, _split_flags(flags), folder, content)
@@ -153,7 +156,7 @@ def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any],
     again = ["--resume_from_checkpoint", "latest"] if is_same and unfinished else ["--overwrite_output_dir", "true"]
     # An empty list of fields too, where the YAML has some and none of them is for this architecture.
     given = ["--config_overrides", written] if written or comparison.overrides else []
-    command = [*_launcher(comparison.recipe), str(comparison.recipe), "--config", str(comparison.config)]
+    command = [*_launcher(), str(comparison.recipe), "--config", str(comparison.config)]
     command += ["--architecture", architecture, *given, "--output_dir", str(folder)]
     command += [*comparison.flags, *flags, *again]
     with open(folder / "output.txt", "w", encoding="utf-8") as output:
@@ -164,9 +167,8 @@ def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any],
     return record
 
 
-def _launcher(recipe: Path) -> list[str]:
-    one_process = recipe.parent / "accelerate" / "one_process.yaml"
-    config_file = ["--config_file", str(one_process)] if one_process.is_file() else []
+def _launcher() -> list[str]:
+    config_file = ["--config_file", str(recipes_folder() / "accelerate" / "one_process.yaml")]
     return [sys.executable, "-m", "accelerate.commands.launch", *config_file]
 
 

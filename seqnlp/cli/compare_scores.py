@@ -2,15 +2,14 @@
 
 import statistics
 from dataclasses import dataclass
-from typing import Any
 
 from scipy.stats import t as student
 
+from ..tasks import TASKS, Score
 from .costs import class_of, count_flops
 
 
 SIZE_FIELDS = ("hidden_size", "intermediate_size", "embedding_size")
-IN_UNITS_OF_THE_DATA = ("mae", "rmse", "rmse_last")
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,9 @@ class Scores:
     Attributes:
         architecture: Its name.
         split: The split that is reported.
-        metric: The metric that is reported.
+        score: What is known of the metric that is reported.
         unit: What the metric is counted in, where its name does not say.
         curve_metric: The validation metric by which the best model was chosen.
-        greater_is_better: Whether more of the metric is better.
         values: The metric of each seed.
         baselines: The same metric of what needs no training.
         parameters: Number of parameters.
@@ -38,10 +36,9 @@ class Scores:
 
     architecture: str
     split: str
-    metric: str
+    score: Score
     unit: str
     curve_metric: str
-    greater_is_better: bool
     values: list[float]
     baselines: dict[str, float]
     parameters: int
@@ -51,6 +48,11 @@ class Scores:
     memory: float
     curves: list[list[tuple[float, float]]]
     sizes: dict[str, int]
+
+    @property
+    def metric(self) -> str:
+        """The metric that is reported."""
+        return self.score.key
 
     @property
     def mean(self) -> float:
@@ -83,7 +85,9 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
     arguments, model = first["hyperparameters"], first["model"]
     split = "test" if "test" in first["metrics"] else "validation"
     wanted = arguments["metric_for_best_model"].removeprefix("validation_")
-    metric = wanted if wanted in first["metrics"][split] else next(iter(first["metrics"][split]))
+    task = TASKS[first["task"]]
+    # A task may choose by another number than those that it reports.
+    metric = next(key for key in (wanted, *first["metrics"][split]) if key in first["metrics"][split])
     name = f"validation_{wanted}"
     entries = [record["history"] for record in records]
     speeds = [entry["targets_per_second"] for history in entries for entry in history if "targets_per_second" in entry]
@@ -92,10 +96,9 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
     return Scores(
         architecture=architecture,
         split=split,
-        metric=metric,
-        unit=_unit(metric, arguments),
+        score=task.score_of(metric),
+        unit=task.unit_of(metric, arguments),
         curve_metric=wanted,
-        greater_is_better=arguments["greater_is_better"],
         values=[record["metrics"][split][metric] for record in records],
         baselines={
             key: parts[split][metric] for key, parts in first["baselines"].items() if metric in parts.get(split, {})
@@ -108,13 +111,6 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
         curves=[[(entry["epoch"], entry[name]) for entry in history if name in entry] for history in entries],
         sizes={field: model["config"][field] for field in SIZE_FIELDS if field in model["config"]},
     )
-
-
-def _unit(metric: str, arguments: dict[str, Any]) -> str:
-    """What a metric is counted in, where its name does not say; of numbers, what the recipe was told."""
-    if metric not in IN_UNITS_OF_THE_DATA:
-        return ""
-    return ("ln " if arguments.get("logarithm") else "") + arguments.get("value_unit", "")
 
 
 def common_baselines(scores: list[Scores]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from .classification import (
     classification_scores,
 )
 from .forecast import (
+    DATA_UNIT,
     FORECAST_SCORES,
     constant_velocity_forecast,
     forecast_report,
@@ -42,6 +43,7 @@ __all__ = [
     "BLEU",
     "BLEU_TOKENIZERS",
     "CLASSIFICATION_SCORES",
+    "DATA_UNIT",
     "F1",
     "FORECAST_SCORES",
     "LANGUAGE_MODELING_SCORES",

@@ -6,20 +6,23 @@ from tabulate import tabulate
 from .score import Score
 
 
+DATA_UNIT = "the data's"
+"""Unit of a score that is counted in whatever the data is."""
+
 FORECAST_SCORES = (
     Score(
         "mae",
         "MAE",
         "mean absolute error over all observed numbers of the future, in the data's units",
         greater_is_better=False,
-        unit="the data's",
+        unit=DATA_UNIT,
     ),
     Score(
         "rmse",
         "RMSE",
         "root of the mean squared error over all observed numbers, in the data's units",
         greater_is_better=False,
-        unit="the data's",
+        unit=DATA_UNIT,
     ),
     Score(
         "nrmse",
@@ -32,7 +35,7 @@ FORECAST_SCORES = (
         "RMSE, last step",
         "root of the mean squared error at the last predicted step",
         greater_is_better=False,
-        unit="the data's",
+        unit=DATA_UNIT,
     ),
 )
 """What [`forecast_scores`] gives."""
@@ -47,7 +50,7 @@ def forecast_report(count: int, results: dict[str, dict[str, float]], unit: str)
         results: The scores of each, by name; those of the model first.
         unit: Of the values.
     """
-    in_units = {score.key for score in FORECAST_SCORES if score.unit}
+    in_units = {score.key for score in FORECAST_SCORES if score.unit == DATA_UNIT}
     names = [score.key for score in FORECAST_SCORES]
     rows = [[row.replace("_", " "), *(f"{found[name]:.4g}" for name in names)] for row, found in results.items()]
     headers = ["forecast", *(f"{name} ({unit})" if name in in_units else name for name in names)]

@@ -222,6 +222,11 @@ class Task:
         return cls.from_command_line(argv=argv)
 
     @classmethod
+    def unit_of(cls, key: str, hyperparameters: dict[str, Any]) -> str:
+        """The unit of a score of a run, where its name does not say it; that of the data, for errors of series."""
+        return ""
+
+    @classmethod
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
         """The scores as a card shows them of a run: what says most of it first."""
         return cls.scores
@@ -292,9 +297,9 @@ class Task:
         is_learned = getattr(config, "position_embedding_type", None) == "learned"
         if is_learned and self.positions is not None and config.max_position_embeddings < self.positions:
             raise ArgumentsError(
-                f"--config_overrides max_position_embeddings={config.max_position_embeddings} are fewer positions than "
-                f"the {self.positions} that --max_length {self.model_args.max_length} needs: raise the one or lower "
-                "the other."
+                f"--config_overrides max_position_embeddings={config.max_position_embeddings} are fewer than the "
+                f"{self.positions} positions that --max_length {self.model_args.max_length} needs: raise the one or "
+                "lower the other."
             )
         return config
 

@@ -10,6 +10,7 @@ from transformers import AutoModelForTimeSeriesPrediction
 
 from ..data import BOX, SIMULATION, LoadedData, SeriesArguments, channel_statistics, cut_windows, load_series
 from ..metrics import (
+    DATA_UNIT,
     FORECAST_SCORES,
     Score,
     constant_velocity_forecast,
@@ -30,6 +31,11 @@ LOSS = Score(
     "mean squared error of whole forecasts, each channel divided by its standard deviation over the training series",
     greater_is_better=False,
 )
+
+
+def unit_of_values(arguments: dict[str, Any]) -> str:
+    """The unit of what is predicted: that of the data, or its logarithm."""
+    return ("ln " if arguments.get("logarithm") else "") + arguments.get("value_unit", "")
 
 
 class Trajectory(Task):
@@ -68,7 +74,13 @@ class Trajectory(Task):
     @property
     def unit(self) -> str:
         """Of the values that are predicted."""
-        return f"ln {self.data_args.value_unit}" if self.data_args.logarithm else self.data_args.value_unit
+        return unit_of_values(vars(self.data_args))
+
+    @classmethod
+    def unit_of(cls, key: str, hyperparameters: dict[str, Any]) -> str:
+        """That of the values, for errors in the data's units."""
+        score = cls.score_of(key)
+        return unit_of_values(hyperparameters) if score is not None and score.unit == DATA_UNIT else ""
 
     def load(self) -> LoadedData:
         """Each split holds series, of steps by channels."""
@@ -160,7 +172,7 @@ class Trajectory(Task):
             "last value": [baselines["last_value"][split]],
             "shown one step": [record["baselines"]["last_1_steps_seen"][split] for record in records],
         }
-        unit = ("ln " if arguments["logarithm"] else "") + arguments["value_unit"]
+        unit = unit_of_values(arguments)
         return {
             "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}, in {unit}",
             **{name: mean_and_deviation((s["rmse"] for s in found), "#.3g") for name, found in errors.items()},

@@ -17,6 +17,7 @@ from seqnlp.cli.costs import count_flops
 from seqnlp.cli.main import app
 from seqnlp.cli.outputs import OutputError
 from seqnlp.cli.sizes import size_models
+from seqnlp.tasks import TASKS
 from seqnlp.visualization.comparison import TableRow, comparison_page
 
 
@@ -37,7 +38,8 @@ seed = int(flags.get("seed", 0))
 score = 0.8 + 0.01 * seed + 0.1 * transformer
 record = {
     "command": "recipes/quick.py " + " ".join(sys.argv[1:]),
-    "hyperparameters": {"metric_for_best_model": "accuracy", "greater_is_better": True},
+    "task": "sentiment_analysis",
+    "hyperparameters": {"metric_for_best_model": "accuracy"},
     "dataset": {"name": "sample:quick"},
     "model": {
         "class": "TransformerDecoderForCausalLM" if transformer else "RecurrentForCausalLM",
@@ -61,10 +63,11 @@ record = {
 
 
 @pytest.fixture
-def quick(tmp_path):
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "quick.py").write_text(RECIPE)
-    config = tmp_path / "configs" / "quick.yaml"
+def quick(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes" / "configs").mkdir(parents=True)
+    (tmp_path / "recipes" / "quick.py").write_text(RECIPE)
+    config = tmp_path / "recipes" / "configs" / "quick.yaml"
     config.write_text("recipe: quick\nconfig_overrides: {hidden_size: 40, bidirectional: false}\n")
     return config
 
@@ -84,7 +87,7 @@ def launched(config):
 @pytest.fixture
 def without_accelerate(quick, monkeypatch):
     """Start the recipe without the seconds that accelerate takes, which test_one_real_launch pays."""
-    run, recipe = subprocess.run, str(quick.parent.parent / "quick.py")
+    run, recipe = subprocess.run, "recipes/quick.py"
     monkeypatch.setattr(
         "seqnlp.cli.compare_runs.subprocess.run",
         lambda command, **kwargs: run([command[0], *command[command.index(recipe) :]], **kwargs),
@@ -168,10 +171,11 @@ def scores(architecture, *values, baselines=None, greater_is_better=True, memory
     return Scores(
         architecture=architecture,
         split="test",
-        metric="accuracy" if greater_is_better else "rmse",
+        score=TASKS["sentiment_analysis" if greater_is_better else "trajectory"].score_of(
+            "accuracy" if greater_is_better else "rmse"
+        ),
         unit="" if greater_is_better else "m",
         curve_metric="accuracy",
-        greater_is_better=greater_is_better,
         values=list(values),
         baselines=baselines or {},
         parameters=1000,
@@ -241,7 +245,8 @@ def test_a_baseline_within_the_interval_is_told():
 
 def test_memory_is_the_most_of_all_runs_and_that_of_the_gpu_where_there_is_one():
     record = {
-        "hyperparameters": {"metric_for_best_model": "loss", "greater_is_better": False},
+        "task": "trajectory",
+        "hyperparameters": {"metric_for_best_model": "loss"},
         "model": {"class": "RecurrentForCausalLM", "parameters": 1, "config": {"vocab_size": 9, "hidden_size": 4}},
         "metrics": {"validation": {"loss": 1.0}},
         "baselines": {},
@@ -300,7 +305,7 @@ def test_fields_that_mean_nothing_to_an_architecture_are_left_out():
     ("content", "message"),
     [
         ("hidden: 1", "names no recipe: add a line such as"),
-        ("recipe: juggling", "there is no recipe 'juggling'; looked for"),
+        ("recipe: juggling", "There is no recipe 'juggling'; there is image_classification,"),
         ("recipe: [", "cannot be read"),
         ("recipe: ../quick", "`recipe: '../quick'` is no name of a recipe"),
         ("recipe: configs/quick", "`recipe: 'configs/quick'` is no name of a recipe"),
