@@ -37,7 +37,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def skip_once(self, batches: int) -> None:
-        """Begin the next pass, and only that one, after so many batches: where an interrupted epoch goes on."""
+        """Begin the next pass, and only that one, after this number of batches: where an interrupted epoch goes on."""
         self._skip = batches
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class TokenBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def skip_once(self, batches: int) -> None:
-        """Begin the next pass, and only that one, after so many batches: where an interrupted epoch goes on."""
+        """Begin the next pass, and only that one, after this number of batches: where an interrupted epoch goes on."""
         self._skip = batches
 
     def __len__(self) -> int:

@@ -72,7 +72,7 @@ class ProcessedImages(torch.utils.data.Dataset):
 
     Args:
         part: A split with the columns `image` and `label`.
-        processor: An image processor of transformers: sizes, scales and normalises.
+        processor: An image processor of transformers: sizes, scales and normalizes.
         max_bytes: Keep the pixels if those of the whole split take no more.
     """
 
@@ -101,8 +101,8 @@ class ImageCollator:
     Makes a batch for an image classifier.
 
     Args:
-        max_shift: Move each image by up to so many pixels in each direction, drawn anew each time; what comes into
-            view repeats the edge. 0 for evaluation.
+        max_shift: Move each image by at most this number of pixels in each direction, drawn anew each time; what
+            comes into view repeats the edge. 0 for evaluation.
     """
 
     def __init__(self, max_shift: int = 0):

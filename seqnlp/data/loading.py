@@ -74,10 +74,12 @@ def load_splits(
     if path.is_absolute() or dataset_name.startswith((".", "~")) or dataset_name.count("/") > 1:
         raise DataError(f"Dataset {dataset_name!r}: there is no such folder or file.")
     try:
+        builder = load_dataset_builder(dataset_name, dataset_config_name, revision=dataset_revision)
         options = {"revision": dataset_revision, "streaming": streaming}
-        if whole_files:
-            builder = load_dataset_builder(dataset_name, dataset_config_name, revision=dataset_revision)
-            options |= {"sample_by": "document"} if builder.name == "text" else {}
+        if builder.name == "csv":  # the words None and NA are words
+            options |= {"keep_default_na": False, "na_values": [""]}
+        if whole_files and builder.name == "text":
+            options["sample_by"] = "document"
         splits = load_dataset(dataset_name, dataset_config_name, **options)
     except Exception as error:
         raise DataError(_explain(error, dataset_name, dataset_config_name)) from error

@@ -121,7 +121,7 @@ class _WindowSampler(Sampler[list[Window]]):
         self.epoch = epoch
 
     def skip_once(self, batches: int) -> None:
-        """Begin the next pass, and only that one, after so many batches: where an interrupted epoch goes on."""
+        """Begin the next pass, and only that one, after this number of batches: where an interrupted epoch goes on."""
         self._skip = batches
 
     def __iter__(self) -> Iterator[list[Window]]:
@@ -143,7 +143,7 @@ class StreamBatchSampler(_WindowSampler):
 
     Args:
         num_tokens: Tokens in the ring.
-        window: Tokens of a window at most: through so many the gradient flows back.
+        window: Tokens of a window at most: the gradient flows back through as many.
         batch_size: Rows of a process.
         num_processes: Number of processes.
         seed: Fixes where the ring is cut.

@@ -327,7 +327,7 @@ def _cells_of_tsv(text: str) -> list[tuple[int, list[str]]]:
     """Rows of cells between tabs, each with its line; quotes are ordinary characters, unless a program wrote them."""
     quoted = _written_with_quotes(text) if '"' in text else None
     lines = enumerate(_lines(text), start=1)
-    return quoted or [(line, cells.split("\t")) for line, cells in lines if cells.strip(" ")]
+    return quoted or [(line, cells.split("\t")) for line, cells in lines if cells.strip(" \t")]
 
 
 def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:

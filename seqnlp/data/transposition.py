@@ -1,7 +1,7 @@
 """
 Tunes in other keys: more to learn from, in which time runs as in the ones that were written down.
 
-In ABC notation the accidentals of the key stand in the header alone. A tune moved along the scale by so many steps,
+In ABC notation the accidentals of the key stand in the header alone. A tune moved along the scale by some steps,
 and its key with it, keeps its rhythm to the letter and its intervals to the semitone.
 """
 
@@ -68,7 +68,7 @@ def transpose_tune(text: str, steps: int) -> str | None:
 
 
 def _alteration(letter: str, fifths: int) -> int:
-    """By how many semitones a key with so many sharps (flats below zero) raises a letter."""
+    """By how many semitones a key with this number of sharps (flats below zero) raises a letter."""
     place = SHARPED.index(letter)
     return (fifths - place + 6) // 7
 

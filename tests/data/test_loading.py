@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from seqnlp.data import DataArguments, DataError, fingerprint, load_splits, load_text_classification, split_of
+from seqnlp.data import DataArguments, DataError, fingerprint, load_splits, load_text_classification, loading, split_of
 
 
 ROWS = [{"text": f"{word} film number {number}", "label": word} for number in range(40) for word in ("good", "bad")]
@@ -250,3 +250,16 @@ def test_a_split_without_a_class_is_said(tmp_path):
     files = {"train_file": write(tmp_path / "t.jsonl", rows), "validation_file": write(tmp_path / "v.jsonl", rows[5:])}
     loaded = load_text_classification(DataArguments(**files))
     assert loaded.remarks == ["The split 'validation' has no text of the class spam."]
+
+
+def test_words_of_a_table_on_the_hub_are_words(tmp_path, monkeypatch):
+    (tmp_path / "train.csv").write_text("text,label,n\nNone,pos,1\nnull,neg,\n,neg,3\n")
+    # Without a Hub: `datasets` reads the folder as it reads a repository.
+    for name in ("load_dataset", "load_dataset_builder"):
+        read = getattr(loading, name)
+        monkeypatch.setattr(
+            loading, name, lambda _, *rest, read=read, **options: read(str(tmp_path), *rest, **options)
+        )
+    rows = load_splits("somebody/reviews").splits["train"]
+    assert list(rows["text"]) == ["None", "null", None]
+    assert list(rows["n"]) == [1, None, 3]

@@ -95,6 +95,7 @@ def test_rows_have_the_headers_length(read):
     rows, remarks = read("a.csv", "text,label\n\na,1\n,,\n\nb,2\n")
     assert rows == {"text": ["a", "b"], "label": [1, 2]}
     assert remarks == ["a.csv: 1 of 3 rows have blank cells alone and are left out."]
+    assert read("a.tsv", "text\tlabel\na\t1\n\t\nb\t2\n")[0] == rows
     assert read("a.csv", ",text\n0,a\n1,b\n")[0] == {"column 1": [0, 1], "text": ["a", "b"]}
 
 
