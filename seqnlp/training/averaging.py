@@ -4,10 +4,14 @@ from collections.abc import Callable
 
 import torch
 from safetensors.torch import load_file
+from transformers.utils import logging
 
 from .checkpoints import CheckpointFolder, load_weights, step_of
-from .integrity import WEIGHTS, remove_at_once
+from .integrity import WEIGHTS, find_damage, remove_at_once
 from .loop import TrainingLoop
+
+
+logger = logging.get_logger(__name__)
 
 
 class WeightAverager:
@@ -52,6 +56,9 @@ class WeightAverager:
         model = loop.unwrapped_model
         scores = {"best": score()}
         kept = [path for path in loop.checkpoints.named("weights") if step_of(path) <= loop.step][-self.count :]
+        if damaged := [path.name for path in kept if find_damage(path)]:
+            logger.warning(f"The average is taken without {', '.join(damaged)}, which is damaged.")
+            kept = [path for path in kept if path.name not in damaged]
         if not self.count or len(kept) < 2:
             return scores
         best = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -77,6 +77,19 @@ def test_a_resumed_run_averages_what_the_whole_one_averages(loop):
     assert kept(loop) == [1, 2, 3, 4]
 
 
+def test_damaged_weights_are_left_out_of_the_average(loop, caplog):
+    averager = WeightAverager(3)
+    for step, value in ((1, 1.0), (2, 50.0), (3, 3.0)):
+        train_to(loop, averager, step, value)
+    file = loop.checkpoints.root / "weights-00000002" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert "average of 2" in averager.keep_better(
+        loop, lambda: -abs(float(loop.model.lm_head.weight[0, 0].detach()) - 2)
+    )
+    assert all((parameter == 2).all() for parameter in loop.model.parameters())
+    assert "without weights-00000002, which is damaged" in caplog.text
+
+
 def test_nothing_is_kept_where_nothing_is_averaged(loop):
     averager = WeightAverager(0)
     train_to(loop, averager, 1, 1.0)
