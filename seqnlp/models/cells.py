@@ -124,6 +124,11 @@ class RecurrentCell(nn.Module):
         raise NotImplementedError
 
     @property
+    def maps(self) -> list[GateProjection]:
+        """The map from the input and the map from the hidden state."""
+        return [self.input_proj, self.recurrent_proj]
+
+    @property
     def num_states(self) -> int:
         """Number of tensors in the state."""
         return len(self.states)
@@ -135,7 +140,7 @@ class RecurrentCell(nn.Module):
 
     def torch_weights(self) -> list[torch.Tensor]:
         """The parameters in the order of torch's recurrent kernels: `W`, `U`, bias of `W`, bias of `U`."""
-        return [self.input_proj.weight, self.recurrent_proj.weight, self.input_proj.bias, self.recurrent_proj.bias]
+        return [*(module.weight for module in self.maps), *(module.bias for module in self.maps)]
 
     def hold_at_padding(
         self, inputs: torch.Tensor, padding_mask: torch.Tensor
@@ -161,9 +166,14 @@ class RecurrentCell(nn.Module):
             type(module) is GateProjection
             and not module._forward_hooks
             and not module._forward_pre_hooks
-            and not module.weight.is_meta
-            for module in (self.input_proj, self.recurrent_proj)
+            and all(_is_plain(tensor) for tensor in (module.weight, module.bias))
+            for module in self.maps
         )
+
+
+def _is_plain(weight: torch.Tensor) -> bool:
+    # A quantized weight may stand in an untouched module, as a subclass of tensor that says it is of a float type.
+    return type(weight) in (torch.Tensor, nn.Parameter) and weight.is_floating_point() and not weight.is_meta
 
 
 class ElmanCell(RecurrentCell):

@@ -1,7 +1,7 @@
 """Configuration of the recurrent family: Elman RNN, GRU and LSTM."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import check_numbers, check_series, check_tied_sizes
+from .requirements import check_fields, check_series, check_tied_sizes, ranged
 
 
 # isort: split
@@ -23,8 +23,8 @@ class RecurrentConfig(PreTrainedConfig):
 
     Args:
         vocab_size: Number of rows of the embedding matrix.
-        embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         hidden_size: Width of the hidden state of one direction.
+        embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         num_hidden_layers: Number of stacked recurrent layers.
         cell_type: One of `cells.CELLS`, such as `"elman"`, `"gru"` or `"lstm"`: each states its equations and source.
         hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
@@ -60,34 +60,35 @@ class RecurrentConfig(PreTrainedConfig):
             all the logits, and return none; `None` for logits as everyone expects.
 
     Raises:
-        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+        ValueError: For numbers out of the range of their field, token ids outside the vocabulary and combinations that
+            mean nothing.
     """
 
     model_type = "seqnlp_recurrent"
 
-    vocab_size: int = 8000
-    embedding_size: int | None = None
-    hidden_size: int = 256
-    num_hidden_layers: int = 1
+    vocab_size: int = ranged(8000, "[1, inf)")
+    hidden_size: int = ranged(256, "[1, inf)")
+    embedding_size: int | None = ranged(None, "[1, inf)")
+    num_hidden_layers: int = ranged(1, "[1, inf)")
     cell_type: str = "lstm"
     hidden_act: Literal["tanh", "relu"] = "tanh"
     bidirectional: bool = False
     recurrence_implementation: Literal["eager", "fused"] = "fused"
-    dropout: float | int = 0.0
-    embedding_dropout: float | int = 0.0
-    head_dropout: float | int = 0.0
+    dropout: float | int = ranged(0.0, "[0, 1)")
+    embedding_dropout: float | int = ranged(0.0, "[0, 1)")
+    head_dropout: float | int = ranged(0.0, "[0, 1)")
     pooling: Literal["last", "mean", "max", "attention"] = "last"
     recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
-    forget_gate_bias: float | int = 1.0
-    initializer_range: float | int = 0.1
+    forget_gate_bias: float | int = ranged(1.0, "(-inf, inf)")
+    initializer_range: float | int = ranged(0.1, "[0, 100]")
     tie_word_embeddings: bool = False
     use_cache: bool = True
-    input_size: int | None = None
-    prediction_length: int = 1
-    input_mean: list[float | int] | None = None
-    input_scale: list[float | int] | None = None
-    label_smoothing: float | int = 0.0
-    loss_chunk_size: int | None = None
+    input_size: int | None = ranged(None, "[1, inf)")
+    prediction_length: int = ranged(1, "[1, inf)")
+    input_mean: list[float | int] | None = ranged(None, "(-inf, inf)")
+    input_scale: list[float | int] | None = ranged(None, "(0, inf)")
+    label_smoothing: float | int = ranged(0.0, "[0, 1)")
+    loss_chunk_size: int | None = ranged(None, "[1, inf)")
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -121,7 +122,7 @@ class RecurrentConfig(PreTrainedConfig):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
         if self.cell_type not in CELLS:
             raise ValueError(f"cell_type={self.cell_type!r} is not one of {', '.join(CELLS)}.")
-        check_numbers(self)
+        check_fields(self)
         check_series(self)
         check_tied_sizes(self)
         cell = CELLS[self.cell_type]

@@ -1,7 +1,7 @@
 """Configuration of the recurrent encoder-decoder, with or without attention."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import check_tied_sizes
+from .requirements import check_fields, check_tied_sizes, ranged
 
 
 # isort: split
@@ -26,8 +26,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
 
     Args:
         vocab_size: Number of rows of the embedding matrices; source and target have one vocabulary.
-        embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         hidden_size: Width of the decoder's hidden state, and of one direction of the encoder's.
+        embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         num_hidden_layers: Number of stacked recurrent layers, in the encoder and again in the decoder.
         cell_type: The cell, as in [`RecurrentConfig`].
         hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
@@ -59,32 +59,33 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         decoder_start_token_id: The token that the decoder reads first; `None` means `bos_token_id`.
 
     Raises:
-        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+        ValueError: For numbers out of the range of their field, token ids outside the vocabulary and combinations that
+            mean nothing.
     """
 
     model_type = "seqnlp_recurrent_seq2seq"
 
-    vocab_size: int = 8000
-    embedding_size: int | None = None
-    hidden_size: int = 256
-    num_hidden_layers: int = 1
+    vocab_size: int = ranged(8000, "[1, inf)")
+    hidden_size: int = ranged(256, "[1, inf)")
+    embedding_size: int | None = ranged(None, "[1, inf)")
+    num_hidden_layers: int = ranged(1, "[1, inf)")
     cell_type: str = "lstm"
     hidden_act: Literal["tanh", "relu"] = "tanh"
     bidirectional: bool = True
     attention_type: Literal["none", "additive", "multiplicative"] = "additive"
-    attention_size: int | None = None
+    attention_size: int | None = ranged(None, "[1, inf)")
     input_feeding: bool = False
     recurrence_implementation: Literal["eager", "fused"] = "fused"
-    dropout: float | int = 0.0
-    embedding_dropout: float | int = 0.0
-    head_dropout: float | int = 0.0
+    dropout: float | int = ranged(0.0, "[0, 1)")
+    embedding_dropout: float | int = ranged(0.0, "[0, 1)")
+    head_dropout: float | int = ranged(0.0, "[0, 1)")
     recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
-    forget_gate_bias: float | int = 1.0
-    initializer_range: float | int = 0.1
+    forget_gate_bias: float | int = ranged(1.0, "(-inf, inf)")
+    initializer_range: float | int = ranged(0.1, "[0, 100]")
     share_embeddings: bool = True
     tie_word_embeddings: bool = False
-    label_smoothing: float | int = 0.0
-    loss_chunk_size: int | None = None
+    label_smoothing: float | int = ranged(0.0, "[0, 1)")
+    loss_chunk_size: int | None = ranged(None, "[1, inf)")
     use_cache: bool = True
     is_encoder_decoder: bool = True
     pad_token_id: int | None = None
@@ -135,15 +136,13 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
-        self.recurrent_config(of_decoder=False)  # sizes, probabilities, cell and initialization: checks of its own
-        if self.attention_size is not None:
-            if self.attention_type != "additive":
-                raise ValueError(
-                    f"attention_size={self.attention_size} is for attention_type='additive', not "
-                    f"{self.attention_type!r}: leave it out."
-                )
-            if self.attention_size < 1:
-                raise ValueError(f"attention_size={self.attention_size} must be at least 1.")
+        check_fields(self)
+        self.recurrent_config(of_decoder=False)  # cell and initialization: checks of its own
+        if self.attention_size is not None and self.attention_type != "additive":
+            raise ValueError(
+                f"attention_size={self.attention_size} is for attention_type='additive', not "
+                f"{self.attention_type!r}: leave it out."
+            )
         if self.input_feeding and self.attention_type == "none":
             raise ValueError(
                 "input_feeding=True feeds back what attention found, and attention_type='none' finds nothing: choose "

@@ -1,7 +1,7 @@
 """Configuration of the encoder-decoder Transformer: translation and everything else from text to text."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import LAYER_PLAN, check_architecture, derive_sizes, fit_plans
+from .requirements import LAYER_PLAN, check_architecture, derive_sizes, fit_plans, ranged
 
 
 # isort: split
@@ -56,7 +56,8 @@ class TransformerConfig(PreTrainedConfig):
         decoder_start_token_id: What the decoder reads first; `None` means `bos_token_id`, or else `pad_token_id`.
 
     Raises:
-        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+        ValueError: For numbers out of the range of their field, token ids outside the vocabulary and combinations that
+            mean nothing.
     """
 
     model_type = "seqnlp_transformer"
@@ -67,32 +68,32 @@ class TransformerConfig(PreTrainedConfig):
         | {f"decoder.{name.replace('self', 'cross')}": how for name, how in LAYER_PLAN.items() if "self_attn" in name}
     )
 
-    vocab_size: int = 37000
-    hidden_size: int = 512
-    intermediate_size: int | None = None
-    num_hidden_layers: int = 6
-    decoder_layers: int | None = None
-    num_attention_heads: int = 8
-    num_key_value_heads: int | None = None
-    head_dim: int | None = None
+    vocab_size: int = ranged(37000, "[1, inf)")
+    hidden_size: int = ranged(512, "[1, inf)")
+    intermediate_size: int | None = ranged(None, "[1, inf)")
+    num_hidden_layers: int = ranged(6, "[1, inf)")
+    decoder_layers: int | None = ranged(None, "[1, inf)")
+    num_attention_heads: int = ranged(8, "[1, inf)")
+    num_key_value_heads: int | None = ranged(None, "[1, inf)")
+    head_dim: int | None = ranged(None, "[1, inf)")
     hidden_act: Literal["relu", "gelu", "swiglu"] = "relu"
     position_embedding_type: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
-    rope_theta: float | int = 10000.0
-    max_position_embeddings: int = 1024
+    rope_theta: float | int = ranged(10000.0, "[1, inf)")
+    max_position_embeddings: int = ranged(1024, "[1, inf)")
     norm_type: Literal["layer_norm", "rms_norm"] = "layer_norm"
     norm_position: Literal["pre", "post"] = "post"
-    layer_norm_eps: float | int = 1e-6
+    layer_norm_eps: float | int = ranged(1e-6, "(0, inf)")
     use_bias: bool = True
     scale_embedding: bool = True
     embedding_norm: bool = False
-    dropout: float | int = 0.1
-    attention_dropout: float | int = 0.0
-    activation_dropout: float | int = 0.0
-    initializer_range: float | int = 0.02
+    dropout: float | int = ranged(0.1, "[0, 1)")
+    attention_dropout: float | int = ranged(0.0, "[0, 1)")
+    activation_dropout: float | int = ranged(0.0, "[0, 1)")
+    initializer_range: float | int = ranged(0.02, "[0, 100]")
     tie_word_embeddings: bool = True
     use_cache: bool = True
-    label_smoothing: float | int = 0.0
-    loss_chunk_size: int | None = None
+    label_smoothing: float | int = ranged(0.0, "[0, 1)")
+    loss_chunk_size: int | None = ranged(None, "[1, inf)")
     is_encoder_decoder: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = 2

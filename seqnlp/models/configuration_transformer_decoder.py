@@ -1,7 +1,7 @@
 """Configuration of the Transformer decoder: language models."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import LAYER_PLAN, PIPELINE_PLAN, check_architecture, check_series, derive_sizes, fit_plans
+from .requirements import LAYER_PLAN, PIPELINE_PLAN, check_architecture, check_series, derive_sizes, fit_plans, ranged
 
 
 # isort: split
@@ -60,7 +60,8 @@ class TransformerDecoderConfig(PreTrainedConfig):
         input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
 
     Raises:
-        ValueError: For sizes that are not positive, probabilities outside [0, 1) and combinations that mean nothing.
+        ValueError: For numbers out of the range of their field, token ids outside the vocabulary and combinations that
+            mean nothing.
     """
 
     model_type = "seqnlp_transformer_decoder"
@@ -68,36 +69,36 @@ class TransformerDecoderConfig(PreTrainedConfig):
     base_model_tp_plan = LAYER_PLAN
     base_model_pp_plan = PIPELINE_PLAN
 
-    vocab_size: int = 8000
-    hidden_size: int = 256
-    intermediate_size: int | None = None
-    num_hidden_layers: int = 4
-    num_attention_heads: int = 4
-    num_key_value_heads: int | None = None
-    head_dim: int | None = None
+    vocab_size: int = ranged(8000, "[1, inf)")
+    hidden_size: int = ranged(256, "[1, inf)")
+    intermediate_size: int | None = ranged(None, "[1, inf)")
+    num_hidden_layers: int = ranged(4, "[1, inf)")
+    num_attention_heads: int = ranged(4, "[1, inf)")
+    num_key_value_heads: int | None = ranged(None, "[1, inf)")
+    head_dim: int | None = ranged(None, "[1, inf)")
     hidden_act: Literal["relu", "gelu", "swiglu"] = "swiglu"
     position_embedding_type: Literal["sinusoidal", "learned", "rotary", "none"] = "rotary"
-    rope_theta: float | int = 10000.0
-    max_position_embeddings: int = 1024
+    rope_theta: float | int = ranged(10000.0, "[1, inf)")
+    max_position_embeddings: int = ranged(1024, "[1, inf)")
     norm_type: Literal["layer_norm", "rms_norm"] = "rms_norm"
     norm_position: Literal["pre", "post"] = "pre"
-    layer_norm_eps: float | int = 1e-6
+    layer_norm_eps: float | int = ranged(1e-6, "(0, inf)")
     use_bias: bool = False
     scale_embedding: bool = False
     embedding_norm: bool = False
-    dropout: float | int = 0.0
-    attention_dropout: float | int = 0.0
-    activation_dropout: float | int = 0.0
-    head_dropout: float | int = 0.0
-    initializer_range: float | int = 0.02
+    dropout: float | int = ranged(0.0, "[0, 1)")
+    attention_dropout: float | int = ranged(0.0, "[0, 1)")
+    activation_dropout: float | int = ranged(0.0, "[0, 1)")
+    head_dropout: float | int = ranged(0.0, "[0, 1)")
+    initializer_range: float | int = ranged(0.02, "[0, 100]")
     tie_word_embeddings: bool = True
     use_cache: bool = True
-    label_smoothing: float | int = 0.0
-    loss_chunk_size: int | None = None
-    input_size: int | None = None
-    prediction_length: int = 1
-    input_mean: list[float | int] | None = None
-    input_scale: list[float | int] | None = None
+    label_smoothing: float | int = ranged(0.0, "[0, 1)")
+    loss_chunk_size: int | None = ranged(None, "[1, inf)")
+    input_size: int | None = ranged(None, "[1, inf)")
+    prediction_length: int = ranged(1, "[1, inf)")
+    input_mean: list[float | int] | None = ranged(None, "(-inf, inf)")
+    input_scale: list[float | int] | None = ranged(None, "(0, inf)")
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None

@@ -1,7 +1,7 @@
 """Configuration of the Vision Transformer: images as sequences of patches."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import LAYER_PLAN, check_architecture, derive_sizes, fit_plans
+from .requirements import LAYER_PLAN, check_architecture, derive_sizes, fit_plans, ranged
 
 
 # isort: split
@@ -46,8 +46,7 @@ class VisionTransformerConfig(PreTrainedConfig):
         initializer_range: Standard deviation of all weights at the start.
 
     Raises:
-        ValueError: For sizes that are not positive, patches that do not tile the image, and probabilities outside
-            [0, 1).
+        ValueError: For numbers out of the range of their field and patches that do not tile the image.
     """
 
     model_type = "seqnlp_vision_transformer"
@@ -55,25 +54,25 @@ class VisionTransformerConfig(PreTrainedConfig):
 
     image_size: int | list[int] | tuple[int, int] = 224
     patch_size: int | list[int] | tuple[int, int] = 16
-    num_channels: int = 3
-    hidden_size: int = 768
-    intermediate_size: int | None = None
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    num_key_value_heads: int | None = None
-    head_dim: int | None = None
+    num_channels: int = ranged(3, "[1, inf)")
+    hidden_size: int = ranged(768, "[1, inf)")
+    intermediate_size: int | None = ranged(None, "[1, inf)")
+    num_hidden_layers: int = ranged(12, "[1, inf)")
+    num_attention_heads: int = ranged(12, "[1, inf)")
+    num_key_value_heads: int | None = ranged(None, "[1, inf)")
+    head_dim: int | None = ranged(None, "[1, inf)")
     hidden_act: Literal["relu", "gelu", "swiglu"] = "gelu"
     position_embedding_type: Literal["learned", "sinusoidal", "none"] = "learned"
     norm_type: Literal["layer_norm", "rms_norm"] = "layer_norm"
     norm_position: Literal["pre", "post"] = "pre"
-    layer_norm_eps: float | int = 1e-6
+    layer_norm_eps: float | int = ranged(1e-6, "(0, inf)")
     use_bias: bool = True
-    dropout: float | int = 0.1
-    attention_dropout: float | int = 0.0
-    activation_dropout: float | int = 0.0
-    head_dropout: float | int = 0.0
+    dropout: float | int = ranged(0.1, "[0, 1)")
+    attention_dropout: float | int = ranged(0.0, "[0, 1)")
+    activation_dropout: float | int = ranged(0.0, "[0, 1)")
+    head_dropout: float | int = ranged(0.0, "[0, 1)")
     pooling: Literal["class_token", "mean"] = "class_token"
-    initializer_range: float | int = 0.02
+    initializer_range: float | int = ranged(0.02, "[0, 100]")
 
     def __post_init__(self, **kwargs):
         derive_sizes(self)

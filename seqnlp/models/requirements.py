@@ -4,36 +4,21 @@ Every configuration imports this before anything else: its import fails, in one 
 and a configuration is the first file that is loaded with a published model.
 """
 
+import dataclasses
 import re
+from typing import Any
 
 import transformers
 
 
 TRANSFORMERS = "5.23"
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "embedding_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "decoder_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "max_position_embeddings",
-    "loss_chunk_size",
-    "num_channels",
-    "input_size",
-    "prediction_length",
-)
-PROBABILITIES = (
-    "dropout",
-    "embedding_dropout",
-    "attention_dropout",
-    "activation_dropout",
-    "head_dropout",
-    "label_smoothing",
-)
+_INTERVAL = re.compile(r"([\[(])(\S+), (\S+)([\])])")
+# Settings of transformers' own models; the layers here would ignore it.
+_NOT_HERE = {
+    "rope_parameters": "neither it nor rope_scaling is read, since rope_theta is the one setting of rotary positions",
+    "partial_rotary_factor": "rotary positions turn whole heads",
+    "sliding_window": "attention sees all tokens",
+}
 # How the maps of a layer are divided among devices, and what a stage of a pipeline hands to the next.
 LAYER_PLAN = {
     "layers.*.self_attn.q_proj": "colwise",
@@ -62,21 +47,55 @@ if _numbers(transformers.__version__) < _numbers(TRANSFORMERS):
     )
 
 
-def check_numbers(config: transformers.PreTrainedConfig) -> None:
+def ranged(default: Any, interval: str) -> Any:
     """
-    Refuse sizes that are not positive and probabilities outside [0, 1), of those that a configuration has.
+    A configuration's field that is a number, or several, of an interval in the usual notation: `[0, 1)` holds 0 and
+    not 1. A field may always be `None` where its type says so.
+    """
+    return dataclasses.field(default=default, metadata={"range": interval})
+
+
+def check_fields(config: transformers.PreTrainedConfig) -> None:
+    """
+    Refuse numbers out of the range of their field, token ids that are no rows of the embeddings, no labels at all, and
+    settings of transformers' own models that would be saved and ignored.
 
     Raises:
         ValueError: With the field and its value.
     """
-    for name in SIZES:
-        value = getattr(config, name, None)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value} must be at least 1.")
-    for name in PROBABILITIES:
-        value = getattr(config, name, 0)
-        if not 0 <= value < 1:
-            raise ValueError(f"{name}={value} is a probability: it must be at least 0 and below 1.")
+    for field in dataclasses.fields(config):
+        if "range" in field.metadata:
+            _check_range(field.name, getattr(config, field.name), field.metadata["range"])
+    if hasattr(config, "vocab_size"):
+        for name, value in vars(config).items():
+            if name.endswith("_token_id"):
+                _check_range(name, value, f"[0, {config.vocab_size})", f", since vocab_size={config.vocab_size}")
+    if config.num_labels < 1:
+        raise ValueError(f"num_labels={config.num_labels} must be at least 1.")
+    for name, reason in _NOT_HERE.items():
+        value = vars(config).get(name)
+        if value is not None:
+            raise ValueError(f"{name}={value} is no setting of {type(config).__name__}: {reason}. Leave it out.")
+
+
+def _check_range(name: str, value: Any, interval: str, reason: str = "") -> None:
+    left, low, high, right = _INTERVAL.fullmatch(interval).groups()
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if number is None:
+            continue
+        above = number >= float(low) if left == "[" else number > float(low)
+        below = number <= float(high) if right == "]" else number < float(high)
+        if not (above and below):  # not a number is neither
+            raise ValueError(f"{name}={value} must be {_in_words(left, low, high, right)}{reason}.")
+
+
+def _in_words(left: str, low: str, high: str, right: str) -> str:
+    parts = []
+    if low != "-inf":
+        parts.append(f"{'at least' if left == '[' else 'above'} {low}")
+    if high != "inf":
+        parts.append(f"{'at most' if right == ']' else 'below'} {high}")
+    return " and ".join(parts) or "a finite number"
 
 
 def check_tied_sizes(config: transformers.PreTrainedConfig) -> None:
@@ -106,8 +125,6 @@ def check_series(config: transformers.PreTrainedConfig) -> None:
             raise ValueError(
                 f"{name}={values} has {len(values)} numbers, and input_size={config.input_size}: give one per channel."
             )
-    if config.input_scale is not None and min(config.input_scale) <= 0:
-        raise ValueError(f"input_scale={config.input_scale} must be above 0: give 1 for a channel that never changes.")
 
 
 def derive_sizes(config: transformers.PreTrainedConfig) -> None:
@@ -154,7 +171,7 @@ def check_architecture(config: transformers.PreTrainedConfig) -> None:
     Raises:
         ValueError: With the field, its value and the way out.
     """
-    check_numbers(config)
+    check_fields(config)
     kind = config.position_embedding_type
     if kind == "rotary" and config.head_dim % 2:
         raise ValueError(f"head_dim={config.head_dim} must be even: rotary positions turn pairs of components.")

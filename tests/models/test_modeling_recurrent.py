@@ -473,7 +473,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp
     ("fields", "message"),
     [
         ({"hidden_size": 0}, "hidden_size=0 must be at least 1"),
-        ({"dropout": 1.0}, "dropout=1.0 is a probability"),
+        ({"dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
         ({"cell_type": "lsmt"}, "lsmt"),
         ({"pooling": "first"}, "first"),
         ({"hidden_size": "8"}, "hidden_size"),

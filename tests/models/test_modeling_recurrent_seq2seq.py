@@ -535,7 +535,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp
     [
         ({"hidden_size": 0}, "hidden_size=0 must be at least 1"),
         ({"embedding_size": 0}, "embedding_size=0 must be at least 1"),
-        ({"dropout": 1.0}, "dropout=1.0 is a probability"),
+        ({"dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
         ({"attention_type": "dot"}, "dot"),
         ({"hidden_size": "8"}, "hidden_size"),
         ({"hidden_act": "relu"}, "is for cell_type='elman'"),

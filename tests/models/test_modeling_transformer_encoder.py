@@ -210,7 +210,7 @@ def test_pipelines(tmp_path, caplog):
         ({"pooling": "last"}, "last"),
         ({"num_attention_heads": 5}, "cannot be split into num_attention_heads=5"),
         ({"rope_theta": 5e5}, "is for position_embedding_type='rotary', not 'learned'"),
-        ({"head_dropout": 1.5}, "head_dropout=1.5 is a probability"),
+        ({"head_dropout": 1.5}, "head_dropout=1.5 must be at least 0 and below 1"),
     ],
 )
 def test_configurations_that_mean_nothing_are_refused(fields, message):

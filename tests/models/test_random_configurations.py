@@ -4,10 +4,12 @@ The other tests take a family's configuration and change a field or two; here al
 that a family allows, so that combinations meet that nobody thought of. The draws are the same in every run.
 """
 
+import dataclasses
 import random
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch.nn.functional import pad
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
@@ -24,7 +26,10 @@ from seqnlp import (
     TransformerEncoderConfig,
     TransformerEncoderForSequenceClassification,
     TransformerForConditionalGeneration,
+    VisionTransformerConfig,
+    VisionTransformerForImageClassification,
 )
+from seqnlp.models.cells import CELLS
 
 
 WORDS = {"vocab_size": 37, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": None}
@@ -57,7 +62,7 @@ def transformer_fields(draw):
 
 
 def recurrent_fields(draw):
-    cell_type = draw.choice(["elman", "gru", "lstm"])
+    cell_type = draw.choice(list(CELLS))
     hidden_size = draw.choice([8, 17, 32])
     tied = draw.choice([True, False])
     return {
@@ -188,3 +193,126 @@ def test_classifiers(family, seed, tmp_path):
     alone = torch.cat([model(text).logits for text in texts])
     for ids, mask in batches:
         torch.testing.assert_close(model(ids, attention_mask=mask).logits, alone, atol=1e-6, rtol=1e-5)
+
+
+FAMILIES = {
+    RecurrentConfig: RecurrentForCausalLM,
+    RecurrentSeq2SeqConfig: RecurrentSeq2SeqForConditionalGeneration,
+    TransformerConfig: TransformerForConditionalGeneration,
+    TransformerDecoderConfig: TransformerDecoderForCausalLM,
+    TransformerEncoderConfig: TransformerEncoderForSequenceClassification,
+    VisionTransformerConfig: VisionTransformerForImageClassification,
+}
+every_family = pytest.mark.parametrize("config_class", FAMILIES, ids=lambda family: family.model_type)
+WITHIN = {"[1, inf)": [1, 2, 3, 8], "[0, 1)": [0, 0.5, 0.999]}  # as sizes, small enough to be built
+WIDE = [-1e30, -1, -1e-9, 0, 1e-30, 1e-6, 0.3, 1, 7, 100, 101.0, 1e30, float("nan"), float("inf"), float("-inf")]
+# What a draw must not leave open, and what is read instead of tokens.
+GIVEN = {"image_size": 4, "patch_size": 2, "input_size": None, "input_mean": None, "input_scale": None}
+
+
+def fields_of(config_class):
+    own = config_class.__annotations__
+    return {field.name: field for field in dataclasses.fields(config_class) if field.name in own}
+
+
+@every_family
+def test_every_number_of_a_configuration_has_a_range(config_class):
+    for name, field in fields_of(config_class).items():
+        is_number = any(word in str(field.type) for word in ("int", "float"))
+        is_known = "range" in field.metadata or name.endswith("_token_id") or name in ("image_size", "patch_size")
+        assert is_known or not is_number, name
+
+
+@every_family
+@pytest.mark.parametrize("seed", range(60))
+def test_numbers_from_wide_ranges_are_refused_by_name_or_give_a_finite_loss(config_class, seed):
+    draw = random.Random(f"{config_class.model_type} {seed}")
+    fields, drawn = fields_of(config_class), {}
+    for name, field in fields.items():
+        if name in GIVEN:
+            drawn[name] = GIVEN[name]
+        elif name.endswith("_token_id"):
+            drawn[name] = draw.choice([0, 1, 2, 6])
+        elif "range" in field.metadata:
+            drawn[name] = draw.choice(WITHIN.get(field.metadata["range"], [1, 2, 10, 100]))
+    drawn |= {"vocab_size": 7, "head_dim": 4, "hidden_size": 8, "max_position_embeddings": 8}
+    drawn = {name: value for name, value in drawn.items() if name in fields}
+    drawn |= {"num_attention_heads": 2, "num_key_value_heads": 1} if "num_attention_heads" in fields else {}
+    ranged = [name for name in fields if "range" in fields[name].metadata and name not in GIVEN]
+    wild = {name: draw.choice(WIDE) for name in draw.sample(ranged, 2)}
+    sizes = [name for name in wild if fields[name].metadata["range"] == "[1, inf)"]
+    wild |= {name: draw.choice([-3, 0, 1]) for name in sizes}
+    if "pad_token_id" in fields:
+        wild["pad_token_id"] = draw.choice([-1, 0, 6, 7])
+    drawn |= wild
+    if "embedding_size" in fields:
+        drawn["embedding_size"] = drawn["hidden_size"]
+    if "position_embedding_type" in fields and "rope_theta" in fields:
+        drawn["position_embedding_type"] = "rotary"
+    try:
+        config = config_class(**drawn)
+    except StrictDataclassError as error:
+        (line,) = str(error).splitlines()[1:]  # the first one, of huggingface_hub, says that it is the configuration
+        assert any(f"{name}={value}" in line for name, value in wild.items()), line
+        return
+    torch.manual_seed(seed)
+    model = FAMILIES[config_class](config).train()
+    ids = torch.tensor([[1, 2, 3, 4], [5, 3, 1, 2]])
+    if config_class is VisionTransformerConfig:
+        inputs = {"pixel_values": torch.randn(2, config.num_channels, 4, 4), "labels": torch.tensor([0, 1])}
+    elif config_class is TransformerEncoderConfig:
+        inputs = {"input_ids": ids, "labels": torch.tensor([0, 1])}
+    else:
+        inputs = {"input_ids": ids, "labels": ids}
+    loss = model(**inputs).loss
+    assert loss.isfinite(), drawn
+
+
+@every_family
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"initializer_range": -0.1},
+        {"num_labels": 0},
+        {"rope_parameters": {"rope_type": "linear", "factor": 2.0}},
+        {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+        {"sliding_window": 128},
+        {"partial_rotary_factor": 0.5},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_means_nothing_in_any_family_is_refused_by_name(config_class, fields):
+    with pytest.raises(StrictDataclassError, match=next(iter(fields))):
+        config_class(**fields)
+
+
+@pytest.mark.parametrize("config_class", [family for family in FAMILIES if family is not VisionTransformerConfig])
+@pytest.mark.parametrize("name", ["pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"])
+@pytest.mark.parametrize("value", [-1, 50, [2, 50]])
+def test_token_ids_are_rows_of_the_embeddings(config_class, name, value):
+    if isinstance(value, list) and name != "eos_token_id":
+        value = 51
+    with pytest.raises(StrictDataclassError, match=f"{name}=.* must be at least 0 and below 50, since vocab_size=50"):
+        config_class(**{"vocab_size": 50, name: value})
+
+
+@every_family
+def test_the_edges_of_the_ranges(config_class):
+    known = fields_of(config_class)
+    for name, good, bad in (
+        ("rope_theta", (1, 1e6), (0, -1, float("inf"))),
+        ("layer_norm_eps", (1e-12, 1.0), (0, -1e-6)),
+        ("dropout", (0, 0.99), (1, -0.1, float("nan"))),
+        ("initializer_range", (0, 100), (-1e-9, 101.0)),
+        ("forget_gate_bias", (-50, 50.0), (float("nan"), float("-inf"))),
+        ("hidden_size", (8, 16), (0, -8)),
+    ):
+        if name not in known:
+            continue
+        fixed = {"num_attention_heads": 2} if "num_attention_heads" in known else {}
+        fixed |= {"position_embedding_type": "rotary"} if name == "rope_theta" else {}
+        for value in good:
+            assert getattr(config_class(**{**fixed, name: value}), name) == value
+        for value in bad:
+            with pytest.raises(StrictDataclassError, match=f"{name}="):
+                config_class(**{**fixed, name: value})

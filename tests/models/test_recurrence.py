@@ -233,6 +233,41 @@ def test_fused_does_not_pass_over_a_wrapped_projection(target):
     torch.testing.assert_close(fused, model(ids).last_hidden_state)
 
 
+class Int8Weight(torch.Tensor):
+    """A weight as quantization leaves it in an untouched `nn.Linear`: whole numbers that say they are float32."""
+
+    @staticmethod
+    def __new__(cls, weight):
+        return torch.Tensor._make_wrapper_subclass(cls, weight.shape, dtype=weight.dtype)
+
+    def __init__(self, weight):
+        self.scale = weight.abs().amax() / 127
+        self.whole = (weight / self.scale).round().to(torch.int8)
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.detach.default:
+            return args[0]
+        args = [arg.whole * arg.scale if isinstance(arg, cls) else arg for arg in args]
+        return func(*args, **(kwargs or {}))
+
+
+@every_cell
+def test_quantized_weights_are_run_as_they_are(cell_type):
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type)).eval()
+    rounded = RecurrentModel(model.config).eval()
+    rounded.load_state_dict(model.state_dict())
+    for ours, theirs in zip(model.layers[0].forward_cell.maps, rounded.layers[0].forward_cell.maps, strict=True):
+        quantized = Int8Weight(ours.weight.detach())
+        ours.weight = torch.nn.Parameter(quantized, requires_grad=False)
+        assert type(ours.weight) is Int8Weight
+        theirs.weight.data = quantized.whole * quantized.scale
+    assert not model.layers[0].forward_cell.is_plain
+    ids = torch.randint(9, (2, 6))
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids).last_hidden_state, rounded(ids).last_hidden_state)
+
+
 def test_cache_repeats_selects_resets_and_refuses_to_crop():
     model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4))
     cache = model(torch.randint(9, (3, 5))).past_key_values

@@ -128,7 +128,7 @@ def test_config_overrides():
         ("hidden_size", "'hidden_size' must be name=value"),
         ("hidden_size=big", "hidden_size"),
         ("cell_type=rnn", "cell_type"),
-        ("dropout=1.5", "dropout=1.5 is a probability"),
+        ("dropout=1.5", "dropout=1.5 must be at least 0 and below 1"),
     ],
 )
 def test_wrong_config_overrides(overrides, message):
