@@ -49,6 +49,7 @@ def collate_streamed(rows):
 
 def make_loop(folder, data, sampler, collator, carries_state=False, stop_at=None, dropout=0.2, **arguments):
     settings = {"report_to": "none", "learning_rate": 0.01, "num_threads": 1, "logging_steps": 5}
+    settings["greater_is_better"] = False
     arguments = TrainingArguments(output_dir=str(folder), **{**settings, **arguments})
     run = start_run("test", "lstm", arguments)
     config = RecurrentConfig(vocab_size=12, hidden_size=8, cell_type="lstm", dropout=dropout, num_hidden_layers=2)

@@ -51,6 +51,7 @@ def make_loop(
     A run and its loop over the first `rows` of DATA, or over the stream `data`; `stop_at` interrupts it before a step.
     """
     settings = {"report_to": "none", "num_train_epochs": 3, "per_device_train_batch_size": 8, "learning_rate": 0.01}
+    settings["greater_is_better"] = arguments.get("metric_for_best_model", "loss") != "loss"
     arguments = TrainingArguments(output_dir=str(folder), **{**settings, "num_threads": 1, **arguments})
     run = start_run("test", "gru", arguments)
     run.record.dataset = {"splits": {"train": {"rows": rows, "fingerprint": "of these rows"}}}
@@ -82,8 +83,8 @@ def make_loop(
 
 def make_writer(folder, translates=False, evaluate=lambda loop: {"loss": 1.0}, **arguments):
     """The loop of a language model, or translator, with the words of TOKENIZER; both full of dropout."""
-    arguments = {"report_to": "none", "per_device_eval_batch_size": 1, "num_threads": 1, **arguments}
-    arguments = TrainingArguments(output_dir=str(folder), **arguments)
+    settings = {"report_to": "none", "per_device_eval_batch_size": 1, "num_threads": 1, "greater_is_better": False}
+    arguments = TrainingArguments(output_dir=str(folder), **{**settings, **arguments})
     run = start_run("test", "writer", arguments)
     fields = {"vocab_size": len(TOKENIZER), "decoder_start_token_id": TOKENIZER.bos_token_id}
     fields |= {f"{name}_token_id": getattr(TOKENIZER, f"{name}_token_id") for name in ("pad", "bos", "eos")}
