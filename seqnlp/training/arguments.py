@@ -1,6 +1,7 @@
 """The arguments of the recipes: dataclasses read from flags and YAML files by one `HfArgumentParser`."""
 
 import argparse
+import copy
 import dataclasses
 import difflib
 import re
@@ -197,7 +198,8 @@ class _Parser(HfArgumentParser):
 
     @staticmethod
     def _parse_dataclass_field(parser, field):
-        # A field's metadata tells more of a flag than argparse takes.
+        # A field's metadata tells more of a flag than argparse takes. HfArgumentParser changes what it is given.
+        field = copy.copy(field)
         field.metadata = {key: value for key, value in field.metadata.items() if key in ("help", "aliases")}
         HfArgumentParser._parse_dataclass_field(parser, field)
 

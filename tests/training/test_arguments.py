@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from seqnlp import RecurrentConfig
@@ -90,6 +92,14 @@ def test_a_wrong_flag_is_not_blamed_on_the_yaml(yaml_file):
     with pytest.raises(ArgumentsError) as raised:
         parse("--config", yaml_file("seed: 1"), "--seed", "x")
     assert "run.yaml" not in str(raised.value)
+
+
+def test_parsing_leaves_what_is_known_of_a_flag():
+    before = {field.name: (field.type, dict(field.metadata)) for field in dataclasses.fields(DataArguments)}
+    parse("--max_train_samples", "3")
+    after = {field.name: (field.type, dict(field.metadata)) for field in dataclasses.fields(DataArguments)}
+    assert after == before
+    assert after["max_train_samples"][1]["range"] == "[1, inf)"
 
 
 def test_help_lists_every_flag_with_its_default(capsys):
