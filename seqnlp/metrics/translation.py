@@ -28,8 +28,8 @@ BLEU_TOKENIZERS = ("13a", "intl", "zh", "ja-mecab", "ko-mecab", "char")
 """sacrebleu's tokenizers that need no network; Japanese and Korean need `sacrebleu[ja]` and `sacrebleu[ko]`."""
 
 # By language, and by the letters of a text where the language is not known.
-_BY_LANGUAGE = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
-_BY_LANGUAGE |= dict.fromkeys(("th", "lo", "km", "my", "bo", "dz"), "char")
+_BY_LANGUAGE = {"zh": "zh", "zho": "zh", "ja": "ja-mecab", "jpn": "ja-mecab", "ko": "ko-mecab", "kor": "ko-mecab"}
+_BY_LANGUAGE |= dict.fromkeys(("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bo", "bod", "dz", "dzo"), "char")
 _BY_SCRIPT = {
     "ja-mecab": re.compile(r"[\u3040-\u30ff]"),
     "ko-mecab": re.compile(r"[\uac00-\ud7a3\u1100-\u11ff]"),

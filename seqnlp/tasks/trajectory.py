@@ -108,7 +108,7 @@ class Trajectory(Task):
             past, observed = batch["past_values"], batch["past_observed_mask"].clone()
             observed[:, : past.shape[1] - steps_seen] = False  # as if the model had only begun to look then
             predicted = model(past, observed, prediction_length=batch["future_values"].shape[1]).prediction_outputs
-            rows = {**batch, "predictions": predicted.float()}
+            rows = {**batch, "predictions": predicted.double()}  # the values are, far from 0
             return [
                 dict(zip(rows, row, strict=True)) for row in zip(*(rows[name].cpu() for name in rows), strict=True)
             ]

@@ -100,6 +100,14 @@ def test_a_wrong_flag_is_not_blamed_on_the_yaml(yaml_file):
     assert "run.yaml" not in str(raised.value)
 
 
+def test_parsing_leaves_what_is_known_of_a_flag():
+    before = {name: (field.type, dict(field.metadata)) for name, field in fields_of(DataArguments).items()}
+    parse("--max_train_samples", "3")
+    after = {name: (field.type, dict(field.metadata)) for name, field in fields_of(DataArguments).items()}
+    assert after == before
+    assert after["max_train_samples"][1]["range"] == "[1, inf)"
+
+
 def test_help_lists_every_flag_with_its_default(capsys):
     with pytest.raises(SystemExit) as raised:
         parse("--help")
