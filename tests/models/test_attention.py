@@ -161,7 +161,7 @@ def test_positions_count_valid_tokens():
 def test_last_valid_token_wherever_the_padding_is():
     states = torch.arange(12.0).view(3, 4, 1)
     mask = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]])
-    assert pool_tokens(states, mask, "last").squeeze(1).tolist() == [1.0, 7.0, 8.0]
+    assert pool_tokens(states, mask, "last").squeeze(1).tolist() == [1.0, 7.0, 0.0]
     assert pool_tokens(states, None, "last").squeeze(1).tolist() == [3.0, 7.0, 11.0]
 
 

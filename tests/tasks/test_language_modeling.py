@@ -1,0 +1,94 @@
+"""Whole texts, scored by a model to which every token is equally likely: ln V nats each."""
+
+import lzma
+import math
+
+import pytest
+from uniform_models import begin, outcome_of, uniform
+
+from seqnlp.tasks.language_modeling import LanguageModeling
+from seqnlp.tokenization import train_tokenizer
+
+
+TEXTS = {"train": "abba cab bac\n" * 20 + "z", "validation": "abc cab", "test": "cafe\u0301 z"}  # é as two characters
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    def make(*argv):
+        files = []
+        for split, text in TEXTS.items():
+            (tmp_path / f"{split}.txt").write_text(text, encoding="utf-8")
+            files += [f"--{split}_file", tmp_path / f"{split}.txt"]
+        task, run = begin(LanguageModeling, tmp_path, *files, "--tokenizer_type", "char", "--max_length", 6, *argv)
+        loaded = task.load_data(run)
+        texts, settings = loaded.splits["train"]["text"], task.model_args.tokenizer_settings()
+        tokenizer = train_tokenizer(texts, **settings)
+        return task, run, task.prepare_data(run, loaded, tokenizer)
+
+    return make
+
+
+@pytest.mark.parametrize("architecture", ["gru", "transformer"])
+def test_a_text_costs_ln_v_per_token(architecture, prepare):
+    task, run, data = prepare("--architecture", architecture)
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2} if architecture == "transformer" else {}
+    evaluator = uniform(task, **sizes, **task.special_tokens(data.processor))
+    found = task.evaluate(evaluator, data, ["validation", "test"])
+    # <pad>, <unk>, <s>, </s>, and a, b, c, z, the space and the line break; z occurs once.
+    nats = math.log(10)
+    assert found["validation"]["loss"] == pytest.approx(nats)
+    assert found["validation"]["nats_per_character"] == pytest.approx(nats)
+    assert found["validation"]["bits_per_character"] == pytest.approx(math.log2(10))
+    assert found["validation"]["word_perplexity"] == pytest.approx(math.exp(7 / 2 * nats))
+    assert found["validation"]["unknown_share"] == 0
+    # c, a, the unknown f and é, the space and z.
+    assert data.counts["test"] == {"characters": 6, "words": 2, "unknown": 2, "is_whole": False, "tokens": 6}
+    assert found["test"]["unknown_share"] == pytest.approx(1 / 3)
+    assert "nats_per_character" not in found["test"]
+    read = {"context": 512, "stride": 4096} if architecture == "gru" else {"context": 3, "stride": 3}
+    evaluation = {**read, "carried_state": architecture == "gru", "tokens": {"validation": 7, "test": 6}}
+    assert run.record.dataset["evaluation"] == evaluation
+
+
+def test_the_compressor_reads_what_the_model_reads(prepare):
+    task, _, data = prepare()
+    train, test = (text.replace("e\u0301", "\u00e9") for text in (TEXTS["train"], TEXTS["test"]))
+    sizes = [len(lzma.compress(text.encode())) for text in (train, train + test)]
+    assert task.baselines(data, "test") == {"xz": {"test": {"bits_per_character": 8 * (sizes[1] - sizes[0]) / 6}}}
+
+
+def test_samples_begin_with_their_prompts(prepare):
+    task, run, data = prepare("--prompt", "ab|c", "--sample_length", 4)
+    evaluator = uniform(task, hidden_size=4, **task.special_tokens(data.processor))
+    task.use_model(evaluator, outcome_of(run, data, "test"))
+    samples = (run.output_dir / "samples.txt").read_text()
+    assert samples.startswith("ab")
+    assert "\n\nc" in samples
+
+
+def test_a_record_tells_how_its_text_was_read_and_what_a_visitor_may_try():
+    record = {"hyperparameters": {"prompt": "Once|| upon"}, "dataset": {"evaluation": {"context": 7, "stride": "9"}}}
+    assert LanguageModeling.from_record(record).segments == {"context": 7, "stride": 9}
+    assert LanguageModeling.widget_of(record) == ["Once", " upon"]
+    line = 'print(pipeline("text-generation", model=model, tokenizer=tokenizer)("é"))'
+    assert LanguageModeling.example({"hyperparameters": {"prompt": "é"}}, "") == line
+
+
+def test_a_row_of_the_readme():
+    def record(validation, test):
+        return {
+            "dataset": {
+                "name": "<local:tiny_shakespeare>",
+                "splits": {"validation": {"characters": 100}, "test": {"characters": 300}},
+            },
+            "metrics": {"validation": {"nats_per_character": validation}, "test": {"nats_per_character": test}},
+            "baselines": {"xz": {"test": {"bits_per_character": 2.0}}},
+        }
+
+    row = LanguageModeling.results_row([record(1.5, 1.7)], "test")
+    assert list(row.values())[:3] == ["1.500", "1.700 (test)", "1.650"]  # (100 * 1.5 + 300 * 1.7) / 400
+    assert row["others"].startswith("1.39 (xz), 1.47 (nanoGPT")  # 2 ln 2
+    several = LanguageModeling.results_row([record(1.4, 1.6), record(1.6, 1.8)], "test")
+    assert several["nats per character"] == "1.700 ± 0.141 (test)"

@@ -1,0 +1,86 @@
+"""Tunes as rows, and what a model writes, judged."""
+
+import math
+
+import pytest
+from uniform_models import begin, outcome_of, uniform
+
+from seqnlp.data import DataError
+from seqnlp.tasks import music_generation
+from seqnlp.tasks.music_generation import MusicGeneration
+from seqnlp.tokenization import train_tokenizer
+
+
+HEAD = "X:1\nT:Réel\nM:6/8\nL:1/8\nK:G\n"
+NOTES = "BGG ADD|BdB BAG|BGG ADD|"
+TUNE = f"M:6/8\nL:1/8\nK:Gmaj\n{NOTES}\nT:Réel"  # as a model reads and writes it
+BROKEN = "M:6/8\nL:1/8\nK:Gmaj\n[[[\nT:No"
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    # The test holds the training tune's runs of notes, but not its notes alone; validation has others.
+    parts = {"train": NOTES, "validation": "cAF cAF|GAG GED|", "test": NOTES[:-1] + ":|"}
+    files = []
+    for split, notes in parts.items():
+        (tmp_path / f"{split}.abc").write_text(HEAD + notes, encoding="utf-8")
+        files += [f"--{split}_file", tmp_path / f"{split}.abc"]
+    task, run = begin(MusicGeneration, tmp_path, *files, "--num_tunes", 2, "--num_files", 1, "--max_length", 40)
+    loaded = task.load_data(run)
+    tokenizer = train_tokenizer(loaded.splits["train"]["text"], **task.model_args.tokenizer_settings())
+    return task, run, task.prepare_data(run, loaded, tokenizer)
+
+
+def test_a_tune_is_a_row_and_its_end_is_told(prepared):
+    task, run, data = prepared
+    characters = len("M:6/8\nL:1/8\nK:Gmaj\ncAF cAF|GAG GED|\nT:Réel")
+    assert data.counts["validation"]["characters"] == characters
+    assert data.counts["validation"]["tokens"] == characters + 1  # with </s>
+    assert run.record.dataset["training_tunes"] == 1
+    evaluator = uniform(task, hidden_size=4, **task.special_tokens(data.processor))
+    (found,) = task.evaluate(evaluator, data, ["validation"]).values()
+    assert found["loss"] == pytest.approx(math.log(len(data.processor)))
+
+
+def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
+    task, run, data = prepared
+    shown = []
+    monkeypatch.setattr(task, "write", lambda evaluator, data: [BROKEN, TUNE] if data.processor else None)
+    monkeypatch.setattr(music_generation, "save_tune", lambda tune, path: shown.append((tune, path.name)))
+    task.use_model(None, outcome_of(run, data, "test"))
+    first = "X:1\nT:No\nM:6/8\nL:1/8\nK:Gmaj\n[[[\n"
+    second = f"X:2\nT:Réel\nM:6/8\nL:1/8\nK:Gmaj\n{NOTES}\n"
+    assert (run.output_dir / "tunes.abc").read_text(encoding="utf-8") == f"{first}\n{second}"
+    assert shown == [(second, "tune-1")]
+    scores = run.record.metrics["generated"]
+    assert (scores["tunes"], scores["parsed"], scores["valid"]) == (2, 0.5, 0.5)
+    assert scores["copied"] == 1.0
+    assert task.evaluate(None, data, ["generated"]) == {"generated": scores}
+    baselines = task.baselines(data, "test")["training_tunes"]
+    assert baselines["generated"]["valid"] == 1.0
+    assert baselines["test"] == {"copied": pytest.approx(12 / 14)}  # two of its 14 runs hold the colon
+
+
+def test_a_key_without_a_metre_is_refused_before_anything_is_read():
+    with pytest.raises(DataError, match="--key D: give --metre too"):
+        MusicGeneration.from_command_line(argv=["--key", "D"])
+    with pytest.raises(DataError, match="round"):
+        MusicGeneration.from_command_line(argv=["--metre", "round"])
+    assert MusicGeneration.from_command_line(argv=["--key", "D", "--metre", "6/8"])
+
+
+def test_a_row_of_the_readme():
+    def record(bits, valid):
+        return {
+            "metrics": {
+                "validation": {"bits_per_character": bits},
+                "test": {"bits_per_character": bits + 0.1},
+                "generated": {"tunes": 100, "valid": valid, "copied": 0.25},
+            },
+            "baselines": {"training_tunes": {"generated": {"valid": 0.92}, "test": {"copied": 0.3}}},
+        }
+
+    row = MusicGeneration.results_row([record(1.5, 0.8)], "test")
+    assert list(row.values()) == ["1.500", "1.600 (test)", "80.0 of 100 (92.0)", "25.0 (30.0)"]
+    several = MusicGeneration.results_row([record(1.5, 0.8), record(1.7, 0.6)], "test")
+    assert several["bits per character"] == "1.700 ± 0.141 (test)"

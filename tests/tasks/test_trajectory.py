@@ -1,0 +1,65 @@
+"""Series whose forecasts are known: straight lines."""
+
+import pytest
+from uniform_models import begin, outcome_of, uniform
+
+from seqnlp.tasks import trajectory
+from seqnlp.tasks.trajectory import Trajectory
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    def make(*argv):
+        (tmp_path / "line.csv").write_text("height\n" + "".join(f"{2 * step}\n" for step in range(100)))
+        lengths = ["--context_length", 4, "--prediction_length", 3]
+        task, run = begin(Trajectory, tmp_path, "--dataset_name", tmp_path / "line.csv", *lengths, *argv)
+        return task, run, task.prepare_data(run, task.load_data(run), None)
+
+    return make
+
+
+def test_what_needs_no_model(prepare):
+    task, _, data = prepare()
+    assert len(data.examples["test"]) == 15 - 6  # of steps 85 to 99
+    assert data.examples["test"][0]["past_values"].flatten().tolist() == [170, 172, 174, 176]
+    found = task.baselines(data, "test")
+    assert found["constant_velocity"]["test"]["rmse"] == 0
+    last = found["last_value"]["test"]  # wrong by 2, 4 and 6
+    assert (last["mae"], last["rmse"], last["rmse_last"]) == (4, pytest.approx((56 / 3) ** 0.5), 6)
+    # Its deviation over the steps 0 to 69, times 2: sqrt((70^2 - 1) / 12).
+    assert last["nrmse"] == pytest.approx(last["rmse"] / (2 * ((70**2 - 1) / 12) ** 0.5))
+
+
+@pytest.mark.parametrize("architecture", ["gru", "transformer"])
+def test_a_model_that_has_learned_nothing_says_the_last_value(architecture, prepare):
+    task, run, data = prepare("--architecture", architecture)
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1, "prediction_length": 3, "input_size": 1}
+    sizes |= {"num_attention_heads": 2} if architecture == "transformer" else {}
+    evaluator = uniform(task, **sizes, input_mean=[69.0], input_scale=[2.0])
+    found = task.predict(evaluator, data, "test")
+    assert found["predictions"][:, :, 0].tolist() == [[2 * step] * 3 for step in range(88, 97)]
+    scores, baselines = task.score(found, data, "test"), task.baselines(data, "test")
+    assert scores == pytest.approx(baselines["last_value"]["test"])
+    assert task.validate(evaluator, data) == {"loss": pytest.approx(scores["nrmse"] ** 2)}  # wrong by as much there
+    outcome = outcome_of(run, data, "test", test=found)
+    run.record.metrics["test"] = scores
+    task.use_model(evaluator, outcome)
+    assert set(run.record.baselines) == {"last_1_steps_seen", "last_2_steps_seen"}
+    assert all(part["test"] == pytest.approx(scores) for part in run.record.baselines.values())
+    report = task.report(outcome)
+    assert report.startswith("Test: 9 forecasts")
+    assert f"{architecture} (seqnlp)" in report
+
+
+@pytest.mark.parametrize("is_simulated", [True, False])
+def test_walls_are_drawn_around_the_simulated_ball_alone(is_simulated, prepare, monkeypatch):
+    task, run, data = prepare("--step_unit", "min", "--value_unit", "m")
+    drawn = []
+    monkeypatch.setattr(trajectory, "plot_examples", lambda *_, box, **axes: drawn.append((box, axes)))
+    monkeypatch.setattr(trajectory, "plot_memory", lambda metrics, baselines, seen, *_: drawn.append(seen))
+    if is_simulated:
+        task.data_args.dataset_name = "simulated:ball"
+    run.record.metrics["test"] = {}
+    task.draw(outcome_of(run, data, "test", test={}))
+    axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min"}
+    assert drawn == [(trajectory.BOX if is_simulated else None, axes), 4]

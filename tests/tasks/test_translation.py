@@ -1,0 +1,129 @@
+"""Sentence pairs, translated and scored by models to which every token is equally likely."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from uniform_models import begin, outcome_of, uniform
+
+from seqnlp.data import train_pair_tokenizers
+from seqnlp.tasks.translation import Tokenizers, Translation, Translations, longest_translation, speed
+
+
+PAIRS = {
+    "train": [("ab ab", "x y x"), ("ba", "y")] * 3,
+    "validation": [("ab", "x y"), ("ba ab ab", "y")],
+    "test": [("ab", "x"), ("q ab", "y x")],  # q is unknown
+}
+SIZES = {
+    "lstm": {"hidden_size": 4, "embedding_size": 4, "share_embeddings": True},
+    "transformer": {"hidden_size": 4, "num_attention_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1},
+}
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    def make(*argv):
+        files = []
+        for split, pairs in PAIRS.items():
+            for side, suffix in enumerate(("", "_target")):
+                path = tmp_path / f"{split}{suffix}.txt"
+                path.write_text("".join(f"{pair[side]}\n" for pair in pairs))
+                files += [f"--{split}{suffix}_file", path]
+        task, run = begin(Translation, tmp_path, *files, "--tokenizer_type", "word", *argv)
+        loaded = task.load_data(run)
+        settings = task.model_args.tokenizer_settings()
+        tokenizers = Tokenizers(*train_pair_tokenizers(loaded.splits["train"], **settings, joint=True))
+        return task, run, task.prepare_data(run, loaded, tokenizers)
+
+    return make
+
+
+def evaluator_of(task, data):
+    target = data.processor.target
+    special = {f"{name}_token_id": getattr(target, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    sizes = {**SIZES[task.architecture], **special, "decoder_start_token_id": target.bos_token_id}
+    return uniform(task, vocab_size=len(target), **sizes)
+
+
+@pytest.mark.parametrize("architecture", list(SIZES))
+def test_a_translation_costs_ln_v_per_token(architecture, prepare):
+    task, run, data = prepare("--architecture", architecture)
+    # <pad>, <unk>, <s>, </s>, ab, ba, x, y; equal however long the rows of a batch are.
+    assert task.loss(evaluator_of(task, data), data, "validation") == pytest.approx(math.log(8))
+    # Of the source's tokens, </s> included: none of 2 + 4, one of 2 + 3.
+    assert run.record.dataset["unknown_share"] == {"validation": 0.0, "test": 0.2}
+
+
+@pytest.mark.parametrize(("beams", "penalty"), [(3, 0.5), (1, 1.0)])
+def test_beams_are_those_of_the_flags(beams, penalty, prepare, monkeypatch):
+    task, _, data = prepare("--num_beams", beams, "--length_penalty", 0.5)
+    evaluator, asked = evaluator_of(task, data), []
+    generate = evaluator.unwrapped_model.generate
+    monkeypatch.setattr(
+        evaluator.unwrapped_model, "generate", lambda **given: [asked.append(given), generate(**given)][1]
+    )
+    found = task.predict(evaluator, data, "validation")
+    assert found.loss == pytest.approx(math.log(8))
+    assert len(found.texts) == 2
+    (given,) = asked  # one batch, the longer source first
+    assert (given["num_beams"], given["length_penalty"], given["do_sample"]) == (beams, penalty, False)
+    assert given["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+    assert given["max_new_tokens"] == 2 * 4 + 20
+
+
+def test_bleu_is_validated_now_and_then(prepare, monkeypatch):
+    task, _, data = prepare("--bleu_every", 2)
+    asked = []
+    monkeypatch.setattr(task, "loss", lambda *_: 1.5)
+    monkeypatch.setattr(task, "translate", lambda *_, **beams: asked.append(beams) or ["x y", "y"])
+    loop = SimpleNamespace(record=SimpleNamespace(history=[]), seconds=7.0)
+    assert task.validate(loop, data) == {"loss": 1.5}
+    loop.record.history = [{"validation_loss": 2.0}, {"train_loss": 3.0}]
+    assert task.validate(loop, data) == {"loss": 1.5, "bleu": 0.0, "seconds": 7.0}  # no four words are in a row
+    assert asked == [{}]  # greedy
+
+
+def test_the_report_and_the_files_hold_the_translations(prepare):
+    task, run, data = prepare()
+    texts = ["x", "y\nx"]
+    outcome = outcome_of(run, data, "test", test=Translations(1.5, texts))
+    scores = task.score(outcome.predictions["test"], data, "test")
+    assert (scores["loss"], scores["chrf"]) == (1.5, pytest.approx(100))
+    run.record.metrics["test"] = scores
+    assert task.report(outcome).endswith("Unknown tokens: 20.0% of those of test.")
+    task.use_model(SimpleNamespace(is_main_process=True), outcome)
+    assert (run.output_dir / "translations.test.txt").read_text() == "x\ny x\n"
+
+
+def test_a_card_shows_how_to_translate():
+    record = {"model": {"config": {}}, "dataset": {"name": "acme/pairs"}}
+    assert Translation.example(record, "") == (
+        'outputs = model.generate(**tokenizer("Hello!", return_tensors="pt"))\n'
+        "print(tokenizer.decode(outputs[0], skip_special_tokens=True))"
+    )
+    record["model"]["config"]["target_tokenizer"] = "target_tokenizer"
+    first, _, last = Translation.example(record, ', revision="v1"').split("\n")
+    assert first == (
+        "target_tokenizer = AutoTokenizer.from_pretrained("
+        'model_id, subfolder="target_tokenizer", revision="v1", trust_remote_code=True)'
+    )
+    assert last == "print(target_tokenizer.decode(outputs[0], skip_special_tokens=True))"
+
+
+def test_how_long_a_translation_may_be():
+    learned = SimpleNamespace(position_embedding_type="learned", max_position_embeddings=25)
+    assert [longest_translation(learned, length) for length in (2, 3)] == [24, 25]
+    assert longest_translation(SimpleNamespace(position_embedding_type="rotary", max_position_embeddings=9), 3) == 26
+    assert longest_translation(SimpleNamespace(), 3) == 26  # a recurrent model has no positions
+
+
+def test_how_fast_training_was():
+    history = [
+        {"targets_per_second": 10.0},
+        {"validation_bleu": 4.9, "validation_seconds": 1.0},
+        {"targets_per_second": 30.0, "validation_bleu": 10.0, "validation_seconds": 2.0},
+        {"targets_per_second": 20.0, "validation_bleu": 12.0, "validation_seconds": 3.0},
+    ]
+    assert speed(history) == {"seconds_to_bleu": {"5": 2.0, "10": 2.0}, "target_tokens_per_second": 20.0}
+    assert speed([]) == {"seconds_to_bleu": {}, "target_tokens_per_second": 0.0}
