@@ -9,6 +9,7 @@ from .images import ImageCollator, ProcessedImages, image_size_of, load_images, 
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
+from .parallel_text import load_translation
 from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
 from .series import SeriesWindows, channel_statistics, cut_windows, load_series
 from .simulation import BOX, simulate_balls
@@ -23,7 +24,6 @@ from .streams import (
     training_windows,
 )
 from .text import check_text, load_texts
-from .translation import load_translation
 from .transposition import transpose_tune, with_transpositions
 from .tunes import (
     load_tunes,

@@ -12,7 +12,7 @@ from .gradient_flow import (
     loss_kind,
     measure_gradient_flow,
 )
-from .recurrence import Saturation, recurrent_matrices, saturation, spectral_radius
+from .recurrent_layers import Saturation, recurrent_matrices, saturation, spectral_radius
 
 
 __all__ = [

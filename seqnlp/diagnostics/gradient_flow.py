@@ -20,7 +20,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from .errors import DiagnosticsError
-from .recurrence import Cell, Saturation, find_cells, recurrent_matrices, spectral_radius, watch_cells
+from .recurrent_layers import Cell, Saturation, find_cells, recurrent_matrices, spectral_radius, watch_cells
 
 
 ROWS_AT_ONCE = 16

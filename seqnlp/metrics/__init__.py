@@ -1,5 +1,15 @@
 """Metrics as `evaluate.Metric` classes that need no network; each knows all that is known of its scores."""
 
+from .bleu import (
+    BLEU,
+    BLEU_TOKENIZERS,
+    ChrF,
+    bleu_by_source_length,
+    bleu_tokenizer,
+    moses_tokens,
+    translation_report,
+    translation_scores,
+)
 from .classification import (
     CLASSIFICATION_SCORES,
     F1,
@@ -27,16 +37,6 @@ from .perplexity import (
     xz_bits_per_character,
 )
 from .score import OfflineMetric, Score
-from .translation import (
-    BLEU,
-    BLEU_TOKENIZERS,
-    ChrF,
-    bleu_by_source_length,
-    bleu_tokenizer,
-    moses_tokens,
-    translation_report,
-    translation_scores,
-)
 
 
 __all__ = [

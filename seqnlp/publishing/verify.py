@@ -20,8 +20,8 @@ from transformers import CONFIG_MAPPING
 from . import probe
 from .bundle import CARD, build_bundle
 from .card import eval_results, task_of
+from .claims import UncheckableError, agrees, evaluate_again
 from .errors import PublishingError
-from .evaluation import UncheckableError, agrees, evaluate_again
 from .hub import explain, retrying
 
 

@@ -1,11 +1,11 @@
 """Pictures and pages of what was measured."""
 
 from .attention import plot_attention, write_attention_page
+from .bleu_by_length import plot_bleu_by_length
 from .forecasts import plot_examples, plot_forecasts, plot_memory, plot_paths
 from .gradient_flow import plot_gradient_flow
 from .images import plot_image_errors
 from .learning_curves import plot_learning_curves
-from .translation import plot_bleu_by_length
 
 
 __all__ = [

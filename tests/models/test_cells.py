@@ -19,7 +19,7 @@ from seqnlp import (
     RecurrentSeq2SeqConfig,
     RecurrentSeq2SeqForConditionalGeneration,
 )
-from seqnlp.diagnostics.recurrence import _TORCH_GATES, find_cells, watch_cells
+from seqnlp.diagnostics.recurrent_layers import _TORCH_GATES, find_cells, watch_cells
 from seqnlp.models import recurrence
 from seqnlp.models.cells import CELLS, RecurrentCell
 from seqnlp.models.recurrence import Padding, eager_recurrence, fused_recurrence, scan_recurrence
