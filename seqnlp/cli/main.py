@@ -6,6 +6,7 @@ import typer
 from transformers.utils import logging
 
 from .attention import attention
+from .bundle import bundle
 from .compare import compare
 from .dependency import dependency
 from .gradflow import gradflow
@@ -44,6 +45,7 @@ app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)
 app.command()(compare)
+app.command()(bundle)
 app.command()(publish)
 app.command()(verify)
 
