@@ -195,8 +195,8 @@ class TrainingLoop(Evaluator):
                 self._train(progress)
             finally:
                 self.batches.close()
-        if self._checkpointed != self.step:
-            self._checkpoint()
+            if self._checkpointed != self.step:  # while a second signal does not end it yet
+                self._checkpoint()
         if self._signal is not None:
             raise RunStopped(self._signal, self._told_of_signal())
         self.record.stopped = None
@@ -226,7 +226,7 @@ class TrainingLoop(Evaluator):
         if self._carried_tensors is not None:
             self._restore_carried(micro_batches[0].batch)
         torch.manual_seed((self.arguments.seed * 1_000_003 + self.step) * 4_099 + accelerator.process_index)
-        targets = self._agree(micro_batches)
+        targets, examples = self._agree(micro_batches)
         loss_sum = torch.zeros((), device=accelerator.device)
         for index, micro in enumerate(micro_batches):
             is_last = index == len(micro_batches) - 1
@@ -251,6 +251,7 @@ class TrainingLoop(Evaluator):
         self.scheduler.step()
         self.optimizer.zero_grad()
         self.place.step += 1
+        self.place.examples += examples
         self.meter.add(loss_sum, int(targets), None if norm is None else norm > self.arguments.max_grad_norm)
         return loss_sum
 
@@ -295,16 +296,15 @@ class TrainingLoop(Evaluator):
         threads = torch.get_num_threads()
         return f"on {threads} CPU thread{'s' if threads > 1 else ''} {each}".rstrip()
 
-    def _agree(self, micro_batches: list[MicroBatch]) -> torch.Tensor:
-        """How many targets the step has; one exchange also counts examples and says whether all stop after it."""
+    def _agree(self, micro_batches: list[MicroBatch]) -> tuple[torch.Tensor, int]:
+        """Targets and examples of the step; the one exchange of it also says whether all stop after it."""
         real = [micro.batch for micro in micro_batches if micro.is_real]
         own = [sum(map(self.count_targets, real)), sum(map(_count_rows, real)), self._time_is_up()]
         agreed = torch.tensor([*own, *self._signals.counts()], device=self.device)
         targets, examples, out_of_time, *signals = self.accelerator.reduce(agreed, reduction="sum").unbind()
-        self.place.examples += int(examples)
         self._is_out_of_time = bool(out_of_time)
         self._signal = next((number for number, count in zip(SIGNALS, signals, strict=True) if count), None)
-        return targets
+        return targets, int(examples)
 
     def _settle_gradient_buckets(self) -> None:
         """

@@ -6,13 +6,14 @@ import re
 import signal
 import socket
 import sys
+import threading
 import time
 
 import pytest
 import torch
 from tiny_runs import make_loop, weights
 
-from seqnlp.training import run_recipe
+from seqnlp.training import CheckpointFolder, run_recipe
 from seqnlp.training.stopping import RunStopped, StopSignals, follow_launcher
 
 
@@ -92,6 +93,25 @@ def test_a_second_interruption_does_not_wait(tmp_path):
     assert "Traceback" not in printed
 
 
+def test_a_second_sigterm_does_not_lose_the_checkpoint(tmp_path, monkeypatch):
+    """SLURM tells every process, and a launcher tells its workers once more."""
+    save = CheckpointFolder.save
+
+    def save_and_be_told_again(self, accelerator, checkpoint):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        save(self, accelerator, checkpoint)
+
+    def tell(loop, micro_batches):
+        if loop.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(CheckpointFolder, "save", save_and_be_told_again)
+    code, printed = trained(tmp_path, tell)
+    assert code == 128 + signal.SIGTERM, printed
+    assert (tmp_path / "run" / "checkpoints" / "step-00000005").is_dir()
+
+
 def test_signals_are_as_before_when_training_is_over():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
     try:
@@ -156,8 +176,6 @@ def is_running(process):
 
 
 def test_the_launcher_is_followed_once(monkeypatch):
-    import threading
-
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     follow_launcher()
     follow_launcher()
