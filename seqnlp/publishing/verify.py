@@ -20,9 +20,9 @@ from transformers import CONFIG_MAPPING
 from . import probe
 from .bundle import CARD, build_bundle
 from .card import eval_results, task_of
-from .claims import UncheckableError, agrees, evaluate_again
 from .errors import PublishingError
 from .hub import explain, retrying
+from .recomputation import UncheckableError, agrees, evaluate_again
 
 
 PASSED, FAILED, NOT_CHECKED, DOES_NOT_APPLY = "passed", "failed", "not checked", "-"

@@ -42,7 +42,7 @@ from seqnlp.data import (
 )
 from seqnlp.metrics import classification_scores
 from seqnlp.publishing import PublishingError, build_bundle, tag_of, verify
-from seqnlp.publishing.claims import UncheckableError, agrees, task_of
+from seqnlp.publishing.recomputation import UncheckableError, agrees, task_of
 from seqnlp.tokenization import train_tokenizer
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from seqnlp.publishing.claims import evaluate_again
+from seqnlp.publishing.recomputation import evaluate_again
 
 
 ROOT = Path(__file__).parents[2]

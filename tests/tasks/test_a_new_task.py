@@ -8,7 +8,7 @@ from toy_tagging import TAGS, WORDS, ToyTagging
 from benchmarks.results import results
 from seqnlp.data import LengthGroupedBatchSampler
 from seqnlp.publishing.card import build_card
-from seqnlp.publishing.claims import agrees, evaluate_again
+from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import TrainingLoop
 
