@@ -1,4 +1,4 @@
-"""`seqnlp publish`: put a finished run on the Hub."""
+"""`seqnlp publish`: upload a finished run to the Hub."""
 
 from typing import Annotated
 
@@ -9,24 +9,33 @@ from ..publishing import publish as publish_run
 
 
 def publish(
-    output_dir: Annotated[str, typer.Argument(help="The folder of a finished run, its --output_dir.")],
+    output_dir: Annotated[str, typer.Argument(help="The folder of a finished run (its --output_dir).")],
     name: Annotated[
-        str | None, typer.Argument(help="NAME or ORGANISATION/NAME on the Hub; the folder's name if not given.")
+        str | None,
+        typer.Argument(help="NAME or ORGANIZATION/NAME on the Hub; the name of the folder if it is not given."),
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private if it is created.")] = False,
-    branch: Annotated[str | None, typer.Option(help="Branch it goes to, made if need be; main if not given.")] = None,
-    create_pr: Annotated[bool, typer.Option("--create_pr", help="Open a pull request instead of committing.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="If the repository is created, create it as private.")
+    ] = False,
+    branch: Annotated[
+        str | None,
+        typer.Option(help="Branch to commit to; it is created if it does not exist. main if it is not given."),
+    ] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create_pr", help="Open a pull request instead of committing directly.")
+    ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take over a repository that holds something else.")
+        bool, typer.Option("--replace", help="Overwrite a repository that contains something else.")
     ] = False,
     license: Annotated[
-        str | None, typer.Option(help="License that the card gives the model, e.g. apache-2.0; none if not given.")
+        str | None,
+        typer.Option(help="License of the model for its card, e.g. apache-2.0; none if it is not given."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry_run", help="List what would go up and its size; upload nothing.")
+        bool, typer.Option("--dry_run", help="List the files that would be uploaded and their sizes; upload nothing.")
     ] = False,
 ) -> None:
-    """Put a finished run on the Hub: model, tokenizer, code, card, run.json and learning curves."""
+    """Upload a finished run to the Hub: model, tokenizer, code, card, run.json and learning curves."""
     done = publish_run(
         output_dir,
         name,

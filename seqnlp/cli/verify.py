@@ -6,17 +6,30 @@ import datasets
 import typer
 from tabulate import tabulate
 
+from ..publishing import NOT_HELD, Limits
 from ..publishing import verify as verify_model
 
 
 def verify(
-    name: Annotated[str, typer.Argument(help="A folder, or a name on the Hub.")],
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hub; main if not given.")] = None,
+    name: Annotated[str, typer.Argument(help="A folder, or the name of a model on the Hub.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the Hub; main if it is not given.")
+    ] = None,
     trust_remote_code: Annotated[
         bool,
         typer.Option(
             "--trust_remote_code",
-            help="Run the code that the model brings, as of the commit that is shown. Read it first.",
+            help="Run the code that comes with the model, at the commit that is shown. Read it first.",
+        ),
+    ] = False,
+    no_isolation: Annotated[
+        bool,
+        typer.Option(
+            "--no_isolation",
+            help=(
+                "Run the model's code with your own rights: it can use the network, read your files and tokens, and "
+                "write anywhere. If this is not given, bubblewrap isolates the code."
+            ),
         ),
     ] = False,
     dataset_name: Annotated[
@@ -24,18 +37,31 @@ def verify(
         typer.Option(
             "--dataset_name",
             help=(
-                "A local folder or file with the data that the model was measured on, if it is on no Hub; of a run "
-                "on files a folder that holds them."
+                "A local folder or file with the data that the model was evaluated on, if that data is not on the "
+                "Hub. For a run on local files: a folder that contains them."
             ),
         ),
     ] = None,
+    max_minutes: Annotated[
+        float, typer.Option("--max_minutes", min=0, help="Time limit for each step: loading, evaluating.")
+    ] = 30.0,
+    max_memory_gib: Annotated[
+        float | None,
+        typer.Option(
+            "--max_memory_gib", min=0, help="Memory limit for each process; all free memory if it is not given."
+        ),
+    ] = None,
 ) -> None:
-    """Load a model as a stranger does, check it, and compute again what its card claims.
+    """Load a model as someone else would, check it, and compute the numbers on its card again.
 
-    Exits with 0 if all passed, 1 if a check failed, 2 if it could not load, 3 if something could not be checked.
+    The exit code is 0 if all checks passed, 1 if a check failed, 2 if the model could not be loaded, and 3 if
+    something could not be checked.
     """
     datasets.disable_progress_bars()
-    result = verify_model(name, revision, trust_remote_code, dataset_name)
+    if trust_remote_code and no_isolation:
+        typer.echo(NOT_HELD, err=True)
+    limits = Limits(60 * max_minutes, None if max_memory_gib is None else int(max_memory_gib * 2**30))
+    result = verify_model(name, revision, trust_remote_code, dataset_name, not no_isolation, limits)
     where = f"{result.name} at commit {result.commit}" if result.commit else f"the folder {result.name}"
     typer.echo(where[0].upper() + where[1:] if not result.commit else where)
     if result.is_run:

@@ -1,13 +1,17 @@
 """From a finished run to a model on the Hub, and whether what is there keeps what its card promises."""
 
 from .bundle import build_bundle, tag_of
+from .checks import Check
 from .errors import PublishingError
 from .hub import Publication, publish, push_if_asked, push_to_hub
-from .verify import Check, Verification, verify
+from .isolation import NOT_HELD, Limits
+from .verify import Verification, verify
 
 
 __all__ = [
+    "NOT_HELD",
     "Check",
+    "Limits",
     "Publication",
     "PublishingError",
     "Verification",

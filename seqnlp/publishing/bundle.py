@@ -12,8 +12,10 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from ..training.integrity import WEIGHTS, weights_hash
 from .auto import auto_classes
 from .card import build_card
+from .checks import find_link_out, read_json
 from .errors import PublishingError
 from .privacy import find_private_in_file, find_token_in_file
 
@@ -111,11 +113,15 @@ def build_bundle(
         dataset_license: The license of its data, where `run.json` does not say.
 
     Raises:
-        PublishingError: If the run is not finished, a file is missing or not readable, the weights do not fit the
-            configuration, or something holds a token or a path of the machine.
+        PublishingError: If the run is not finished, a file is missing or not readable or a link that leads out of the
+            folder, the weights do not fit the configuration or are not those of the record, or something holds a token
+            or a path of the machine.
     """
     output_dir, folder = Path(output_dir), Path(folder)
     record = read_record(output_dir)
+    read = (*MODEL_FILES, *COPIED_FILES)
+    _check_links(output_dir, [path.name for path in output_dir.iterdir() if any(fnmatch(path.name, p) for p in read)])
+    _check_weights(output_dir, record)
     tag = tag_of(record)
     model = load_model(output_dir)
     save_model(model, folder, max_shard_size)
@@ -146,13 +152,31 @@ def read_record(output_dir: Path) -> dict[str, Any]:
     if not path.is_file():
         raise PublishingError(f"{output_dir} holds no run.json: name the --output_dir of a run that is finished.")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except ValueError as error:
         raise PublishingError(f"{path} is not JSON: {error}. Finish the run again.") from error
-    missing = [name for name in ("task", "metrics", "model") if name not in record] if record else ["task"]
+    is_mapping = isinstance(record, dict)
+    missing = [name for name in ("task", "metrics", "model") if not is_mapping or name not in record]
+    missing += [] if missing or isinstance(record["model"], dict) else ["model"]
     if missing:
         raise PublishingError(f"{path} lacks {missing[0]!r}: it is not the record of a run of seqnlp.")
     return record
+
+
+def _check_links(output_dir: Path, names: list[str]) -> None:
+    """Nothing goes up that lies elsewhere, whoever put a link to it there."""
+    if out := find_link_out(output_dir, names):
+        raise PublishingError(f"{output_dir / out} is a link that leads out of the folder: put the file itself there.")
+
+
+def _check_weights(output_dir: Path, record: dict[str, Any]) -> None:
+    """A run that was killed while it put its results in place leaves files of two models."""
+    expected = record["model"].get("sha256")
+    if expected is not None and (output_dir / WEIGHTS).is_file() and weights_hash(output_dir) != expected:
+        raise PublishingError(
+            f"{output_dir / 'run.json'} is the record of another model than the weights in {WEIGHTS} beside it: start "
+            "the run again, and let it finish."
+        )
 
 
 def tag_of(record: dict[str, Any]) -> str:
@@ -249,6 +273,7 @@ def _copy_target_tokenizer(model: PreTrainedModel, output_dir: Path, folder: Pat
         raise PublishingError(
             f"{output_dir / name} holds no tokenizer, and config.json names it: finish the run again."
         )
+    _check_links(output_dir, [f"{name}/{file}" for file in found])
     for file in found:
         shutil.copy(output_dir / name / file, folder / name)
     return [f"{name}/{file}" for file in found]

@@ -245,6 +245,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether more memory was asked for than there is, or than the process may take."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 def main(request_file: str, answer_file: str) -> None:
     """Load, check, and write what was found."""
     request = json.loads(Path(request_file).read_text())
@@ -275,7 +280,8 @@ def main(request_file: str, answer_file: str) -> None:
         except NotCheckedError as error:
             answer["checks"].append([name, "not checked", str(error)])
         except Exception as error:  # a model may not take what is asked of it
-            answer["checks"].append([name, "not checked", one_line(error)])
+            outcome = "failed" if is_out_of_memory(error) else "not checked"
+            answer["checks"].append([name, outcome, one_line(error)])
     try:
         with torch.no_grad():
             answer["outputs"] = probe.outputs(probe.batch(probe.examples())).flatten()[:2000].tolist()

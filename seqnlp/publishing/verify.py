@@ -2,42 +2,40 @@
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx2
-from huggingface_hub import EvalResult, HfApi, ModelCard, snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import CONFIG_MAPPING
 
 from . import probe
-from .bundle import CARD, build_bundle
-from .card import eval_results, task_of
+from .bundle import CARD
+from .checks import (
+    FAILED,
+    LARGEST_JSON,
+    NOT_CHECKED,
+    OUTCOMES,
+    PASSED,
+    Check,
+    find_link_out,
+    printable,
+    read_json,
+    root_of,
+)
 from .errors import PublishingError
 from .hub import explain, retrying
-from .recomputation import UncheckableError, agrees, evaluate_again
+from .isolation import ANSWER, REQUEST, LimitError, Limits, run_isolated, run_limited, why_not_isolated
 
 
-PASSED, FAILED, NOT_CHECKED, DOES_NOT_APPLY = "passed", "failed", "not checked", "-"
 # What is fetched: nothing that would be unpickled.
 FETCHED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "*.py", CARD)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
-TIMEOUT = 1800  # seconds that a process with the model may take
-
-
-class Check(NamedTuple):
-    """One line of the table."""
-
-    name: str
-    outcome: str
-    detail: str
 
 
 @dataclass
@@ -71,11 +69,21 @@ class Verification:
 
     def add(self, name: str, outcome: str, detail: str = "") -> None:
         """Add a line."""
-        self.checks.append(Check(name, outcome, detail))
+        self.checks.append(Check(printable(name), outcome, printable(detail)))
+
+    def add_all(self, checks: list[Check]) -> None:
+        """Add what another process has found."""
+        for check in checks:
+            self.add(*check)
 
 
 def verify(
-    name: str, revision: str | None = None, trust_remote_code: bool = False, dataset: str | None = None
+    name: str,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    dataset: str | None = None,
+    isolated: bool = True,
+    limits: Limits = Limits(),  # noqa: B008 (it cannot be changed)
 ) -> Verification:
     """
     Load a model as a stranger would, in processes of their own with empty caches, and check what it promises.
@@ -85,30 +93,106 @@ def verify(
     Args:
         name: A folder, or a name on the Hub.
         revision: Branch, tag or commit on the Hub; `main` by default.
-        trust_remote_code: Whether the code that it brings is run. It is run in those processes alone, without network
-            and without access tokens in their environment, but with the rights of the user.
+        trust_remote_code: Whether the code that it brings is run, in those processes alone.
         dataset: A local dataset that takes the place of the one that its `run.json` names.
+        isolated: Whether those processes are isolated by bubblewrap: no network, no access token, no file of the user,
+            nothing written, nothing left behind. Without it the model's code has the rights of the user.
+        limits: Of the memory and the time of each process.
 
     Raises:
-        PublishingError: If there is no such model, or it cannot be fetched.
+        PublishingError: If there is no such model, it cannot be fetched, or its code is to be run and this system
+            cannot isolate it.
     """
+    isolated = isolated and _can_isolate(trust_remote_code)
     with tempfile.TemporaryDirectory() as scratch:
+        steps = _Steps(Path(scratch).resolve(), isolated, limits)
         if Path(name).is_dir():
             folder, commit = Path(name).resolve(), None
             files = sorted(path.name for path in folder.iterdir() if path.is_file())
+            if out := find_link_out(folder, files):
+                raise PublishingError(f"{name}: {printable(out)} is a link that leads out of the folder.")
         else:
             folder, commit, files = _fetch(name, revision, scratch)
         config = _read_config(folder, name)
-        result = Verification(name, commit, [file for file in files if file.endswith(".py")])
+        result = Verification(name, commit, [printable(file) for file in files if file.endswith(".py")])
         _check_formats(result, files)
         if commit is None and _is_ours(config) and not config.get("auto_map") and (folder / "run.json").is_file():
-            folder = _as_published(result, folder, Path(scratch))
+            folder = _as_published(result, folder, steps)
             config = _read_config(folder, name)
-        _check_loading(result, folder, config, trust_remote_code or result.is_run, Path(scratch))
-        _check_claims(result, folder, dataset)
+        _check_loading(result, folder, config, trust_remote_code or result.is_run, steps)
+        _check_claims(result, folder, dataset, steps)
         if commit:
             _check_tag(result, folder)
     return result
+
+
+def _can_isolate(trust_remote_code: bool) -> bool:
+    why_not = why_not_isolated()
+    if why_not and trust_remote_code:
+        raise PublishingError(
+            f"The model's code cannot be isolated here ({why_not}). Isolate it, or run it with your own rights by "
+            "--no_isolation."
+        )
+    return why_not is None
+
+
+class _Steps:
+    """What is done in processes of their own, each with an empty home and with limits."""
+
+    def __init__(self, scratch: Path, isolated: bool, limits: Limits):
+        self.scratch = scratch
+        self.isolated = isolated
+        self.limits = limits
+
+    def probe(self, folder: Path, with_seqnlp: bool, trust_remote_code: bool, checks: bool) -> dict[str, Any]:
+        """Run [`probe`]: no network, no access token, no input."""
+        home = self._home(
+            folder=str(folder), with_seqnlp=with_seqnlp, trust_remote_code=trust_remote_code, checks=checks
+        )
+        arguments = ["-P", probe.__file__, str(home / REQUEST), str(home / ANSWER)]
+        try:
+            run_isolated(arguments, home, [root_of(folder)], self.limits, self.isolated)
+            return _answer_of_probe(read_json(home / ANSWER))
+        except (LimitError, OSError, ValueError) as error:
+            return {"loaded": False, "error": str(error), "checks": [], "outputs": None}
+
+    def work(self, step: str, **request: Any) -> dict[str, Any]:
+        """Run a step of [`worker`], which may use the network: it runs no code of the model."""
+        home = self._home(step=step, **request)
+        arguments = ["-P", "-m", "seqnlp.publishing.worker", str(home / REQUEST), str(home / ANSWER)]
+        try:
+            run_limited(arguments, home, self.limits)
+            answer = read_json(home / ANSWER)
+        except (LimitError, OSError, ValueError) as error:
+            return {"error": str(error)}
+        return {**answer, "checks": [Check(*check) for check in answer.get("checks", [])]}
+
+    def _home(self, **request: Any) -> Path:
+        home = Path(tempfile.mkdtemp(dir=self.scratch))
+        (home / REQUEST).write_text(json.dumps(request), encoding="utf-8")
+        return home
+
+
+def _answer_of_probe(answer: Any) -> dict[str, Any]:
+    """
+    The answer of a process that ran a stranger's code, which may have written anything.
+
+    Raises:
+        ValueError: If it has another shape.
+    """
+    try:
+        found = {"loaded": answer["loaded"] is True, "checks": [], "outputs": answer["outputs"]}
+        for name in ("class", "error", "outputs_error"):
+            found[name] = printable(answer.get(name) or "")
+        for name, outcome, detail in answer["checks"]:
+            if name not in probe.CHECKS or outcome not in OUTCOMES:
+                raise ValueError(name)
+            found["checks"].append(Check(name, outcome, str(detail)))
+        if found["outputs"] is not None and not all(type(number) is float for number in found["outputs"]):
+            raise ValueError("outputs")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError("its process did not answer what it was asked") from error
+    return found
 
 
 def _fetch(name: str, revision: str | None, scratch: str) -> tuple[Path, str, list[str]]:
@@ -128,10 +212,10 @@ def _fetch(name: str, revision: str | None, scratch: str) -> tuple[Path, str, li
 
 def _read_config(folder: Path, name: str) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
     except (OSError, ValueError) as error:
         raise PublishingError(
-            f"{name} holds no config.json that can be read: it is no model of transformers."
+            f"{name} holds no config.json that can be read ({printable(error)}): it is no model of transformers."
         ) from error
     return config if isinstance(config, dict) else {}
 
@@ -150,20 +234,19 @@ def _is_ours(config: dict[str, Any]) -> bool:
     return str(config.get("model_type", "")).startswith("seqnlp_")
 
 
-def _as_published(result: Verification, folder: Path, scratch: Path) -> Path:
+def _as_published(result: Verification, folder: Path, steps: _Steps) -> Path:
     """What would go up of a run's output; the output itself where it cannot be published."""
-    try:
-        bundle = build_bundle(folder, scratch / "published", folder.name)
-    except PublishingError as error:
-        result.add("can be published", FAILED, str(error))
+    target = steps.scratch / "published"
+    answer = steps.work("bundle", folder=str(folder), target=str(target))
+    if "error" in answer:
+        result.add("can be published", FAILED, answer["error"])
         return folder
-    size = sum(file.size for file in bundle.files)
-    result.add("can be published", PASSED, f"{len(bundle.files)} files, {size:,} bytes")
-    result.is_run = True
-    return bundle.folder
+    result.add_all(answer["checks"])
+    result.is_run = answer["built"]
+    return target if result.is_run else folder
 
 
-def _check_loading(result: Verification, folder: Path, config: dict, trust_remote_code: bool, scratch: Path) -> None:
+def _check_loading(result: Verification, folder: Path, config: dict, trust_remote_code: bool, steps: _Steps) -> None:
     ours, model_type = _is_ours(config), str(config.get("model_type", ""))
     model_code, processor_code = _auto_map(config), _processor_code(folder)
     elsewhere = [name.split("--")[0] for name in (*model_code, *processor_code) if "--" in name]
@@ -181,12 +264,14 @@ def _check_loading(result: Verification, folder: Path, config: dict, trust_remot
         elif ours and not model_code and not with_seqnlp:
             result.add(check, NOT_CHECKED, "its code is not beside it: `seqnlp publish` adds it")
         else:
-            answer = _probe(folder, with_seqnlp, runs_code, checks=not answers, scratch=scratch)
+            answer = steps.probe(folder, with_seqnlp, runs_code, checks=not answers)
             result.loaded &= answer["loaded"]
-            result.add(check, PASSED if answer["loaded"] else FAILED, answer.get("class") or answer["error"])
+            result.add(
+                check, PASSED if answer["loaded"] else FAILED, answer["class"] if answer["loaded"] else answer["error"]
+            )
             if answer["loaded"]:
                 answers[with_seqnlp] = answer
-                result.checks += [Check(*found) for found in answer["checks"]]
+                result.add_all(answer["checks"])
     result.loaded &= bool(answers)
     if len(answers) == 2:
         _compare_outputs(result, answers[False], answers[True])
@@ -203,7 +288,7 @@ def _processor_code(folder: Path) -> list[str]:
     names = []
     for file in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
         try:
-            content = json.loads((folder / file).read_text(encoding="utf-8"))
+            content = read_json(folder / file)
         except (OSError, ValueError):
             continue
         names += _auto_map(content) if isinstance(content, dict) else []
@@ -213,119 +298,31 @@ def _processor_code(folder: Path) -> list[str]:
 def _compare_outputs(result: Verification, without: dict, with_seqnlp: dict) -> None:
     check = "answers alike with and without seqnlp"
     if without["outputs"] is None or with_seqnlp["outputs"] is None:
-        reason = without.get("outputs_error") or with_seqnlp.get("outputs_error")
-        result.add(check, NOT_CHECKED, str(reason))
+        result.add(check, NOT_CHECKED, without["outputs_error"] or with_seqnlp["outputs_error"])
+        return
+    if len(without["outputs"]) != len(with_seqnlp["outputs"]):
+        result.add(check, FAILED, "the outputs have different shapes")
         return
     pairs = list(zip(without["outputs"], with_seqnlp["outputs"], strict=True))
-    worst = max(abs(one - other) for one, other in pairs)
+    worst = max((abs(one - other) for one, other in pairs), default=0.0)
     same = all(math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5) for one, other in pairs)
     result.add(check, PASSED if same else FAILED, f"greatest difference {worst:.1g} of {len(pairs)} numbers")
 
 
-def _probe(folder: Path, with_seqnlp: bool, trust_remote_code: bool, checks: bool, scratch: Path) -> dict[str, Any]:
-    """Run [`probe`] in a process of its own: an empty cache, no network, no access token, no input."""
-    home = Path(tempfile.mkdtemp(dir=scratch))
-    request = {
-        "folder": str(folder),
-        "with_seqnlp": with_seqnlp,
-        "trust_remote_code": trust_remote_code,
-        "checks": checks,
-    }
-    (home / "request.json").write_text(json.dumps(request))
-    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "OMP_NUM_THREADS", "VIRTUAL_ENV")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment |= {"HOME": str(home), "HF_HOME": str(home / "cache"), "HF_HUB_OFFLINE": "1", "TMPDIR": str(home)}
-    if with_seqnlp:
-        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", probe.__file__, home / "request.json", home / "answer.json"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            cwd=home,
-            env=environment,
-            timeout=TIMEOUT,
-        )
-        return json.loads((home / "answer.json").read_text())
-    except subprocess.TimeoutExpired:
-        error = f"it took more than {TIMEOUT} seconds"
-    except (OSError, ValueError):
-        error = " ".join(done.stderr.split())[-300:] or f"its process ended with {done.returncode}"
-    return {"loaded": False, "error": error, "checks": [], "outputs": None}
-
-
-def _check_claims(result: Verification, folder: Path, dataset: str | None) -> None:
-    claimed = _claims_of_card(result, folder)
-    path = folder / "run.json"
-    if not path.is_file():
-        if claimed:
-            result.add("the card's numbers", NOT_CHECKED, f"it claims {len(claimed)}, and there is no run.json")
-        return
-    try:
-        record = _mapping(json.loads(path.read_text(encoding="utf-8")))
-        recorded = {_key(result): result.metric_value for result in eval_results(record)}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        result.add("run.json", FAILED, probe.one_line(error))
-        return
-    if claimed is not None:
-        # What another version of seqnlp calls otherwise is a number of the split all the same.
-        numbers = {split: list(values.values()) for split, values in record["metrics"].items()}
-        wrong = [
-            (split, name)
-            for (split, name), value in claimed.items()
-            if (recorded[split, name] != value if (split, name) in recorded else value not in numbers.get(split, []))
-        ]
-        shown = f"{wrong[0][0]} {wrong[0][1]}" if wrong else f"{len(claimed)} numbers"
-        result.add("the card says what run.json says", FAILED if wrong else PASSED, shown)
-    if not result.loaded:
-        return
-    try:
-        found = evaluate_again(record, folder, dataset)
-    except UncheckableError as error:
-        result.add("the card's numbers", NOT_CHECKED, str(error))
-        return
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # of a foreign record
-        result.add("the card's numbers", NOT_CHECKED, probe.one_line(error))
-        return
-    for split, values in record["metrics"].items():
-        _compare_numbers(result, record, split, values, found.get(split))
-
-
-def _mapping(record: Any) -> dict[str, Any]:
-    """A record whose parts are mappings where they ought to be; a stranger may have written anything."""
-    dataset = record.get("dataset", {})
-    parts = {"metrics": record["metrics"], "dataset": dataset, "splits": dataset.get("splits", {})}
-    parts["hyperparameters"] = record.get("hyperparameters") or {}
-    parts |= {f"split {name}": part for name, part in (*parts["metrics"].items(), *parts["splits"].items())}
-    wrong = next((name for name, part in parts.items() if not isinstance(part, dict)), None)
-    if wrong:
-        raise TypeError(f"its {wrong} is no mapping")
-    return record
-
-
-def _compare_numbers(result: Verification, record: dict, split: str, values: dict, found: dict | None) -> None:
-    task = task_of(record)
-    if found is None:
-        why = task.written.get(split, "they are computed from no split of the data")
-        result.add(f"the card's numbers, {split}", NOT_CHECKED, why)
-        return
-    for metric, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or task.score_of(metric) is None:
-            continue  # no number of the card
-        again = found.get(metric)
-        if again is None:
-            result.add(f"{metric}, {split}", NOT_CHECKED, "it is not computed here")
-            continue
-        how = "of another sample" if split in task.written else "computed"
-        outcome = PASSED if agrees(record, split, metric, value, again) else FAILED
-        result.add(f"{metric}, {split}", outcome, f"claimed {value:.4f}, {how} {again:.4f}")
+def _check_claims(result: Verification, folder: Path, dataset: str | None, steps: _Steps) -> None:
+    answer = steps.work("claims", folder=str(folder), dataset=dataset, loaded=result.loaded)
+    if "error" in answer:
+        result.add("the card's numbers", FAILED, answer["error"])
+    else:
+        result.add_all(answer["checks"])
 
 
 def _check_tag(result: Verification, folder: Path) -> None:
     """Whether the tag that the card tells its readers to load is there."""
     card = folder / CARD
-    pinned = re.search(r'revision = "(run-[0-9a-f]+)"', card.read_text(encoding="utf-8")) if card.is_file() else None
+    if not card.is_file() or card.stat().st_size > LARGEST_JSON:
+        return
+    pinned = re.search(r'revision = "(run-[0-9a-f]+)"', card.read_text(encoding="utf-8", errors="replace"))
     if pinned is None:
         return
     tag = pinned.group(1)
@@ -338,21 +335,3 @@ def _check_tag(result: Verification, folder: Path) -> None:
     result.add(
         "the tag that the card pins", PASSED if tag in there else FAILED, f"{tag}: {there.get(tag, 'not there')}"
     )
-
-
-def _claims_of_card(result: Verification, folder: Path) -> dict[tuple, Any] | None:
-    """What the card's model-index claims, by split and metric; `None` without a card that can be read."""
-    path = folder / CARD
-    if not path.is_file():
-        return None
-    try:
-        found = ModelCard(path.read_text(encoding="utf-8")).data.eval_results or []
-    except (ValueError, KeyError, TypeError) as error:
-        result.add("the card can be read", FAILED, probe.one_line(error))
-        return None
-    return {_key(claim): claim.metric_value for claim in found}
-
-
-def _key(claim: EvalResult) -> tuple[str, str]:
-    """Split and metric of a claim, without the metric's definition, whose wording another version may have."""
-    return str(claim.dataset_split), str(claim.metric_name or claim.metric_type).split(" (")[0]

@@ -7,7 +7,8 @@ import pytest
 from finished_run import write_run
 from local_hub import Hub, connect
 
-from seqnlp.publishing import probe, verify
+from seqnlp.publishing import probe, verify, worker
+from seqnlp.publishing.verify import _answer_of_probe, _Steps
 
 
 @pytest.fixture(scope="session")
@@ -27,15 +28,17 @@ def hub(_server, monkeypatch, tmp_path):
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """`verify` loads models in this process, not in ones of their own: seqnlp is imported, so no code is needed."""
+    """`verify` does its steps in this process, not in ones of their own: seqnlp is imported, so no code is needed."""
 
-    def ask(folder, with_seqnlp, trust_remote_code, checks, scratch):
+    def ask(self, folder, with_seqnlp, trust_remote_code, checks):
         request = {"folder": str(folder), "with_seqnlp": True, "trust_remote_code": False, "checks": checks}
-        (scratch / "request").write_text(json.dumps(request))
-        probe.main(scratch / "request", scratch / "answer")
-        return json.loads((scratch / "answer").read_text())
+        (self.scratch / "request").write_text(json.dumps(request))
+        probe.main(self.scratch / "request", self.scratch / "answer")
+        return _answer_of_probe(json.loads((self.scratch / "answer").read_text()))
 
-    monkeypatch.setattr(sys.modules[verify.__module__], "_probe", ask)
+    monkeypatch.setattr(_Steps, "probe", ask)
+    monkeypatch.setattr(_Steps, "work", lambda self, step, **request: worker.STEPS[step](**request))
+    monkeypatch.setattr(sys.modules[verify.__module__], "why_not_isolated", lambda: None)
 
 
 @pytest.fixture
