@@ -85,6 +85,23 @@ def test_nothing_right_has_an_interval_of_nothing():
     assert scores["bleu"] == scores["intervals"]["bleu"] == 0
 
 
+def test_the_scores_hold_lower_cased_bleu_by_the_length_of_the_source():
+    scores = translation_scores(["a b c", "a", "a b", "a"], PREDICTIONS, REFERENCES, "de")
+    (item,) = scores["bleu_by_source_length"]
+    assert item["sentences"] == 4
+    assert item["bleu"] == pytest.approx(scores["bleu_lowercase"])
+    assert item["bleu"] > scores["bleu"]  # "mann"
+
+
+def test_every_report_shows_the_same_sentences():
+    pairs = [{"source": f"<{row}>", "target": "Ja."} for row in range(1000)]
+    scores = translation_scores(["a"], ["Ja."], ["Ja."], "de")
+    first, second = (translation_report("test", pairs, [text] * 1000, scores, 3) for text in ("Ja.", "Nein."))
+    shown = re.findall(r"<\d+>", first)
+    assert len(shown) == 3
+    assert re.findall(r"<\d+>", second) == shown
+
+
 def test_several_references_count_as_sacrebleu_counts_them():
     several = [[reference, prediction] for reference, prediction in zip(REFERENCES, PREDICTIONS, strict=True)]
     assert BLEU().compute(predictions=PREDICTIONS, references=several)["bleu"] == pytest.approx(100)

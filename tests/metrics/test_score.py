@@ -2,7 +2,19 @@
 
 import pytest
 
-from seqnlp.metrics import BLEU, CLASSIFICATION_SCORES, FORECAST_SCORES, LANGUAGE_MODELING_SCORES, ChrF, Score
+from seqnlp.metrics import (
+    BLEU,
+    CLASSIFICATION_SCORES,
+    F1,
+    FORECAST_SCORES,
+    LANGUAGE_MODELING_SCORES,
+    Accuracy,
+    BitsPerCharacter,
+    ChrF,
+    NegativeLogLikelihood,
+    Perplexity,
+    Score,
+)
 from seqnlp.metrics.tune_validity import TUNE_SCORES
 
 
@@ -26,6 +38,11 @@ def test_every_score_is_complete(score):
     assert isinstance(score.greater_is_better, bool)
 
 
+@pytest.mark.parametrize("metric", [Accuracy, F1, NegativeLogLikelihood, Perplexity, BitsPerCharacter, BLEU, ChrF])
+def test_every_metric_describes_itself_as_its_class_does(metric):
+    assert metric().description.strip() == metric.__doc__.strip()
+
+
 def test_directions():
     lower = {key for key, score in SCORES.items() if not score.greater_is_better}
     assert lower == {
@@ -45,6 +62,7 @@ def test_directions():
 def test_how_a_score_is_shown():
     assert SCORES["accuracy"].shown(0.8724) == "87.2%"
     assert SCORES["bleu"].shown(31.514) == "31.51"
+    assert SCORES["unknown_share"].shown(0.01234) == "1.23%"
     assert SCORES["loss"].shown(0.1234567) == "0.123"
     assert SCORES["loss"].shown(None) == ""
 

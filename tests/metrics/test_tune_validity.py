@@ -1,6 +1,6 @@
 import pytest
 
-from seqnlp.metrics.tune_validity import check_tune, copied_share, valid_share
+from seqnlp.metrics.tune_validity import TUNE_SCORES, check_tune, copied_share, valid_share
 
 
 HEAD = "X:1\nT:A Tune\nM:6/8\nL:1/8\nK:Gmaj\n"
@@ -15,6 +15,7 @@ HEAD = "X:1\nT:A Tune\nM:6/8\nL:1/8\nK:Gmaj\n"
         ("A|BGG ADD|BdB BAG|BGG ADD|GAG GED|BGG AD|BAG ABc|dge fed|cAF G2:|", True, False, False),
         ("A|BGG ADD|BdB BAG|BGG ADDG|cAF cAF|BGG ADD|", True, False, False),  # music21 makes two bars of a long one
         ("A|BGG ADD|BdB BAG|BGG ADDGG EGG GA||cAF cAF|BGG ADD|", True, False, False),
+        ("BGG ADD|BdB BAG|", True, False, False),  # a first and a last bar, and none between that could be full
         ("[[[BGG|", False, False, False),
         ("A|BGq ADD|BdB BAG|BGG ADD|", False, False, False),  # music21 reads q as C, with a warning
         ("", False, False, False),
@@ -39,6 +40,7 @@ def test_text_that_is_no_tune():
 def test_shares():
     checks = [check_tune(HEAD + "BGG ADD|BdB BAG|BGG ADD|"), check_tune("")]
     assert valid_share(checks) == {"tunes": 2, "parsed": 0.5, "valid": 0.5, "strictly_valid": 0.5}
+    assert {score.key for score in TUNE_SCORES} == {"parsed", "valid", "strictly_valid"}
 
 
 def test_copied_runs():

@@ -71,6 +71,9 @@ def test_outcomes_are_kept_line_by_line_and_reported(root, tmp_path):
     assert again.entries == kept.entries
     again.add("next", status="failed", tests=[])
     assert Kept(path).entries == again.entries
+    again.add("passes", test="tests/test_half.py", status="passed", seconds=1.0)
+    again.add("fails", test="tests/test_whole.py", status="failed", seconds=1.0)  # perhaps not the next time
+    assert Kept(path).entries.keys() == again.entries.keys() - {"fails"}
     text = report(mutants, again)
     assert f"survived tests/test_half.py\n{mutants[survivor].diff}" in text
     assert text.endswith(f"{len(mutants) - 1} of {len(mutants)} faults are noticed: {1 - 1 / len(mutants):.1%}.")

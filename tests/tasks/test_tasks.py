@@ -122,6 +122,11 @@ def test_a_task_comes_back_from_its_record(task):
     assert again.training_args == made.training_args
 
 
+def test_a_recorded_text_may_look_like_a_flag():
+    task = TASKS["language_modeling"].from_record({"hyperparameters": {"prompt": "--seed", "seed": 5}})
+    assert (task.generation_args.prompt, task.training_args.seed) == ("--seed", 5)
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -96,7 +96,7 @@ def test_the_report_and_the_files_hold_the_translations(prepare):
     assert (run.output_dir / "translations.test.txt").read_text() == "x\ny x\n"
 
 
-def test_a_card_shows_how_to_translate():
+def test_a_card_shows_how_to_translate(monkeypatch):
     record = {"model": {"config": {}}, "dataset": {"name": "acme/pairs"}}
     assert Translation.example(record, "") == (
         'outputs = model.generate(**tokenizer("Hello!", return_tensors="pt"))\n'
@@ -108,6 +108,8 @@ def test_a_card_shows_how_to_translate():
         "target_tokenizer = AutoTokenizer.from_pretrained("
         'model_id, subfolder="target_tokenizer", revision="v1", trust_remote_code=True)'
     )
+    monkeypatch.setattr(Translation, "widget", ("Süß",))
+    assert '(**tokenizer("Süß", ' in Translation.example(record, "")
     assert last == "print(target_tokenizer.decode(outputs[0], skip_special_tokens=True))"
 
 

@@ -14,8 +14,9 @@ def begin(kind, folder, *argv):
 
 
 def uniform(task, **fields):
-    """An evaluator of a model whose weights are all zero."""
-    model = task.model_class(task.build_config(**fields))
+    """An evaluator of a model whose weights are all zero, of the class that the task's Auto class finds."""
+    model = task.auto_class.from_config(task.build_config(**fields))
+    assert type(model) is task.model_class
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()

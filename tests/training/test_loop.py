@@ -191,6 +191,14 @@ def test_early_stopping(tmp_path):
     assert loop.best.step == 2 * loop.steps_per_epoch
 
 
+@pytest.mark.parametrize(("limit", "share"), [(1e-9, 1.0), (1e9, 0.0), (0.0, None)])
+def test_the_share_of_clipped_steps_is_on_record_where_gradients_are_clipped(tmp_path, limit, share):
+    _, loop = make_loop(tmp_path, max_grad_norm=limit, max_train_steps=2, logging_steps=2)
+    loop.train()
+    (entry,) = (entry for entry in loop.record.history if "train_loss" in entry)
+    assert entry.get("clipped_share") == share
+
+
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(tmp_path):
     _, loop = make_loop(tmp_path, max_train_steps=20)
     before = {}

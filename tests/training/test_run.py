@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tiny_runs import TOKENIZER, make_loop
 from transformers import AutoTokenizer
 
 from seqnlp import RecurrentForSequenceClassification
-from seqnlp.training import ArgumentsError, CheckpointError, run_recipe
+from seqnlp.training import ArgumentsError, CheckpointError, TrainingArguments, run_recipe
+from seqnlp.training.run import trackers_of
 
 
 def full(*arguments, **settings):
@@ -23,11 +25,10 @@ def full(*arguments, **settings):
 def test_results_are_there_before_anything_that_may_fail(tmp_path, caplog):
     run, loop = make_loop(tmp_path, max_train_steps=2)
     loop.train()
-    model = run.save(loop.model, TOKENIZER, {"target_tokenizer": TOKENIZER})
+    model = run.save(loop.model, TOKENIZER)
     loaded = RecurrentForSequenceClassification.from_pretrained(tmp_path)
     assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
-    for folder in (tmp_path, tmp_path / "target_tokenizer"):
-        assert AutoTokenizer.from_pretrained(folder).get_vocab() == TOKENIZER.get_vocab()
+    assert AutoTokenizer.from_pretrained(tmp_path).get_vocab() == TOKENIZER.get_vocab()
     assert not (tmp_path / "run.json").exists()
 
     made = [run.attempt("The baselines", lambda: 1 / 0), run.attempt("The report", lambda: "made")]
@@ -120,6 +121,28 @@ def test_a_full_disk_is_one_line_wherever_it_is_met(capsys, fail):
     printed = capsys.readouterr().err
     assert printed.startswith("error: no space is left on the disk (")
     assert printed.count("\n") == 1
+
+
+def test_the_thread_of_a_tracker_that_finds_the_disk_full_prints_no_traceback(monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", lambda thread: told.append(thread.exc_type))
+
+    def main():
+        for fail in (full, lambda: 1 / 0):
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join()
+
+    run_recipe(main)
+    assert told == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize(
+    ("report_to", "expected"),
+    [("tensorboard,wandb", ["tensorboard", "wandb"]), ("none", []), ("", []), ("none,wandb", ["wandb"])],
+)
+def test_the_trackers_are_parted_by_commas(report_to, expected):
+    assert trackers_of(TrainingArguments(report_to=report_to)) == expected
 
 
 TALKER = """

@@ -65,5 +65,7 @@ def test_what_json_has_no_way_to_write_is_null_and_a_failure_leaves_what_was_the
     assert json.loads(path.read_text()) == {"loss": None, "most": None}
     with pytest.raises(TypeError):
         write_json(path, {"what": object()})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        to_json([float("nan")])
     assert json.loads(path.read_text()) == {"loss": None, "most": None}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -54,6 +54,7 @@ def test_what_is_asked_for_wins_over_what_is_exported_which_wins_over_the_cores(
     assert choose_threads(None, 2) == 3
     for value in ("", "many", "0", "-1"):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert exported_threads() is None
         assert choose_threads(None, 1) == 4
 
 

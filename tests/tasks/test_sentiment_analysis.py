@@ -1,0 +1,52 @@
+"""Texts whose words tell their class, and a model that knows nothing of them."""
+
+import math
+
+import pytest
+from uniform_models import begin, outcome_of, uniform
+
+from seqnlp.tasks.sentiment_analysis import BASELINE, SentimentAnalysis
+from seqnlp.tokenization import train_tokenizer
+
+
+GOOD, BAD = "fine day and fine", "poor day and poor"
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    files = []
+    for split, count in (("train", 8), ("validation", 2), ("test", 2)):
+        rows = [f"{GOOD} {number},good\n{BAD} {number},bad\n" for number in range(count)]
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(rows))
+        files += [f"--{split}_file", tmp_path / f"{split}.csv"]
+    task, run = begin(SentimentAnalysis, tmp_path, *files, "--max_length", 5)
+    loaded = task.load_data(run)
+    tokenizer = train_tokenizer([GOOD, BAD], "word", 20, model_max_length=5)
+    return task, run, task.prepare_data(run, loaded, tokenizer)
+
+
+def test_what_words_tell_and_what_a_model_says_that_knows_nothing(prepared):
+    task, run, data = prepared
+    assert run.record.dataset["unknown_share"] == {"validation": 0.2, "test": 0.2}  # the number, of five words
+    baselines = task.baselines(data, "test")
+    assert baselines[BASELINE]["test"]["accuracy"] == 1.0
+    evaluator = uniform(task, vocab_size=len(data.processor), hidden_size=4, id2label={0: "bad", 1: "good"})
+    found = task.predict(evaluator, data, "test")
+    scores = task.score(found, data, "test")
+    assert (scores["accuracy"], scores["f1"], scores["loss"]) == (0.5, 0.0, pytest.approx(math.log(2)))
+    run.record.metrics["test"], run.record.baselines = scores, baselines
+    report = task.report(outcome_of(run, data, "test", test=found))
+    assert report.startswith("Test: 4 examples")
+    assert (f"{GOOD} 1" in report, f"{BAD} 1" in report) == (True, False)  # all are bad
+    assert report.endswith("Unknown tokens: 20.0% of those of test.")
+
+
+def test_a_row_of_the_readme():
+    def record(accuracy):
+        return {
+            "metrics": {"validation": {"accuracy": 0.9}, "test": {"accuracy": accuracy}},
+            "baselines": {BASELINE: {"test": {"accuracy": 0.75}}},
+        }
+
+    row = SentimentAnalysis.results_row([record(0.8), record(0.9)], "test")
+    assert list(row.values()) == ["90.0 ± 0.0", "85.0 ± 7.1 (test)", "75.0"]
