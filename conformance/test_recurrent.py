@@ -65,3 +65,11 @@ class TestBidirectional(RecurrentTest, unittest.TestCase):
     }
     all_model_classes = (RecurrentModel, RecurrentForSequenceClassification, RecurrentForTokenClassification)
     training_class = RecurrentForTokenClassification
+
+
+class TestMinGRU(RecurrentGenerationTest, unittest.TestCase):
+    config_fields = {"cell_type": "mingru"}
+
+
+class TestMinLSTM(RecurrentGenerationTest, unittest.TestCase):
+    config_fields = {"cell_type": "minlstm", "recurrence_implementation": "eager", "pooling": "mean"}

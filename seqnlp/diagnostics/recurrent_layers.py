@@ -1,7 +1,8 @@
 """What is special to recurrent models: the cells' states and gates step by step, and their recurrent matrices.
 
-A cell is any module that has `recurrent_proj`, and its `gates` and `states` by name, as those of seqnlp do; torch's
-`RNN`, `GRU` and `LSTM` show their matrices alone, since what happens inside their kernels cannot be seen.
+A cell is any module that has `recurrent_proj` (`None` where it has no such matrix), and its `gates` and `states` by
+name, as those of seqnlp do; torch's `RNN`, `GRU` and `LSTM` show their matrices alone, since what happens inside their
+kernels cannot be seen.
 """
 
 import re
@@ -33,7 +34,7 @@ class Saturation:
     Attributes:
         low: Share near the lower end: below 0.1 for a gate (0 to 1), below -0.9 for a candidate or state under tanh
             (-1 to 1), exactly 0 under ReLU.
-        high: Share near the upper end: above 0.9. ReLU has none.
+        high: Share near the upper end: above 0.9. ReLU has none, nor has `"positive"`.
     """
 
     low: float
@@ -46,12 +47,14 @@ def saturation(values: torch.Tensor, activation: str) -> Saturation:
 
     Args:
         values: Of any shape.
-        activation: What made them: `"sigmoid"`, `"tanh"` or `"relu"`.
+        activation: What made them: `"sigmoid"`, `"tanh"`, `"relu"`, or `"positive"`: sigmoid up to 0.5, then linear.
     """
+    none = torch.zeros_like(values, dtype=torch.bool)
     low, high = {
         "sigmoid": (values < LOW, values > HIGH),
         "tanh": (values < -HIGH, values > HIGH),
-        "relu": (values == 0, torch.zeros_like(values, dtype=torch.bool)),
+        "relu": (values == 0, none),
+        "positive": (values < LOW, none),
     }[activation]
     return Saturation(float(low.double().mean()), float(high.double().mean()))
 
@@ -71,6 +74,8 @@ def recurrent_matrices(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     Each block of each recurrent matrix, `(hidden_size, hidden_size)`, with its name, e.g. `layer 1, forget gate`.
     """
     for cell in find_cells(model):
+        if cell.module.recurrent_proj is None:
+            continue
         blocks = cell.module.recurrent_proj.weight.split(cell.module.hidden_size)
         for gate, block in zip(cell.module.gates, blocks, strict=True):
             yield f"{cell.name}, {spelled(gate)}", block
@@ -119,8 +124,9 @@ class Cell:
         """The saturated share of each gate; of the hidden state where a cell has no gates."""
         if not self.gates:
             return {"hidden state": saturation(torch.stack(self.states_in_time(0)), self.module.hidden_act)}
+        candidate_act = getattr(self.module, "candidate_act", "tanh")
         return {
-            spelled(name): saturation(torch.stack(values), "sigmoid" if name.endswith("_gate") else "tanh")
+            spelled(name): saturation(torch.stack(values), "sigmoid" if name.endswith("_gate") else candidate_act)
             for name, values in self.gates.items()
         }
 

@@ -4,7 +4,8 @@ A cell is one class, which enters [`CELLS`] by being defined; configurations, la
 there. Its equations are enough: a kernel of torch's and a backward pass written by hand only make it faster.
 
 The parameters are laid out as in `torch.nn.RNN`, `GRU` and `LSTM`: one matrix `W` for the input, one matrix `U` for
-the hidden state and a bias for each, the gates stacked along the first dimension in torch's order.
+the hidden state and a bias for each, the gates stacked along the first dimension in torch's order. The minimal cells,
+which torch does not have, have no `U`.
 
 Shapes: `B` rows, `T` time steps, `N` packed tokens, `D` input width, `H` hidden width, `G` gates. A state is a tuple
 of tensors of shape `(B, H)`: the hidden state and, for the LSTM, the cell.
@@ -12,6 +13,7 @@ of tensors of shape `(B, H)`: the hidden state and, for the LSTM, the cell.
 
 import torch
 from torch import nn
+from torch.nn.functional import logsigmoid
 
 from .backpropagation_through_time import (
     Packing,
@@ -65,6 +67,8 @@ class RecurrentCell(nn.Module):
         states: Names of the tensors of its state, the hidden state first.
         hidden_acts: The values of `hidden_act` that it can be built with.
         initializers: The values of `recurrent_initializer` that it can start with.
+        has_recurrent_map: Whether there is a map from the hidden state; without it `recurrent_proj` is `None`.
+        candidate_act: The activation of its candidate, `"tanh"` or `"positive"` (see [`positive`]).
         output_gain: A language model's output matrix over this cell starts with `output_gain / sqrt(hidden_size)`. The
             components of a new cell's hidden state are small, a few hundredths under gates and a few tenths without,
             and equally small whatever the width.
@@ -90,6 +94,8 @@ class RecurrentCell(nn.Module):
     states: tuple[str, ...] = ("hidden",)
     hidden_acts: tuple[str, ...] = ("tanh",)
     initializers: tuple[str, ...] = ("orthogonal", "uniform")
+    has_recurrent_map = True
+    candidate_act = "tanh"
     output_gain = 4.0
     torch_class: type[nn.RNNBase] | None = None
     kernel = None
@@ -108,7 +114,9 @@ class RecurrentCell(nn.Module):
         self.hidden_size = hidden_size
         self.hidden_act = hidden_act
         self.input_proj = GateProjection(input_size, hidden_size, self.gates, is_recurrent=False)
-        self.recurrent_proj = GateProjection(hidden_size, hidden_size, self.gates, is_recurrent=True)
+        self.recurrent_proj = None
+        if self.has_recurrent_map:
+            self.recurrent_proj = GateProjection(hidden_size, hidden_size, self.gates, is_recurrent=True)
 
     def forward(self, projected_input: torch.Tensor, state: State) -> tuple[State, dict[str, torch.Tensor]]:
         """
@@ -125,8 +133,8 @@ class RecurrentCell(nn.Module):
 
     @property
     def maps(self) -> list[GateProjection]:
-        """The map from the input and the map from the hidden state."""
-        return [self.input_proj, self.recurrent_proj]
+        """The map from the input and, if there is one, the map from the hidden state."""
+        return [self.input_proj] if self.recurrent_proj is None else [self.input_proj, self.recurrent_proj]
 
     @property
     def num_states(self) -> int:
@@ -139,7 +147,7 @@ class RecurrentCell(nn.Module):
         return {}
 
     def torch_weights(self) -> list[torch.Tensor]:
-        """The parameters in the order of torch's recurrent kernels: `W`, `U`, bias of `W`, bias of `U`."""
+        """The parameters in the order of torch's kernels: `W`, `U`, bias of `W`, bias of `U`."""
         return [*(module.weight for module in self.maps), *(module.bias for module in self.maps)]
 
     def hold_at_padding(
@@ -426,6 +434,98 @@ h_t = o_t * tanh(c_t)"""
             dc_before.addcmul_(f_t, dc)  # dc_before += f * dc
             add_product(dh_before, delta_t, weight)  # dh_before += U^T delta
         return delta, delta
+
+
+class LinearCell(RecurrentCell):
+    """
+    A cell whose next state is linear in the one before: `h_t = a_t * h_{t-1} + u_t`, where `a_t` and `u_t` follow from
+    the input alone. So all steps of a sequence can be computed at once, by [`LinearScan`].
+
+    A subclass has `coefficients`; its one step and the scan follow from it.
+    """
+
+    has_recurrent_map = False
+    candidate_act = "positive"
+    output_gain = 1.0  # a new cell's state is an average of candidates near one half
+
+    def coefficients(
+        self, projected_input: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """
+        From `input_proj` of inputs, of shape `(..., len(gates) * H)`, to `a` and `u`, each `(..., H)` and at least
+        float32, in which the state accumulates; and every gate by its name.
+        """
+        raise NotImplementedError
+
+    def forward(self, projected_input, state):
+        (hidden,) = state
+
+        decay, update, gates = self.coefficients(projected_input)
+        new_hidden = decay * hidden + update
+
+        return (new_hidden.to(hidden.dtype),), gates
+
+
+class MinGRUCell(LinearCell):
+    """The minimal GRU: its gate and its candidate do not look at the state.
+
+    Feng et al. 2024 (arXiv 2410.01201), section 3.1; the candidate's activation is that of appendix B. Unlike the
+    GRU's, the update gate lets the new state in. Here as there each map has a bias.
+    """
+
+    cell_type = "mingru"
+    title = "minGRU"
+    equations = """z_t = sigmoid(W_z x_t + b_z)                               update gate
+n_t = g(W_n x_t + b_n)                                     candidate
+h_t = (1 - z_t) * h_{t-1} + z_t * n_t
+g(x) = x + 0.5 if x >= 0 else sigmoid(x)"""
+    citation = "Feng et al. 2024, arXiv 2410.01201, section 3.1"
+    gates = ("update_gate", "hidden_candidate")
+
+    def coefficients(self, projected_input):
+        update_logits, candidate = projected_input.to(exact_dtype(projected_input.dtype)).chunk(2, dim=-1)
+
+        update_gate = torch.sigmoid(update_logits)
+        hidden_candidate = positive(candidate)
+        decay = torch.sigmoid(-update_logits)  # 1 - z, exact where z is all but 1
+
+        gates = {"update_gate": update_gate, "hidden_candidate": hidden_candidate}
+        return decay, update_gate * hidden_candidate, gates
+
+
+class MinLSTMCell(LinearCell):
+    """The minimal LSTM: gates and candidate do not look at the state, and forgetting and input add up to one.
+
+    Feng et al. 2024 (arXiv 2410.01201), section 3.2; the candidate's activation is that of appendix B. The gates that
+    are observed are the normalized ones.
+    """
+
+    cell_type = "minlstm"
+    title = "minLSTM"
+    equations = """i_t = sigmoid(W_i x_t + b_i)                               input gate
+f_t = sigmoid(W_f x_t + b_f)                               forget gate
+n_t = g(W_n x_t + b_n)                                     candidate
+h_t = f_t / (f_t + i_t) * h_{t-1} + i_t / (f_t + i_t) * n_t
+g(x) = x + 0.5 if x >= 0 else sigmoid(x)"""
+    citation = "Feng et al. 2024, arXiv 2410.01201, section 3.2"
+    gates = ("input_gate", "forget_gate", "hidden_candidate")
+
+    def coefficients(self, projected_input):
+        from_input = projected_input.to(exact_dtype(projected_input.dtype)).chunk(3, dim=-1)
+
+        # f / (f + i) = sigmoid(log f - log i), which is no 0 / 0 where both gates are shut.
+        difference = logsigmoid(from_input[1]) - logsigmoid(from_input[0])
+        forget_gate = torch.sigmoid(difference)
+        input_gate = torch.sigmoid(-difference)
+        hidden_candidate = positive(from_input[2])
+
+        gates = {"input_gate": input_gate, "forget_gate": forget_gate, "hidden_candidate": hidden_candidate}
+        return forget_gate, input_gate * hidden_candidate, gates
+
+
+def positive(values: torch.Tensor) -> torch.Tensor:
+    """`x + 0.5` where `x >= 0`, else `sigmoid(x)`: never negative (Feng et al. 2024, appendix B)."""
+    return torch.where(values >= 0, values + 0.5, torch.sigmoid(values))
 
 
 def _kernel_flags() -> tuple:

@@ -17,7 +17,8 @@ MASKS = {
     "nothing": [[0] * 7] * 4,
 }
 
-every_cell = pytest.mark.parametrize(("cell_type", "act"), [*((name, "tanh") for name in CELLS), ("elman", "relu")])
+PACKED = {name: cell_class for name, cell_class in CELLS.items() if cell_class.forward_packed is not None}
+every_cell = pytest.mark.parametrize(("cell_type", "act"), [*((name, "tanh") for name in PACKED), ("elman", "relu")])
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +123,7 @@ def test_the_graph_can_be_gone_through_again():
     assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("cell_type", CELLS)
+@pytest.mark.parametrize("cell_type", PACKED)
 def test_a_checkpointed_model_gives_the_same_gradients(cell_type):
     model = RecurrentModel(
         RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type, num_hidden_layers=2)
@@ -142,7 +143,7 @@ def test_where_the_packed_loop_is_chosen(monkeypatch):
     is_packed = recurrence._is_faster_packed
     half = Padding.from_mask((torch.arange(64) < torch.linspace(1, 64, 32).unsqueeze(1)).long(), 1)
     inputs = torch.empty(32, 64, 256)
-    cells = {name: cell_class(256, 256) for name, cell_class in CELLS.items()}
+    cells = {name: cell_class(256, 256) for name, cell_class in PACKED.items()}
     assert [name for name, cell in cells.items() if is_packed(cell, inputs, None)] == ["elman", "gru"]
     assert all(is_packed(cell, inputs, half) for cell in cells.values())
     assert not is_packed(cells["gru"].to("meta"), inputs.to("meta"), None)

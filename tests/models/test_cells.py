@@ -21,7 +21,7 @@ from seqnlp import (
 )
 from seqnlp.diagnostics.recurrent_layers import _TORCH_GATES, find_cells, watch_cells
 from seqnlp.models import recurrence
-from seqnlp.models.cells import CELLS, RecurrentCell
+from seqnlp.models.cells import CELLS, LinearCell, RecurrentCell
 from seqnlp.models.recurrence import Padding, eager_recurrence, fused_recurrence, scan_recurrence
 
 
@@ -45,7 +45,7 @@ def test_a_cell_is_complete(cell_class):
     state, gates = cell(torch.randn(2, 5 * len(cell.gates)), (torch.randn(2, 5),) * cell.num_states)
     assert [tuple(tensor.shape) for tensor in state] == [(2, 5)] * len(cell.states)
     assert set(gates) <= set(cell.gates)
-    for hidden_act in cell.hidden_acts:
+    for hidden_act in cell.hidden_acts if cell_class.torch_class else ():
         twin = cell_class.torch_class(3, 5, **cell_class(3, 5, hidden_act).torch_options)
         assert [weight.shape for weight in twin.parameters()] == [weight.shape for weight in cell.torch_weights()]
         assert _TORCH_GATES[twin.mode] == cell.gates
@@ -55,14 +55,20 @@ def by_the_printed_equations(cell, inputs, state):
     """One step for one row, from the text that a card shows: `W_i x_t` is a product, and so is `U_i h_{t-1}`."""
     letters = re.findall(r"^(\w)_t = .*W_\1 x_t", cell.equations, re.MULTILINE) or [""]
     names = {"act": torch.tanh, "tanh": torch.tanh, "sigmoid": sigmoid, "x_t": inputs}
+    lines = cell.equations.splitlines()
+    if lines[-1].startswith("g(x) = "):  # said of one number
+        of_one = lines.pop().removeprefix("g(x) = ")
+        names["g"] = lambda values: torch.stack([eval(of_one, {}, {"x": x, "sigmoid": sigmoid}) for x in values])
     names |= dict(zip(("h_before", "c_before"), state, strict=False))
     blocks = [tensor.split(cell.hidden_size) for tensor in cell.torch_weights()]
+    if cell.recurrent_proj is None:
+        blocks = [blocks[0], ["no U"] * len(letters), blocks[1], [0] * len(letters)]
     for letter, w, u, b, b_u in zip(letters, *blocks, strict=True):
         end = f"_{letter}" if letter else ""
         names |= {f"W{end}": w, f"U{end}": u, f"b{end}": b + b_u}
         if f"c{end} " in cell.equations or f"c{end})" in cell.equations:  # a second bias by itself
             names |= {f"b{end}": b, f"c{end}": b_u}
-    for line in cell.equations.splitlines():
+    for line in lines:
         line = re.sub(r"([hc])_\{t-1\}", r"\1_before", re.split(r"\s{2,}", line)[0])
         line = re.sub(r"([WU]\w*) (x_t|h_before)", r"(\1 @ \2)", line)
         name, formula = line.split(" = ")
@@ -95,7 +101,7 @@ def test_nothing_else_names_a_cell():
 
 def test_a_cell_that_does_not_exist_is_refused_with_those_that_do():
     for config_class in (RecurrentConfig, RecurrentSeq2SeqConfig):
-        with pytest.raises(Exception, match="cell_type='lsmt' is not one of elman, gru, lstm"):
+        with pytest.raises(Exception, match="cell_type='lsmt' is not one of elman, gru, lstm, mingru, minlstm"):
             config_class(cell_type="lsmt")
 
 
@@ -150,17 +156,61 @@ def define_leaky_integrator():
     return LeakyIntegrator, step
 
 
-@pytest.fixture(params=[define_minimal_gated_unit, define_leaky_integrator])
+def define_decaying_memory():
+    class DecayingMemory(LinearCell):
+        """The simplest one that is linear in its state, with no map from it."""
+
+        cell_type = "decaying_memory"
+        title = "decaying memory"
+        equations = "h_t = sigmoid(W_f x_t + b_f) * h_{t-1} + W_n x_t + b_n"
+        citation = "made up"
+        gates = ("forget_gate", "hidden_candidate")
+
+        def coefficients(self, projected_input):
+            forget_gate, update = torch.sigmoid(projected_input.chunk(2, -1)[0]), projected_input.chunk(2, -1)[1]
+            return forget_gate, update, {"forget_gate": forget_gate, "hidden_candidate": update}
+
+    def step(x, state, w, b):
+        (w_f, w_n), (b_f, b_n) = w.split(len(w) // 2), b.split(len(b) // 2)
+        return [sigmoid(w_f @ x + b_f) * state[0] + w_n @ x + b_n]
+
+    return DecayingMemory, step
+
+
+def shipped(cell_type):
+    """The plain loop of a cell of ours, from the equations of Feng et al. 2024, sections 3.1 and 3.2."""
+
+    def g(values):
+        return torch.stack([x + 0.5 if x >= 0 else sigmoid(x) for x in values])
+
+    def step_of_mingru(x, state, w, b):
+        (w_z, w_h), (b_z, b_h) = w.split(len(w) // 2), b.split(len(b) // 2)
+        z = sigmoid(w_z @ x + b_z)
+        return [(1 - z) * state[0] + z * g(w_h @ x + b_h)]
+
+    def step_of_minlstm(x, state, w, b):
+        (w_i, w_f, w_h), (b_i, b_f, b_h) = w.split(len(w) // 3), b.split(len(b) // 3)
+        i, f = sigmoid(w_i @ x + b_i), sigmoid(w_f @ x + b_f)
+        return [f / (f + i) * state[0] + i / (f + i) * g(w_h @ x + b_h)]
+
+    return CELLS[cell_type], {"mingru": step_of_mingru, "minlstm": step_of_minlstm}[cell_type]
+
+
+@pytest.fixture(
+    params=[define_minimal_gated_unit, define_leaky_integrator, define_decaying_memory, "mingru", "minlstm"],
+    ids=lambda param: getattr(param, "__name__", param),
+)
 def new_cell(request, monkeypatch):
     """The class, known for as long as the test runs, and its step; a warning of any kind is a failure."""
-    cell_class, step = request.param()
+    cell_class, step = shipped(request.param) if isinstance(request.param, str) else request.param()
 
     def fail(message):
         raise AssertionError(message)
 
     monkeypatch.setattr(recurrence.logger, "warning_once", fail)
     yield cell_class, step
-    del CELLS[cell_class.cell_type]
+    if not isinstance(request.param, str):
+        del CELLS[cell_class.cell_type]
 
 
 def run_plainly(step, cell, rows, masks, reverse=False):

@@ -75,9 +75,9 @@ class RecurrentStep(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids, hidden, cell):
+    def forward(self, input_ids, *state):
         cache = RecurrentCache(self.model.config)
-        write_state(cache, 0, (hidden, cell))
+        write_state(cache, 0, state)
         logits = self.model(input_ids=input_ids, past_key_values=cache).logits
         return logits, *cache.layers[0].recurrent_states.values()
 
@@ -127,9 +127,10 @@ def dynamic_dimensions(inputs):
 
 
 @functools.cache  # the ONNX tests go on from the same graph
-def exported(model_class):
+def exported(model_class, **fields):
     inputs = inputs_of(model_class, (2, 7))
-    model = Logits(model_class(model_class.config_class(**HEADS[model_class])).eval(), list(inputs))
+    config = model_class.config_class(**{**HEADS[model_class], **fields})
+    model = Logits(model_class(config).eval(), list(inputs))
     dimensions = (dynamic_dimensions(inputs),)
     return model, torch.export.export(model, tuple(inputs.values()), dynamic_shapes=dimensions, strict=False)
 
@@ -167,17 +168,31 @@ def test_onnx_classifier_at_three_lengths(model_class, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_recurrent_language_model_step_by_step(tmp_path):
-    config = RecurrentForCausalLM.config_class(**RECURRENT, cell_type="lstm")
+@pytest.mark.parametrize("cell_type", ["mingru", "minlstm"])
+def test_a_cell_that_is_linear_in_its_state_is_exported_both_ways(cell_type, tmp_path):
+    model, program = exported(RecurrentForTokenClassification, cell_type=cell_type)
+    graph = program.module()
+    session = session_of(torch.onnx.export(program, dynamo=True, verbose=False), tmp_path / "model.onnx")
+    for shape in SHAPES:
+        inputs = inputs_of(RecurrentForTokenClassification, shape).values()
+        logits = model(*inputs)
+        torch.testing.assert_close(graph(*inputs), logits)
+        np.testing.assert_allclose(run_onnx(session, inputs)[0], logits.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cell_type", ["lstm", "mingru"])
+def test_onnx_recurrent_language_model_step_by_step(cell_type, tmp_path):
+    config = RecurrentForCausalLM.config_class(**RECURRENT, cell_type=cell_type)
     language_model = RecurrentForCausalLM(config).eval()
     ids = torch.randint(20, (3, 6))
-    state = (torch.zeros(3, 1, 6), torch.zeros(3, 1, 6))
+    state = [torch.zeros(3, 1, 6) for _ in range(config.number_of_conv_states)]
     rows = {0: Dim("rows", min=1, max=64)}
     program = torch.onnx.export(
         RecurrentStep(language_model),
         (ids[:, :1], *state),
         dynamo=True,
-        dynamic_shapes=(rows, rows, rows),
+        dynamic_shapes=(rows, (rows,) * len(state)),
         verbose=False,
     )
     session = session_of(program, tmp_path / "model.onnx")

@@ -32,6 +32,7 @@ from seqnlp import (
     RecurrentModel,
     StaticRecurrentCache,
 )
+from seqnlp.models.cells import CELLS
 from seqnlp.models.losses import causal_language_model_loss
 from seqnlp.tokenization import train_tokenizer
 
@@ -45,7 +46,7 @@ AUTO_CLASSES = {
 TEXTS = ["what a fine day it was", "a bad day", "it was what it was", "fine, fine!"]
 
 every_class = pytest.mark.parametrize("model_class", AUTO_CLASSES)
-every_cell = pytest.mark.parametrize("cell_type", ["elman", "gru", "lstm"])
+every_cell = pytest.mark.parametrize("cell_type", CELLS)
 
 
 def config_of(**kwargs):
@@ -301,7 +302,7 @@ def test_a_generation_step_compiles_into_one_graph():
 
 
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("cell_type", ["elman", "gru", "lstm"])
+@pytest.mark.parametrize("cell_type", CELLS)
 def test_a_new_language_model_knows_nothing(cell_type, tied):
     config = config_of(cell_type=cell_type, hidden_size=128, vocab_size=8000, tie_word_embeddings=tied)
     ids = torch.randint(1, 8000, (8, 50))

@@ -15,6 +15,7 @@ from seqnlp import (
     RecurrentSeq2SeqForConditionalGeneration,
     RecurrentSeq2SeqModel,
 )
+from seqnlp.models.cells import CELLS
 
 
 TORCH_CLASSES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -26,7 +27,8 @@ DECODERS = {
     "multiplicative, fed": {"attention_type": "multiplicative", "input_feeding": True},
 }
 
-every_cell = pytest.mark.parametrize("cell_type", ["elman", "gru", "lstm"])
+every_classical_cell = pytest.mark.parametrize("cell_type", TORCH_CLASSES)
+every_cell = pytest.mark.parametrize("cell_type", CELLS)
 every_decoder = pytest.mark.parametrize("decoder", DECODERS)
 
 
@@ -80,7 +82,7 @@ def torch_layers(layers, config):
     return module
 
 
-@every_cell
+@every_classical_cell
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_without_attention_it_equals_torch_run_on_each_row_alone(cell_type, bidirectional):
     model = translator("none", cell_type=cell_type, bidirectional=bidirectional)
@@ -471,7 +473,7 @@ def test_a_generation_step_compiles_into_one_graph():
 
 
 @pytest.mark.parametrize("task", ["reverse", "copy"])
-@every_cell
+@every_classical_cell  # a single layer of a minimal one, whose gates do not see the state, takes several times as long
 @pytest.mark.parametrize(
     ("decoder", "steps"), [("none", 300), ("additive", 120), ("multiplicative", 120), ("multiplicative, fed", 120)]
 )
