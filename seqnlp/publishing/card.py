@@ -1,7 +1,9 @@
 """The card of a model, from the record of its run: no number in it comes from anywhere else."""
 
 import dataclasses
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,13 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
-from tabulate import tabulate
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
 from ..tasks.unknown import UNKNOWN_SHARE
 from ..training.flags import role_of
 from .auto import auto_classes
+from .markdown import code, escape, fence, one_line, table
 
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
@@ -55,11 +57,12 @@ def build_card(
     card = ModelCard.from_template(
         _metadata(record, repo_id, task, license),
         template_path=str(TEMPLATE),
-        name=repo_id.split("/")[-1],
-        repo_id=repo_id,
+        name=escape(repo_id.split("/")[-1]),
+        model_id=json.dumps(repo_id),
+        verified=code(f"seqnlp verify {one_line(repo_id)}"),
         tag=tag,
         unpublished=unpublished,
-        title=task.title,
+        title=task.title if record["task"] in TASKS else escape(task.title),
         architecture=architecture,
         article="an" if architecture and architecture.title[0] in "AEIOULaeiou" else "a",
         parameters=record.get("model", {}).get("parameters"),
@@ -67,15 +70,16 @@ def build_card(
         limits=[*task.limits, *_measured_limits(record)],
         results=_results_table(record),
         definitions=_definitions(record),
-        best=best,
+        best=best and escape(best),
         tested=split == "test",
         curves="learning_curves.png" in files,
         dataset=_dataset(record, dataset_license),
         rows=_rows(record),
         config=_config_table(config) if record.get("model") else "",
         command=record.get("command"),
+        fence=fence(record.get("command") or ""),
         facts=_facts(record),
-        version=versions.get("seqnlp"),
+        version=one_line(versions.get("seqnlp") or ""),
         **_loading(record, task, files, tag),
     )
     return re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n"
@@ -145,14 +149,14 @@ def _languages(record: dict[str, Any]) -> str | list[str] | None:
     return sides if all(re.fullmatch(r"[a-z]{2,3}", str(side)) for side in sides) else None
 
 
-def _definition(record: dict[str, Any], split: str, score: Score) -> str:
+def _definition(record: dict[str, Any], split: str, score: Score, shown: Callable[[Any], str] = str) -> str:
     labels = record.get("model", {}).get("config", {}).get("id2label") or {}
     values = record["metrics"][split]
     signature = values.get("signatures", {}).get(score.key) or "not recorded"
-    average = f"of the class {labels.get('1', '1')}" if len(labels) == 2 else "its mean over the classes"
-    sample = f"{values.get('tunes', 'their number is not recorded')}"
-    sample += f", drawn at temperature {values['temperature']}" if "temperature" in values else ""
-    return score.definition.format(signature=signature, classes=len(labels), average=average, sample=sample)
+    average = f"of the class {shown(labels.get('1', '1'))}" if len(labels) == 2 else "its mean over the classes"
+    sample = shown(values.get("tunes", "their number is not recorded"))
+    sample += f", drawn at temperature {shown(values['temperature'])}" if "temperature" in values else ""
+    return score.definition.format(signature=shown(signature), classes=len(labels), average=average, sample=sample)
 
 
 def _definitions(record: dict[str, Any]) -> list[str]:
@@ -160,7 +164,7 @@ def _definitions(record: dict[str, Any]) -> list[str]:
     for score in task_of(record).scores_of(record):
         for split, values in record.get("metrics", {}).items():
             if score.key in values:
-                lines.setdefault(score.key, f"{score.name}: {_definition(record, split, score)}.")
+                lines.setdefault(score.key, f"{score.name}: {_definition(record, split, score, escape)}.")
     return list(lines.values())
 
 
@@ -171,12 +175,12 @@ def _results_table(record: dict[str, Any]) -> str | None:
     compared |= {name.replace("_", " "): splits for name, splits in record.get("baselines", {}).items()}
     scores = [score for score in task_of(record).scores_of(record) if any(score.key in v for v in metrics.values())]
     rows = [
-        [model, split, *(score.shown(values.get(score.key)) for score in scores)]
+        [escape(model), escape(split), *(score.shown(values.get(score.key)) for score in scores)]
         for model, splits in compared.items()
         for split, values in splits.items()
     ]
     headers = ["model", "split", *(score.name for score in scores)]
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if scores else None
+    return table(rows, headers) if scores else None
 
 
 def _plain_name(name: str) -> str:
@@ -202,22 +206,21 @@ def _dataset(record: dict[str, Any], license: str | None) -> str | None:
     if not name or not (sample or is_on_the_hub(name) or dataset.get("splits")):
         return None  # a run that is only planned has no data yet
     if sample:
-        text = f"`{name}`, {sample.origin}."
+        text = f"{code(name)}, {sample.origin}."
         return text + (f" License: {sample.license}." if sample.license else "")
     if is_on_the_hub(name):
         text = f"[{name}](https://huggingface.co/datasets/{name})"
-        text += f", configuration {dataset['config']}" if dataset.get("config") else ""
-        text += f", revision {dataset['revision']}." if dataset.get("revision") else "."
+        text += f", configuration {escape(dataset['config'])}" if dataset.get("config") else ""
+        text += f", revision {escape(dataset['revision'])}." if dataset.get("revision") else "."
     else:
-        text = f"`{_plain_name(name)}`, files of whoever trained the model."
-    return text + (f" License: {license}." if license else " Its license is not on record.")
+        text = f"{code(_plain_name(name))}, files of whoever trained the model."
+    return text + (f" License: {escape(license)}." if license else " Its license is not on record.")
 
 
 def _rows(record: dict[str, Any]) -> str:
     splits = record.get("dataset", {}).get("splits", {})
-    rows = [[split, f"{part['rows']:,}", f"`{part['fingerprint']}`"] for split, part in splits.items()]
-    headers = ["split", "rows", "hash of its rows"]
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True) if rows else ""
+    rows = [[escape(split), f"{part['rows']:,}", code(part["fingerprint"])] for split, part in splits.items()]
+    return table(rows, ["split", "rows", "hash of its rows"])
 
 
 def _measured_limits(record: dict[str, Any]) -> list[str]:
@@ -225,9 +228,9 @@ def _measured_limits(record: dict[str, Any]) -> list[str]:
     limits = []
     length = task_of(record).longest_input
     if length and hyperparameters.get("max_length"):
-        limits.append(length.format(hyperparameters["max_length"]))
+        limits.append(length.format(escape(hyperparameters["max_length"])))
     for split, share in record.get("dataset", {}).get(UNKNOWN_SHARE, {}).items():
-        limits.append(f"{share:.1%} of the tokens of {split} were unknown to its tokenizer.")
+        limits.append(f"{share:.1%} of the tokens of {escape(split)} were unknown to its tokenizer.")
     if hyperparameters.get("lowercase"):
         limits.append("It does not tell upper from lower case.")
     return limits
@@ -242,8 +245,8 @@ def _config_table(config: dict[str, Any]) -> str:
     shown = [
         name for name in own if not name.endswith("_token_id") and isinstance(config.get(name), str | int | float)
     ]
-    rows = [[f"`{name}`", config[name]] for name in shown]
-    return tabulate(rows, headers=["field", "value"], tablefmt="github", disable_numparse=True) if rows else ""
+    rows = [[code(name), escape(config[name])] for name in shown]
+    return table(rows, ["field", "value"])
 
 
 def _flags(record: dict[str, Any]) -> list[list[Any]]:
@@ -252,12 +255,11 @@ def _flags(record: dict[str, Any]) -> list[list[Any]]:
     given = {name for name in fields if recorded.get(name) is not None}
     replaced = {fields[name].metadata.get("replaces") for name in given}
     used = [name for name in fields if name in given - replaced and role_of(fields[name]) in SHOWN_ROLES]
-    return [[f"`{name}`", recorded[name]] for name in used if name != "architecture"]
+    return [[code(name), escape(recorded[name])] for name in used if name != "architecture"]
 
 
 def _facts(record: dict[str, Any]) -> str:
-    rows = _flags(record)
-    rows += [["processes", record["num_processes"]]] if "num_processes" in record else []
+    rows = [["processes", record["num_processes"]]] if "num_processes" in record else []
     rows += [[f"seconds, {name}", value] for name, value in record.get("seconds", {}).items()]
     hardware = record.get("hardware", {})
     rows += [
@@ -267,7 +269,7 @@ def _facts(record: dict[str, Any]) -> str:
     ]
     rows += [["GPUs", ", ".join(hardware["gpus"])]] if hardware.get("gpus") else []
     rows += [[library, version] for library, version in record.get("versions", {}).items()]
-    return tabulate(rows, headers=["", ""], tablefmt="github", disable_numparse=True) if rows else ""
+    return table([*_flags(record), *([escape(name), escape(value)] for name, value in rows)], ["", ""])
 
 
 def _planned(record: dict[str, Any]) -> dict[str, Any]:

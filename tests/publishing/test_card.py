@@ -112,3 +112,45 @@ def test_every_config_has_a_card():
     texts = "".join(cards_module.cards().values())
     for config in (ROOT / "recipes" / "configs").glob("*.yaml"):
         assert f"recipes/configs/{config.name}" in texts
+
+
+EVIL = "a|b\n\n# c <script>x</script> [d](http://e) ![f](g) `h` *i* _j_ $k$ \\|l ```"
+
+
+def rendered(card):
+    """Tables, as rows of cells of text, and the tokens of a card, by a parser of Markdown."""
+    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    tokens = parser.parse(card.split("\n---\n", 1)[1])
+    rows = []
+    for index, token in enumerate(tokens):
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type in ("td_open", "th_open"):
+            rows[-1].append("".join(child.content for child in tokens[index + 1].children))
+    flat = [part for token in tokens for part in (token, *(token.children or ()))]
+    return rows, flat
+
+
+def test_what_others_wrote_stays_text():
+    label = " ".join(EVIL.split())
+    record = {
+        "task": "sentiment_analysis",
+        "command": f"recipes/sentiment_analysis.py --note '{EVIL}'",
+        "hyperparameters": {"architecture": "lstm", "max_length": EVIL, "metric_for_best_model": EVIL},
+        "dataset": {"name": f"<local:{EVIL}>", "splits": {EVIL: {"rows": 3, "fingerprint": "0a1b"}}, "license": EVIL},
+        "model": {"class": "X", "parameters": 1, "config": {"id2label": {"0": "no", "1": EVIL}}},
+        "metrics": {"test": {"f1": 0.5}, EVIL: {"f1": 0.25}},
+        "baselines": {EVIL: {"test": {"f1": 0.125}}},
+        "versions": {"torch": EVIL, "seqnlp": EVIL},
+        "seconds": {EVIL: EVIL},
+    }
+    plain = json.loads(json.dumps(record).replace(json.dumps(EVIL)[1:-1], "plain"))
+    (rows, tokens), (_, expected) = rendered(build_card(record, "alice/x")), rendered(build_card(plain, "alice/x"))
+    # No heading, link, picture, HTML, emphasis, row or block comes of it.
+    shapes = [
+        [token.type for token in found if token.type not in ("text", "text_special")] for found in (tokens, expected)
+    ]
+    assert shapes[0] == shapes[1]
+    assert [" ".join(label.replace("_", " ").split()), "test", "12.5%"] in rows
+    assert [label, "3", "0a1b"] in rows
+    assert ["torch", label] in rows

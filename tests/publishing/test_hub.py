@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 
@@ -403,6 +404,8 @@ def test_a_path_of_this_very_machine_is_found_wherever_it_lies(hub, run_folder, 
         (lambda folder: (folder / "run.json").unlink(), "holds no run.json"),
         (lambda folder: (folder / "run.json").write_text("{}"), "run.json lacks 'task'"),
         (lambda folder: (folder / "run.json").write_text("half"), "run.json is not JSON"),
+        (lambda folder: (folder / "run.json").write_text("[1]"), "run.json lacks 'task'"),
+        (lambda folder: (folder / "run.json").write_text("[" * 200_000), "nested too deep"),
         (lambda folder: (folder / "config.json").unlink(), "holds no model that can be read"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be read"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"no"), "cannot be read"),
@@ -421,6 +424,32 @@ def test_a_path_of_this_very_machine_is_found_wherever_it_lies(hub, run_folder, 
 def test_a_run_that_is_not_whole_does_not_go_up(hub, run_folder, spoil, message):
     spoil(run_folder)
     assert message in message_of(publish, run_folder)
+    assert hub.repos == {}
+
+
+@pytest.mark.parametrize("name", ["learning_curves.png", "tokenizer.json", "model.safetensors"])
+def test_what_a_link_points_to_does_not_go_up(hub, run_folder, tmp_path, name):
+    (run_folder / name).rename(tmp_path / "elsewhere")
+    (run_folder / name).symlink_to(tmp_path / "elsewhere")
+    assert f"{name} is a link that leads out of the folder" in message_of(publish, run_folder)
+    assert hub.repos == {}
+    (run_folder / name).unlink()
+    (tmp_path / "elsewhere").rename(run_folder / "kept")
+    (run_folder / name).symlink_to("kept")  # within the folder a link is a file
+    (tmp_path / "by_another_name").symlink_to(run_folder)
+    assert name in {file.name for file in publish(tmp_path / "by_another_name", NAME).files}
+
+
+def test_a_record_of_another_model_than_the_weights_does_not_go_up(hub, run_folder, tmp_path):
+    path = run_folder / "run.json"
+    record = json.loads(path.read_text())
+    record["model"]["sha256"] = hashlib.sha256((run_folder / "model.safetensors").read_bytes()).hexdigest()
+    path.write_text(json.dumps(record))
+    assert publish(run_folder, dry_run=True)
+    other = write_run(tmp_path / "other", seed=1)
+    (other / "model.safetensors").rename(run_folder / "model.safetensors")
+    text = message_of(publish, run_folder)
+    assert "run.json is the record of another model than the weights in model.safetensors beside it" in text
     assert hub.repos == {}
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import pickle
 import shutil
@@ -131,6 +132,60 @@ def test_numbers_that_are_not_so(in_process, folder, films):
 def test_a_record_of_any_shape_ends_in_the_table(in_process, folder, content):
     (folder / "run.json").write_text(content)
     assert verify(str(folder)).exit_code in (1, 3)
+
+
+DEEP = '{"a": ' + "[" * 200_000 + "]" * 200_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "check"),
+    [
+        ("run.json", DEEP, "run.json"),
+        ("tokenizer.json", DEEP, "loads with seqnlp"),
+        ("tokenizer_config.json", DEEP, "loads with seqnlp"),
+        ("README.md", "---\na: " + "[" * 200_000 + "\n---\n", "the card can be read"),
+        ("README.md", "---\n" + "- " * 200_000 + "\n---\n", "the card can be read"),
+        ("run.json", '{"task": "sentiment_analysis", "metrics": {"test": {"loss": 1' + "0" * 400 + "}}}", None),
+    ],
+    ids=["record", "tokenizer", "settings", "card", "list in card", "number"],
+)
+def test_files_that_nobody_can_read_are_failed_lines(in_process, folder, file, content, check):
+    (folder / file).write_text(content)
+    result = verify(str(folder))
+    assert result.exit_code in (1, 2, 3)
+    if check:
+        assert outcomes(result)[check] == "failed", result.checks
+    assert not any("\n" in part for line in result.checks for part in line)
+
+
+def test_a_configuration_nested_without_end_is_told_in_one_line(in_process, folder):
+    (folder / "config.json").write_text(DEEP)
+    with pytest.raises(PublishingError, match=r"config\.json is nested too deep"):
+        verify(str(folder))
+
+
+def test_a_record_of_another_model_is_told(in_process, folder, run_folder, films):
+    record = json.loads((folder / "run.json").read_text())
+    for run in (folder, run_folder):
+        content = (run / "model.safetensors").read_bytes()
+        record["model"]["sha256"] = hashlib.sha256(content if run == folder else b"another").hexdigest()
+        (run / "run.json").write_text(json.dumps(record))
+    assert verify(str(folder), trust_remote_code=True, dataset=str(films)).exit_code == 0
+    told = {check.name: check.detail for check in verify(str(run_folder)).checks}
+    assert "the record of another model" in told["can be published"]
+    shutil.copy(run_folder / "run.json", folder)
+    result = verify(str(folder), trust_remote_code=True, dataset=str(films))
+    assert outcomes(result)["run.json is of these weights"] == "failed"
+    assert result.exit_code == 1
+
+
+def test_a_link_out_of_the_folder_is_not_followed(in_process, folder, tmp_path):
+    (folder / "chat_template.jinja").symlink_to(tmp_path.parent)
+    assert verify(str(folder)).loaded  # no file
+    (tmp_path / "token").write_text("secret")
+    (folder / "merges.txt").symlink_to(tmp_path / "token")
+    with pytest.raises(PublishingError, match=r"merges.txt is a link that leads out"):
+        verify(str(folder))
 
 
 def test_other_rows_are_not_compared(in_process, folder, films, tmp_path):

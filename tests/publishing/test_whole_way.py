@@ -22,6 +22,7 @@ from seqnlp.data import SAMPLES
 from seqnlp.publishing import publish, verify
 from seqnlp.publishing.bundle import COPIED_FILES, MODEL_FILES
 from seqnlp.publishing.card import task_of
+from seqnlp.publishing.isolation import why_not_isolated
 
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +74,8 @@ def test_two_processes_train_and_publish_once_and_a_stranger_verifies_it(hub, fi
     assert {"configuration_recurrent.py", "modeling_recurrent.py", "requirements.py"} <= code
     left = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert set(content) - code == left | {"README.md", ".gitattributes"}
-    result = verify("acme/films", trust_remote_code=True, dataset=str(films))
+    can_isolate = why_not_isolated() is None
+    result = verify("acme/films", trust_remote_code=True, dataset=str(films), isolated=can_isolate)
     assert result.commit == hub.repos["acme/films"].resolve("main")
     assert {check.outcome for check in result.checks} == {"passed", "-"}, result.checks
     found = {check.name for check in result.checks}
