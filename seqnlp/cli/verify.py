@@ -43,12 +43,15 @@ def verify(
         ),
     ] = None,
     max_minutes: Annotated[
-        float, typer.Option("--max_minutes", min=0, help="Time limit for each step: loading, evaluating.")
-    ] = 30.0,
+        int, typer.Option("--max_minutes", min=1, max=10**6, help="Time limit for each step: loading, evaluating.")
+    ] = 30,
     max_memory_gib: Annotated[
-        float | None,
+        int | None,
         typer.Option(
-            "--max_memory_gib", min=0, help="Memory limit for each process; all free memory if it is not given."
+            "--max_memory_gib",
+            min=1,
+            max=10**6,
+            help="Memory limit for each process, on Linux; all free memory if it is not given.",
         ),
     ] = None,
 ) -> None:
@@ -60,7 +63,7 @@ def verify(
     datasets.disable_progress_bars()
     if trust_remote_code and no_isolation:
         typer.echo(NOT_HELD, err=True)
-    limits = Limits(60 * max_minutes, None if max_memory_gib is None else int(max_memory_gib * 2**30))
+    limits = Limits(60 * max_minutes, None if max_memory_gib is None else max_memory_gib * 2**30)
     result = verify_model(name, revision, trust_remote_code, dataset_name, not no_isolation, limits)
     where = f"{result.name} at commit {result.commit}" if result.commit else f"the folder {result.name}"
     typer.echo(where[0].upper() + where[1:] if not result.commit else where)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import os
 import shutil
 import signal
@@ -24,6 +25,8 @@ PACKAGE = Path(__file__).parents[1]
 # What a Python needs of a system, where it is there.
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives")
 SYSTEM += ("/nix/store", "/gnu/store")
+# Some have these installed from a checkout, which may lie anywhere.
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub")
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "VIRTUAL_ENV")
 SCRATCH_BYTES = 2**30
 REQUEST, ANSWER, ERRORS = "request.json", "answer.json", "errors.txt"
@@ -105,11 +108,12 @@ def _box(home: Path, visible: Iterable[Path]) -> list[str]:
     command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
     command += ["--uid", "65534", "--gid", "65534", "--die-with-parent", "--new-session"]
     command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
-    libraries = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
-    for place in (*SYSTEM, *libraries, sys.base_prefix, sys.prefix, PACKAGE):
+    places = [*SYSTEM, *filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))]
+    places += [sys.base_prefix, sys.prefix, PACKAGE]
+    places += [importlib.util.find_spec(name).submodule_search_locations[0] for name in LIBRARIES]
+    places += [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    for place in places:
         command += ["--ro-bind-try", str(place), str(place)]
-    if site.ENABLE_USER_SITE:
-        command += ["--ro-bind-try", site.getusersitepackages(), site.getusersitepackages()]
     for place in visible:
         command += ["--ro-bind", str(place), str(place)]
     command += ["--size", str(SCRATCH_BYTES), "--tmpfs", str(home)]
