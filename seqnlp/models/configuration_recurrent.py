@@ -1,4 +1,4 @@
-"""Configuration of the recurrent family: Elman RNN, GRU and LSTM."""
+"""Configuration of the recurrent family: Elman RNN, GRU, LSTM, minGRU and minLSTM."""
 
 # First, since it says what is missing before another import fails.
 from .requirements import check_fields, check_series, check_tied_sizes, ranged
@@ -26,8 +26,8 @@ class RecurrentConfig(PreTrainedConfig):
         hidden_size: Width of the hidden state of one direction.
         embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         num_hidden_layers: Number of stacked recurrent layers.
-        cell_type: One of `cells.CELLS`, such as `"elman"`, `"gru"` or `"lstm"`: each states its equations and source.
-        hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
+        cell_type: One of `cells.CELLS`, such as `"lstm"` or `"mingru"`: each states its equations and source.
+        hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. Those of the gated cells are fixed.
         bidirectional: Whether a second cell reads each row from its end (Schuster & Paliwal 1997).
         recurrence_implementation: How the cells are run over time, `"fused"` (fast) or `"eager"` (the readable loop,
             in which every state and gate can be observed by a forward hook on a cell). Both give the same numbers.
@@ -41,11 +41,11 @@ class RecurrentConfig(PreTrainedConfig):
         recurrent_initializer: `"orthogonal"` per gate (Saxe et al. 2014, arXiv 1312.6120, section 3), `"identity"`
             for the Elman cell (Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 3; meant for `hidden_act="relu"`),
             or `"uniform"` in +-1/sqrt(hidden_size) for recurrent and input weights alike, as `torch.nn.LSTM` starts.
-        forget_gate_bias: Bias the LSTM's forget gate starts with (Gers et al. 2000; Jozefowicz et al. 2015, section
-            2.3).
+        forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with (Gers et al. 2000; Jozefowicz et
+            al. 2015, section 2.3).
         initializer_range: Standard deviation of the embeddings and of the classifiers' heads at the start. A language
-            model's output matrix, and embeddings tied to it, start with `2 / sqrt(hidden_size)` over Elman cells and
-            `4 / sqrt(hidden_size)` over gated ones instead.
+            model's output matrix, and embeddings tied to it, start with `2 / sqrt(hidden_size)` over Elman cells,
+            `4 / sqrt(hidden_size)` over GRU and LSTM and `1 / sqrt(hidden_size)` over the minimal ones instead.
         tie_word_embeddings: Whether the language model's output matrix is its embedding matrix (Press & Wolf 2017,
             arXiv 1608.05859). Needs `embedding_size == hidden_size`.
         use_cache: Whether the state after the last token is returned as `past_key_values`.
@@ -135,7 +135,7 @@ class RecurrentConfig(PreTrainedConfig):
         if self.hidden_act not in cell.hidden_acts:
             raise ValueError(
                 f"hidden_act={self.hidden_act!r} is for {_cells_with('hidden_acts', self.hidden_act)}: "
-                f"{self.cell_type!r} uses {' or '.join(cell.hidden_acts)}."
+                f"leave it out for {self.cell_type!r}."
             )
 
 

@@ -30,7 +30,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         embedding_size: Width of a token's embedding; `None` means `hidden_size`.
         num_hidden_layers: Number of stacked recurrent layers, in the encoder and again in the decoder.
         cell_type: The cell, as in [`RecurrentConfig`].
-        hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. The gated cells are defined with tanh.
+        hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. Those of the gated cells are fixed.
         bidirectional: Whether the encoder also reads each source from its end. The decoder never does.
         attention_type: How the decoder looks back at the source: `"additive"` (Bahdanau et al. 2015, appendix A.1.2),
             `"multiplicative"` (Luong et al. 2015, section 3.1, "general"), or not at all, `"none"`: then what it knows
@@ -44,7 +44,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         embedding_dropout: The same for the components of the embedded tokens.
         head_dropout: The same for what the output layer reads.
         recurrent_initializer: `"orthogonal"`, `"identity"` or `"uniform"`, as in [`RecurrentConfig`].
-        forget_gate_bias: Bias the LSTM's forget gate starts with.
+        forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with.
         initializer_range: Standard deviation of the embeddings and of every map outside the cells at the start. The
             output matrix, and embeddings tied to it, start as those of a [`RecurrentForCausalLM`] do.
         share_embeddings: Whether source and target tokens are embedded by one matrix.

@@ -83,9 +83,10 @@ def test_both_forms_are_the_equations_in_float32_with_gradients(cell_type, rever
 
 @every_cell
 @both_ways
-@pytest.mark.parametrize("batch", [4, 1400])  # side by side in parts, and step by step
+@pytest.mark.parametrize(("batch", "window"), [(4, 1000), (4, 7), (1400, 1000)])  # in parts, in windows, step by step
 @pytest.mark.parametrize("place", ["left", "right", "inside", "a row of nothing"])
-def test_padding_leaves_the_state_as_it_is(cell_type, reverse, batch, place):
+def test_padding_leaves_the_state_as_it_is(cell_type, reverse, batch, window, place, monkeypatch):
+    monkeypatch.setattr(recurrence, "WINDOW_SIZE", window * batch * SIZE)
     cell, length = make_cell(cell_type), 41
     projected, state = logits(batch, length, cell_type, 3).requires_grad_(), torch.randn(batch, SIZE).requires_grad_()
     positions, ends = torch.arange(length), torch.randint(1, length, (batch, 1))
