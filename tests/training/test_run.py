@@ -23,11 +23,10 @@ def full(*arguments, **settings):
 def test_results_are_there_before_anything_that_may_fail(tmp_path, caplog):
     run, loop = make_loop(tmp_path, max_train_steps=2)
     loop.train()
-    model = run.save(loop.model, TOKENIZER, {"target_tokenizer": TOKENIZER})
+    model = run.save(loop.model, TOKENIZER)
     loaded = RecurrentForSequenceClassification.from_pretrained(tmp_path)
     assert all(torch.equal(loaded.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
-    for folder in (tmp_path, tmp_path / "target_tokenizer"):
-        assert AutoTokenizer.from_pretrained(folder).get_vocab() == TOKENIZER.get_vocab()
+    assert AutoTokenizer.from_pretrained(tmp_path).get_vocab() == TOKENIZER.get_vocab()
     assert not (tmp_path / "run.json").exists()
 
     made = [run.attempt("The baselines", lambda: 1 / 0), run.attempt("The report", lambda: "made")]
