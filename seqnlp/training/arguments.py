@@ -17,7 +17,9 @@ class TrainingArguments:
 
     output_dir: str | None = flag(None, "Where the results go; outputs/RECIPE-ARCHITECTURE if not given.", "harmless")
     overwrite_output_dir: bool = flag(
-        False, "Begin anew where output_dir holds the checkpoints of an unfinished run.", "harmless"
+        False,
+        "Begin anew where output_dir holds a finished model, or the checkpoints of an unfinished run.",
+        "harmless",
     )
     num_train_epochs: float = flag(3.0, "Passes over the training data.", "training", "[1e-6, inf)")
     max_train_steps: int | None = flag(
@@ -82,7 +84,7 @@ class TrainingArguments:
     )
     num_threads: int | None = flag(
         None,
-        "CPU threads per process; by default the cores, shared by the processes of the machine.",
+        "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores, shared by the processes.",
         "harmless",
         "[1, 1024]",
     )
