@@ -239,20 +239,14 @@ def linear_recurrence(
 
 class LinearScan(torch.autograd.Function):
     """
-        `h_t = a_t * h_{t-1} + u_t` over all steps: `apply(a, u, h_0, reverse)` takes `(B, T, H)`, `(B, T, H)` and `(B, H)`
-        and gives the `(B, T, H)` states; with `reverse`, `h_{t+1}` stands for `h_{t-1}`.
+    `h_t = a_t * h_{t-1} + u_t` over all steps: `apply(a, u, h_0, reverse)` takes `(B, T, H)`, `(B, T, H)` and `(B, H)`
+    and gives the `(B, T, H)` states; with `reverse`, `h_{t+1}` stands for `h_{t-1}`.
 
-        The steps are divided into about `sqrt(T)` parts, which are run beside each other from a state of zero; then the
-    <<<<<<< HEAD
-        state is carried from part to part. That takes three times the multiplications in `3 sqrt(T)` operations instead of
-        `T`, and is exact for any decay and any state. Two other ways were measured on CPU: the scan in log space of Feng et
-        al. 2024 (appendix B) takes positive states alone, loses three digits by 4,096 steps and is at least 20 times as
-    =======
-        state is carried from part to part. That takes three times the multiplications in `3 sqrt(T)` operations instead
-        of `T`, and is exact for any decay and any state. Two other ways, measured on CPU: the scan in log space of Feng
-        et al. 2024 (appendix B) takes positive states alone, loses three digits by 4,096 steps and is at least 20 times as
-    >>>>>>> 3e65842
-        slow; doubling the distance that a step looks back (Hillis & Steele 1986) is at least 7 times as slow.
+    The steps are divided into about `sqrt(T)` parts, which are run beside each other from a state of zero; then the
+    state is carried from part to part. That takes three times the multiplications in `3 sqrt(T)` operations instead
+    of `T`, and is exact for any decay and any state. Two other ways, measured on CPU: the scan in log space of Feng
+    et al. 2024 (appendix B) takes positive states alone, loses three digits by 4,096 steps and is at least 20 times as
+    slow; doubling the distance that a step looks back (Hillis & Steele 1986) is at least 7 times as slow.
     """
 
     @staticmethod
