@@ -54,6 +54,19 @@ def test_rows_come_in_the_same_batches_whoever_evaluates(evaluator):
     assert evaluator.unwrapped_model.training
 
 
+def test_rows_are_dealt_out_to_processes_and_the_last_round_is_filled(loop, monkeypatch):
+    """Process 1 of 2 has the second of three batches, and a row of the third whose result is dropped."""
+    second = ModelEvaluator(loop.unwrapped_model, 30, loop.collator)
+    second.num_processes, second.process_index = 2, 1
+    monkeypatch.setattr("seqnlp.training.evaluation.gather_object", lambda found: found)
+    sizes = []
+    found = second.evaluate_rows(
+        DATA, lambda model, batch: sizes.append(len(batch["labels"])) or batch["labels"].tolist()
+    )
+    assert sizes == [30, 1]
+    assert found == [row["label"] for row in DATA[30:60]]
+
+
 def test_what_an_evaluation_may_ask_for(evaluator):
     assert (evaluator.seed, evaluator.process_index, evaluator.is_main_process) == (7, 0, True)
     assert evaluator.device == torch.device("cpu")
