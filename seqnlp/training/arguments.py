@@ -84,7 +84,7 @@ class TrainingArguments:
     )
     num_threads: int | None = flag(
         None,
-        "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores of the machine, shared.",
+        "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores, shared.",
         "harmless",
         "[1, 1024]",
     )
