@@ -1,5 +1,6 @@
 """Every task is complete, and no list names one that does not exist."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from seqnlp.training.flags import ROLES, Range, role_of
 ROOT = Path(__file__).parents[2]
 OURS = {name: task for name, task in TASKS.items() if task.__module__.startswith("seqnlp.")}
 CONFIGS = sorted((ROOT / "recipes" / "configs").glob("*.yaml"))
+RECORDS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
 
 @pytest.fixture(params=OURS.values(), ids=lambda task: task.name)
@@ -139,3 +141,12 @@ def test_a_recorded_text_may_look_like_a_flag():
 def test_a_strangers_record_is_checked_as_flags_are(values):
     with pytest.raises(ArgumentsError):
         TASKS["trajectory"].from_record({"hyperparameters": values})
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_every_kept_record_is_one_of_its_task_as_it_is_today(path):
+    record = json.loads(path.read_text())
+    task = TASKS[record["task"]].from_record(record)
+    assert task.model_class.__name__ == record["model"]["class"]
+    assert task.training_args.seed == record["seed"]
+    assert set(record["metrics"]) - set(task.written) <= set(record["dataset"]["splits"])
