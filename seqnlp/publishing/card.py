@@ -86,11 +86,14 @@ def build_card(
 
 
 def task_of(record: dict[str, Any]) -> type[Task]:
-    """The task of a record; one without scores where it is not known here."""
+    """The task of a record; where it is not known here, one that shows the record's numbers as they are."""
     if record["task"] in TASKS:
         return TASKS[record["task"]]
     title = record["task"].replace("_", " ").capitalize()
-    words = {"title": title, "pipeline_tag": "other", "use": "", "limits": (), "scores": (), "model_classes": {}}
+    every = (pair for values in record.get("metrics", {}).values() for pair in values.items())
+    keys = dict.fromkeys(key for key, value in every if isinstance(value, int | float))
+    scores = tuple(Score(key, key.replace("_", " "), "as the run has it", greater_is_better=False) for key in keys)
+    words = {"title": title, "pipeline_tag": "other", "use": "", "limits": (), "scores": scores, "model_classes": {}}
     return type("UnknownTask", (Task,), words)
 
 
@@ -308,7 +311,8 @@ def _loading(record: dict[str, Any], task: type[Task], files, tag: str | None) -
     processor_name = task.processor_name if is_there else None
     processor = {"tokenizer": "AutoTokenizer", "image_processor": "AutoImageProcessor"}.get(processor_name)
     revision = ", revision=revision" if tag else ""
-    example = task.example(record, revision) if processor or not task.processor_name else ""
+    is_known = record["task"] in TASKS
+    example = task.example(record, revision) if is_known and (processor or not task.processor_name) else ""
     return {
         "auto_class": auto_class,
         "processor": processor,
