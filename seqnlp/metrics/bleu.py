@@ -71,7 +71,7 @@ class BLEU(_TextMetric):
     `compute(..., lowercase=False, tokenize="13a")`; `tokenize` is one of sacrebleu's tokenizers, or `moses:LANGUAGE`
     for BLEU over Moses tokens of text whose punctuation is normalised, as papers gave it before there was sacrebleu.
     The result holds `bleu` in percent and the `signature` that says how it was computed; with `num_resamples`, also
-    `interval`, half the width of the 95 % interval over so many samples of the sentences, drawn with replacement
+    `interval`, half the width of the 95 % interval over that many samples of the sentences, drawn with replacement
     (Koehn 2004, W04-3250).
     """
 

@@ -211,7 +211,7 @@ def nats_of_rows(model, batch: dict[str, torch.Tensor], window: int | None = Non
         model: A causal language model.
         batch: `input_ids` and `labels`, both `(batch_size, sequence_length)`; a label is the token after the one at
             its place, or -100.
-        window: Read so many tokens at a time and carry the state from one to the next, for recurrent models; by
+        window: Read this many tokens at a time and carry the state from one to the next, for recurrent models; by
             default everything at once, without a cache.
     """
     width = batch["input_ids"].shape[1]

@@ -24,9 +24,9 @@ from ..tokenization import encode_documents
 from ..tokenization.train import TokenizerType
 from ..training.flags import flag
 from ..visualization.music import save_tune
-from .arguments import GenerationArguments, TextModelArguments
+from .arguments import GenerationArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
-from .language_modeling import LanguageModeling, count_spelled
+from .language_modeling import LanguageModelArguments, LanguageModeling, count_spelled
 from .results import decimals, spread
 from .writing import write_texts
 
@@ -50,15 +50,13 @@ MOST_CHECKED = 1000
 
 
 @dataclass
-class MusicModelArguments(TextModelArguments):
+class MusicModelArguments(LanguageModelArguments):
     """What is trained, and the tokenizer that makes its inputs."""
 
     tokenizer_type: str = flag(
         "char", "The kind of tokenizer trained on the training tunes.", "model", choices=get_args(TokenizerType)
     )
     vocab_size: int = flag(1000, "Largest size of the vocabulary, special tokens included.", "model", "[5, 10000000]")
-    min_frequency: int = flag(1, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
-    lowercase: bool = flag(False, "Lower-case the text.", "model")
     max_length: int = flag(800, "Largest number of tokens of a tune that are read or written.", "model", "[2, inf)")
 
 

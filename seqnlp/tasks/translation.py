@@ -35,7 +35,7 @@ from ..training.batches import Batch
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
 from ..visualization import plot_bleu_by_length
-from .arguments import TRANSFORMER, GenerationArguments, ModelArguments, TextModelArguments
+from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .results import Link, Record
 from .translation_results import translation_section
@@ -54,10 +54,7 @@ TARGET_TOKENIZER = "target_tokenizer"
 class TranslationModelArguments(TextModelArguments):
     """What translates."""
 
-    architecture: str = flag(
-        TRANSFORMER, "The kind of encoder-decoder.", "model",
-        choices=ModelArguments.__dataclass_fields__["architecture"].metadata["choices"],
-    )  # fmt: skip
+    architecture: str = flag(TRANSFORMER, "The kind of encoder-decoder.", "model", choices=ARCHITECTURES)
     tokenizer_type: str = flag(
         "bpe", "The kind of tokenizer trained on the training texts.", "model", choices=get_args(TokenizerType)
     )
