@@ -31,7 +31,7 @@ def main() -> None:
     task = ImageClassification.from_command_line(__doc__, **SCHEDULE)
     run = task.start()
 
-    # Data: columns `image` and `label`. Everything in color, as the pipeline hands images over: grey pixels are three
+    # Data: columns `image` and `label`. Everything in color, as the pipeline hands images over: gray pixels are three
     # equal numbers.
     images = task.load_data(run)
     train = images.splits["train"]

@@ -1,4 +1,4 @@
-"""Language modelling: what comes next, by characters, words or pieces of words? Trained on any text.
+"""Language modeling: what comes next, by characters, words or pieces of words? Trained on any text.
 
     accelerate launch --config_file recipes/accelerate/one_process.yaml recipes/language_modeling.py
 

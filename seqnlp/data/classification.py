@@ -50,7 +50,7 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
             continue
         part, where = select_split(splits, name, source.name), f"Dataset {source.name!r}, split {name!r}"
         find_column(part, text_column, (), "text", source.name, name)
-        if split == "test" and _is_unlabelled(part, label_column):
+        if split == "test" and _is_unlabeled(part, label_column):
             remarks.append(f"The split {name!r} has no labels: it is passed over.")
             continue
         find_column(part, label_column, (), "label", source.name, name)
@@ -99,7 +99,7 @@ def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> 
     return [row for row in range(len(texts)) if row not in skip]
 
 
-def _is_unlabelled(part: Dataset, column: str) -> bool:
+def _is_unlabeled(part: Dataset, column: str) -> bool:
     return column not in part.column_names or all(_is_missing(label) or label == -1 for label in part[column])
 
 
@@ -115,7 +115,7 @@ def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> 
         if _is_missing(label) or (isinstance(label, int) and label < 0):
             shown = f"holds {label}" if isinstance(label, int) else "is blank"
             raise DataError(
-                f"{where}: row {row} is not labelled (it {shown}). Leave such rows out, or choose a labelled split by "
+                f"{where}: row {row} is not labeled (it {shown}). Leave such rows out, or choose a labeled split by "
                 "--train_split, --validation_split or --test_split."
             )
         if isinstance(label, float) and label.is_integer():

@@ -21,7 +21,7 @@ from .samples import divide_evenly
 IMAGE_COLUMNS = ("image", "img", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 MOST_PATCHES, FEWEST_PATCHES = 7, 3  # along a side
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of grey
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of gray
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what white is where pixels have more or fewer than 8 bits
 
 
@@ -167,7 +167,7 @@ def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, li
 
 def _in_256_shades(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> dict[str, Dataset]:
     """
-    The images with deep greys brought to 8 bits, by one white for the whole dataset.
+    The images with deep grays brought to 8 bits, by one white for the whole dataset.
 
     Pillow would cut them off: a 16-bit image turns white, one of numbers between 0 and 1 black.
 
@@ -185,10 +185,10 @@ def _in_256_shades(prepared: dict[str, Dataset], name: str, remarks: list[str]) 
     if not deep:
         return prepared
     if least < 0 or not np.isfinite(most):
-        raise DataError(f"Dataset {name!r}: its pixels go from {least:g} to {most:g}; write them as greys from 0 up.")
+        raise DataError(f"Dataset {name!r}: its pixels go from {least:g} to {most:g}; write them as grays from 0 up.")
     white = next((white for white in WHITES if most <= white), most)
     remarks.append(
-        f"{deep:,} images have deep greys, up to {most:g}: they are brought to 8 bits, with white at {white:g}."
+        f"{deep:,} images have deep grays, up to {most:g}: they are brought to 8 bits, with white at {white:g}."
     )
 
     def convert(row: dict[str, Any]) -> dict[str, Any]:

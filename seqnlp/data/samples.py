@@ -220,9 +220,9 @@ def _jupyterlab_fr() -> DatasetDict:
     paths = sorted(str(path) for path in package.files or [] if str(path).endswith(".json"))
     pairs: dict[str, tuple[str, str]] = {}
     for path in paths:
-        catalogue = json.loads(_package_file(package, path))
-        for key, forms in catalogue.items():
-            if not key:  # the catalogue's header
+        catalog = json.loads(_package_file(package, path))
+        for key, forms in catalog.items():
+            if not key:  # the catalog's header
                 continue
             # gettext's notation: context, end of transmission, text
             english, french = (_SPACE.sub(" ", text).strip() for text in (key.split("\4")[-1], forms[0]))

@@ -69,7 +69,7 @@ class BLEU(_TextMetric):
     BLEU (Papineni et al. 2002) of a corpus, as sacrebleu's command line gives it (Post 2018, arXiv 1804.08771).
 
     `compute(..., lowercase=False, tokenize="13a")`; `tokenize` is one of sacrebleu's tokenizers, or `moses:LANGUAGE`
-    for BLEU over Moses tokens of text whose punctuation is normalised, as papers gave it before there was sacrebleu.
+    for BLEU over Moses tokens of text whose punctuation is normalized, as papers gave it before there was sacrebleu.
     The result holds `bleu` in percent and the `signature` that says how it was computed; with `num_resamples`, also
     `interval`, half the width of the 95 % interval over that many samples of the sentences, drawn with replacement
     (Koehn 2004, W04-3250).
@@ -90,7 +90,7 @@ class BLEU(_TextMetric):
             # Lower case first, as the tokens of Multi30k were made.
             predictions = moses_tokens(predictions, moses, lowercase)
             streams = [moses_tokens(stream, moses, lowercase) for stream in streams]
-        # force: sacrebleu would else warn of what looks tokenised, which here it may.
+        # force: sacrebleu would else warn of what looks tokenized, which here it may.
         metric = SacreBLEU(lowercase=lowercase, tokenize="none" if moses else tokenize, force=True)
         result = _score(metric, "bleu", predictions, streams, num_resamples)
         if moses is not None:
@@ -130,7 +130,7 @@ def _score(metric, name: str, predictions, streams: list[list[str]], num_resampl
 
 
 def moses_tokens(texts: Sequence[str], language: str, lowercase: bool = False) -> list[str]:
-    """Texts with normalised punctuation and a space between any two Moses tokens."""
+    """Texts with normalized punctuation and a space between any two Moses tokens."""
     normalizer, tokenizer = sacremoses.MosesPunctNormalizer(language), sacremoses.MosesTokenizer(language)
     texts = [text.lower() for text in texts] if lowercase else texts
     return [tokenizer.tokenize(normalizer.normalize(text), return_str=True) for text in texts]

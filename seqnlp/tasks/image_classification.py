@@ -42,7 +42,7 @@ class ImageClassification(Task):
     title = "Image classification"
     pipeline_tag = "image-classification"
     use = "Sorting images like those it was trained on; a baseline; teaching and study of sequence models."
-    limits = (OF_ITS_DATA, "Images of another size, colour or subject are beyond what was measured here.")
+    limits = (OF_ITS_DATA, "Images of another size, color or subject are beyond what was measured here.")
 
     data_arguments = ImageArguments
     model_arguments = ImageModelArguments

@@ -1,4 +1,4 @@
-"""Language modelling: what comes next in a text?"""
+"""Language modeling: what comes next in a text?"""
 
 import json
 import math
@@ -71,7 +71,7 @@ class LanguageModeling(Task):
     """What comes next, by characters, words or pieces of words?"""
 
     name = "language_modeling"
-    title = "Language modelling"
+    title = "Language modeling"
     pipeline_tag = "text-generation"
     use = "Continuing text like its training text; a baseline; teaching and study of sequence models."
     limits = (OF_ITS_DATA, "What it writes may be false, senseless or offensive; it follows no instructions.")

@@ -54,7 +54,7 @@ class CheckpointFolder:
     """
     The checkpoints of one run: `step-00000123/` for resuming, `best-00000100/` with the weights of the best model so
     far, `weights-...` for averaging. Each appears by a rename, after it is on the disk with a manifest by which damage
-    is recognised. Several machines need a file system that they share. Nothing else in the folder is touched.
+    is recognized. Several machines need a file system that they share. Nothing else in the folder is touched.
 
     Args:
         output_dir: The run's folder; they are in `checkpoints/` below it.

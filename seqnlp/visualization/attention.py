@@ -24,7 +24,7 @@ _LABELLED, _LABELLED_ALONE = 24, 60
 
 def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image: Image.Image | None = None) -> None:
     """
-    Draw heads by layer: one row a layer, one column a head, queries downward, keys across. Colours go by the root of
+    Draw heads by layer: one row a layer, one column a head, queries downward, keys across. Colors go by the root of
     the weight, since of many small weights none would be seen beside a one.
 
     Args:
@@ -32,7 +32,7 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
         path: Where the PNG goes.
         title: Stands above the picture.
         image: What the keys are patches of. Then each panel shows the image under the weights of the class token, or
-            under the mean over all patches where there is none; colours are relative to the panel's largest.
+            under the mean over all patches where there is none; colors are relative to the panel's largest.
     """
     if image is None:
         panels = [list(layer.numpy()) for layer in found.layers]  # (T, S) each
@@ -59,8 +59,8 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
         for column, panel in enumerate(heads):
             top, left = row * (height + gap), column * (width + gap)
             corners[row, column] = top, left
-            coloured = colormaps["Blues"](scale(panel)) if image is None else panel
-            whole[top : top + height, left : left + width] = coloured
+            colored = colormaps["Blues"](scale(panel)) if image is None else panel
+            whole[top : top + height, left : left + width] = colored
             frame = {"fill": False, "edgecolor": "0.5", "linewidth": 0.6, "clip_on": False}
             axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, **frame))
     axis.imshow(whole, aspect="auto" if is_single else "equal", interpolation_stage="rgba")
@@ -117,14 +117,14 @@ def _onlooker(found: AttentionMap) -> str:
 
 
 def _over_image(found: AttentionMap, weights: np.ndarray, image: Image.Image) -> np.ndarray:
-    """The image in pale grey under the weights of its patches, `(height, width, 4)` colours."""
+    """The image in pale gray under the weights of its patches, `(height, width, 4)` colors."""
     rows, columns = found.grid
     num_extra = len(found.keys) - rows * columns
     patches = (weights[0] if num_extra else weights.mean(axis=0))[num_extra:].reshape(rows, columns)
     patches = patches / max(patches.max(), 1e-12)
     part = max(1, 96 // max(rows, columns))  # pixels that a patch is drawn with
-    grey = np.asarray(image.convert("L").resize((columns * part, rows * part), Image.Resampling.NEAREST)) / 255
-    pale = np.repeat((0.5 + 0.5 * grey)[..., None], 4, axis=-1)  # dark ones would hide the colours
+    gray = np.asarray(image.convert("L").resize((columns * part, rows * part), Image.Resampling.NEAREST)) / 255
+    pale = np.repeat((0.5 + 0.5 * gray)[..., None], 4, axis=-1)  # dark ones would hide the colors
     pale[..., 3] = 1
     return 0.4 * pale + 0.6 * colormaps["Blues"](patches.repeat(part, axis=0).repeat(part, axis=1))
 

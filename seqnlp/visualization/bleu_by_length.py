@@ -25,9 +25,9 @@ def plot_bleu_by_length(
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     for index, (label, bins) in enumerate(scores.items()):
-        colour, marker = (BLUE, ORANGE, GREEN, "#CC79A7")[index % 4], "os^D"[index % 4]
+        color, marker = (BLUE, ORANGE, GREEN, "#CC79A7")[index % 4], "os^D"[index % 4]
         bleu = [item["bleu"] for item in bins]
-        axis.plot(range(len(bins)), bleu, marker=marker, color=colour, label=label, markersize=5)
+        axis.plot(range(len(bins)), bleu, marker=marker, color=color, label=label, markersize=5)
     first = next(iter(scores.values()))
     axis.set_xticks(
         range(len(first)), [f"{item['from']}-{item['to']}\n({item['sentences']:,})" for item in first], fontsize=9

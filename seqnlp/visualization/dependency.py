@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
-# Okabe & Ito 2008: told apart with any colour vision; the markers tell them apart without any.
+# Okabe & Ito 2008: told apart with any color vision; the markers tell them apart without any.
 STYLES = {
     "elman": ("#E69F00", "v:"),
     "gru": ("#009E73", "s--"),
@@ -21,7 +21,7 @@ OTHERS = (("#56B4E9", "^-"), ("#D55E00", "x-"))
 
 
 def style_of(architecture: str, number: int = 0) -> tuple[str, str]:
-    """Colour and line of an architecture, the same in every picture."""
+    """Color and line of an architecture, the same in every picture."""
     return STYLES.get(architecture, OTHERS[number % len(OTHERS)])
 
 
@@ -50,11 +50,11 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
             for entry in entries:
                 if entry["architecture"] == architecture:
                     found[entry["distance"]].append(100 * entry["accuracy"])
-            colour, line = style_of(architecture, number)
+            color, line = style_of(architecture, number)
             means = [statistics.mean(found[distance]) for distance in distances]
-            axis.plot(distances, means, line, color=colour, label=architecture, markersize=5)
+            axis.plot(distances, means, line, color=color, label=architecture, markersize=5)
             lowest, highest = ([pick(found[distance]) for distance in distances] for pick in (min, max))
-            axis.fill_between(distances, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+            axis.fill_between(distances, lowest, highest, color=color, alpha=0.15, linewidth=0)
         axis.axhline(100 * entries[0]["chance"], color="black", linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
         longest = max(entry["distance"] for entry in entries if entry["trained"])
         if distances[-1] > longest:

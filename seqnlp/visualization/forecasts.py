@@ -163,8 +163,8 @@ def plot_memory(
     axis = figure.subplots()
     seen = sorted(errors)
     axis.plot(seen, [errors[count] for count in seen], "o-", color=ORANGE, label="the model")
-    for (name, error), colour, style in zip(lines.items(), (GREEN, BLUE, PAST), (":", "--", "-."), strict=False):
-        axis.axhline(error, color=colour, linestyle=style, label=name.replace("_", " "))
+    for (name, error), color, style in zip(lines.items(), (GREEN, BLUE, PAST), (":", "--", "-."), strict=False):
+        axis.axhline(error, color=color, linestyle=style, label=name.replace("_", " "))
     axis.set_xscale("log", base=2)
     axis.set_xticks(seen, [str(count) for count in seen])
     axis.set_xticks([], minor=True)

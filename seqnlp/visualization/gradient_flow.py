@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..diagnostics import GradientFlow
-from .colours import BLUE, DASHES, ORANGE, style
+from .colors import BLUE, DASHES, ORANGE, style
 
 
 # Below this a gradient is nothing beside the others that an update adds to it, and axes would be all empty space.

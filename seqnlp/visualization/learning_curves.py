@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .colours import BLUE, GREEN, ORANGE
+from .colors import BLUE, GREEN, ORANGE
 
 
 def plot_learning_curves(
@@ -38,8 +38,8 @@ def plot_learning_curves(
     _draw(axes[0], history, "train_loss", "training", BLUE, "-")
     _draw(axes[0], history, "validation_loss", "validation", ORANGE, "o-")
     axes[0].set_ylabel(f"loss ({loss_unit})")
-    for name, colour, style in zip(names, (ORANGE, GREEN, BLUE), ("o-", "s--", "^:"), strict=False):
-        _draw(axes[1], history, name, name.removeprefix(prefix), colour, style)
+    for name, color, style in zip(names, (ORANGE, GREEN, BLUE), ("o-", "s--", "^:"), strict=False):
+        _draw(axes[1], history, name, name.removeprefix(prefix), color, style)
     if names:
         axes[1].set_ylabel(f"validation score ({score_unit})")
     for axis in axes:
@@ -52,7 +52,7 @@ def plot_learning_curves(
     figure.savefig(path, dpi=120)
 
 
-def _draw(axis, history, name, label, colour, style) -> None:
+def _draw(axis, history, name, label, color, style) -> None:
     points = [(entry["epoch"], entry[name]) for entry in history if name in entry]
     if points:
-        axis.plot(*zip(*points, strict=True), style, color=colour, label=label, markersize=4)
+        axis.plot(*zip(*points, strict=True), style, color=color, label=label, markersize=4)

@@ -104,7 +104,7 @@ def folder(tmp_path):
         ("tiff of whole numbers", np.int32, 900, 1023),
     ],
 )
-def test_deep_greys_stay_greys(folder, name, kind, most, white):
+def test_deep_grays_stay_grays(folder, name, kind, most, white):
     ramp = np.linspace(0, most, 256).reshape(16, 16).astype(kind)
     loaded = load(folder(name, lambda number: Image.fromarray(ramp)))
     image = loaded.splits["train"][0]["image"]
@@ -113,7 +113,7 @@ def test_deep_greys_stay_greys(folder, name, kind, most, white):
     (remark,) = loaded.remarks
     assert (
         remark
-        == f"12 images have deep greys, up to {ramp.max():g}: they are brought to 8 bits, with white at {white}."
+        == f"12 images have deep grays, up to {ramp.max():g}: they are brought to 8 bits, with white at {white}."
     )
 
 

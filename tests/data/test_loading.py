@@ -78,7 +78,7 @@ def test_columns_found_by_name_or_named(tmp_path):
         load(dataset_name=path, text_column="body", label_column="grade")
 
 
-def test_an_unlabelled_test_split_is_passed_over(tmp_path):
+def test_an_unlabeled_test_split_is_passed_over(tmp_path):
     folder = tmp_path / "glue"
     folder.mkdir()
     numbered = [{"sentence": row["text"], "label": int(row["label"] == "good")} for row in ROWS]
@@ -86,7 +86,7 @@ def test_an_unlabelled_test_split_is_passed_over(tmp_path):
     write(folder / "validation.jsonl", numbered[:8])
     write(folder / "test.jsonl", [{**row, "label": -1} for row in numbered[:6]])
     assert set(load(dataset_name=str(folder))) == {"train", "validation"}
-    with pytest.raises(DataError, match=r"split 'test', column 'label': row 0 is not labelled \(it holds -1\)"):
+    with pytest.raises(DataError, match=r"split 'test', column 'label': row 0 is not labeled \(it holds -1\)"):
         load(dataset_name=str(folder), validation_split="test")
 
 
@@ -95,7 +95,7 @@ def test_an_unlabelled_test_split_is_passed_over(tmp_path):
     [
         ({"text": ""}, r"column 'text': 1 of 80 texts are empty \(first in row 7\)\. .*--drop_empty_texts"),
         ({"text": None}, r"column 'text': 1 of 80 texts are empty \(first in row 7\)"),
-        ({"label": None}, r"column 'label': row 7 is not labelled \(it is blank\)"),
+        ({"label": None}, r"column 'label': row 7 is not labeled \(it is blank\)"),
     ],
 )
 def test_bad_rows(tmp_path, change, message):
@@ -216,7 +216,7 @@ def test_what_was_read_otherwise_than_it_was_written_is_said(tmp_path):
 
 def test_a_blank_label_is_a_blank_with_its_row(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\na,1\nb,0\nc,\nd,1\n")
-    with pytest.raises(DataError, match=r"column 'label': row 2 is not labelled \(it is blank\)"):
+    with pytest.raises(DataError, match=r"column 'label': row 2 is not labeled \(it is blank\)"):
         load(train_file=str(tmp_path / "a.csv"))
 
 

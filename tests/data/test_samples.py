@@ -50,7 +50,7 @@ def test_tweets():
         ("#DeflateGate is over. http:/", "#DeflateGate is over. <url>"),
     ],
 )
-def test_normalisation(tweet, text):
+def test_normalization(tweet, text):
     assert normalize_tweet(tweet) == text
 
 

@@ -17,7 +17,7 @@ from seqnlp.models.losses import (
 )
 
 
-def labelled_states(num_ignored=4):
+def labeled_states(num_ignored=4):
     states = torch.randn(3, 5, 8, requires_grad=True)
     labels = torch.randint(0, 11, (3, 5))
     labels.view(-1)[torch.randperm(15)[:num_ignored]] = -100
@@ -36,7 +36,7 @@ def test_cross_entropy_is_the_formula():
 @pytest.mark.parametrize("num_items", [None, 40, torch.tensor(40)])
 @pytest.mark.parametrize(("smoothing", "bias", "chunk_size"), [(0.0, False, 4), (0.1, True, 4), (0.2, False, 1000)])
 def test_chunked_equals_plain_loss_and_gradients(wrapped, num_items, smoothing, bias, chunk_size):
-    states, labels = labelled_states()
+    states, labels = labeled_states()
     head = nn.Linear(8, 11, bias=bias)
     lm_head = nn.Sequential(head) if wrapped else head
     plain = cross_entropy(head(states), labels, smoothing, num_items)
@@ -50,7 +50,7 @@ def test_chunked_equals_plain_loss_and_gradients(wrapped, num_items, smoothing, 
 
 
 def test_a_frozen_head_and_frozen_states():
-    states, labels = labelled_states()
+    states, labels = labeled_states()
     head = nn.Linear(8, 11)
     expected = torch.autograd.grad(cross_entropy(head(states), labels), (states, head.weight))
     frozen = nn.Linear(8, 11)
@@ -64,7 +64,7 @@ def test_a_frozen_head_and_frozen_states():
 
 
 def test_all_ignored_is_zero_items_as_in_torch():
-    states, labels = labelled_states(num_ignored=15)
+    states, labels = labeled_states(num_ignored=15)
     head = nn.Linear(8, 11)
     assert chunked_cross_entropy(states, head, labels, 4).isnan()
     assert cross_entropy(head(states), labels).isnan()
@@ -85,7 +85,7 @@ def test_gradients_by_finite_differences():
 
 
 def test_under_autocast_and_in_half_precision():
-    states, labels = labelled_states()
+    states, labels = labeled_states()
     head = nn.Linear(8, 11, bias=False)
     for dtype, model_dtype in ((torch.bfloat16, torch.float32), (torch.bfloat16, torch.bfloat16)):
         head, narrow = head.to(model_dtype), states.detach().to(model_dtype).requires_grad_()

@@ -1,6 +1,6 @@
 """A Hub on loopback for tests: the HTTP calls by which models are published and loaded, kept in memory.
 
-It knows users and organisations, private and gated repositories, branches, tags, pull requests, large files, commits
+It knows users and organizations, private and gated repositories, branches, tags, pull requests, large files, commits
 with a parent and downloads of a part, and it fails on request (`Hub.fail`). Set `HF_ENDPOINT` to its `url` and
 `HF_HUB_DISABLE_XET=1`.
 """

@@ -116,7 +116,7 @@ def stale_blobs(files):
     return {name: Blob(content, False) for name, content in files.items()}
 
 
-def test_private_organisation_and_branch(hub, run_folder):
+def test_private_organization_and_branch(hub, run_folder):
     arguments = {"push_to_hub": True, "hub_private_repo": True, "hub_revision": "trial", "hub_model_id": "acme/x"}
     assert push_to_hub(run_folder, TrainingArguments(**arguments)).startswith(f"{hub.url}/acme/x/commit/")
     assert hub.repos["acme/x"].private

@@ -66,7 +66,7 @@ def flip_a_bit(path):
         (truncate, "manifest.json", "manifest.json or a file it lists cannot be read"),
     ],
 )
-def test_a_damaged_checkpoint_is_recognised_and_the_one_before_it_used(
+def test_a_damaged_checkpoint_is_recognized_and_the_one_before_it_used(
     cut, interrupted, caplog, damage, name, message
 ):
     last = cut / "checkpoints" / "step-00000008"

@@ -1,4 +1,4 @@
-"""Colours and marks that are told apart with any colour vision, and in grey by their marks and dashes."""
+"""Colors and marks that are told apart with any color vision, and in gray by their marks and dashes."""
 
 # Okabe & Ito 2008, "Color Universal Design". Yellow is left out: too pale for a line on white.
 BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, BLACK = (
@@ -16,7 +16,7 @@ DASHES = ("-", "--", "-.", ":")
 
 
 def style(index: int) -> dict:
-    """Colour, mark and dashes of the line with this number."""
+    """Color, mark and dashes of the line with this number."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "marker": MARKERS[index % len(MARKERS)],
