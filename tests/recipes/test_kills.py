@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 KILLS = 6
 # So small that a run takes seconds, with several micro-batches to a step and a checkpoint every few steps.
-COMMON = words_of("--max_train_steps 150 --checkpointing_steps 7 --gradient_accumulation_steps 2 --num_threads 1")
+COMMON = words_of("--max_train_steps 400 --checkpointing_steps 7 --gradient_accumulation_steps 2 --num_threads 1")
 COMMON += words_of("--report_to none --learning_rate 0.005")
 
 
