@@ -4,6 +4,8 @@ import lzma
 import math
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 from uniform_models import begin, outcome_of, uniform
 
 from seqnlp.tasks.language_modeling import LanguageModeling
@@ -93,3 +95,28 @@ def test_a_row_of_the_readme():
     assert row["others"].startswith("1.39 (xz), 1.47 (nanoGPT")  # 2 ln 2
     several = LanguageModeling.results_row([record(1.4, 1.6), record(1.6, 1.8)], "test")
     assert several["nats per character"] == "1.700 ± 0.141 (test)"
+
+
+@pytest.mark.parametrize("architecture", ["gru", "transformer"])
+def test_a_saved_model_reads_each_token_once_and_its_files_agree(architecture, prepare, tmp_path):
+    task, run, data = prepare("--architecture", architecture)
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2} if architecture == "transformer" else {}
+    evaluator = uniform(task, **sizes, **task.special_tokens(data.processor))
+    evaluator.model = evaluator.unwrapped_model  # as a loop has both
+    task.save(run, evaluator, data)
+    model = AutoModelForCausalLM.from_pretrained(run.output_dir)
+    read = []
+    model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append((kwargs.get("input_ids") if not args else args[0]).shape[1]),
+        with_kwargs=True,
+    )
+    model.generate(torch.tensor([[2, 5, 6]]), max_new_tokens=3, min_new_tokens=3, do_sample=False)
+    assert read == [3, 1, 1]  # the prompt, then each new token but the last
+    config, generation = model.config, model.generation_config
+    assert config.use_cache
+    assert generation.use_cache
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        assert getattr(config, name) == getattr(generation, name) == getattr(data.processor, name)
+    if architecture == "transformer":
+        assert config.max_position_embeddings == 6
