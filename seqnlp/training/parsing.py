@@ -122,6 +122,8 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
         raise ArgumentsError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArgumentsError(f"--config {path} is not YAML: {' '.join(str(error).split())}.") from error
+    except RecursionError as error:
+        raise ArgumentsError(f"--config {path} is nested too deeply to be a list of flags.") from error
     if not isinstance(content, dict):
         raise ArgumentsError(
             f"--config {path} must be a list of `key: value` lines, and holds a {type(content).__name__}."
