@@ -2,4 +2,16 @@
 
 
 class ArgumentsError(ValueError):
-    """An argument that does not exist or whose value does not fit; the message names it and where it came from."""
+    """An argument that does not exist or whose value does not fit; the message names it and where it came from.
+
+    The message is one line whatever the value is: a character that cannot be printed, a line ending for one, is
+    shown by its escape.
+    """
+
+    def __init__(self, message):
+        super().__init__(
+            "".join(
+                character if character.isprintable() else character.encode("unicode_escape").decode()
+                for character in str(message)
+            )
+        )

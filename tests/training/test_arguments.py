@@ -218,3 +218,7 @@ def test_a_flag_without_a_role_is_no_flag():
         role_of(fields_of(Bad)["name"])
     with pytest.raises(ArgumentsError, match="--count 3 must be at least 0 and at most 2"):
         check_ranges(Bad())
+
+
+def test_an_error_is_one_line_whatever_the_value():
+    assert str(ArgumentsError("--a\n\x1b[31m \udc80 ü")) == r"--a\n\x1b[31m \udc80 ü"
