@@ -147,7 +147,9 @@ def how_to_go_on(folder):
 
 
 def while_starting(run, checkpoints, chance):
-    return not run.wait(chance.uniform(0, 8))
+    """Some time before the first checkpoint that this run writes, or just then: on a fast machine that is soon."""
+    known, moment = names(checkpoints), time.monotonic() + chance.uniform(0, 8)
+    return waited_for(run, lambda: time.monotonic() > moment or names(checkpoints) - known)
 
 
 def while_training(run, checkpoints, chance):
