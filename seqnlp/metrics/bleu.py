@@ -37,7 +37,8 @@ _BY_SCRIPT = {
     "char": re.compile(r"[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff]"),
 }
 _SCRIPT_SHARE = 0.1  # of kana among the characters of Japanese, at least; Chinese quotes less
-_NEEDS = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}
+# What each needs: the module, and what installs it.
+_NEEDS = {"ja-mecab": ("MeCab", "sacrebleu[ja]"), "ko-mecab": ("mecab_ko", "sacrebleu[ko]")}
 _SACREBLEU = "sacrebleu, signature {signature}"
 
 
@@ -154,9 +155,15 @@ def bleu_tokenizer(language: str, references: Sequence[str]) -> str:
         shares = {kind: len(pattern.findall(text)) / letters for kind, pattern in _BY_SCRIPT.items()}
         if sum(shares.values()) >= 0.5:
             name = next(kind for kind, share in shares.items() if share >= _SCRIPT_SHARE)
-    if name in _NEEDS and importlib.util.find_spec(_NEEDS[name]) is None:
+    if name and lacking_package(name):
         return "char"
     return name or "13a"
+
+
+def lacking_package(tokenizer: str) -> str | None:
+    """What `pip install` must be given for this one of [`BLEU_TOKENIZERS`] to work; `None` if nothing is lacking."""
+    module, package = _NEEDS.get(tokenizer, (None, None))
+    return package if module and importlib.util.find_spec(module) is None else None
 
 
 def translation_scores(

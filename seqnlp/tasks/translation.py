@@ -25,12 +25,13 @@ from ..metrics import (
     NegativeLogLikelihood,
     Score,
     bleu_tokenizer,
+    lacking_package,
     translation_report,
     translation_scores,
 )
 from ..models import RecurrentSeq2SeqForConditionalGeneration, TransformerForConditionalGeneration
 from ..tokenization.train import TokenizerType
-from ..training import Run, TrainingArguments, TrainingLoop, WeightAverager
+from ..training import ArgumentsError, Run, TrainingArguments, TrainingLoop, WeightAverager
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
@@ -111,6 +112,11 @@ class BeamArguments(GenerationArguments):
         "after training",
         "[-100, 100]",
     )
+
+    def __post_init__(self):
+        # Asked here, not when the trained model is scored.
+        if self.bleu_tokenizer and (package := lacking_package(self.bleu_tokenizer)):
+            raise ArgumentsError(f'--bleu_tokenizer {self.bleu_tokenizer} needs pip install "{package}".')
 
 
 class Translations(NamedTuple):

@@ -39,7 +39,9 @@ class _Parser(HfArgumentParser):
 
     def error(self, message):
         flag = re.match(r"argument (--\w+)", message)
-        raise ArgumentsError(message + (self.source_of(flag.group(1)) if flag else "") + ". --help lists every flag.")
+        raise ArgumentsError(
+            message.rstrip(".") + (self.source_of(flag.group(1)) if flag else "") + ". --help lists every flag."
+        )
 
 
 def parse_arguments(

@@ -7,7 +7,8 @@ import pytest
 from uniform_models import begin, outcome_of, uniform
 
 from seqnlp.data import train_pair_tokenizers
-from seqnlp.tasks.translation import Tokenizers, Translation, Translations, longest_translation, speed
+from seqnlp.tasks.translation import BeamArguments, Tokenizers, Translation, Translations, longest_translation, speed
+from seqnlp.training import ArgumentsError
 
 
 PAIRS = {
@@ -129,3 +130,10 @@ def test_how_fast_training_was():
     ]
     assert speed(history) == {"seconds_to_bleu": {"5": 2.0, "10": 2.0}, "target_tokens_per_second": 20.0}
     assert speed([]) == {"seconds_to_bleu": {}, "target_tokens_per_second": 0.0}
+
+
+def test_a_tokenizer_of_bleu_that_is_not_installed_is_refused_before_training(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ArgumentsError, match=r'^--bleu_tokenizer ko-mecab needs pip install "sacrebleu\[ko\]"\.$'):
+        BeamArguments(bleu_tokenizer="ko-mecab")
+    assert BeamArguments(bleu_tokenizer="char").bleu_tokenizer == "char"
