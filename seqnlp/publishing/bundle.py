@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from ..training.errors import in_one_line
 from ..training.integrity import WEIGHTS, weights_hash
 from .auto import auto_classes
 from .card import build_card
@@ -195,7 +196,7 @@ def load_model(output_dir: Path) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(output_dir, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise PublishingError(f"{output_dir} holds no model that can be read: {_one_line(error)}") from error
+        raise PublishingError(f"{output_dir} holds no model that can be read: {in_one_line(error, 300)}") from error
     wanted = (config.architectures or ["nothing"])[0]
     model_class = next((known for _, known in auto_classes(type(config)) if known.__name__ == wanted), None)
     if model_class is None:
@@ -205,7 +206,7 @@ def load_model(output_dir: Path) -> PreTrainedModel:
             output_dir, dtype="auto", use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise PublishingError(f"The weights in {output_dir} cannot be read: {_one_line(error)}") from error
+        raise PublishingError(f"The weights in {output_dir} cannot be read: {in_one_line(error, 300)}") from error
     for kind, names in report.items():
         if names:
             raise PublishingError(
@@ -296,7 +297,3 @@ def _check(folder: Path, files: list[BundledFile], also_listed: list[str]) -> No
         private = find_private_in_file(folder / name) if readable else find_token_in_file(folder / name)
         if private:
             raise PublishingError(f"{private} must not be published: take it out, then publish again.")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

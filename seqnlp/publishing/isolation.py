@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import psutil
 
+from ..training.errors import in_one_line
+
 
 NOT_HELD = (
     "Not isolated: the model's code runs with your rights. It can use the network, read your files and access tokens, "
@@ -61,7 +63,7 @@ def why_not_isolated() -> str | None:
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         except (OSError, subprocess.TimeoutExpired) as error:
-            return " ".join(str(error).split())[:300]
+            return in_one_line(error, 300)
     if done.returncode:
         return " ".join(done.stderr.split())[-300:] or f"bwrap ended with {done.returncode}"
     return None

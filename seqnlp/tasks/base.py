@@ -404,16 +404,22 @@ class Task:
 
     def validate(self, loop: TrainingLoop, data: PreparedData) -> dict[str, float]:
         """The scores of the validation split during training."""
-        found = self.score(self.predict(loop, data, "validation"), data, "validation")
+        _, found = self.predict_and_score(loop, data, "validation")
         return {key: found[key] for key in self.validated if key in found}
+
+    def predict_and_score(self, evaluator: Evaluator, data: PreparedData, split: str) -> tuple[Any, dict[str, Any]]:
+        """
+        What the model says of each row of a split, and the scores of that. Every score is computed here, whoever asks:
+        validation in training, the end of a recipe, or `verify`.
+        """
+        predictions = self.predict(evaluator, data, split)
+        return predictions, self.score(predictions, data, split)
 
     def evaluate(self, evaluator: Evaluator, data: PreparedData, splits: Sequence[str]) -> Scores:
         """
         The scores of each split: by a training loop, or by [`seqnlp.training.ModelEvaluator`] from a model alone.
-
-        Every number of a run is computed here, whoever asks.
         """
-        return {split: self.score(self.predict(evaluator, data, split), data, split) for split in splits}
+        return {split: self.predict_and_score(evaluator, data, split)[1] for split in splits}
 
     def conclude(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
         """
@@ -425,8 +431,7 @@ class Task:
         splits = self.held_out(data.examples, run.record.stopped)
         outcome = Outcome(run, data, split=splits[1] if len(splits) > 1 else "validation")
         for split in splits:
-            outcome.predictions[split] = self.predict(loop, data, split)
-            scores = self.score(outcome.predictions[split], data, split)
+            outcome.predictions[split], scores = self.predict_and_score(loop, data, split)
             run.record.metrics.setdefault(split, {}).update(scores)
         run.attempt("What the model writes", lambda: self.use_model(loop, outcome), everywhere=True)
         run.attempt("The baselines", lambda: self._compare(outcome))

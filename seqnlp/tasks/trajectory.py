@@ -122,7 +122,7 @@ class Trajectory(Task):
 
     def validate(self, loop, data: PreparedData) -> dict[str, float]:
         """Of whole forecasts, where the training loss is of single steps; both of normalized values."""
-        found = self.score(self.predict(loop, data, "validation"), data, "validation")
+        _, found = self.predict_and_score(loop, data, "validation")
         return {"loss": found["nrmse"] ** 2}
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from .errors import ArgumentsError
+from .errors import ArgumentsError, in_one_line
 from .flags import check_ranges, flag
 
 
@@ -116,5 +116,5 @@ class TrainingArguments:
             try:
                 validate_repo_id(self.hub_model_id)
             except HFValidationError as error:
-                reason = " ".join(str(error).split())
+                reason = in_one_line(error)
                 raise ArgumentsError(f"--hub_model_id cannot be the name of a model: {reason}") from error

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers.utils import logging
 
+from .errors import in_one_line
 from .integrity import MANIFEST, WriteError, find_damage, remove_at_once, write_together, write_whole
 from .run_record import write_json
 
@@ -281,7 +282,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return {}, f"{STATE_FILE} cannot be read: {' '.join(str(error).split())}"
+        return {}, f"{STATE_FILE} cannot be read: {in_one_line(error)}"
     if not isinstance(state, dict):
         return {}, f"{STATE_FILE} holds no state of a run"
     for name, kind in STATE.items():
@@ -307,7 +308,7 @@ def load_checkpoint(accelerator: Accelerator, path: Path) -> None:
     try:
         accelerator.load_state(str(path), load_kwargs={"weights_only": True})
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = in_one_line(error, 300)
         raise CheckpointError(f"The checkpoint {path} does not fit this run: {reason}") from error
 
 

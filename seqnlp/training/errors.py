@@ -15,3 +15,8 @@ class ArgumentsError(ValueError):
                 for character in str(message)
             )
         )
+
+
+def in_one_line(error: BaseException, length: int | None = None) -> str:
+    """What an error of another library says, without line breaks, cut to `length` characters."""
+    return " ".join(str(error).split())[:length]

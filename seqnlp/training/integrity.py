@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from .errors import in_one_line
 from .run_record import write_json
 
 
@@ -84,7 +85,7 @@ def why(error: BaseException, folder: Path) -> str:
     # torch says no more than that it failed, so the disk is asked.
     if is_full_disk(error) or shutil.disk_usage(folder).free < 2**20:
         return "no space is left on the disk"
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+    return in_one_line(error, 200).rstrip(".") or type(error).__name__
 
 
 def is_full_disk(error: BaseException | None) -> bool:
@@ -154,5 +155,5 @@ def find_damage(folder: Path) -> str | None:
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return f"{MANIFEST} or a file it lists cannot be read: {' '.join(str(error).split())}"
+        return f"{MANIFEST} or a file it lists cannot be read: {in_one_line(error)}"
     return None

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from transformers import HfArgumentParser, PreTrainedConfig
 
-from .errors import ArgumentsError
+from .errors import ArgumentsError, in_one_line
 from .flags import check_ranges, fields_of
 
 
@@ -123,7 +123,7 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
     except OSError as error:
         raise ArgumentsError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArgumentsError(f"--config {path} is not YAML: {' '.join(str(error).split())}.") from error
+        raise ArgumentsError(f"--config {path} is not YAML: {in_one_line(error)}.") from error
     except RecursionError as error:
         raise ArgumentsError(f"--config {path} is nested too deeply to be a list of flags.") from error
     if not isinstance(content, dict):
@@ -197,5 +197,5 @@ def build_config(config_class: type[ConfigType], overrides: str | None = None, *
     try:
         return config_class(**fields)
     except Exception as error:  # strict dataclasses raise errors of their own, several lines long
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = in_one_line(error.__cause__ or error)
         raise ArgumentsError(f"--config_overrides {overrides or ''}: {reason}") from error

@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 from .arguments import TrainingArguments
 from .checkpoints import CheckpointFolder
-from .errors import ArgumentsError
+from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
 from .integrity import WriteError, is_full_disk, weights_hash, write_together
 from .output_folder import LOGS, RECORD, OutputFolder
@@ -145,7 +145,7 @@ class Run:
             return function()
         except Exception as error:
             if self.accelerator.is_main_process:
-                logger.warning(f"{what} could not be made: {_in_one_line(error)}")
+                logger.warning(f"{what} could not be made: {_named(error)}")
             return None
 
     def finish(self) -> None:
@@ -170,7 +170,7 @@ class Run:
             function()
         except Exception as error:
             self.accelerator.trackers.clear()
-            logger.warning(f"--report_to {self.arguments.report_to}: the logs cannot {what}: {_in_one_line(error)}")
+            logger.warning(f"--report_to {self.arguments.report_to}: the logs cannot {what}: {_named(error)}")
 
     def _write(self, what: str, write: Callable[[], None]) -> None:
         try:
@@ -204,10 +204,10 @@ def trackers_of(arguments: TrainingArguments) -> list[str]:
     return [name for name in arguments.report_to.split(",") if name and name != "none"]
 
 
-def _in_one_line(error: BaseException) -> str:
+def _named(error: BaseException) -> str:
     if is_full_disk(error):
         return "no space is left on the disk"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
+    return f"{type(error).__name__}: {in_one_line(error, 300)}".rstrip(": ")
 
 
 def start_run(task: str, architecture: str, training: TrainingArguments, *others: Any) -> Run:
@@ -288,7 +288,7 @@ def run_recipe(main: Callable[[], None]) -> None:
         if type(error).__module__.startswith("seqnlp."):
             _exit(f"error: {error}", 1)
         if is_full_disk(error):
-            reason = " ".join(str(error).split())[:200]
+            reason = in_one_line(error, 200)
             _exit(
                 f"error: no space is left on the disk ({reason}). When there is room, go on by "
                 "--resume_from_checkpoint latest if a checkpoint was written, else start again.",
