@@ -1,5 +1,6 @@
 """`seqnlp dependency`: how far back each architecture can remember, at equal parameters."""
 
+import itertools
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -12,9 +13,10 @@ from torch import nn
 
 from ..diagnostics.dependency import TASKS, Task, measure_dependency
 from ..models import RecurrentConfig, RecurrentModel, TransformerDecoderConfig, TransformerDecoderModel
+from ..models.cells import CELLS
 from ..tasks import ARCHITECTURES
 from ..training import write_json
-from ..visualization.dependency import plot_dependency
+from ..visualization.dependency import name_of, plot_dependency
 from .flags import parse_list, parse_numbers
 from .outputs import check_outputs, make_folder
 from .sizes import Sizes, count_parameters, match_sizes
@@ -23,10 +25,32 @@ from .sizes import Sizes, count_parameters, match_sizes
 LAYERS, HEADS = 2, 4
 
 
+# Ways to start a recurrent net, as fields of its configuration.
+STARTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "chrono": {"gate_initializer": "chrono"},
+    "uniform": {"gate_initializer": "uniform"},
+    "identity": {"recurrent_initializer": "identity", "hidden_act": "relu"},
+}
+
+
+def starts_of(architecture: str, starts: list[str]) -> list[str]:
+    """Those of the ways to start that an architecture has; every one has the default."""
+    cell = CELLS.get(architecture)
+    has_gates = cell is not None and bool(cell.keeping_gates or cell.admitting_gates)
+    has = {
+        "default": True,
+        "chrono": has_gates,
+        "uniform": has_gates,
+        "identity": cell is not None and "identity" in cell.initializers,
+    }
+    return [start for start in starts if has[start]]
+
+
 class TaskModel(nn.Module):
     """A recurrent net or a Transformer decoder with a linear map to a task's answers at each step."""
 
-    def __init__(self, architecture: str, task: Task, sizes: dict[str, int]):
+    def __init__(self, architecture: str, task: Task, sizes: dict[str, int], start: dict[str, Any] | None = None):
         super().__init__()
         common = {"num_hidden_layers": LAYERS, **sizes}
         common |= {"vocab_size": task.vocab_size} if task.vocab_size else {"input_size": 2}
@@ -34,7 +58,7 @@ class TaskModel(nn.Module):
             config = TransformerDecoderConfig(num_attention_heads=HEADS, **common)
             self.base = TransformerDecoderModel(config)
         else:
-            self.base = RecurrentModel(RecurrentConfig(cell_type=architecture, **common))
+            self.base = RecurrentModel(RecurrentConfig(cell_type=architecture, **common, **(start or {})))
         width = sizes["hidden_size"]
         self.projection = nn.Linear(2, sizes.get("embedding_size", width)) if not task.vocab_size else None
         self.head = nn.Linear(width, task.num_outputs)
@@ -64,10 +88,10 @@ def dependency_table(results: list[dict[str, Any]]) -> str:
         distances = sorted(trained)
         found = defaultdict(list)
         for entry in entries:
-            found[entry["architecture"], entry["distance"]].append(100 * entry["accuracy"])
+            found[name_of(entry), entry["distance"]].append(100 * entry["accuracy"])
         rows = []
-        for architecture in dict.fromkeys(entry["architecture"] for entry in entries):
-            rows.append([architecture, *(_spread(found[architecture, distance]) for distance in distances)])
+        for name in dict.fromkeys(map(name_of, entries)):
+            rows.append([name, *(_spread(found[name, distance]) for distance in distances)])
         rows.append(["chance", *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
         headers = ["right answers, %", *(f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances)]
         table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
@@ -86,6 +110,14 @@ def dependency(
     architectures: Annotated[
         str, typer.Option("--architectures", help=f"Which of {', '.join(ARCHITECTURES)}.")
     ] = ",".join(ARCHITECTURES),
+    starts: Annotated[
+        str,
+        typer.Option(
+            "--starts",
+            help=f"How recurrent nets start: which of {', '.join(STARTS)}. An architecture is tried with each that it "
+            "has; chrono gates are told the longest distance in training.",
+        ),
+    ] = "default",
     distances: Annotated[
         str, typer.Option("--distances", help="Steps to remember over, in training and test.")
     ] = "16,32,64",
@@ -116,12 +148,15 @@ def dependency(
     The default takes some minutes on two cores, --thorough some hours.
 
     Example: seqnlp dependency --tasks copy,recall --architectures lstm,transformer --seeds 3
+
+    Example: seqnlp dependency --tasks copy --architectures elman,lstm --starts default,chrono,identity
     """
     if thorough:
         parameters, steps, seeds, distances, unseen_distances = 200_000, 10_000, 3, "16,32,64,128,256", "512"
         learning_rate = 1e-3
     chosen = [TASKS[name] for name in parse_list(tasks, TASKS, "--tasks")]
     kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
+    ways = parse_list(starts, STARTS, "--starts")
     trained = parse_numbers(distances, "--distances")
     unseen = parse_numbers(unseen_distances, "--unseen_distances") if unseen_distances.strip() else []
     all_sizes = {(task.name, kind): sizes_for(kind, task, parameters).fields for task in chosen for kind in kinds}
@@ -132,9 +167,13 @@ def dependency(
     for task in chosen:
         for architecture in kinds:
             sizes = all_sizes[task.name, architecture]
-            for run in range(first_seed, first_seed + seeds):
+            pairs = itertools.product(starts_of(architecture, ways), range(first_seed, first_seed + seeds))
+            for start, run in pairs:
+                fields = dict(STARTS[start])
+                if start == "chrono":
+                    fields["max_dependency_length"] = max(trained)
                 entries = measure_dependency(
-                    lambda task, kind=architecture, sizes=sizes: TaskModel(kind, task, sizes),
+                    lambda task, kind=architecture, sizes=sizes, fields=fields: TaskModel(kind, task, sizes, fields),
                     task,
                     trained,
                     unseen,
@@ -143,10 +182,11 @@ def dependency(
                     learning_rate,
                     seed=run,
                 )
-                results += [{"architecture": architecture, "sizes": sizes, **entry} for entry in entries]
+                of_run = {"architecture": architecture, "start": start, "sizes": sizes}
+                results += [{**of_run, **entry} for entry in entries]
                 write_json(numbers, results)
                 shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
-                typer.echo(f"{task.name}, {architecture}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
+                typer.echo(f"{task.name}, {name_of(of_run)}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
     runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
     text = (
         f"# How far back each architecture remembers\n\n{parameters:,} parameters within 2 %, {LAYERS} layers, "

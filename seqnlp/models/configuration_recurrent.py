@@ -39,8 +39,16 @@ class RecurrentConfig(PreTrainedConfig):
             direction), the `"mean"` or `"max"` of the valid states, or their average under learned `"attention"`
             weights (Yang et al. 2016, NAACL, section 2.2, equations 5 to 7).
         recurrent_initializer: `"orthogonal"` per gate (Saxe et al. 2014, arXiv 1312.6120, section 3), `"identity"`
-            for the Elman cell (Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 3; meant for `hidden_act="relu"`),
-            or `"uniform"` in +-1/sqrt(hidden_size) for recurrent and input weights alike, as `torch.nn.LSTM` starts.
+            for the Elman cell (Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 3; meant for `hidden_act="relu"`;
+            input weights then start with the paper's deviation of 0.001), or `"uniform"` in +-1/sqrt(hidden_size) for
+            recurrent and input weights alike, as `torch.nn.LSTM` starts.
+        gate_initializer: What the gates of a gated cell keep at first. `"constant"`: all units the same, by
+            `forget_gate_bias`. `"chrono"`: each unit over a time of its own, from 1 to `max_dependency_length - 1`
+            steps (Tallec & Ollivier 2018, arXiv 1804.11188, chrono initialization): the logit of what is kept starts
+            as `log U([1, max_dependency_length - 1])`. `"uniform"`: the share that is kept starts uniform in
+            `[1/hidden_size, 1 - 1/hidden_size]` (Gu et al. 2020, arXiv 1910.09890, uniform gate initialization). In
+            both a gate that admits what is new starts as the mirror of the one that keeps.
+        max_dependency_length: The longest time, in tokens, over which a net with `"chrono"` gates is to remember.
         forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with (Gers et al. 2000; Jozefowicz et
             al. 2015, section 2.3).
         initializer_range: Standard deviation of the embeddings and of the classifiers' heads at the start. A language
@@ -79,6 +87,8 @@ class RecurrentConfig(PreTrainedConfig):
     head_dropout: float | int = ranged(0.0, "[0, 1)")
     pooling: Literal["last", "mean", "max", "attention"] = "last"
     recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
+    gate_initializer: Literal["constant", "chrono", "uniform"] = "constant"
+    max_dependency_length: int | None = ranged(None, "[3, inf)")
     forget_gate_bias: float | int = ranged(1.0, "(-inf, inf)")
     initializer_range: float | int = ranged(0.1, "[0, 100]")
     tie_word_embeddings: bool = False
@@ -131,6 +141,16 @@ class RecurrentConfig(PreTrainedConfig):
                 f"recurrent_initializer={self.recurrent_initializer!r} is for "
                 f"{_cells_with('initializers', self.recurrent_initializer)} (Le et al. 2015), not {self.cell_type!r}, "
                 "whose gates multiply the state anyway: use 'orthogonal'."
+            )
+        if self.gate_initializer != "constant" and not (cell.keeping_gates or cell.admitting_gates):
+            raise ValueError(
+                f"gate_initializer={self.gate_initializer!r} is for cells with gates, and {self.cell_type!r} has "
+                "none: leave it out."
+            )
+        if (self.gate_initializer == "chrono") != (self.max_dependency_length is not None):
+            raise ValueError(
+                f"gate_initializer={self.gate_initializer!r} with max_dependency_length={self.max_dependency_length}: "
+                "'chrono' needs the longest time in tokens over which to remember, and nothing else does."
             )
         if self.hidden_act not in cell.hidden_acts:
             raise ValueError(

@@ -20,6 +20,19 @@ from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCac
 from .time_series import TimeSeriesPredictionMixin
 
 
+def _draw_tiny_(weight: torch.Tensor) -> torch.Tensor:
+    return nn.init.normal_(weight, std=0.001)
+
+
+# How a gate's matrix starts, by `recurrent_initializer`: that of the input, and that of the hidden state. Glorot &
+# Bengio 2010, equation 16; Saxe et al. 2014; Le et al. 2015, section 3. Identity under inputs of the usual size would
+# add up all that is read: the first loss of a language model was 50 to 300 nats.
+_DRAWS = {
+    "orthogonal": (nn.init.xavier_uniform_, nn.init.orthogonal_),
+    "identity": (_draw_tiny_, nn.init.eye_),
+}
+
+
 def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
     """
     The `(B, T)` mask of the tokens read now, of one that may be longer by the tokens read before; `None` for none.
@@ -122,10 +135,7 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
         if config.recurrent_initializer == "uniform":
             init.uniform_(projection.weight, -(size**-0.5), size**-0.5)
         else:
-            if not projection.is_recurrent:
-                draw = nn.init.xavier_uniform_  # Glorot & Bengio 2010, equation 16
-            else:
-                draw = nn.init.eye_ if config.recurrent_initializer == "identity" else nn.init.orthogonal_
+            draw = _DRAWS[config.recurrent_initializer][projection.is_recurrent]
             # Each gate has a matrix of its own in this stack. Drawn apart and copied whole: a slice of a parameter
             # does not know that the parameter has been loaded from a checkpoint, and would be overwritten. In
             # float32, since there is no QR decomposition in half precision.
@@ -134,9 +144,29 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
                 draw(block)
             init.copy_(projection.weight, drawn.to(projection.weight.dtype))
         bias = torch.zeros_like(projection.bias)
-        if "forget_gate" in projection.gates and not projection.is_recurrent:  # of its two biases one is enough
-            bias.view(-1, size)[projection.gates.index("forget_gate")] = config.forget_gate_bias
+        if not projection.is_recurrent:  # of its two biases one is enough
+            self._draw_gate_biases(dict(zip(projection.gates, bias.view(-1, size), strict=True)))
         init.copy_(projection.bias, bias)
+
+    def _draw_gate_biases(self, biases: dict[str, torch.Tensor]) -> None:
+        config, cell = self.config, CELLS[self.config.cell_type]
+        if config.gate_initializer == "constant":
+            if "forget_gate" in biases:
+                biases["forget_gate"].fill_(config.forget_gate_bias)
+            return
+        # What a gate keeps of the state in each step; the same for a unit's every gate, as what it keeps and what it
+        # admits belong together.
+        like = next(iter(biases.values()))
+        uniform = torch.rand(like.shape, device=like.device, dtype=torch.float32)
+        if config.gate_initializer == "chrono":
+            logit = torch.log(1 + uniform * (config.max_dependency_length - 2))  # log U([1, T_max - 1])
+        else:
+            smallest = 1 / config.hidden_size
+            logit = torch.logit(smallest + uniform * (1 - 2 * smallest))
+        for name in cell.keeping_gates:
+            biases[name].copy_(logit)
+        for name in cell.admitting_gates:
+            biases[name].copy_(-logit)
 
     def _init_output_matrix(self, module: nn.Linear | nn.Embedding) -> None:
         # The hidden state's components are equally small whatever the width H. Under one deviation for all widths the

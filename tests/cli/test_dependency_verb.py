@@ -51,10 +51,28 @@ def test_the_verb_writes_table_picture_and_numbers(tmp_path):
     assert (tmp_path / "dependency.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_each_architecture_is_tried_with_each_way_to_start_that_it_has(tmp_path):
+    flags = ["--tasks", "copy", "--architectures", "elman,lstm,transformer", "--starts", "default,chrono,identity"]
+    flags += ["--distances", "8", "--unseen_distances", "", "--steps", "1", "--parameters", "5000"]
+    result = CliRunner().invoke(app, ["dependency", *flags, "--output_dir", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    results = json.loads((tmp_path / "dependency.json").read_text())
+    tried = [(entry["architecture"], entry["start"]) for entry in results]
+    assert tried == [
+        ("elman", "default"),
+        ("elman", "identity"),
+        ("lstm", "default"),
+        ("lstm", "chrono"),
+        ("transformer", "default"),
+    ]
+    assert "| lstm, chrono" in (tmp_path / "dependency.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--tasks", "copy,juggling"], "there is no 'juggling'; choose among copy, adding, recall, parity"),
+        (["--starts", "orthogonal"], "there is no 'orthogonal'; choose among default, chrono, uniform, identity"),
         (["--architectures", "gru,gru"], "name at least one, each once"),
         (["--distances", "8,x"], "--distances 8,x: give whole numbers above 0"),
         (["--distances", "4"], "each at least 8"),
