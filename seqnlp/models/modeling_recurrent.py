@@ -16,7 +16,14 @@ from .configuration_recurrent import RecurrentConfig
 from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
 from .pretrained import BasePreTrainedModel
 from .recurrence import RECURRENCE_FUNCTIONS, Padding
-from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache, read_state, write_state
+from .recurrent_cache import (
+    RecurrentCache,
+    RecurrentStates,
+    StaticRecurrentCache,
+    num_states_kept,
+    read_state,
+    write_state,
+)
 from .time_series import TimeSeriesPredictionMixin
 
 
@@ -79,21 +86,37 @@ class RecurrentLayer(GradientCheckpointingLayer):
         hidden_states: torch.Tensor,
         state: State | None = None,
         padding: Padding | None = None,
-        return_state: bool = True,
-    ) -> tuple[torch.Tensor, State | None]:
+        num_states: int = 1,
+    ) -> tuple[torch.Tensor, list[State]]:
         """
         Args:
             hidden_states: `(batch_size, sequence_length, input_size)`.
             state: The state to start from, tensors of shape `(batch_size, num_directions, hidden_size)`; `None` for
                 zeros.
             padding: Which tokens are padding.
-            return_state: Whether the final state is wanted.
+            num_states: How many states are wanted: those after the last tokens, 0 for none. All of them but one cost
+                a step by itself.
 
         Returns:
-            `(batch_size, sequence_length, num_directions * hidden_size)`, zero at padding; and the final state.
+            `(batch_size, sequence_length, num_directions * hidden_size)`, zero at padding; and `num_states` states, or
+            one for each token if there are fewer, the final state last.
         """
-        recurrence = RECURRENCE_FUNCTIONS[self.config.recurrence_implementation]
         hidden_states = self.dropout(hidden_states)
+        length = hidden_states.shape[1]
+        first = max(length - num_states, 0) + 1  # from here on each token is read by itself
+        if num_states < 2 or first == length:
+            outputs, state = self._read(hidden_states, state, padding, num_states > 0)
+            return outputs, [] if state is None else [state]
+        outputs, states = [], []
+        for start, end in [(0, first), *((step, step + 1) for step in range(first, length))]:
+            here = None if padding is None else Padding.from_mask(padding.mask[:, start:end], 1)
+            output, state = self._read(hidden_states[:, start:end], state, here, True)
+            outputs.append(output)
+            states.append(state)
+        return torch.cat(outputs, dim=1), states
+
+    def _read(self, hidden_states, state, padding, return_state) -> tuple[torch.Tensor, State | None]:
+        recurrence = RECURRENCE_FUNCTIONS[self.config.recurrence_implementation]
         if state is None:
             shape = (hidden_states.shape[0], self.config.num_directions, self.config.hidden_size)
             state = (hidden_states.new_zeros(shape),) * self.forward_cell.num_states
@@ -205,6 +228,8 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
                 "small size: leave it out, or use 'static' to compile."
             )
         model_kwargs["past_key_values"] = self.create_cache(is_static=implementation == "static")
+        if generation_config.is_assistant:  # what it drafts may be refused
+            model_kwargs["past_key_values"].activate_past_recording()
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
@@ -260,8 +285,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
                     "A bidirectional net cannot go on from a state: its backward direction starts at the end of the "
                     "text."
                 )
-            hidden_states, state = layer(hidden_states, state, padding, past_key_values is not None)
-            if past_key_values is not None:
+            num_states = 0 if past_key_values is None else num_states_kept(past_key_values)
+            hidden_states, states = layer(hidden_states, state, padding, num_states)
+            for state in states:
                 write_state(past_key_values, layer.layer_idx, state)
         if isinstance(past_key_values, RecurrentStates):
             past_key_values.count(inputs_embeds.shape[1])
@@ -353,6 +379,7 @@ class RecurrentForCausalLM(CausalLanguageModel, RecurrentPreTrainedModel, Genera
     """
 
     _can_compile_fullgraph = True  # a step of generation, with a static cache
+    _is_stateful = False  # in transformers' sense: the cache takes its states back, so drafts can be refused
 
     def __init__(self, config: RecurrentConfig):
         if config.bidirectional:

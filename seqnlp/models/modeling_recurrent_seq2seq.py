@@ -52,8 +52,8 @@ class FlatRecurrentLayer(RecurrentLayer):
         self, hidden_states: torch.Tensor, padding: Padding | None, return_state: bool, *state: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """The outputs, and behind them the tensors of the final state if `return_state`; no `state` means zeros."""
-        outputs, final_state = super().forward(hidden_states, state or None, padding, return_state)
-        return outputs, *(final_state or ())
+        outputs, states = super().forward(hidden_states, state or None, padding, num_states=int(return_state))
+        return outputs, *(states[-1] if states else ())
 
 
 class LayerStates(nn.Module):

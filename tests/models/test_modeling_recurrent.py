@@ -32,6 +32,8 @@ from seqnlp import (
     RecurrentForTokenClassification,
     RecurrentModel,
     StaticRecurrentCache,
+    TransformerDecoderConfig,
+    TransformerDecoderForCausalLM,
 )
 from seqnlp.models.cells import CELLS
 from seqnlp.models.losses import causal_language_model_loss
@@ -152,8 +154,33 @@ def test_static_cache_gives_the_same_tokens_and_other_caches_are_refused():
     assert torch.equal(plain, static)
     with pytest.raises(ValueError, match="cache_implementation='quantized'"):
         model.generate(ids, attention_mask=mask, max_new_tokens=2, cache_implementation="quantized")
-    with pytest.raises(ValueError, match="assisted generation is not supported with stateful models"):
-        model.generate(ids[:1], max_new_tokens=2, assistant_model=copy.deepcopy(model))
+
+
+def transformer_language_model(**fields):
+    config = TransformerDecoderConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0, **fields
+    )
+    return TransformerDecoderForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_speculative_decoding_writes_what_each_model_writes_by_itself(cell_type):
+    """Leviathan et al. 2023: a draft saves steps of the model that it writes for, and changes no token."""
+    recurrent = language_model(cell_type=cell_type, eos_token_id=None)
+    attentive = transformer_language_model(eos_token_id=None)
+    ids = torch.tensor([[5, 7, 11, 5, 7]])
+    settings = {"max_new_tokens": 30, "suppress_tokens": [0]}  # padding is no token to write
+    for target, draft in ((recurrent, attentive), (attentive, recurrent), (recurrent, copy.deepcopy(recurrent))):
+        alone = target.generate(ids, **settings)
+        assert torch.equal(target.generate(ids, **settings, assistant_model=draft), alone)
+    assert torch.equal(recurrent.generate(ids, **settings, prompt_lookup_num_tokens=3), alone)
+    # Of a draft that is always right every round takes all the tokens, and one of its own.
+    draft.generation_config.update(num_assistant_tokens=5, num_assistant_tokens_schedule="constant")
+    draft.generation_config.assistant_confidence_threshold = 0.0
+    calls = []
+    recurrent.register_forward_hook(lambda *_: calls.append(1))
+    recurrent.generate(ids, **settings, assistant_model=draft)
+    assert len(calls) == 30 / (5 + 1)
 
 
 def test_generation_goes_on_from_a_state():
