@@ -28,11 +28,17 @@ class RecurrentConfig(PreTrainedConfig):
         num_hidden_layers: Number of stacked recurrent layers.
         cell_type: One of `cells.CELLS`, such as `"lstm"` or `"mingru"`: each states its equations and source.
         hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. Those of the gated cells are fixed.
+        block: `"plain"` stacks the cells, `"residual"` puts each into a pre-norm residual block (see
+            [`ResidualRecurrentLayer`]), with one more norm behind the last; then all layers are as wide as
+            `output_size`, and embeddings of another width are mapped to it.
+        conv_kernel_size: In a residual block, tokens that a causal convolution of each channel in front of the cell
+            reads; `None` for none.
+        mlp_ratio: In a residual block, width of the MLP behind the cell as a multiple of the block's; `None` for none.
         bidirectional: Whether a second cell reads each row from its end (Schuster & Paliwal 1997).
         recurrence_implementation: How the cells are run over time, `"fused"` (fast) or `"eager"` (the readable loop,
             in which every state and gate can be observed by a forward hook on a cell). Both give the same numbers.
         dropout: Probability of zeroing a component between two layers, never inside the recurrence (Zaremba et al.
-            2014, arXiv 1409.2329, section 3.1).
+            2014, arXiv 1409.2329, section 3.1); in residual blocks a component of what each sublayer adds.
         embedding_dropout: The same for the components of the embedded tokens.
         head_dropout: The same for what a head reads: the pooled vector, or each token's last hidden state.
         pooling: What a sequence classifier reads: the `"last"` valid state (in a bidirectional net the last of each
@@ -80,6 +86,9 @@ class RecurrentConfig(PreTrainedConfig):
     num_hidden_layers: int = ranged(1, "[1, inf)")
     cell_type: str = "lstm"
     hidden_act: Literal["tanh", "relu"] = "tanh"
+    block: Literal["plain", "residual"] = "plain"
+    conv_kernel_size: int | None = ranged(None, "[2, 1024]")
+    mlp_ratio: float | int | None = ranged(None, "(0, 64]")
     bidirectional: bool = False
     recurrence_implementation: Literal["eager", "fused"] = "fused"
     dropout: float | int = ranged(0.0, "[0, 1)")
@@ -114,6 +123,14 @@ class RecurrentConfig(PreTrainedConfig):
         return self.hidden_size * self.num_directions
 
     @property
+    def output_gain(self) -> float:
+        """
+        Times `sqrt(hidden_size)` the deviation of a language model's output matrix at the start: the cell's, or one
+        for the normalized states behind residual blocks, whose components are near one.
+        """
+        return CELLS[self.cell_type].output_gain if self.block == "plain" else 0.5
+
+    @property
     def num_directions(self) -> int:
         """1, or 2 for a bidirectional net."""
         return 2 if self.bidirectional else 1
@@ -125,8 +142,11 @@ class RecurrentConfig(PreTrainedConfig):
 
     @property
     def number_of_conv_states(self) -> int:
-        """Number of tensors in a layer's state, under the name by which transformers' caches ask for it."""
-        return len(CELLS[self.cell_type].states)
+        """
+        Number of tensors in a layer's state, under the name by which transformers' caches ask for it: the cell's, and
+        what a convolution has read.
+        """
+        return len(CELLS[self.cell_type].states) + (self.conv_kernel_size is not None)
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
@@ -142,6 +162,10 @@ class RecurrentConfig(PreTrainedConfig):
                 f"{_cells_with('initializers', self.recurrent_initializer)} (Le et al. 2015), not {self.cell_type!r}, "
                 "whose gates multiply the state anyway: use 'orthogonal'."
             )
+        for name in ("conv_kernel_size", "mlp_ratio"):
+            value = getattr(self, name)
+            if value is not None and self.block != "residual":
+                raise ValueError(f"{name}={value} is a part of block='residual': set that, or leave it out.")
         if self.gate_initializer != "constant" and not (cell.keeping_gates or cell.admitting_gates):
             raise ValueError(
                 f"gate_initializer={self.gate_initializer!r} is for cells with gates, and {self.cell_type!r} has "

@@ -125,6 +125,11 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         )
 
     @property
+    def output_gain(self) -> float:
+        """Times `sqrt(hidden_size)` the deviation of the output matrix at the start."""
+        return self.recurrent_config(of_decoder=True).output_gain
+
+    @property
     def source_size(self) -> int:
         """Width of the vectors the encoder hands on: one `hidden_size` per direction."""
         return self.hidden_size * (2 if self.bidirectional else 1)

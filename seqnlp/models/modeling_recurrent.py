@@ -4,14 +4,13 @@ import torch
 from torch import nn
 from transformers import Cache, GenerationMixin
 from transformers import initialization as init
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .cells import CELLS, GateProjection, RecurrentCell, State
+from .cells import CELLS, GateProjection
 from .configuration_recurrent import RecurrentConfig
 from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
 from .pretrained import BasePreTrainedModel
@@ -24,6 +23,8 @@ from .recurrent_cache import (
     read_state,
     write_state,
 )
+from .recurrent_layer import RecurrentLayer
+from .residual_recurrent_layer import ResidualRecurrentLayer
 from .time_series import TimeSeriesPredictionMixin
 
 
@@ -60,84 +61,11 @@ def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | No
     return attention_mask[:, -num_tokens:]
 
 
-class RecurrentLayer(GradientCheckpointingLayer):
-    """One recurrent layer: a cell that reads forward and, if bidirectional, one that reads backward."""
-
-    def __init__(self, config: RecurrentConfig, layer_idx: int):
-        super().__init__()
-        self.config = config
-        self.layer_idx = layer_idx
-        input_size = config.embedding_size if layer_idx == 0 else config.output_size
-        cell_class = CELLS[config.cell_type]
-        # Between layers, not before the first: what is dropped there is `embedding_dropout`'s to say.
-        self.dropout = nn.Dropout(config.dropout if layer_idx > 0 else 0.0)
-        self.forward_cell = cell_class(input_size, config.hidden_size, config.hidden_act)
-        self.backward_cell = (
-            cell_class(input_size, config.hidden_size, config.hidden_act) if config.bidirectional else None
-        )
-
-    @property
-    def cells(self) -> list[RecurrentCell]:
-        """The forward cell and, if there is one, the backward cell."""
-        return [self.forward_cell] if self.backward_cell is None else [self.forward_cell, self.backward_cell]
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        state: State | None = None,
-        padding: Padding | None = None,
-        num_states: int = 1,
-    ) -> tuple[torch.Tensor, list[State]]:
-        """
-        Args:
-            hidden_states: `(batch_size, sequence_length, input_size)`.
-            state: The state to start from, tensors of shape `(batch_size, num_directions, hidden_size)`; `None` for
-                zeros.
-            padding: Which tokens are padding.
-            num_states: How many states are wanted: those after the last tokens, 0 for none. All of them but one cost
-                a step by itself.
-
-        Returns:
-            `(batch_size, sequence_length, num_directions * hidden_size)`, zero at padding; and `num_states` states, or
-            one for each token if there are fewer, the final state last.
-        """
-        hidden_states = self.dropout(hidden_states)
-        length = hidden_states.shape[1]
-        first = max(length - num_states, 0) + 1  # from here on each token is read by itself
-        if num_states < 2 or first == length:
-            outputs, state = self._read(hidden_states, state, padding, num_states > 0)
-            return outputs, [] if state is None else [state]
-        outputs, states = [], []
-        for start, end in [(0, first), *((step, step + 1) for step in range(first, length))]:
-            here = None if padding is None else Padding.from_mask(padding.mask[:, start:end], 1)
-            output, state = self._read(hidden_states[:, start:end], state, here, True)
-            outputs.append(output)
-            states.append(state)
-        return torch.cat(outputs, dim=1), states
-
-    def _read(self, hidden_states, state, padding, return_state) -> tuple[torch.Tensor, State | None]:
-        recurrence = RECURRENCE_FUNCTIONS[self.config.recurrence_implementation]
-        if state is None:
-            shape = (hidden_states.shape[0], self.config.num_directions, self.config.hidden_size)
-            state = (hidden_states.new_zeros(shape),) * self.forward_cell.num_states
-
-        outputs, final_states = [], []
-        for direction, cell in enumerate(self.cells):
-            start = tuple(tensor[:, direction] for tensor in state)
-            output, final = recurrence(cell, hidden_states, start, padding, direction == 1, return_state)
-            outputs.append(output)
-            final_states.append(final)
-        outputs = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
-        if not return_state:
-            return outputs, None
-        return outputs, tuple(torch.stack(tensors, dim=1) for tensors in zip(*final_states, strict=True))
-
-
 class RecurrentPreTrainedModel(BasePreTrainedModel):
     """What the recurrent models share: initialization, the cache and flags."""
 
     config: RecurrentConfig
-    _no_split_modules = ["RecurrentLayer"]
+    _no_split_modules = ["RecurrentLayer", "ResidualRecurrentLayer"]
     _is_stateful = True
     _can_record_outputs = {"hidden_states": RecurrentLayer}
 
@@ -195,8 +123,7 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
         # The hidden state's components are equally small whatever the width H. Under one deviation for all widths the
         # logits, and with them the gradients of everything below, would shrink like sqrt(H), and narrow nets hardly
         # learn.
-        gain = CELLS[self.config.cell_type].output_gain
-        init.normal_(module.weight, std=gain * self.config.hidden_size**-0.5)
+        init.normal_(module.weight, std=self.config.output_gain * self.config.hidden_size**-0.5)
         padding_idx = getattr(module, "padding_idx", None)
         if padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
             init.zeros_(module.weight[padding_idx])  # a slice does not know that it has been loaded
@@ -241,7 +168,13 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if config.input_size is None:
             self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.layers = nn.ModuleList([RecurrentLayer(config, index) for index in range(config.num_hidden_layers)])
+        layer_class = RecurrentLayer if config.block == "plain" else ResidualRecurrentLayer
+        self.layers = nn.ModuleList([layer_class(config, index) for index in range(config.num_hidden_layers)])
+        self.input_proj = self.norm = None
+        if config.block == "residual":
+            self.norm = nn.LayerNorm(config.output_size)
+            if config.embedding_size != config.output_size:
+                self.input_proj = nn.Linear(config.embedding_size, config.output_size)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -278,6 +211,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
         padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), self.config.num_directions)
         hidden_states = self.embedding_dropout(inputs_embeds)
+        if self.input_proj is not None:
+            hidden_states = self.input_proj(hidden_states)
         for layer in self.layers:
             state = None if past_key_values is None else read_state(past_key_values, layer.layer_idx)
             if state is not None and self.config.bidirectional:
@@ -291,6 +226,10 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 write_state(past_key_values, layer.layer_idx, state)
         if isinstance(past_key_values, RecurrentStates):
             past_key_values.count(inputs_embeds.shape[1])
+        if self.norm is not None:
+            hidden_states = self.norm(hidden_states)
+            if padding is not None:
+                hidden_states = hidden_states.masked_fill(~padding.mask.unsqueeze(-1), 0)
 
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=past_key_values)
 
@@ -345,9 +284,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
         The recurrent layers as a `torch.nn.RNN`, `GRU` or `LSTM` with `batch_first=True` and a copy of the weights.
 
         Raises:
-            ValueError: For a cell that torch does not have.
+            ValueError: For a cell that torch does not have, and for residual blocks.
         """
         config, cell = self.config, self.layers[0].forward_cell
+        if config.block != "plain":
+            raise ValueError(f"torch.nn has no recurrent layers in blocks: block={config.block!r} stays here.")
         if cell.torch_class is None:
             raise ValueError(f"torch.nn has no recurrent layer of cell_type={config.cell_type!r}.")
         module = cell.torch_class(
