@@ -31,14 +31,17 @@ def main() -> None:
     task = SentimentAnalysis.from_command_line(__doc__, **SCHEDULE)
     run = task.start()
 
-    # Data: columns `text` and `label`. The tokenizer is trained on the training texts alone, once, for every process.
+    # Data: columns `text` and `label`. The tokenizer is a given one, or trained on the training texts alone, once,
+    # for every process.
     texts = task.load_data(run)
     label_names = texts.splits["train"].features["label"].names
     settings = {**task.model_args.tokenizer_settings(), "model_max_length": task.model_args.max_length}
-    tokenizer = run.on_main_process(lambda: train_tokenizer(texts.splits["train"]["text"], **settings))
+    tokenizer = task.given_processor or run.on_main_process(
+        lambda: train_tokenizer(texts.splits["train"]["text"], **settings)
+    )
     data = task.prepare_data(run, texts, tokenizer)
 
-    # Model: the words of the vocabulary in, the names of the classes out.
+    # Model: the words of the vocabulary in, the names of the classes out; new, or from --model_name_or_path.
     config = task.build_config(
         **(RECURRENT if task.is_recurrent else TRANSFORMER),
         vocab_size=len(tokenizer),
@@ -53,7 +56,7 @@ def main() -> None:
     loop = TrainingLoop(
         run,
         args,
-        task.model_class(config),
+        task.create_model(run, config),
         train,
         LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
         data.collator,

@@ -104,7 +104,7 @@ class SentimentAnalysis(Task):
     def report(self, outcome: Outcome) -> str:
         """Scores beside TF-IDF's, the confusion matrix, and the errors that it was surest of."""
         rows = outcome.data.loaded.splits[outcome.split]
-        table = {f"{self.architecture} (seqnlp)": outcome.metrics}
+        table = {self.label: outcome.metrics}
         if BASELINE in outcome.baselines:
             table["TF-IDF + logistic regression"] = outcome.baselines[BASELINE]
         predictions = outcome.predictions[outcome.split]
