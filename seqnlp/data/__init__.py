@@ -1,6 +1,14 @@
 """Data: loading, checking and batching."""
 
-from .arguments import DataArguments, ImageArguments, PairArguments, SeriesArguments, TextArguments, TuneArguments
+from .arguments import (
+    DataArguments,
+    ImageArguments,
+    PairArguments,
+    SeriesArguments,
+    TaggingArguments,
+    TextArguments,
+    TuneArguments,
+)
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
 from .classification import load_text_classification
@@ -23,6 +31,7 @@ from .streams import (
     stream_windows,
     training_windows,
 )
+from .tagging import labels_of, load_tagging
 from .text import check_text, load_texts
 from .transposition import transpose_tune, with_transpositions
 from .tunes import (
@@ -59,6 +68,7 @@ __all__ = [
     "SeriesArguments",
     "SeriesWindows",
     "StreamBatchSampler",
+    "TaggingArguments",
     "TextArguments",
     "TokenBatchSampler",
     "TokenWindows",
@@ -73,10 +83,12 @@ __all__ = [
     "image_size_of",
     "join_documents",
     "keep_short_pairs",
+    "labels_of",
     "load_images",
     "load_sample",
     "load_series",
     "load_splits",
+    "load_tagging",
     "load_text_classification",
     "load_texts",
     "load_translation",

@@ -38,6 +38,7 @@ from .perplexity import (
     xz_bits_per_character,
 )
 from .score import OfflineMetric, Score
+from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entity_scheme, tagging_report, tagging_scores
 
 
 __all__ = [
@@ -48,19 +49,23 @@ __all__ = [
     "F1",
     "FORECAST_SCORES",
     "LANGUAGE_MODELING_SCORES",
+    "TAGGING_SCORES",
     "Accuracy",
     "BitsPerCharacter",
     "ChrF",
     "CrossEntropy",
+    "EntityF1",
     "NegativeLogLikelihood",
     "OfflineMetric",
     "Perplexity",
     "Score",
+    "WordAccuracy",
     "bleu_by_source_length",
     "bleu_tokenizer",
     "classification_report",
     "classification_scores",
     "constant_velocity_forecast",
+    "entity_scheme",
     "forecast_report",
     "forecast_scores",
     "lacking_package",
@@ -69,6 +74,8 @@ __all__ = [
     "last_value_forecast",
     "moses_tokens",
     "nats_of_rows",
+    "tagging_report",
+    "tagging_scores",
     "translation_report",
     "translation_scores",
     "xz_bits_per_character",

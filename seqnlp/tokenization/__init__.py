@@ -2,6 +2,7 @@
 
 from .bpe_dropout import BPEDropout
 from .encode import encode_documents, unknown_remark, unknown_share
+from .spelling import first_continuing_id, train_spelling_tokenizer
 from .train import TokenizationError, train_tokenizer
 
 
@@ -9,6 +10,8 @@ __all__ = [
     "BPEDropout",
     "TokenizationError",
     "encode_documents",
+    "first_continuing_id",
+    "train_spelling_tokenizer",
     "train_tokenizer",
     "unknown_remark",
     "unknown_share",

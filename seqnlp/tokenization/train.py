@@ -23,7 +23,7 @@ TokenizerType = Literal["char", "word", "bpe", "wordpiece", "unigram"]
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL_TOKENS = [PAD, UNK, BOS, EOS]
-_WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
+WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
 
 
 class TokenizationError(ValueError):
@@ -148,7 +148,7 @@ def _char(vocab_size, min_frequency, special_tokens):
 def _word(vocab_size, min_frequency, special_tokens):
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(_WITHOUT_SPACES), behavior="isolated"), pre_tokenizers.Whitespace()]
+        [pre_tokenizers.Split(Regex(WITHOUT_SPACES), behavior="isolated"), pre_tokenizers.Whitespace()]
     )
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special_tokens, show_progress=False

@@ -32,6 +32,11 @@ def language_modeling_streamed(reviews, lines):
     return ["--train_file", lines / "train.jsonl", *size]
 
 
+def tagging(reviews, lines):
+    size = words_of("--config_overrides hidden_size=32,embedding_size=8 --per_device_train_batch_size 4")
+    return [*files(lines, "conll"), *size]
+
+
 def music_generation(reviews, lines):
     size = words_of(
         "--config_overrides hidden_size=32,embedding_size=8 --max_length 80 --per_device_train_batch_size 2"
@@ -61,6 +66,7 @@ CASES = [
     sentiment_analysis,
     language_modeling,
     language_modeling_streamed,
+    tagging,
     music_generation,
     translation,
     image_classification,
