@@ -42,6 +42,8 @@ def main() -> None:
         id2label=dict(enumerate(label_names)),
         label2id={name: index for index, name in enumerate(label_names)},
     )
+    model = task.model_class(config)
+    task.teach_words(model, data)
 
     # Training: sentences of similar length together; the model that is best on validation is kept.
     args, train = task.training_args, data.examples["train"]
@@ -49,7 +51,7 @@ def main() -> None:
     loop = TrainingLoop(
         run,
         args,
-        task.create_model(config, data),
+        model,
         train,
         LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
         data.collator,

@@ -16,6 +16,7 @@ from .errors import DataError
 from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
+from .masking import MaskedBlocks, Masking, MaskingCollator, masking_of
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
 from .parallel_text import load_translation
 from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
@@ -61,6 +62,9 @@ __all__ = [
     "LanguageModelCollator",
     "LengthGroupedBatchSampler",
     "LoadedData",
+    "MaskedBlocks",
+    "Masking",
+    "MaskingCollator",
     "PairArguments",
     "PairCollator",
     "ProcessedImages",
@@ -94,6 +98,7 @@ __all__ = [
     "load_translation",
     "load_tunes",
     "map_once",
+    "masking_of",
     "normalize_key",
     "normalize_metre",
     "normalize_tune",

@@ -27,6 +27,7 @@ from .forecast import (
     forecast_scores,
     last_value_forecast,
 )
+from .masking import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from .perplexity import (
     LANGUAGE_MODELING_SCORES,
     BitsPerCharacter,
@@ -49,6 +50,7 @@ __all__ = [
     "F1",
     "FORECAST_SCORES",
     "LANGUAGE_MODELING_SCORES",
+    "MASKED_LANGUAGE_MODELING_SCORES",
     "TAGGING_SCORES",
     "Accuracy",
     "BitsPerCharacter",
@@ -72,7 +74,9 @@ __all__ = [
     "language_modeling_report",
     "language_modeling_scores",
     "last_value_forecast",
+    "masked_language_modeling_scores",
     "moses_tokens",
+    "nats_and_hits",
     "nats_of_rows",
     "tagging_report",
     "tagging_scores",

@@ -146,12 +146,10 @@ class Tagging(Task):
         frequent = [word for word, count in counts.most_common() if count >= self.model_args.min_frequency]
         return [list(word) for word in frequent[: self.model_args.vocab_size]]
 
-    def create_model(self, config: Any, data: PreparedData) -> PreTrainedModel:
-        """The model, which knows the frequent words."""
-        model = self.model_class(config)
+    def teach_words(self, model: PreTrainedModel, data: PreparedData) -> None:
+        """Make a model that reads words by their spelling know the frequent ones as wholes."""
         if model.word_reader is not None:
             model.word_reader.know(self.known_words(data))
-        return model
 
     def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
         """The tokenizer."""

@@ -17,8 +17,6 @@ from transformers import AutoTokenizer
 from seqnlp import (
     TransformerDecoderConfig,
     TransformerDecoderForSequenceClassification,
-    TransformerEncoderConfig,
-    TransformerEncoderForMaskedLM,
 )
 from seqnlp.publishing import publish
 from seqnlp.tokenization import train_tokenizer
@@ -123,12 +121,17 @@ FAMILIES = [
         "names",
         f"--architecture transformer {HEADS} --tokenizer_type wordpiece --vocab_size 90 --max_length 20",
     ),
-    # No recipe makes these.
-    Family("TransformerEncoderForMaskedLM", "AutoModelForMaskedLM"),
+    Family(
+        "TransformerEncoderForMaskedLM",
+        "AutoModelForMaskedLM",
+        "masked_language_modeling",
+        "cats",
+        f"{HEADS} --tokenizer_type word --min_frequency 1 --max_length 16",
+    ),
+    # No recipe makes this one.
     Family("TransformerDecoderForSequenceClassification", "AutoModelForSequenceClassification"),
 ]
 BY_HAND = {
-    "TransformerEncoderForMaskedLM": (TransformerEncoderForMaskedLM, TransformerEncoderConfig),
     "TransformerDecoderForSequenceClassification": (
         TransformerDecoderForSequenceClassification,
         TransformerDecoderConfig,

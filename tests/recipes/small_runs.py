@@ -44,6 +44,11 @@ def music_generation(reviews, lines):
     return [*files(lines, "abc"), *size, "--num_tunes", 2, "--num_files", 0]
 
 
+def masked_language_modeling(reviews, lines):
+    size = words_of("--config_overrides hidden_size=32,num_hidden_layers=1,num_attention_heads=2 --max_length 16")
+    return [*files(lines, "txt"), "--tokenizer_type", "word", *size, "--per_device_train_batch_size", 4]
+
+
 def translation(reviews, lines):
     """Batches of so many tokens, BPE dropout, and the weights of several checkpoints averaged."""
     size = words_of("--config_overrides hidden_size=32,intermediate_size=64,num_hidden_layers=1 --vocab_size 300")
@@ -68,6 +73,7 @@ CASES = [
     language_modeling_streamed,
     tagging,
     music_generation,
+    masked_language_modeling,
     translation,
     image_classification,
     trajectory,

@@ -111,7 +111,8 @@ def test_a_pipeline_groups_the_words_that_a_text_holds(folder):
     config = task.build_config(
         **task.reading_of(data.processor, data), hidden_size=8, embedding_size=8, id2label=dict(enumerate(names))
     )
-    model = task.create_model(config, data).eval()
+    model = task.model_class(config).eval()
+    task.teach_words(model, data)
     tag = pipeline(task.pipeline_tag, model=model, tokenizer=data.processor, aggregation_strategy="first")
     text = "Ann saw a dog."
     found = tag(text)
