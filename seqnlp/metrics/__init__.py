@@ -16,6 +16,7 @@ from .classification import (
     F1,
     Accuracy,
     CrossEntropy,
+    MatthewsCorrelation,
     classification_report,
     classification_scores,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "ChrF",
     "CrossEntropy",
     "EntityF1",
+    "MatthewsCorrelation",
     "NegativeLogLikelihood",
     "OfflineMetric",
     "Perplexity",
