@@ -68,7 +68,7 @@ class SentimentAnalysis(Task):
         "transformer": TransformerEncoderForSequenceClassification,
     }
     scores = CLASSIFICATION_SCORES
-    validated = ("accuracy", "f1", "macro_f1", "matthews_correlation", "loss")
+    validated = ("accuracy", "f1", "macro_f1", "loss")
 
     @property
     def positions(self) -> int:
