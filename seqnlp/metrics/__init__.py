@@ -39,6 +39,7 @@ from .perplexity import (
     nats_of_rows,
     xz_bits_per_character,
 )
+from .rouge import ROUGE
 from .score import OfflineMetric, Score
 from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entity_scheme, tagging_report, tagging_scores
 
@@ -52,6 +53,7 @@ __all__ = [
     "FORECAST_SCORES",
     "LANGUAGE_MODELING_SCORES",
     "MASKED_LANGUAGE_MODELING_SCORES",
+    "ROUGE",
     "TAGGING_SCORES",
     "Accuracy",
     "BitsPerCharacter",
