@@ -49,6 +49,8 @@ def main() -> None:
         id2label=dict(enumerate(label_names)),
         label2id={name: index for index, name in enumerate(label_names)},
     )
+    model = task.create_model(run, config)
+    task.weigh_classes(model, data)
 
     # Training: texts of similar length together; the model that is best on validation is kept.
     args, train = task.training_args, data.examples["train"]
@@ -56,7 +58,7 @@ def main() -> None:
     loop = TrainingLoop(
         run,
         args,
-        task.create_model(run, config),
+        model,
         train,
         LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
         data.collator,

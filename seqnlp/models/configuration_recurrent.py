@@ -1,7 +1,7 @@
 """Configuration of the recurrent family: Elman RNN, GRU, LSTM, minGRU and minLSTM."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import check_fields, check_series, check_tied_sizes, ranged
+from .requirements import check_fields, check_series, check_tied_sizes, check_words, ranged
 
 
 # isort: split
@@ -72,6 +72,11 @@ class RecurrentConfig(PreTrainedConfig):
             (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
         loss_chunk_size: Compute a language model's training loss for this many tokens at a time, without ever holding
             all the logits, and return none; `None` for logits as everyone expects.
+        first_continuing_id: Where the tokens of a token classifier are pieces of words: those from this one on go on
+            with a word, the others begin one. The layers then read words, each made of its pieces (dos Santos &
+            Zadrozny 2014), see `word_reader.py`. `None`: they read tokens.
+        word_vocab_size: Of how many words the whole word has a vector of its own besides; `None` for none.
+        word_dropout: Probability with which, in training, such a word passes for one that has none; `None` for 0.
 
     Raises:
         ValueError: For numbers out of the range of their field, token ids outside the vocabulary and combinations that
@@ -108,6 +113,9 @@ class RecurrentConfig(PreTrainedConfig):
     input_scale: list[float | int] | None = ranged(None, "(0, inf)")
     label_smoothing: float | int = ranged(0.0, "[0, 1)")
     loss_chunk_size: int | None = ranged(None, "[1, inf)")
+    first_continuing_id: int | None = ranged(None, "[1, inf)")
+    word_vocab_size: int | None = ranged(None, "[1, inf)")
+    word_dropout: float | int | None = ranged(None, "[0, 1)")
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -155,6 +163,7 @@ class RecurrentConfig(PreTrainedConfig):
         check_fields(self)
         check_series(self)
         check_tied_sizes(self)
+        check_words(self)
         cell = CELLS[self.cell_type]
         if self.recurrent_initializer not in cell.initializers:
             raise ValueError(

@@ -399,6 +399,7 @@ class RecurrentForTokenClassification(TokenClassifier, RecurrentPreTrainedModel)
     def __init__(self, config: RecurrentConfig):
         super().__init__(config)
         self.model = RecurrentModel(config)
+        self.add_word_reader(config.embedding_size)
         self.add_classifier(config.output_size)
         self.post_init()
 
