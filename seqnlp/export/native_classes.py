@@ -33,7 +33,7 @@ from ..models import (
     TransformerEncoderConfig,
     VisionTransformerConfig,
 )
-from ..models.positions import SinusoidalPositions
+from .positions import position_table
 
 
 LABEL_FIELDS = ("id2label", "label2id", "problem_type")
@@ -46,6 +46,7 @@ class Weights:
     """Weights under their new names; a bias that is not there is zero."""
 
     def __init__(self, model: PreTrainedModel):
+        self.model = model
         self.ours = model.state_dict()
         self.theirs: dict[str, torch.Tensor] = {}
 
@@ -67,13 +68,9 @@ class Weights:
         weight = self.ours[f"{ours}.weight"]
         return weight * config.hidden_size**0.5 if config.scale_embedding else weight
 
-    def positions(self, config: PreTrainedConfig, ours: str) -> torch.Tensor:
+    def positions(self, config: PreTrainedConfig, module: str) -> torch.Tensor:
         """A vector for each position, `(max_position_embeddings, hidden_size)`, learned or not."""
-        if config.position_embedding_type == "learned":
-            return self.ours[f"{ours}.embed_positions.weight"]
-        if config.position_embedding_type == "none":
-            return torch.zeros(config.max_position_embeddings, config.hidden_size)
-        return SinusoidalPositions(config.hidden_size)(torch.arange(config.max_position_embeddings))
+        return position_table(self.model.get_submodule(module), config)
 
 
 class NativeClass:

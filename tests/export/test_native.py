@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import random_models
 import torch
+from random_models import fields
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, ViTImageProcessorPil
 
 from seqnlp import (
@@ -26,30 +28,6 @@ from seqnlp import (
     VisionTransformerForImageClassification,
 )
 from seqnlp.export import ExportError, create_export, export
-from seqnlp.tokenization import train_tokenizer
-
-
-WORDS = {"vocab_size": 280, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
-TEXTS = ["a good film", "an awful film, with no end", "the crew was lovely"]
-
-
-def fields(draw, **fixed):
-    """Fields of a random model whose heads have keys and values of their own."""
-    heads = draw.choice([1, 2, 4])
-    return {
-        **WORDS,
-        "hidden_size": heads * draw.choice([6, 8, 10]),
-        "num_attention_heads": heads,
-        "intermediate_size": draw.choice([None, 20, 33]),
-        "num_hidden_layers": draw.choice([1, 2, 3]),
-        "max_position_embeddings": 40,
-        "use_bias": draw.choice([True, False]),
-        "scale_embedding": draw.choice([True, False]),
-        "tie_word_embeddings": draw.choice([True, False]),
-        "layer_norm_eps": draw.choice([1e-6, 1e-5, 1e-3]),
-        "initializer_range": 0.2,
-        **fixed,
-    }
 
 
 def added(draw):
@@ -109,17 +87,12 @@ CLASSES = {
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer(TEXTS, "bpe", WORDS["vocab_size"], add_eos_token=True)
+    return random_models.tokenizer(add_eos_token=True)
 
 
 def built(name, seed):
-    """A random model; its norms and biases are drawn too, since a new one's are ones and zeros."""
     torch.manual_seed(seed)
-    model = CLASSES[name](random.Random(seed)).eval()
-    for parameter in model.parameters():
-        if parameter.dim() == 1:
-            torch.nn.init.normal_(parameter, 0.5, 0.3)
-    return model
+    return random_models.spread(CLASSES[name](random.Random(seed)))
 
 
 @pytest.mark.parametrize("seed", range(3))
