@@ -57,13 +57,13 @@ class CTranslate2Export(Export):
             spec = specs.TransformerSpec(self._encoder_spec(), self._decoder_spec())
             _fill_stack(spec.encoder, self.model.model.encoder)
             _fill_stack(spec.decoder, self.model.model.decoder)
-            spec.register_source_vocabulary(self._vocabulary(self.processor))
-            spec.register_target_vocabulary(self._vocabulary(self._writer))
+            spec.register_source_vocabulary(self.vocabulary(self.processor))
+            spec.register_target_vocabulary(self.vocabulary(self._writer))
             spec.config.decoder_start_token = self._token(self.config.decoder_start_token_id)
         else:
             spec = specs.TransformerDecoderModelSpec(self._decoder_spec())
             _fill_stack(spec.decoder, self.model.model)
-            spec.register_vocabulary(self._vocabulary(self.processor))
+            spec.register_vocabulary(self.vocabulary(self.processor))
         # Copies: what is quantized is quantized in place.
         spec.decoder.projection.weight = self.model.lm_head.weight.clone()
         spec.config.layer_norm_epsilon = self.config.layer_norm_eps
@@ -86,13 +86,13 @@ class CTranslate2Export(Export):
         end = self.model.generation_config.eos_token_id
         return end if isinstance(end, list) else [] if end is None else [end]
 
-    def _vocabulary(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    def vocabulary(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """A string for each row of the embeddings, those without a token included."""
         tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         return tokens + [f"<no token {row}>" for row in range(len(tokens), self.config.vocab_size)]
 
     def _token(self, token: int) -> str:
-        return self._vocabulary(self._writer)[token]
+        return self.vocabulary(self._writer)[token]
 
     def _options(self) -> dict:
         from ctranslate2.specs.common_spec import Activation
@@ -242,7 +242,7 @@ class CTranslate2Export(Export):
         return self._tokens(self._writer, ids[: ends[0]] if ends else ids)
 
     def _tokens(self, tokenizer: PreTrainedTokenizerBase, ids) -> list[str]:
-        vocabulary = self._vocabulary(tokenizer)
+        vocabulary = self.vocabulary(tokenizer)
         return [vocabulary[token] for token in ids]
 
 

@@ -8,24 +8,8 @@ table, and a bias that we do not have is zero.
 from typing import Any, ClassVar
 
 import torch
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MarianConfig,
-    MarianMTModel,
-    PegasusConfig,
-    PegasusForConditionalGeneration,
-    PreTrainedConfig,
-    PreTrainedModel,
-    ViTConfig,
-    ViTForImageClassification,
-)
+import transformers
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..models import (
     TransformerConfig,
@@ -79,7 +63,7 @@ class NativeClass:
 
     Attributes:
         ours: The configuration of our family.
-        heads: Our class to theirs.
+        heads: Our class to theirs, by their names: transformers imports a class when it is asked for.
         fits: The values that a field of ours may have.
         whole_heads: Whether each query head has keys and values of its own, and all of them the hidden size in all.
         bounded: Whether it has no positions beyond `max_position_embeddings`, whatever they are here.
@@ -88,7 +72,7 @@ class NativeClass:
     """
 
     ours: ClassVar[type[PreTrainedConfig]]
-    heads: ClassVar[dict[str, type[PreTrainedModel]]]
+    heads: ClassVar[dict[str, str]]
     fits: ClassVar[dict[str, tuple[Any, ...]]]
     whole_heads: ClassVar[bool] = True
     bounded: ClassVar[bool] = True
@@ -116,7 +100,7 @@ class NativeClass:
         names = (*LABEL_FIELDS, *([] if cls is ViT else TOKEN_FIELDS))
         config = cls.config(model.config, {name: getattr(model.config, name) for name in names})
         head = type(model).__name__
-        native = cls.heads[head](config).eval()
+        native = getattr(transformers, cls.heads[head])(config).eval()
         weights = Weights(model)
         cls.convert(weights, model.config, head)
         made = {name for name in native.state_dict() if name.endswith(cls.made_there)} if cls.made_there else set()
@@ -143,7 +127,7 @@ class Llama(NativeClass):
     """Rotary positions, RMSNorm first, SwiGLU (Touvron et al. 2023, arXiv 2302.13971); two names differ."""
 
     ours = TransformerDecoderConfig
-    heads = {"TransformerDecoderForCausalLM": LlamaForCausalLM}
+    heads = {"TransformerDecoderForCausalLM": "LlamaForCausalLM"}
     fits = {
         "position_embedding_type": ("rotary",),
         "norm_type": ("rms_norm",),
@@ -168,7 +152,7 @@ class Llama(NativeClass):
         """A scaled embedding matrix cannot be the output matrix."""
         same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         same += ("num_key_value_heads", "head_dim", "max_position_embeddings", "attention_dropout", "use_cache")
-        return LlamaConfig(
+        return transformers.LlamaConfig(
             **alike,
             **{name: getattr(config, name) for name in (*same, "initializer_range")},
             hidden_act="silu",
@@ -192,7 +176,7 @@ class GPT2(NativeClass):
     """Positions added to the embeddings, LayerNorm first, GELU (Radford et al. 2019)."""
 
     ours = TransformerDecoderConfig
-    heads = {"TransformerDecoderForCausalLM": GPT2LMHeadModel}
+    heads = {"TransformerDecoderForCausalLM": "GPT2LMHeadModel"}
     fits = {
         "position_embedding_type": ("learned", "sinusoidal", "none"),
         "norm_type": ("layer_norm",),
@@ -204,7 +188,7 @@ class GPT2(NativeClass):
     @classmethod
     def config(cls, config, alike):
         """A scaled embedding matrix cannot be the output matrix."""
-        return GPT2Config(
+        return transformers.GPT2Config(
             **alike,
             vocab_size=config.vocab_size,
             n_positions=config.max_position_embeddings,
@@ -248,9 +232,9 @@ class Bert(NativeClass):
 
     ours = TransformerEncoderConfig
     heads = {
-        "TransformerEncoderForMaskedLM": BertForMaskedLM,
-        "TransformerEncoderForSequenceClassification": BertForSequenceClassification,
-        "TransformerEncoderForTokenClassification": BertForTokenClassification,
+        "TransformerEncoderForMaskedLM": "BertForMaskedLM",
+        "TransformerEncoderForSequenceClassification": "BertForSequenceClassification",
+        "TransformerEncoderForTokenClassification": "BertForTokenClassification",
     }
     fits = {
         "position_embedding_type": ("learned", "sinusoidal", "none"),
@@ -275,7 +259,7 @@ class Bert(NativeClass):
         """One kind of sentence, whose vector is zero."""
         same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         same += ("hidden_act", "max_position_embeddings", "layer_norm_eps", "initializer_range")
-        return BertConfig(
+        return transformers.BertConfig(
             **alike,
             **{name: getattr(config, name) for name in same},
             type_vocab_size=1,
@@ -323,8 +307,8 @@ class Marian(NativeClass):
     """
 
     ours = TransformerConfig
-    heads = {"TransformerForConditionalGeneration": MarianMTModel}
-    native_config = MarianConfig
+    heads = {"TransformerForConditionalGeneration": "MarianMTModel"}
+    native_config = "MarianConfig"
     made_there = "embed_positions.weight"
     fits = {
         "position_embedding_type": ("sinusoidal",),
@@ -344,7 +328,7 @@ class Marian(NativeClass):
         sizes |= {f"{stack}_attention_heads": config.num_attention_heads for stack in stacks}
         same = ("vocab_size", "max_position_embeddings", "use_cache", "dropout", "attention_dropout")
         same += ("activation_dropout", "scale_embedding", "tie_word_embeddings", "decoder_start_token_id")
-        return cls.native_config(
+        return getattr(transformers, cls.native_config)(
             **alike,
             **{name: getattr(config, name) for name in same},
             **sizes,
@@ -391,8 +375,8 @@ class Pegasus(Marian):
     norm of `c x` with `c^2 e`, so that all states are taken times `c`.
     """
 
-    heads = {"TransformerForConditionalGeneration": PegasusForConditionalGeneration}
-    native_config = PegasusConfig
+    heads = {"TransformerForConditionalGeneration": "PegasusForConditionalGeneration"}
+    native_config = "PegasusConfig"
     made_there = ""
     fits = {
         **Marian.fits,
@@ -417,7 +401,7 @@ class ViT(NativeClass):
     """Patches behind a class token, LayerNorm first (Dosovitskiy et al. 2021, arXiv 2010.11929)."""
 
     ours = VisionTransformerConfig
-    heads = {"VisionTransformerForImageClassification": ViTForImageClassification}
+    heads = {"VisionTransformerForImageClassification": "ViTForImageClassification"}
     fits = {
         "norm_type": ("layer_norm",),
         "norm_position": ("pre",),
@@ -430,7 +414,7 @@ class ViT(NativeClass):
         """Sizes and dropouts."""
         same = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act")
         same += ("layer_norm_eps", "initializer_range", "image_size", "patch_size", "num_channels")
-        return ViTConfig(
+        return transformers.ViTConfig(
             **alike,
             **{name: getattr(config, name) for name in same},
             hidden_dropout_prob=config.dropout,
