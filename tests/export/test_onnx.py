@@ -3,8 +3,12 @@
 import csv
 import functools
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -179,6 +183,23 @@ def test_what_the_scripts_cannot_do_is_refused():
     gray = ViTImageProcessorPil(size={"height": 4, "width": 10}, do_resize=False)
     with pytest.raises(ExportError, match=r"do_resize, do_rescale, do_normalize = \(False, True, True\)"):
         create_export(head("images"), "onnx", processor=gray)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.skipif("NODE_ONNXRUNTIME_WEB" not in os.environ, reason="NODE_ONNXRUNTIME_WEB names no folder")
+@pytest.mark.parametrize("name", ["lstm classifier", "encoder classifier"])
+@torch.no_grad()
+def test_the_lines_of_the_docs_classify_under_node(name, exported):
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```js\n(.*?)```", page, re.DOTALL)
+    script = Path(os.environ["NODE_ONNXRUNTIME_WEB"]) / "classify.mjs"
+    script.write_text(lines, encoding="utf-8")
+    model, folder, _ = exported(name)
+    ids = tokenizer()(TEXTS[2])["input_ids"]
+    done = subprocess.run(["node", script, folder, *map(str, ids)], capture_output=True, text=True, check=True)
+    expected = model(torch.tensor([ids])).logits[0].numpy()
+    np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-4)
 
 
 @pytest.mark.long
