@@ -19,7 +19,8 @@ ALLOWED = {
     "training": {"metrics", "models.losses"},
     "pipelines": {"models"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
-    "publishing": {"tasks", "training", "visualization"},
+    "export": {"models", "pipelines"},
+    "publishing": {"tasks", "training", "visualization", "export"},
     "cli": {
         "models",
         "tokenization",
@@ -30,6 +31,7 @@ ALLOWED = {
         "training",
         "tasks",
         "pipelines",
+        "export",
         "publishing",
     },
 }

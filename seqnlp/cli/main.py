@@ -9,6 +9,7 @@ from .attention import attention
 from .bundle import bundle
 from .compare import compare
 from .dependency import dependency
+from .export import export
 from .gradflow import gradflow
 from .publish import publish
 from .recipes import app as recipes_app
@@ -46,6 +47,7 @@ app.command()(attention)
 app.command()(dependency)
 app.command()(compare)
 app.command()(bundle)
+app.command()(export)
 app.command()(publish)
 app.command()(verify)
 

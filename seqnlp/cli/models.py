@@ -13,6 +13,7 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
@@ -23,6 +24,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
@@ -37,6 +39,7 @@ _AUTO_CLASSES = {
     AutoModelForMaskedLM: MODEL_FOR_MASKED_LM_MAPPING,
     AutoModelForSequenceClassification: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoModelForTokenClassification: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    AutoModelForTimeSeriesPrediction: MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
     AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoModel: MODEL_MAPPING,
 }
@@ -158,7 +161,7 @@ def _auto_class(config, source: str, trust_remote_code: bool):
             return auto_class
     raise ModelError(
         f"Model {source!r} is a {architecture}, which is neither a language model nor a classifier of texts, tokens "
-        "or images."
+        "or images, nor predicts series."
     )
 
 

@@ -31,6 +31,16 @@ def publish(
         str | None,
         typer.Option(help="License of the model for its card, e.g. apache-2.0; none if it is not given."),
     ] = None,
+    exports: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            help=(
+                "Targets of `seqnlp export`, with commas between them: the exports go up too, each in a folder of "
+                "its target's name. None if it is not given."
+            ),
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry_run", help="List the files that would be uploaded and their sizes; upload nothing.")
     ] = False,
@@ -44,6 +54,7 @@ def publish(
         create_pr=create_pr,
         replace=replace,
         license=license,
+        exports=[target.strip() for target in exports.split(",") if target.strip()],
         dry_run=dry_run,
     )
     if dry_run:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
+from ..export import Export
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
 from ..tasks.base import OF_ITS_DATA
 from ..tasks.unknown import UNKNOWN_SHARE
@@ -38,6 +39,7 @@ def build_card(
     unpublished: bool = False,
     license: str | None = None,
     dataset_license: str | None = None,
+    exports: Sequence[Export] = (),
 ) -> str:
     """
     The text of `README.md`: metadata that the Hub reads, with the results as a `model-index`, and the card itself.
@@ -52,6 +54,7 @@ def build_card(
         unpublished: Whether the card says that the model is not on the Hub.
         license: The license that the model is given, by its name on the Hub, e.g. `apache-2.0`.
         dataset_license: That of the dataset, where the record does not say and someone has looked it up.
+        exports: What it was exported to, each in a folder of its name beside the card.
     """
     task = task_of(record)
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
@@ -87,9 +90,22 @@ def build_card(
         fence=fence(record.get("command") or ""),
         facts=_facts(record),
         version=one_line(versions.get("seqnlp") or ""),
+        exports=[_run_elsewhere(export, repo_id, tag) for export in exports],
         **_loading(record, task, files, tag),
     )
     return re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n"
+
+
+def _run_elsewhere(export: Export, repo_id: str, tag: str | None) -> dict[str, str]:
+    """How a reader gets an export and runs it."""
+    revision = f" --revision {tag}" if tag else ""
+    return {
+        "name": export.name,
+        "title": export.title,
+        "language": export.language,
+        "download": f'hf download {one_line(repo_id)}{revision} --include "{export.name}/*" --local-dir .',
+        "usage": export.usage(export.name),
+    }
 
 
 def task_of(record: dict[str, Any]) -> type[Task]:
