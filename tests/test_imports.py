@@ -19,6 +19,7 @@ ALLOWED = {
     "training": {"metrics", "models.losses"},
     "pipelines": {"models"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
+    "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
     "publishing": {"tasks", "training", "visualization"},
     "cli": {
         "models",
@@ -31,6 +32,7 @@ ALLOWED = {
         "tasks",
         "pipelines",
         "publishing",
+        "demo",
     },
 }
 PUBLISHED = [path for path in sorted((PACKAGE / "models").glob("*.py")) if path.name != "__init__.py"]

@@ -13,6 +13,7 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
@@ -23,6 +24,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
@@ -38,6 +40,7 @@ _AUTO_CLASSES = {
     AutoModelForSequenceClassification: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoModelForTokenClassification: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    AutoModelForTimeSeriesPrediction: MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
     AutoModel: MODEL_MAPPING,
 }
 
@@ -55,6 +58,7 @@ class NamedModel:
         name: The folder's or the repository's last part.
         source: The folder or the Hub id, as given.
         model: The model with the head that its configuration names, in float32 and set to `eval()`.
+        auto_class: The Auto class that loads it, which says what head that is.
         run: What `run.json` beside the model says, empty where there is none of a recipe's.
         trust_remote_code: Whether code that comes with it may run.
     """
@@ -62,6 +66,7 @@ class NamedModel:
     name: str
     source: str
     model: PreTrainedModel
+    auto_class: type
     run: dict[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
 
@@ -132,7 +137,7 @@ def load_model(source: str, trust_remote_code: bool = False) -> NamedModel:
         hint = " To run it, give --trust_remote_code." if "trust_remote_code" in str(error) else ""
         raise ModelError(f"Model {source!r} cannot be loaded: {_one_line(error)}{hint}") from error
     name = path.absolute().name if path.is_dir() else source
-    return NamedModel(name, source, model.eval(), _run_record(source), trust_remote_code)
+    return NamedModel(name, source, model.eval(), auto_class, _run_record(source), trust_remote_code)
 
 
 def _run_record(source: str) -> dict[str, Any]:
@@ -158,7 +163,7 @@ def _auto_class(config, source: str, trust_remote_code: bool):
             return auto_class
     raise ModelError(
         f"Model {source!r} is a {architecture}, which is neither a language model nor a classifier of texts, tokens "
-        "or images."
+        "or images, nor a predictor of series."
     )
 
 
