@@ -8,6 +8,7 @@ from transformers.utils import logging
 from .attention import attention
 from .bundle import bundle
 from .compare import compare
+from .demo import demo
 from .dependency import dependency
 from .gradflow import gradflow
 from .publish import publish
@@ -45,6 +46,7 @@ app.command(context_settings=FORWARDED)(train)
 app.add_typer(recipes_app, name="recipes")
 app.command("try")(try_model)
 app.command()(translate)
+app.command()(demo)
 app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)

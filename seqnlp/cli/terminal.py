@@ -18,7 +18,7 @@ from ..demo import (
     TranslationAnswer,
     TuneAnswer,
 )
-from ..demo.answers import Scored
+from ..demo.answers import Scored, visible
 
 
 BAR = 24
@@ -38,7 +38,7 @@ def show(answer: Answer, console: Console) -> None:
 def show_candidates(answer: TextAnswer, console: Console) -> None:
     """What may come next, before anything of it is written."""
     console.print(Text("next: ", style="dim"), end="")
-    parts = [f"{_visible(one.text)} {one.probability:.1%}" for one in answer.next]
+    parts = [f"{visible(one.text)} {one.probability:.1%}" for one in answer.next]
     console.print(Text("   ".join(parts), style="dim"))
 
 
@@ -121,8 +121,8 @@ def _show_translation(answer: TranslationAnswer, console: Console) -> None:
     console.print(Text(answer.translation, style="bold"))
     for token, shares in zip(answer.target_tokens, answer.alignment or [], strict=False):
         best = sorted(range(len(shares)), key=lambda place: -shares[place])[:2]
-        looked = ", ".join(f"{_visible(answer.source_tokens[place])} {shares[place]:.0%}" for place in best)
-        console.print(Text(f"  {_visible(token):>14}  <-  {looked}", style="dim"))
+        looked = ", ".join(f"{visible(answer.source_tokens[place])} {shares[place]:.0%}" for place in best)
+        console.print(Text(f"  {visible(token):>14}  <-  {looked}", style="dim"))
     probability = math.exp(answer.score)
     console.print(Text(f"each token was given {probability:.1%} on average", style="dim"))
 
@@ -177,18 +177,11 @@ def plot(past: list[float | None], future: list[float], width: int) -> list[Text
 
 def _bars(scores: list[Scored], console: Console) -> None:
     shown = scores[:MOST_CLASSES]
-    width = max(len(_visible(score.text)) for score in shown)
+    width = max(len(visible(score.text)) for score in shown)
     for place, score in enumerate(shown):
         style = "bold" if place == 0 else ""
         bar = "█" * round(BAR * score.probability)
-        console.print(Text(f"{_visible(score.text):<{width}}  {score.probability:>6.1%}  {bar}", style=style))
-
-
-def _visible(token: str) -> str:
-    """A token whose spaces and line breaks are seen, and whose control characters do nothing."""
-    shown = token.replace("\n", "⏎").replace("\t", "⇥")
-    shown = "".join(character if character.isprintable() else "·" for character in shown)
-    return shown if shown.strip() else "␣" * len(shown)
+        console.print(Text(f"{visible(score.text):<{width}}  {score.probability:>6.1%}  {bar}", style=style))
 
 
 _SHOWN: dict[type[Answer], Callable[[Any, Console], None]] = {

@@ -102,6 +102,10 @@ class Answerer:
         """What [`stream`] gives, of options that were checked."""
         raise NotImplementedError
 
+    def usual_options(self) -> Options:
+        """What it does where nothing is said; `None` for what a person need not choose."""
+        return Options()
+
     def check(self, options: Options) -> None:
         """
         Refuse an option that would change nothing here, and a value that means nothing.

@@ -251,3 +251,10 @@ class SeriesAnswer(Answer):
     forecast: list[list[float]]
     step: float
     step_unit: str
+
+
+def visible(token: str) -> str:
+    """A token whose spaces and line breaks are seen, and whose control characters do nothing."""
+    shown = token.replace("\n", "⏎").replace("\t", "⇥")
+    shown = "".join(character if character.isprintable() else "·" for character in shown)
+    return shown if shown.strip() else "␣" * len(shown)

@@ -37,6 +37,11 @@ class Forecaster(Answerer):
         self.channels = known if len(known) == self.num_channels else numbered
         self.has_logarithm = bool(self.settings.get("logarithm"))
 
+    def usual_options(self) -> Options:
+        """As many steps as its run predicted."""
+        steps = self.settings.get("prediction_length") or self.model.config.prediction_length
+        return Options(max_new_tokens=steps)
+
     def respond(self, given: Series, options: Options) -> Iterator[SeriesAnswer]:
         """At once."""
         values, remarks = self._choose(given)

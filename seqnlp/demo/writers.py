@@ -1,5 +1,6 @@
 """Answers of models that write: how a text goes on, tunes, translations."""
 
+import importlib.util
 import queue
 import re
 import tempfile
@@ -71,13 +72,10 @@ class TextWriter(Answerer):
     def finish(self, answer: TextAnswer) -> None:
         """What is to be said of the whole."""
 
-    def default_temperature(self) -> float:
-        """That of the run."""
-        return float(self.settings.get("temperature", TEMPERATURE))
-
-    def default_new_tokens(self) -> int:
-        """As many as the run wrote."""
-        return int(self.settings.get(self.new_tokens_setting) or NEW_TOKENS)
+    def usual_options(self) -> Options:
+        """The temperature of the run, one beam, and as many tokens as the run wrote."""
+        temperature = float(self.settings.get("temperature", TEMPERATURE))
+        return Options(temperature, 1, int(self.settings.get(self.new_tokens_setting) or NEW_TOKENS))
 
     def _prompt_ids(self, prompt: str) -> tuple[list[int], list[str]]:
         ids = self.tokenizer(prompt, add_special_tokens=not self.run, verbose=False).input_ids
@@ -95,7 +93,7 @@ class TextWriter(Answerer):
         return ids, remarks
 
     def _count(self, length: int, options: Options) -> tuple[int, list[str]]:
-        wanted = options.max_new_tokens or self.default_new_tokens()
+        wanted = options.max_new_tokens or self.usual_options().max_new_tokens
         count = min(wanted, self.longest() - length)
         told = f"{count} tokens are written at most, not {wanted}: the model reads {self.longest()} in all."
         return count, [told] if count < wanted and options.max_new_tokens else []
@@ -104,7 +102,7 @@ class TextWriter(Answerer):
         beams = options.num_beams or 1
         temperature = options.temperature
         if temperature is None:
-            temperature = self.default_temperature() if beams == 1 else 0.0
+            temperature = self.usual_options().temperature if beams == 1 else 0.0
         how = {"num_beams": beams, "do_sample": temperature > 0}
         how |= {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
         suppressed = [token for token in self.tokenizer.all_special_ids if token not in self._ends()]
@@ -226,6 +224,10 @@ class TuneWriter(TextWriter):
     def finish(self, answer: TuneAnswer) -> None:
         """Its notation, and whether it can be played."""
         answer.abc = to_abc(answer.prompt + answer.text)
+        lacking = [name for name in ("music21", "pretty_midi") if importlib.util.find_spec(name) is None]
+        if lacking:
+            answer.problem = f"{lacking[0]} is not installed: pip install 'seqnlp[music]'"
+            return
         found = check_tune(answer.abc)
         answer.is_valid = found.is_valid
         answer.problem = "" if found.parses else f"music21 cannot read it: {found.reason or 'there are no bars in it'}"
@@ -259,6 +261,10 @@ class Translator(Answerer):
             self.model, tokenizer=self.tokenizer, target_tokenizer=named.target_tokenizer()
         )
         self.aligns = getattr(self.model.config, "attention_type", None) != "none"
+
+    def usual_options(self) -> Options:
+        """The beams that the model was saved with, and nothing drawn."""
+        return Options(0.0, self.model.generation_config.num_beams or 1)
 
     def respond(self, given: str, options: Options) -> Iterator[TranslationAnswer]:
         """At once."""
