@@ -20,6 +20,7 @@ ALLOWED = {
     "pipelines": {"models"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
     "export": {"models", "pipelines"},
+    "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
     "publishing": {"tasks", "training", "visualization", "export"},
     "cli": {
         "models",
@@ -33,6 +34,7 @@ ALLOWED = {
         "pipelines",
         "export",
         "publishing",
+        "demo",
     },
 }
 PUBLISHED = [path for path in sorted((PACKAGE / "models").glob("*.py")) if path.name != "__init__.py"]

@@ -20,7 +20,7 @@ from .masking import MaskedBlocks, Masking, MaskingCollator, masking_of
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
 from .parallel_text import load_translation
 from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
-from .series import SeriesWindows, channel_statistics, cut_windows, load_series
+from .series import SeriesWindows, channel_statistics, cut_windows, load_series, read_series_file
 from .simulation import BOX, simulate_balls
 from .streams import (
     HeldOutSegments,
@@ -107,6 +107,7 @@ __all__ = [
     "pair_lengths",
     "patch_size_of",
     "prompt_for",
+    "read_series_file",
     "select_split",
     "simulate_balls",
     "split_of",
