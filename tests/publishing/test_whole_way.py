@@ -7,13 +7,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
-from families import FAMILIES, inputs_of, make, outputs_of, write_data
+from families import FAMILIES, inputs_of, outputs_of
 from huggingface_hub import ModelCard
-from local_hub import Hub, card_errors, connect
+from local_hub import card_errors, connect
 from PIL import Image
 from safetensors.torch import load
 
@@ -80,32 +79,6 @@ def test_two_processes_train_and_publish_once_and_a_stranger_verifies_it(hub, fi
     assert {check.outcome for check in result.checks} == {"passed", "-"}, result.checks
     found = {check.name for check in result.checks}
     assert {"loads without seqnlp", "answers alike with and without seqnlp", "accuracy, test"} <= found
-
-
-class Published(NamedTuple):
-    """What the recipes have left, and a Hub that holds it."""
-
-    hub: Hub
-    data: Path
-    folders: dict[str, Path]
-    printed: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """Every family, trained a few steps and published by `--push_to_hub`."""
-    home, server = tmp_path_factory.mktemp("whole_way"), Hub()
-    (home / "data").mkdir()
-    write_data(home / "data")
-    found = Published(server, home / "data", {}, {})
-    with pytest.MonkeyPatch.context() as patch:
-        connect(server, patch, home)
-        for family in FAMILIES:
-            name = family.model
-            found.folders[name] = home / name
-            found.printed[name] = make(family, found.data, home / name, f"alice/{name}")
-    yield found
-    server.stop()
 
 
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model)
