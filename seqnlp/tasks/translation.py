@@ -265,7 +265,7 @@ class Translation(Task):
                 num_beams=num_beams,
                 length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
-                max_new_tokens=longest_translation(model.config, batch["input_ids"].shape[1]),
+                max_length=longest_translation(model.config, batch["input_ids"].shape[1]) + 1,  # with its first token
             )
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 

@@ -70,7 +70,7 @@ def test_beams_are_those_of_the_flags(beams, penalty, prepare, monkeypatch):
     (given,) = asked  # one batch, the longer source first
     assert (given["num_beams"], given["length_penalty"], given["do_sample"]) == (beams, penalty, False)
     assert given["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert given["max_new_tokens"] == 2 * 4 + 20
+    assert given["max_length"] == 2 * 4 + 20 + 1  # and the token that begins it
 
 
 def test_there_is_a_position_for_each_token_that_is_trained_on_or_scored(prepare):
