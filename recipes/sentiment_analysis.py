@@ -44,8 +44,7 @@ def main() -> None:
     # Model: the words of the vocabulary in, the names of the classes out; new, or from --model_name_or_path.
     config = task.build_config(
         **(RECURRENT if task.is_recurrent else TRANSFORMER),
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
+        **task.special_tokens(tokenizer),
         id2label=dict(enumerate(label_names)),
         label2id={name: index for index, name in enumerate(label_names)},
     )

@@ -229,16 +229,14 @@ def load_model(output_dir: Path) -> PreTrainedModel:
 
 def save_model(model: PreTrainedModel, folder: Path, max_shard_size: int | str | None = None) -> None:
     """
-    Save configuration, weights and, unless the class is one of transformers' own, its code, so that both the saved
-    class and plain `AutoModel` load where seqnlp is not installed.
+    Save configuration, weights and, unless the class is one of transformers' own, its code: where seqnlp is not
+    installed the saved class loads, and so do plain `AutoModel` and every other head of its family, with new weights.
 
     Raises:
         PublishingError: If what was written does not read back to the same weights.
     """
     model_class, config_class = type(model), type(model.config)
-    auto_map = {
-        name: known for name, known in auto_classes(config_class) if known is model_class or name == "AutoModel"
-    }
+    auto_map = dict(auto_classes(config_class))
     options = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
     vars(model.config).pop("auto_map", None)
     if model_class.__module__.startswith("transformers."):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
 from ..metrics import Score
@@ -320,15 +320,24 @@ class Task(FineTuning):
         if is_learned and self.positions is not None and config.max_position_embeddings < self.positions:
             raise ArgumentsError(
                 f"--config_overrides max_position_embeddings={config.max_position_embeddings} are fewer than the "
-                f"{self.positions} positions that --max_length {self.model_args.max_length} needs: raise the one or "
-                "lower the other."
+                f"{self.positions} positions that {self.longest_flag} needs: raise the one or lower the other."
             )
         return config
 
     @property
     def positions(self) -> int | None:
-        """Tokens of the longest text that a model reads at once; `None` where the task does not bound it."""
+        """Tokens or steps of the longest row that a model reads at once; `None` where the task does not bound it."""
         return None
+
+    @property
+    def longest_flag(self) -> str:
+        """The flag that says so, with its value."""
+        return f"--max_length {self.model_args.max_length}"
+
+    def special_tokens(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+        """The fields of a model's configuration that follow from its tokenizer."""
+        ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+        return {"vocab_size": len(tokenizer), **ids}
 
     def start(self) -> Run:
         """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""

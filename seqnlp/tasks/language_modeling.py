@@ -162,11 +162,6 @@ class LanguageModeling(Task):
         """The tokenizer."""
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
-    def special_tokens(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-        """The fields of a model's configuration that follow from its tokenizer."""
-        ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
-        return {"vocab_size": len(tokenizer), **ids}
-
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """The configuration of the model, which keeps no cache in training unless its state is carried on."""
         return super().build_config(use_cache=self.is_recurrent, **fields)

@@ -102,6 +102,17 @@ class Trajectory(Task):
     def load_processor(self, folder: Path) -> None:
         """None: models read the numbers."""
 
+    @property
+    def positions(self) -> int:
+        """Of a past and its future."""
+        return self.data_args.context_length + self.data_args.prediction_length
+
+    @property
+    def longest_flag(self) -> str:
+        """The lengths of both."""
+        arguments = self.data_args
+        return f"--context_length {arguments.context_length} --prediction_length {arguments.prediction_length}"
+
     def prepare(self, loaded: LoadedData, processor: Any, splits: Iterable[str] | None = None) -> PreparedData:
         """Every stretch of a past and a future."""
         arguments = self.data_args

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..data import LoadedData, PairArguments, PairCollator, load_translation, tokenize_pairs
+from ..data import LoadedData, PairArguments, PairCollator, load_translation, pair_lengths, tokenize_pairs
 from ..metrics import (
     BLEU,
     BLEU_TOKENIZERS,
@@ -192,6 +192,20 @@ class Translation(Task):
         lines.append(f"print({decoder}.decode(outputs[0], skip_special_tokens=True))")
         return "\n".join(lines)
 
+    longest: int = 0
+    """Tokens of the longest sentence that is scored."""
+
+    @property
+    def positions(self) -> int:
+        """Of the longest sentence that is trained on or scored, on either side."""
+        return max(self.model_args.max_length, self.longest)
+
+    @property
+    def longest_flag(self) -> str:
+        """What asks for them."""
+        is_scored = self.longest > self.model_args.max_length
+        return f"a scored sentence of {self.longest} tokens" if is_scored else super().longest_flag
+
     @property
     def beams(self) -> dict[str, Any]:
         """How sentences are translated after training."""
@@ -226,6 +240,8 @@ class Translation(Task):
         """Token ids of source and target; nothing is cut off."""
         examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
         self._refuse_long(examples)
+        held_out = (pair_lengths(rows) for split, rows in examples.items() if split != "train")
+        self.longest = max((length for pairs in held_out for pair in pairs for length in pair), default=0)
         data = PreparedData(loaded, processor, examples, PairCollator(processor.source))
         tell_unknown(data, processor.source, self.model_args.tokenizer_type, "input_ids")
         return data
@@ -280,7 +296,7 @@ class Translation(Task):
                 num_beams=num_beams,
                 length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
-                max_new_tokens=longest_translation(model.config, batch["input_ids"].shape[1]),
+                max_length=longest_translation(model.config, batch["input_ids"].shape[1]) + 1,  # with its first token
             )
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 
