@@ -27,7 +27,7 @@ from .integrity import WriteError, is_full_disk, weights_hash, write_together
 from .output_folder import LOGS, RECORD, OutputFolder
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
-from .stopping import RunStopped, follow_launcher
+from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
 
 
@@ -279,11 +279,10 @@ def run_recipe(main: Callable[[], None]) -> None:
     lasting_output()
     before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
     try:
-        main()
+        with EndOnSignals():
+            main()
     except RunStopped as stopped:
         _exit(str(stopped), 128 + stopped.number)
-    except KeyboardInterrupt:
-        _exit("interrupted. A run that has written a checkpoint goes on by --resume_from_checkpoint latest.", 130)
     except Exception as error:
         if type(error).__module__.startswith("seqnlp."):
             _exit(f"error: {error}", 1)
