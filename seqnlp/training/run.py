@@ -74,6 +74,17 @@ class Run:
         """
         return on_main_process(self.accelerator, function)
 
+    def main_process_first(self, function: Callable[[], Any]) -> Any:
+        """
+        Call `function` in every process, first in the main one, so that the others find what it has put into a cache.
+
+        Raises:
+            Exception: What `function` raises; if it does in the main process, then in every process.
+        """
+        found: list[Any] = []
+        self.on_main_process(lambda: found.append(function()))
+        return found[0] if found else function()
+
     def begin_logging(self) -> None:
         """Start the trackers; the logs of the run before go, unless this one goes on with it."""
         trackers = trackers_of(self.arguments)

@@ -13,7 +13,8 @@ from .threads import is_launched
 
 
 # SLURM announces the end of a job by SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends it by SIGTERM.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
+# Of several that have come the first of these counts: at Ctrl-C a launcher may send SIGTERM too.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 SECONDS_OF_SILENCE = 300.0
 
 
