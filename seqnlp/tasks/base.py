@@ -350,8 +350,7 @@ class Task(FineTuning):
 
     def load_data(self, run: Run) -> LoadedData:
         """The data that the flags name, in each process of a run; what it is, and was made of it, goes on record."""
-        with run.accelerator.main_process_first():
-            loaded = self.load()
+        loaded = run.main_process_first(self.load)
         run.record.dataset = loaded.describe()
         for remark in loaded.remarks:
             run.tell(remark)
@@ -359,8 +358,7 @@ class Task(FineTuning):
 
     def prepare_data(self, run: Run, loaded: LoadedData, processor: Any) -> PreparedData:
         """The data as models read it, in each process of a run; what is to be known of it goes on record."""
-        with run.accelerator.main_process_first():
-            data = self.prepare(loaded, processor)
+        data = run.main_process_first(lambda: self.prepare(loaded, processor))
         run.record.dataset |= data.details
         for remark in data.remarks:
             run.tell(remark)

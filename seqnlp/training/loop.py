@@ -28,7 +28,7 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .evaluation import Evaluator
+from .evaluation import EvaluationEnded, Evaluator
 from .fingerprint import describe_setup, differences
 from .integrity import WEIGHTS, find_damage
 from .optimization import create_optimizer, create_scheduler, go_to_step
@@ -173,7 +173,8 @@ class TrainingLoop(Evaluator):
             TrainingError: When the loss is no longer a number.
             CheckpointError: When the checkpoint to resume from is not there, is damaged, or was made with other
                 arguments, data or tokenizer; or when a checkpoint cannot be written.
-            RunStopped: When a signal has asked for an end; a checkpoint is written then.
+            RunStopped: When a signal has asked for an end, between two steps or two batches of a validation; a
+                checkpoint is written then.
         """
         if not isinstance(self.arguments.greater_is_better, bool):
             raise ArgumentsError(
@@ -197,6 +198,7 @@ class TrainingLoop(Evaluator):
                 self._train(progress)
             finally:
                 self.batches.close()
+            self._agree_on_signals()  # one that has come after the last step
             if self._checkpointed != self.step:  # while a second signal does not end it yet
                 self._checkpoint()
         if self._signal is not None:
@@ -277,7 +279,10 @@ class TrainingLoop(Evaluator):
     def _train(self, progress: tqdm) -> None:
         if self.is_main_process:
             progress.write(f"{self.max_steps} steps of training, {self._told_of_device()}")
-        stop = self._is_patience_over  # of a run that was ended between its last step and its results
+        if self.place.owes_validation:
+            self._evaluate(progress)
+        # Patience may be over in a run that was ended between its last step and its results.
+        stop = self._is_patience_over or self._signal is not None
         while self.step < self.max_steps and not stop:
             if self.batches.begins_epoch(self.step):
                 self._carried = self._carried_tensors = None
@@ -307,7 +312,7 @@ class TrainingLoop(Evaluator):
         agreed = torch.tensor([*own, *self._signals.counts()], device=self.device)
         targets, examples, out_of_time, *signals = self.accelerator.reduce(agreed, reduction="sum").unbind()
         self._is_out_of_time = bool(out_of_time)
-        self._signal = next((number for number, count in zip(SIGNALS, signals, strict=True) if count), None)
+        self._take_note(signals)
         return targets, int(examples)
 
     def _measure_loss(self, batch: Batch) -> bool:
@@ -336,6 +341,20 @@ class TrainingLoop(Evaluator):
                 "it is neither a sum divided by their number nor a mean."
             )
         return ignores and not divides
+
+    def _take_note(self, counts: Iterable[torch.Tensor]) -> None:
+        """Of a signal that any process has received."""
+        self._signal = next((number for number, count in zip(SIGNALS, counts, strict=True) if count), self._signal)
+
+    def _agree_on_signals(self) -> bool:
+        """Whether any process has been told to stop."""
+        counts = torch.tensor(self._signals.counts(), device=self.device)
+        self._take_note(self.accelerator.reduce(counts, reduction="sum").unbind())
+        return self._signal is not None
+
+    def must_end(self) -> bool:
+        """Whether a signal asks for an end of training, and so of a validation."""
+        return self._signals.is_in_force and self._agree_on_signals()
 
     def _settle_gradient_buckets(self) -> None:
         """
@@ -416,8 +435,13 @@ class TrainingLoop(Evaluator):
         self.run.log(values, self.step)
 
     def _evaluate(self, progress: tqdm) -> bool:
-        with self.meter.paused():
-            metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
+        self.place.owes_validation = True
+        try:
+            with self.meter.paused():
+                metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
+        except EvaluationEnded:
+            return True
+        self.place.owes_validation = False
         self.record.log(self.step, self.epoch, **metrics)
         self.run.log(metrics, self.step)
         if self.is_main_process:
