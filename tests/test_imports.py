@@ -18,6 +18,7 @@ ALLOWED = {
     "visualization": {"diagnostics"},
     "training": {"metrics", "models.losses"},
     "pipelines": {"models"},
+    "labs": {"models"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
     "publishing": {"tasks", "training", "visualization"},
     "cli": {
@@ -31,6 +32,7 @@ ALLOWED = {
         "tasks",
         "pipelines",
         "publishing",
+        "labs",
     },
 }
 PUBLISHED = [path for path in sorted((PACKAGE / "models").glob("*.py")) if path.name != "__init__.py"]

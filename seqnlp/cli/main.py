@@ -10,6 +10,7 @@ from .bundle import bundle
 from .compare import compare
 from .dependency import dependency
 from .gradflow import gradflow
+from .labs import app as labs_app
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
@@ -41,6 +42,7 @@ FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 app.command(context_settings=FORWARDED)(train)
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(labs_app, name="labs")
 app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)
