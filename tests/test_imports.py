@@ -18,6 +18,7 @@ ALLOWED = {
     "visualization": {"diagnostics"},
     "training": {"metrics", "models.losses"},
     "pipelines": {"models"},
+    "labs": {"models"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
     "export": {"models", "pipelines"},
     "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
@@ -35,6 +36,7 @@ ALLOWED = {
         "export",
         "publishing",
         "demo",
+        "labs",
     },
 }
 PUBLISHED = [path for path in sorted((PACKAGE / "models").glob("*.py")) if path.name != "__init__.py"]

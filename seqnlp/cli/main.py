@@ -12,6 +12,7 @@ from .demo import demo
 from .dependency import dependency
 from .export import export
 from .gradflow import gradflow
+from .labs import app as labs_app
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
@@ -48,6 +49,7 @@ app.add_typer(recipes_app, name="recipes")
 app.command("try")(try_model)
 app.command()(translate)
 app.command()(demo)
+app.add_typer(labs_app, name="labs")
 app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)
