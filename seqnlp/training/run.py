@@ -119,6 +119,7 @@ class Run:
         self.record.model = {
             "class": type(model).__name__,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **self._trained(model),
             "config": {name: value for name, value in model.config.to_diff_dict().items() if name[0] != "_"},
             "sha256": self.on_main_process(lambda: weights_hash(staged)),
         }
@@ -126,6 +127,12 @@ class Run:
             self.record.tokenizer = {"class": type(processor).__name__, "vocab_size": len(processor)}
         self._write("The model", lambda: self.folder.place(staged))
         return model
+
+    @staticmethod
+    def _trained(model: PreTrainedModel) -> dict[str, int]:
+        """How many parameters were trained, where those are not all."""
+        trained = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+        return {"trained_parameters": sum(trained)} if len(trained) < len(list(model.parameters())) else {}
 
     def attempt(self, what: str, function: Callable[[], Any], everywhere: bool = False) -> Any:
         """
