@@ -74,6 +74,7 @@ def build_card(
         use=task.use,
         limits=[*_limits(task, record), *_measured_limits(record)],
         base=_base(record),
+        embeddings=_embeddings(record),
         brings_code=not _is_of_transformers(record),
         results=_results_table(record),
         definitions=_definitions(record),
@@ -181,6 +182,18 @@ def _base(record: dict[str, Any]) -> str | None:
     return (
         f"{shown} (SHA-256 of its weights {digest}...). Taken over: {escape(base.get('weights_taken'))} weights. "
         f"{drawn} The license of that model is not on record: it may bind this one."
+    )
+
+
+def _embeddings(record: dict[str, Any]) -> str | None:
+    """What the card says of the word vectors with which embeddings began."""
+    vectors = record.get("embeddings")
+    if not vectors:
+        return None
+    name, digest = code(_plain_name(str(vectors["name"]))), code(str(vectors["sha256"])[:12])
+    return (
+        f"The embeddings of {escape(vectors['tokens_found'])} of {escape(vectors['tokens'])} tokens began as the "
+        f"vectors of {name} (SHA-256 {digest}...), whose license is not on record."
     )
 
 

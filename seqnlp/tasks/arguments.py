@@ -64,6 +64,11 @@ class TextModelArguments(ModelArguments):
         "the given model brings.",
         "model source",
     )
+    init_embeddings: str | None = flag(
+        None,
+        "A file of word vectors (word2vec, GloVe or fastText, text or binary) with which the embeddings begin.",
+        "model source",
+    )
 
     def tokenizer_settings(self) -> dict:
         """The arguments of [`seqnlp.tokenization.train_tokenizer`]."""

@@ -350,6 +350,7 @@ class Task(FineTuning):
 
     def prepare_data(self, run: Run, loaded: LoadedData, processor: Any) -> PreparedData:
         """The data as models read it, in each process of a run; what is to be known of it goes on record."""
+        self.processor = processor
         with run.accelerator.main_process_first():
             data = self.prepare(loaded, processor)
         run.record.dataset |= data.details

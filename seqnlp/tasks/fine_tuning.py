@@ -22,6 +22,8 @@ from .starting_model import (
     positions_of,
     told,
 )
+from .word_vectors import begin_with_vectors, check_vectors
+from .word_vectors import told as vectors_told
 
 
 class FineTuning:
@@ -34,6 +36,7 @@ class FineTuning:
         has_ends: Whether its texts need a token that begins and one that ends them.
         start_model: The model that the run starts from; `None` where all weights are drawn anew.
         given_processor: What makes its inputs, where a model or a flag gives it; `None` where it is yet to be made.
+        processor: What makes its inputs, once the data is prepared.
         remarks: One line for each thing that its user should know of what the run starts from.
     """
 
@@ -43,6 +46,7 @@ class FineTuning:
 
     start_model: StartingModel | None = None
     given_processor: Any = None
+    processor: Any = None
     remarks: list[str]
 
     @classmethod
@@ -93,6 +97,10 @@ class FineTuning:
             )
         if arguments.trust_remote_code and not (name or tokenizer_name):
             raise ArgumentsError("--trust_remote_code does nothing without --model_name_or_path.")
+        if path := vars(arguments).get("init_embeddings"):
+            if name:
+                raise ArgumentsError(f"--init_embeddings {path}: {name} brings embeddings. Leave out one of the two.")
+            check_vectors(path)
         if name:
             source = Source("model_name_or_path", name, arguments.model_revision, arguments.trust_remote_code)
             self.start_model = StartingModel.find(source, self.auto_class, self.name)
@@ -203,14 +211,14 @@ class FineTuning:
     def create_model(self, run: Run, config: PreTrainedConfig) -> PreTrainedModel:
         """
         The model that is trained, in each process of a run: a new one, or the one that the run starts from; what was
-        taken over of that goes on record.
+        taken over of that goes on record. Called once the data is prepared.
 
         Raises:
             ArgumentsError: If its weights cannot be read or do not fit.
         """
         start = self.start_model
         if start is None:
-            return self.model_class(config)
+            return self._new_model(run, config)
         with run.accelerator.main_process_first():
             model, described = start.load(config, self.model_args.config_overrides)
         self.check_model(model)
@@ -222,6 +230,18 @@ class FineTuning:
         run.record.base_model = {**start.describe(name), **described}
         run.tell(told({**run.record.base_model, "name": start.source.name}))
         return model
+
+    def _new_model(self, run: Run, config: PreTrainedConfig) -> PreTrainedModel:
+        model, name = self.model_class(config), "init_embeddings"
+        if path := vars(self.model_args).get(name):
+            described = begin_with_vectors(model.get_input_embeddings(), self.tokenizer_of_inputs(), path)
+            run.record.embeddings = {"name": public_value(path, self.fields()[name]), **described}
+            run.tell(vectors_told({**described, "name": path}))
+        return model
+
+    def tokenizer_of_inputs(self) -> Any:
+        """The tokenizer of what the model reads."""
+        return self.processor
 
     def check_model(self, model: PreTrainedModel) -> None:
         """
