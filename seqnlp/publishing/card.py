@@ -179,6 +179,10 @@ def _base(record: dict[str, Any]) -> str | None:
     digest = code(str(base.get("sha256"))[:12])
     new = ", ".join(code(name) for name in base.get("weights_new") or {})
     drawn = f"New are {new}." if new else "None of them are new."
+    if adapter := base.get("adapter"):
+        count = format(adapter.get("trained_parameters"), ",")
+        method = escape(adapter.get("method"))
+        drawn += f" Trained were adapters by {method} of {count} parameters, merged into the weights."
     return (
         f"{shown} (SHA-256 of its weights {digest}...). Taken over: {escape(base.get('weights_taken'))} weights. "
         f"{drawn} The license of that model is not on record: it may bind this one."

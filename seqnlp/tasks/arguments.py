@@ -31,6 +31,12 @@ class ModelArguments:
     trust_remote_code: bool = flag(
         False, "Run the code that comes with that model or tokenizer, with your rights.", "model source"
     )
+    peft: str | None = flag(
+        None, "Train adapters of that model instead of its weights, by this method of PEFT, e.g. lora.", "model"
+    )
+    peft_config: str | None = flag(
+        None, "Fields of that method's configuration, e.g. r=8,lora_alpha=16,target_modules=all-linear.", "model"
+    )
 
 
 @dataclass

@@ -1,13 +1,16 @@
 """How a task starts from a model that exists: what every recipe does with `--model_name_or_path`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from accelerate import DistributedType
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..training import ArgumentsError, Run
 from ..training.flags import public_value, settled_flags
+from .adapters import Adapter, read_adapter_config
 from .arguments import ARCHITECTURES
 from .starting_model import (
     LABELS,
@@ -37,6 +40,7 @@ class FineTuning:
         start_model: The model that the run starts from; `None` where all weights are drawn anew.
         given_processor: What makes its inputs, where a model or a flag gives it; `None` where it is yet to be made.
         processor: What makes its inputs, once the data is prepared.
+        adapter: What is trained in the place of the model's own weights, if `--peft` asks for it.
         remarks: One line for each thing that its user should know of what the run starts from.
     """
 
@@ -47,6 +51,7 @@ class FineTuning:
     start_model: StartingModel | None = None
     given_processor: Any = None
     processor: Any = None
+    adapter: Adapter | None = None
     remarks: list[str]
 
     @classmethod
@@ -229,7 +234,25 @@ class FineTuning:
         name = public_value(start.source.name, self.fields()["model_name_or_path"])
         run.record.base_model = {**start.describe(name), **described}
         run.tell(told({**run.record.base_model, "name": start.source.name}))
+        if self.model_args.peft:
+            self._adapt(run, model, described["weights_new"])
         return model
+
+    def _adapt(self, run: Run, model: PreTrainedModel, new: Iterable[str]) -> None:
+        if run.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            raise ArgumentsError(
+                f"--peft {self.model_args.peft}: adapters are not merged into weights that are divided among processes"
+                ". Train them in one process, or in several that each hold the model."
+            )
+        source, count = self.start_model.source, model.num_parameters()
+        place = str(Path(source.name).absolute()) if source.is_folder else source.name
+        self.adapter = Adapter(model, self._adapter_config(), new, (place, source.revision))
+        run.record.base_model["adapter"] = self.adapter.described
+        trained = self.adapter.described["trained_parameters"]
+        run.tell(f"Adapters by {self.model_args.peft}: {trained:,} parameters are trained, {count:,} are the model's.")
+
+    def _adapter_config(self) -> Any:
+        return read_adapter_config(self.model_args.peft, self.model_args.peft_config, self.auto_class)
 
     def _new_model(self, run: Run, config: PreTrainedConfig) -> PreTrainedModel:
         model, name = self.model_class(config), "init_embeddings"
@@ -251,14 +274,22 @@ class FineTuning:
             ArgumentsError: In one line that says why.
         """
 
-    def refuse_own_folder(self) -> None:
+    def check_start(self) -> None:
         """
-        Refuse to write over the model that the run starts from.
+        Refuse to write over the model that the run starts from, and adapters that cannot be.
 
         Raises:
-            ArgumentsError: If `--output_dir` names its folder.
+            ArgumentsError: If `--output_dir` names its folder, or `--peft` does not fit.
         """
-        start, output_dir = self.start_model, self.training_args.output_dir
+        start, output_dir, arguments = self.start_model, self.training_args.output_dir, self.model_args
+        if arguments.peft_config and not arguments.peft:
+            raise ArgumentsError(f"--peft_config {arguments.peft_config} does nothing without --peft.")
+        if arguments.peft:
+            if start is None:
+                raise ArgumentsError(
+                    f"--peft {arguments.peft} trains adapters of a model that exists: name it by --model_name_or_path."
+                )
+            self._adapter_config()
         if start is None or not start.source.is_folder or output_dir is None:
             return
         if Path(output_dir).resolve() == Path(start.source.name).resolve():

@@ -95,6 +95,7 @@ class Run:
         self,
         model: PreTrainedModel,
         processor: Processor | None = None,
+        *others: Callable[[Path], Any],
     ) -> PreTrainedModel:
         """
         Put model and processors into `output_dir`, together or not at all, before anything that may fail.
@@ -105,6 +106,7 @@ class Run:
             model: What was trained.
             processor: What makes its inputs and saves itself by `save_pretrained`: a tokenizer, an image processor, or
                 nothing where it reads numbers.
+            *others: What else is saved beside them: each is given the folder.
 
         Returns:
             The model without what Accelerate wrapped around it.
@@ -114,7 +116,7 @@ class Run:
         """
         accelerator, checkpoints = self.accelerator, CheckpointFolder(self.output_dir)
         saves = [] if processor is None else [processor.save_pretrained]
-        staged = checkpoints.save_weights(accelerator, model, "results", *saves)
+        staged = checkpoints.save_weights(accelerator, model, "results", *saves, *others)
         model = accelerator.unwrap_model(model)
         self.record.model = {
             "class": type(model).__name__,
