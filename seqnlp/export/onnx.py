@@ -73,7 +73,7 @@ class OnnxExport(Export):
             size = sum(path.stat().st_size for path in paths)
             found = f"{size:,} bytes, {size / self.full_size:.0%} of those in float32"
             return [Check("size", True, found, "told"), check_agreement(comparisons, AGREEMENT)]
-        checks = [check_outputs(comparisons, LIMIT)]
+        checks = [check_outputs(self.model, comparisons, LIMIT)]
         if kind_of(self) == "generator":
             script = importlib.import_module(".scripts.generate", __package__)
             _, facts = script.load(folder)

@@ -51,7 +51,7 @@ class TorchExport(Export):
         name = "outputs to the bit" + (", cells step by step" if hasattr(self.config, "cell_type") else "")
         bits = Check(name, same == len(examples), f"{same} of {len(examples)} batches", "all of them")
         runners = {graph.name: _runner(programs[graph.name], graph) for graph in graphs}
-        return [bits, check_outputs(compare(self.model, graphs, runners), LIMIT)]
+        return [bits, check_outputs(self.model, compare(self.model, graphs, runners), LIMIT)]
 
     def usage(self, folder: str) -> str:
         """Load and call."""
