@@ -18,8 +18,10 @@ ALLOWED = {
     "visualization": {"diagnostics"},
     "training": {"metrics", "models.losses"},
     "pipelines": {"models"},
+    "labs": {"models"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
     "export": {"models", "pipelines"},
+    "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
     "publishing": {"tasks", "training", "visualization", "export"},
     "cli": {
         "models",
@@ -33,6 +35,8 @@ ALLOWED = {
         "pipelines",
         "export",
         "publishing",
+        "demo",
+        "labs",
     },
 }
 PUBLISHED = [path for path in sorted((PACKAGE / "models").glob("*.py")) if path.name != "__init__.py"]

@@ -38,6 +38,15 @@ COPIED_FILES = (
     "chat_template.jinja",
     "preprocessor_config.json",
     "processor_config.json",
+    # The vocabularies of tokenizers that a given model brought.
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "added_tokens.json",
+    "source.spm",
+    "target.spm",
+    "spiece.model",
+    "sentencepiece.bpe.model",
     "run.json",
     "learning_curves.png",
 )
@@ -61,10 +70,6 @@ STALE_PATTERNS = (
     "*.npz",
     "*.h5",
     "*.msgpack",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "added_tokens.json",
     *MODEL_FILES,
     *COPIED_FILES,
     *(f"*/{name}" for name in TOKENIZER_FILES),
@@ -224,16 +229,14 @@ def load_model(output_dir: Path) -> PreTrainedModel:
 
 def save_model(model: PreTrainedModel, folder: Path, max_shard_size: int | str | None = None) -> None:
     """
-    Save configuration, weights and, unless the class is one of transformers' own, its code, so that both the saved
-    class and plain `AutoModel` load where seqnlp is not installed.
+    Save configuration, weights and, unless the class is one of transformers' own, its code: where seqnlp is not
+    installed the saved class loads, and so do plain `AutoModel` and every other head of its family, with new weights.
 
     Raises:
         PublishingError: If what was written does not read back to the same weights.
     """
     model_class, config_class = type(model), type(model.config)
-    auto_map = {
-        name: known for name, known in auto_classes(config_class) if known is model_class or name == "AutoModel"
-    }
+    auto_map = dict(auto_classes(config_class))
     options = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
     vars(model.config).pop("auto_map", None)
     if model_class.__module__.startswith("transformers."):

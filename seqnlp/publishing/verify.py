@@ -117,7 +117,7 @@ def verify(
         config = _read_config(folder, name)
         result = Verification(name, commit, [printable(file) for file in files if file.endswith(".py")])
         _check_formats(result, files)
-        if commit is None and _is_ours(config) and not config.get("auto_map") and (folder / "run.json").is_file():
+        if commit is None and _is_output(folder, config):
             folder = _as_published(result, folder, steps)
             config = _read_config(folder, name)
         _check_loading(result, folder, config, trust_remote_code or result.is_run, steps)
@@ -237,6 +237,12 @@ def _check_formats(result: Verification, files: list[str]) -> None:
 
 def _is_ours(config: dict[str, Any]) -> bool:
     return str(config.get("model_type", "")).startswith("seqnlp_")
+
+
+def _is_output(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether a folder is a run's output: what is published has its code, and a card where it is no model of ours."""
+    published = config.get("auto_map") or (not _is_ours(config) and (folder / CARD).is_file())
+    return (folder / "run.json").is_file() and not published
 
 
 def _as_published(result: Verification, folder: Path, steps: _Steps) -> Path:
