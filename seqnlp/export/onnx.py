@@ -34,6 +34,7 @@ class OnnxExport(Export):
     packages = ("onnx", "onnxscript", "onnxruntime")
     extra = "export"
     quantizations = ("int8",)
+    language = "bash"
     texts = 20
     """How many texts are written greedily to compare them."""
     full_size: int

@@ -55,10 +55,10 @@ class TorchExport(Export):
 
     def usage(self, folder: str) -> str:
         """Load and call."""
-        lines = [f"import sys\n\nsys.path.insert(0, {folder!r})\nfrom load import load\n\nprograms = load()"]
+        lines = [f'import sys\n\nsys.path.insert(0, "{folder}")\nfrom load import load\n\nprograms = load()']
         for graph in graphs_of(self.model):
-            outputs = ", ".join(graph.outputs[:2]) + (", ..." if len(graph.outputs) > 2 else "")
-            lines.append(f"programs[{graph.name!r}]({', '.join(graph.inputs)})  # {outputs}")
+            names = f"{', '.join(graph.inputs)} -> {', '.join(graph.outputs)}"
+            lines.append(f'# {names}\noutputs = programs["{graph.name}"](*inputs)')
         return "\n".join(lines)
 
 
