@@ -10,7 +10,9 @@ from .bundle import bundle
 from .compare import compare
 from .demo import demo
 from .dependency import dependency
+from .export import export
 from .gradflow import gradflow
+from .labs import app as labs_app
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
@@ -47,11 +49,13 @@ app.add_typer(recipes_app, name="recipes")
 app.command("try")(try_model)
 app.command()(translate)
 app.command()(demo)
+app.add_typer(labs_app, name="labs")
 app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)
 app.command()(compare)
 app.command()(bundle)
+app.command()(export)
 app.command()(publish)
 app.command()(verify)
 

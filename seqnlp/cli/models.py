@@ -39,8 +39,8 @@ _AUTO_CLASSES = {
     AutoModelForMaskedLM: MODEL_FOR_MASKED_LM_MAPPING,
     AutoModelForSequenceClassification: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoModelForTokenClassification: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
-    AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoModelForTimeSeriesPrediction: MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
+    AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoModel: MODEL_MAPPING,
 }
 
@@ -166,12 +166,12 @@ def _auto_class(config, source: str, trust_remote_code: bool):
     for auto_class, mapping in _AUTO_CLASSES.items():
         found = mapping.get(type(config), ())
         found = found if isinstance(found, tuple) else (found,)
-        is_custom = trust_remote_code and auto_class.__name__ in getattr(config, "auto_map", {})
-        if is_custom or architecture in [model_class.__name__ for model_class in found]:
+        custom = str(getattr(config, "auto_map", {}).get(auto_class.__name__)) if trust_remote_code else ""
+        if custom.endswith(f".{architecture}") or architecture in [model_class.__name__ for model_class in found]:
             return auto_class
     raise ModelError(
         f"Model {source!r} is a {architecture}, which is neither a language model nor a classifier of texts, tokens "
-        "or images, nor a predictor of series."
+        "or images, nor predicts series."
     )
 
 

@@ -36,6 +36,16 @@ def publish(
         str | None,
         typer.Option(help="License of the model for its card, e.g. apache-2.0; none if it is not given."),
     ] = None,
+    exports: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            help=(
+                "Targets of `seqnlp export`, with commas between them: the exports go up too, each in a folder of "
+                "its target's name. None if it is not given."
+            ),
+        ),
+    ] = "",
     space: Annotated[
         bool,
         typer.Option("--space", help="Also put its page on the Hub, as a Space of the same name; see `seqnlp demo`."),
@@ -61,6 +71,7 @@ def publish(
         create_pr=create_pr,
         replace=replace,
         license=license,
+        exports=[target.strip() for target in exports.split(",") if target.strip()],
         dry_run=dry_run,
     )
     _tell(done, dry_run)

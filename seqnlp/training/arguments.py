@@ -80,7 +80,9 @@ class TrainingArguments:
     )
     torch_compile: bool = flag(False, "Train through torch.compile, which takes minutes at the start.", "training")
     report_to: str = flag(
-        "tensorboard", "Trackers that Accelerate knows, joined by commas, 'all' or 'none'.", "harmless"
+        "tensorboard",
+        "Trackers that Accelerate knows, e.g. wandb, joined by commas; 'all' that are installed, or 'none'.",
+        "harmless",
     )
     num_threads: int | None = flag(
         None,
