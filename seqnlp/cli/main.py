@@ -13,6 +13,7 @@ from .gradflow import gradflow
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
+from .serve import serve
 from .verify import verify
 
 
@@ -45,6 +46,7 @@ app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)
 app.command()(compare)
+app.command()(serve)
 app.command()(bundle)
 app.command()(publish)
 app.command()(verify)
