@@ -129,6 +129,19 @@ def check_tied_sizes(config: transformers.PreTrainedConfig) -> None:
         )
 
 
+def check_words(config: transformers.PreTrainedConfig) -> None:
+    """
+    Refuse settings of words where no token continues one, since tokens are read then.
+
+    Raises:
+        ValueError: With the field and its value.
+    """
+    for name in ("word_vocab_size", "word_dropout"):
+        value = getattr(config, name)
+        if value is not None and config.first_continuing_id is None:
+            raise ValueError(f"{name}={value} is of words: set first_continuing_id, or leave it out.")
+
+
 def check_series(config: transformers.PreTrainedConfig) -> None:
     """
     Refuse means and deviations that do not fit the channels of the series that a model reads instead of tokens.

@@ -15,26 +15,38 @@ import yaml
 from transformers import HfArgumentParser, PreTrainedConfig
 
 from .errors import ArgumentsError, in_one_line
-from .flags import check_ranges, fields_of
+from .flags import check_ranges, fields_of, settled_flags
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-OURS = ("role", "range", "replaces")  # of a field's metadata, which argparse does not know
+OURS = ("role", "range", "replaces", "fixed_by")  # of a field's metadata, which argparse does not know
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of a recipe's docstring, and says each flag's default."""
+    """Keeps the lines of a recipe's docstring, and says the default of each flag that has one."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 class _Parser(HfArgumentParser):
     """Says what is wrong in one line instead of printing every flag there is."""
 
     source_of = staticmethod(lambda flag: "")
+    settled: Mapping[str, str] = MappingProxyType({})
+
+    def _add_dataclass_arguments(self, dtype):
+        self.settled = settled_flags(dtype)
+        super()._add_dataclass_arguments(dtype)
 
     @staticmethod
     def _parse_dataclass_field(parser, field):
         known = copy.copy(field)
-        known.metadata = MappingProxyType({key: value for key, value in field.metadata.items() if key not in OURS})
+        metadata = {key: value for key, value in field.metadata.items() if key not in OURS}
+        if field.name in parser.settled:  # its default depends on what a run starts from
+            default = "" if field.default is None else f"{field.default}, or "
+            metadata["help"] += f" (default: {default}as a given {parser.settled[field.name]} has it)"
+        known.metadata = MappingProxyType(metadata)
         HfArgumentParser._parse_dataclass_field(parser, known)
 
     def error(self, message):
@@ -180,7 +192,30 @@ def build_config(config_class: type[ConfigType], overrides: str | None = None, *
     Raises:
         ArgumentsError: For a pair without `=`, a field that does not exist and a value that does not fit.
     """
-    known = {f.name for f in dataclasses.fields(config_class)}
+    fields |= read_overrides(config_class, overrides)
+    try:
+        return config_class(**fields)
+    except Exception as error:
+        raise misfit(error, overrides) from error
+
+
+def misfit(error: Exception, overrides: str | None) -> ArgumentsError:
+    """What a configuration says of a value that does not fit, which strict dataclasses do in several lines."""
+    return ArgumentsError(f"--config_overrides {overrides or ''}: {in_one_line(error.__cause__ or error)}")
+
+
+def read_overrides(config_class: type[PreTrainedConfig], overrides: str | None) -> dict[str, Any]:
+    """
+    The fields that `--config_overrides` sets.
+
+    Args:
+        config_class: The configuration's class.
+        overrides: As for [`build_config`].
+
+    Raises:
+        ArgumentsError: For a pair without `=` and a field that does not exist.
+    """
+    known, fields = {f.name for f in dataclasses.fields(config_class)} | set(config_class.attribute_map), {}
     for pair in re.split(r",(?=\s*\w+\s*=)", overrides) if overrides else []:
         name, equals, text = (part.strip() for part in pair.partition("="))
         if not equals or not text:
@@ -194,8 +229,4 @@ def build_config(config_class: type[ConfigType], overrides: str | None = None, *
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
             value = float(value)  # YAML 1.1 takes 1e-3 for a string
         fields[name] = value
-    try:
-        return config_class(**fields)
-    except Exception as error:  # strict dataclasses raise errors of their own, several lines long
-        reason = in_one_line(error.__cause__ or error)
-        raise ArgumentsError(f"--config_overrides {overrides or ''}: {reason}") from error
+    return fields

@@ -27,7 +27,7 @@ from .integrity import WriteError, is_full_disk, named, weights_hash, write_toge
 from .output_folder import RECORD, OutputFolder
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
-from .stopping import RunStopped, follow_launcher
+from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
 from .trackers import Trackers, final_values, trackers_of
 
@@ -79,6 +79,17 @@ class Run:
     def trackers(self) -> Trackers:
         """Those of `--report_to` that are running; none but in the main process."""
         return Trackers(self.accelerator.trackers)
+
+    def main_process_first(self, function: Callable[[], Any]) -> Any:
+        """
+        Call `function` in every process, first in the main one, so that the others find what it has put into a cache.
+
+        Raises:
+            Exception: What `function` raises; if it does in the main process, then in every process.
+        """
+        found: list[Any] = []
+        self.on_main_process(lambda: found.append(function()))
+        return found[0] if found else function()
 
     def begin_logging(self) -> None:
         """Start the trackers; the logs of the run before go, unless this one goes on with it."""
@@ -263,11 +274,10 @@ def run_recipe(main: Callable[[], None]) -> None:
     lasting_output()
     before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
     try:
-        main()
+        with EndOnSignals():
+            main()
     except RunStopped as stopped:
         _exit(str(stopped), 128 + stopped.number)
-    except KeyboardInterrupt:
-        _exit("interrupted. A run that has written a checkpoint goes on by --resume_from_checkpoint latest.", 130)
     except Exception as error:
         if type(error).__module__.startswith("seqnlp."):
             _exit(f"error: {error}", 1)

@@ -4,8 +4,10 @@ import math
 from types import SimpleNamespace
 
 import pytest
+from transformers import MarianConfig
 from uniform_models import begin, outcome_of, uniform
 
+from seqnlp import RecurrentSeq2SeqConfig, TransformerConfig
 from seqnlp.data import train_pair_tokenizers
 from seqnlp.tasks.translation import BeamArguments, Tokenizers, Translation, Translations, longest_translation, speed
 from seqnlp.training import ArgumentsError
@@ -126,10 +128,13 @@ def test_a_card_shows_how_to_translate(monkeypatch):
 
 
 def test_how_long_a_translation_may_be():
-    learned = SimpleNamespace(position_embedding_type="learned", max_position_embeddings=25)
+    learned = TransformerConfig(position_embedding_type="learned", max_position_embeddings=25)
     assert [longest_translation(learned, length) for length in (2, 3)] == [24, 25]
-    assert longest_translation(SimpleNamespace(position_embedding_type="rotary", max_position_embeddings=9), 3) == 26
-    assert longest_translation(SimpleNamespace(), 3) == 26  # a recurrent model has no positions
+    rotary = TransformerConfig(position_embedding_type="rotary", max_position_embeddings=9)
+    assert longest_translation(rotary, 3) == 26
+    assert longest_translation(RecurrentSeq2SeqConfig(), 3) == 26  # a recurrent model has no positions
+    # The first token of another's decoder takes one of its positions.
+    assert longest_translation(MarianConfig(max_position_embeddings=25, decoder_vocab_size=9), 3) == 24
 
 
 def test_how_fast_training_was():
