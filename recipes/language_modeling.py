@@ -32,7 +32,8 @@ def main() -> None:
     # Data: documents in the column `text`. The tokenizer is trained on training texts alone, once, for every process.
     texts = task.load_data(run)
     train = texts.splits["train"]
-    some = (row["text"] for row in itertools.islice(train, STREAMED_DOCUMENTS if task.data_args.streaming else None))
+    documents = (text for rows in train.iter(batch_size=1000) for text in rows["text"])
+    some = itertools.islice(documents, STREAMED_DOCUMENTS if task.data_args.streaming else None)
     tokenizer = run.on_main_process(lambda: train_tokenizer(some, **task.tokenizer_settings()))
     data = task.prepare_data(run, texts, tokenizer)
 

@@ -4,6 +4,7 @@ from .arguments import DataArguments, ImageArguments, PairArguments, SeriesArgum
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
 from .classification import load_text_classification
+from .columns import count_tokens, join_lists, lengths_of, values_of
 from .errors import DataError
 from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
 from .loaded import DataSource, LoadedData, count_text, fingerprint
@@ -67,12 +68,15 @@ __all__ = [
     "channel_statistics",
     "check_text",
     "count_text",
+    "count_tokens",
     "cut_windows",
     "find_column",
     "fingerprint",
     "image_size_of",
     "join_documents",
+    "join_lists",
     "keep_short_pairs",
+    "lengths_of",
     "load_images",
     "load_sample",
     "load_series",
@@ -100,6 +104,7 @@ __all__ = [
     "train_pair_tokenizers",
     "training_windows",
     "transpose_tune",
+    "values_of",
     "with_transpositions",
     "words_of",
 ]
