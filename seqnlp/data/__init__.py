@@ -11,7 +11,7 @@ from .arguments import (
 )
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
-from .classification import load_text_classification
+from .classification import load_text_classification, load_unlabeled
 from .columns import count_tokens, join_lists, lengths_of, values_of
 from .errors import DataError
 from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
@@ -101,6 +101,7 @@ __all__ = [
     "load_texts",
     "load_translation",
     "load_tunes",
+    "load_unlabeled",
     "map_once",
     "masking_of",
     "normalize_key",
