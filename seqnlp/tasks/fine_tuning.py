@@ -224,8 +224,7 @@ class FineTuning:
         start = self.start_model
         if start is None:
             return self._new_model(run, config)
-        with run.accelerator.main_process_first():
-            model, described = start.load(config, self.model_args.config_overrides)
+        model, described = run.main_process_first(lambda: start.load(config, self.model_args.config_overrides))
         self.check_model(model)
         if model.can_generate():
             special = {name: getattr(model.config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
