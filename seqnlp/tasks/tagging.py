@@ -20,8 +20,9 @@ from transformers import (
 from ..data import LoadedData, TaggingArguments, labels_of, load_tagging
 from ..metrics import TAGGING_SCORES, entity_scheme, tagging_report, tagging_scores
 from ..models import RecurrentForTokenClassification, TransformerEncoderForTokenClassification
+from ..models.heads import TokenClassifier
 from ..models.losses import IGNORE_INDEX
-from ..tokenization import first_continuing_id, train_spelling_tokenizer, train_tokenizer
+from ..tokenization import first_continuing_id, is_spelling, train_spelling_tokenizer, train_tokenizer
 from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError
 from ..training.batches import Batch
@@ -59,7 +60,11 @@ class TaggingModelArguments(TextModelArguments):
     lowercase: bool = flag(False, "Lower-case the text.", "model")
     max_length: int = flag(1024, "Tokens of a sentence that are read; the rest is cut off.", "model", "[2, inf)")
     word_dropout: float = flag(
-        0.25, "With spelling, how often training takes a known word for an unknown one.", "model", "[0, 1)"
+        0.25,
+        "With spelling, how often training takes a known word for an unknown one.",
+        "model",
+        "[0, 1)",
+        fixed_by="model",
     )
 
 
@@ -130,8 +135,8 @@ class Tagging(Task):
 
     def reading_of(self, tokenizer: PreTrainedTokenizerBase, data: PreparedData) -> dict[str, Any]:
         """The fields of a model's configuration that follow from how it reads words."""
-        fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-        if self.model_args.tokenizer_type != SPELLING:
+        fields = self.special_tokens(tokenizer)
+        if not is_spelling(tokenizer):
             return fields
         known = {"word_vocab_size": len(self.known_words(data)), "word_dropout": self.model_args.word_dropout}
         return {**fields, "first_continuing_id": first_continuing_id(tokenizer), **known}
@@ -143,13 +148,18 @@ class Tagging(Task):
         for row in data.examples["train"]["input_ids"]:
             begins = [place for place, token in enumerate(row) if token < start or place == 0]
             counts.update(tuple(row[a:b]) for a, b in zip(begins, [*begins[1:], len(row)], strict=True))
-        frequent = [word for word, count in counts.most_common() if count >= self.model_args.min_frequency]
-        return [list(word) for word in frequent[: self.model_args.vocab_size]]
+        # With a tokenizer that was given nobody has said these.
+        least, most = (
+            vars(self.model_args)[name] or self.fields()[name].default for name in ("min_frequency", "vocab_size")
+        )
+        frequent = [word for word, count in counts.most_common() if count >= least]
+        return [list(word) for word in frequent[:most]]
 
     def teach_words(self, model: PreTrainedModel, data: PreparedData) -> None:
-        """Make a model that reads words by their spelling know the frequent ones as wholes."""
-        if model.word_reader is not None:
-            model.word_reader.know(self.known_words(data))
+        """Make a model that reads words by their spelling know the frequent ones as wholes, if it knows none yet."""
+        reader = model.word_reader if isinstance(model, TokenClassifier) else None
+        if reader is not None and not reader.knows_words:
+            reader.know(self.known_words(data)[: len(reader.known)])
 
     def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
         """The tokenizer."""
@@ -225,7 +235,7 @@ class Tagging(Task):
     def report(self, outcome: Outcome) -> str:
         """Scores beside the most frequent label's, each label's own, and what is confused most."""
         data, split = outcome.data, outcome.split
-        table = {f"{self.architecture} (seqnlp)": outcome.metrics}
+        table = {self.label: outcome.metrics}
         if BASELINE in outcome.baselines:
             table["most frequent label of each word"] = outcome.baselines[BASELINE]
         rows, scored = data.loaded.splits[split], data.counts[split]["scored"]
