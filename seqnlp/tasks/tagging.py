@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -224,9 +224,9 @@ class Tagging(Task):
         return predicted
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
-        """Each word's most frequent label in training; an unseen word has that of the words that occur once there."""
-        rows, counts = data.loaded.splits[split], data.counts[split]
-        names, found = labels_of(rows), most_frequent_labels(data.loaded.splits["train"], rows["tokens"])
+        """Each word's most frequent label in training; an unseen word has that of the unseen words of validation."""
+        splits, rows, counts = data.loaded.splits, data.loaded.splits[split], data.counts[split]
+        names, found = labels_of(rows), most_frequent_labels(splits["train"], splits["validation"], rows["tokens"])
         predicted = [
             [names[labels[place]] for place in scored] for labels, scored in zip(found, counts["scored"], strict=True)
         ]
@@ -302,23 +302,26 @@ def labels_and_nats(model: PreTrainedModel, batch: Batch) -> list[tuple[list[int
     ]
 
 
-def most_frequent_labels(train: Dataset, sentences: Iterable[list[str]]) -> list[list[int]]:
+def most_frequent_labels(train: Dataset, validation: Dataset, sentences: Iterable[list[str]]) -> list[list[int]]:
     """
     The most frequent label in training of each word of some sentences; of equally frequent ones the first.
 
-    A word that is not in training has the most frequent label of the words that occur there once, which are most like
-    it (Baayen & Sproat 1996), or, if there are none, of all words.
+    A word that is not in training has the label that most of such words have in validation, or, if there are none, the
+    most frequent one of training.
     """
     counts: dict[str, Counter] = defaultdict(Counter)
-    for tokens, tags in zip(train["tokens"], train["tags"], strict=True):
-        for word, tag in zip(tokens, tags, strict=True):
-            if tag is not None:
-                counts[word][tag] += 1
-    once = Counter(tag for count in counts.values() if count.total() == 1 for tag in count)
+    for word, tag in _labeled_words(train):
+        counts[word][tag] += 1
+    unseen = Counter(tag for word, tag in _labeled_words(validation) if word not in counts)
     everywhere = Counter(tag for count in counts.values() for tag in count.elements())
     best = {word: _first_of_most(count) for word, count in counts.items()}
-    other = _first_of_most(once or everywhere)
+    other = _first_of_most(unseen or everywhere)
     return [[best.get(word, other) for word in words] for words in sentences]
+
+
+def _labeled_words(rows: Dataset) -> Iterator[tuple[str, int]]:
+    for tokens, tags in zip(rows["tokens"], rows["tags"], strict=True):
+        yield from ((word, tag) for word, tag in zip(tokens, tags, strict=True) if tag is not None)
 
 
 def _first_of_most(counts: Counter) -> int:
