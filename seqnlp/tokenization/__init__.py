@@ -2,8 +2,8 @@
 
 from .bpe_dropout import BPEDropout
 from .encode import encode_documents, unknown_remark, unknown_share
-from .spelling import first_continuing_id, train_spelling_tokenizer
-from .train import MASK_TYPES, TokenizationError, read_literally, train_tokenizer
+from .spelling import first_continuing_id, is_spelling, train_spelling_tokenizer
+from .train import MASK_TYPES, TokenizationError, read_literally, take_masks_literally, train_tokenizer
 
 
 __all__ = [
@@ -12,7 +12,9 @@ __all__ = [
     "TokenizationError",
     "encode_documents",
     "first_continuing_id",
+    "is_spelling",
     "read_literally",
+    "take_masks_literally",
     "train_spelling_tokenizer",
     "train_tokenizer",
     "unknown_remark",

@@ -165,6 +165,12 @@ def test_saving_again_keeps_it(name, tmp_path):
             r"Bert: pooling='mean' \(not 'first'\)",
         ),
         (
+            lambda: TransformerEncoderForTokenClassification(
+                TransformerEncoderConfig(vocab_size=9, first_continuing_id=5)
+            ),
+            r"first_continuing_id=5 \(not None",
+        ),
+        (
             lambda: TransformerEncoderForMaskedLM(TransformerEncoderConfig(vocab_size=9, hidden_act="relu")),
             "hidden_act='relu' .*before lm_head",
         ),
