@@ -236,6 +236,10 @@ class Translation(Task):
             )
         return Tokenizers(source, load_tokenizer(self.start_model.source, subfolder=folder))
 
+    def tokenizer_of_inputs(self) -> PreTrainedTokenizerBase:
+        """That of the source."""
+        return self.processor.source
+
     def prepare(self, loaded: LoadedData, processor: Tokenizers, splits: Iterable[str] | None = None) -> PreparedData:
         """Token ids of source and target; nothing is cut off."""
         examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
