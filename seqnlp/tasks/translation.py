@@ -17,7 +17,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..data import LoadedData, PairArguments, PairCollator, load_translation, pair_lengths, tokenize_pairs
+from ..data import (
+    LoadedData,
+    PairArguments,
+    PairCollator,
+    lengths_of,
+    load_translation,
+    pair_lengths,
+    tokenize_pairs,
+)
 from ..metrics import (
     BLEU,
     BLEU_TOKENIZERS,
@@ -379,7 +387,7 @@ def speed(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _lengths(dataset: Dataset) -> list[int]:
-    return [len(ids) for ids in dataset["input_ids"]]
+    return lengths_of(dataset, "input_ids")
 
 
 def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:
