@@ -5,10 +5,15 @@ import torch
 from exported_heads import HEADS, head
 from transformers import BertConfig, BertForMaskedLM
 
-from seqnlp import RecurrentConfig, RecurrentForTokenClassification, RecurrentModel
+from seqnlp import RecurrentConfig, RecurrentForTokenClassification, RecurrentModel, models
 from seqnlp.export import ExportError, create_export
 from seqnlp.export.graph_checks import check_outputs, compare, examples_of
 from seqnlp.export.graphs import graphs_of, ready_to_trace
+
+
+def test_no_head_is_left_out():
+    heads = {name for name in models.__all__ if "For" in name and not name.endswith("Config")}
+    assert heads == {model_class.__name__ for model_class, _ in HEADS.values()}
 
 
 def runner(program, graph):
