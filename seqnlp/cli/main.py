@@ -16,6 +16,7 @@ from .labs import app as labs_app
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
+from .serve import serve
 from .translate import translate
 from .try_model import try_model
 from .verify import verify
@@ -54,6 +55,7 @@ app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)
 app.command()(compare)
+app.command()(serve)
 app.command()(bundle)
 app.command()(export)
 app.command()(publish)

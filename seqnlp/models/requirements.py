@@ -87,7 +87,7 @@ def check_fields(config: transformers.PreTrainedConfig) -> None:
     fields = {field.name for field in dataclasses.fields(config)}
     for name, value in vars(config).items():
         if name[0] != "_" and name not in fields | _CARRIED and not hasattr(transformers.PreTrainedConfig, name):
-            near = get_close_matches(name, sorted(fields), 1)
+            near = get_close_matches(name, sorted(fields), 1, cutoff=0.8)
             meant = f"; did you mean {near[0]}?" if near else "."
             shown = repr(value)[:60]
             logger.warning_once(
