@@ -7,7 +7,7 @@ Model: a bidirectional LSTM read by attention, nothing pretrained; or --architec
 Expect 87 % accuracy (TF-IDF with logistic regression: 86.9 %) after two minutes on two CPU cores.
 """
 
-from seqnlp.data import LengthGroupedBatchSampler
+from seqnlp.data import LengthGroupedBatchSampler, lengths_of, values_of
 from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tokenization import train_tokenizer
@@ -37,7 +37,7 @@ def main() -> None:
     label_names = texts.splits["train"].features["label"].names
     settings = {**task.model_args.tokenizer_settings(), "model_max_length": task.model_args.max_length}
     tokenizer = task.given_processor or run.on_main_process(
-        lambda: train_tokenizer(texts.splits["train"]["text"], **settings)
+        lambda: train_tokenizer(values_of(texts.splits["train"], "text"), **settings)
     )
     data = task.prepare_data(run, texts, tokenizer)
 
@@ -53,7 +53,7 @@ def main() -> None:
 
     # Training: texts of similar length together; the model that is best on validation is kept.
     args, train = task.training_args, data.examples["train"]
-    lengths = [len(ids) for ids in train["input_ids"]]
+    lengths = lengths_of(train, "input_ids")
     loop = TrainingLoop(
         run,
         args,

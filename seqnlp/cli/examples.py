@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..demo import Answerer, TextWriter, TuneWriter
+from ..demo import Answerer, GapFiller, TextWriter, TuneWriter
 from ..tasks import TASKS, Task
 from .models import NamedModel
 
@@ -18,7 +18,8 @@ def examples_of(named: NamedModel, answerer: Answerer, of_public_data: bool = Fa
     """
     Some inputs for a model, spread evenly over the validation split of its run: texts, images or arrays of numbers.
 
-    A model that goes on with texts gets the prompts of its run, and a model without a run nothing.
+    A model that goes on with texts gets the prompts of its run, one that fills gaps the texts of its task, and a model
+    without a run nothing.
 
     Args:
         named: The model.
@@ -34,7 +35,7 @@ def examples_of(named: NamedModel, answerer: Answerer, of_public_data: bool = Fa
     if isinstance(answerer, TuneWriter):
         fields = [dict(line.split(":", 1) for line in text.splitlines()) for text in task.widget_of(named.run)]
         return [f"{found['M']} {found['K']}" for found in fields], ""
-    if isinstance(answerer, TextWriter):
+    if isinstance(answerer, TextWriter | GapFiller):
         return task.widget_of(named.run), ""
     name = str((named.run.get("dataset") or {}).get("name") or "")
     if of_public_data and name.startswith("<local:"):
@@ -58,7 +59,10 @@ def _rows(task: type[Task], record: dict[str, Any], answerer: Answerer) -> list[
         return [series[start : start + length] for series, start in _spread(found or windows, COUNT)]
     if answerer.reads == "image":
         return list(_spread(split["image"], 2 * COUNT))
-    texts = split["source" if "source" in split.column_names else "text"]
+    if "tokens" in split.column_names:
+        texts = [" ".join(words) for words in split["tokens"]]
+    else:
+        texts = split["source" if "source" in split.column_names else "text"]
     return _spread([text for text in texts if 0 < len(text) <= LONGEST] or list(texts), COUNT)
 
 

@@ -11,7 +11,7 @@ from ..export.base import check_folder, files_of
 from .models import NamedModel, load_model
 
 
-_TARGETS = "; ".join(f"{name}: {target.title}" for name, target in sorted(EXPORTS.items()))
+_TARGETS = "; ".join(f"{name} for {target.title}" for name, target in sorted(EXPORTS.items()))
 _QUANTIZATIONS = "; ".join(
     f"{name}: {', '.join(target.quantizations)}" for name, target in sorted(EXPORTS.items()) if target.quantizations
 )
@@ -50,7 +50,7 @@ def export(
     typer.echo()
     for file in files_of(target):
         typer.echo(f"{file.stat().st_size:>12,}  {file.relative_to(target).as_posix()}")
-    typer.echo(f"\n{target} is for {exporter.title}. To run it:\n\n{exporter.usage(str(target))}")
+    typer.echo(f"\nWrote {target}, for {exporter.title}. To run it:\n\n{exporter.usage(str(target))}")
 
 
 def _processors(named: NamedModel) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from .arguments import (
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
 from .classification import load_text_classification
+from .columns import count_tokens, join_lists, lengths_of, values_of
 from .errors import DataError
 from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
 from .loaded import DataSource, LoadedData, count_text, fingerprint
@@ -81,13 +82,16 @@ __all__ = [
     "channel_statistics",
     "check_text",
     "count_text",
+    "count_tokens",
     "cut_windows",
     "find_column",
     "fingerprint",
     "image_size_of",
     "join_documents",
+    "join_lists",
     "keep_short_pairs",
     "labels_of",
+    "lengths_of",
     "load_images",
     "load_sample",
     "load_series",
@@ -118,6 +122,7 @@ __all__ = [
     "train_pair_tokenizers",
     "training_windows",
     "transpose_tune",
+    "values_of",
     "with_transpositions",
     "words_of",
 ]

@@ -22,6 +22,7 @@ from PIL import Image as PILImage
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from .columns import values_of
 from .conll import read_annotated
 from .errors import DataError
 from .simulation import simulate_balls
@@ -301,7 +302,7 @@ def _digits() -> DatasetDict:
 
 def divide_evenly(part: Dataset, share: float) -> tuple[Dataset, Dataset]:
     """The rows that stay and the `share` of them that is set apart, of each class if there are enough of it."""
-    labels = np.array(part["label"])
+    labels = np.array(list(values_of(part, "label")))
     counts = np.bincount(labels)
     fits = counts[counts > 0].min() >= 2 and round(share * len(labels)) >= (counts > 0).sum()
     rows = train_test_split(np.arange(len(labels)), test_size=share, random_state=0, stratify=labels if fits else None)

@@ -122,7 +122,7 @@ class TagAnswer(Answer):
     Attributes:
         text: The text.
         tags: The words.
-        spans: The stretches that labels `B-NAME` and `I-NAME` make; empty where labels are not of this form.
+        spans: The stretches that labels such as `B-NAME` and `I-NAME` make; empty where labels mark no entities.
     """
 
     kind = "token-classification"

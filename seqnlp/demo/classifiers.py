@@ -1,13 +1,14 @@
 """Answers of classifiers: of texts, of words, of gaps in a text, of images."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from PIL import Image
 
 from ..diagnostics import DiagnosticsError, attention_maps
+from ..metrics import entities_of, entity_scheme
 from .answerers import Answerer, Named, ranked
 from .answers import ClassAnswer, ImageAnswer, MaskAnswer, Options, Span, Tag, TagAnswer, Word
 from .errors import DemoError
@@ -131,27 +132,20 @@ class TokenClassifier(Answerer):
                         tags.append(Tag(given[start:end], start, end, label, float(best.values[token])))
                 before = word
         remarks = self.cut_remark(given) + self.unknown_remark(given)
-        yield TagAnswer(given, tags, spans_of(given, tags), remarks=remarks)
+        names = self.model.config.id2label.values()
+        yield TagAnswer(given, tags, spans_of(given, tags, names), remarks=remarks)
 
 
-def spans_of(text: str, tags: list[Tag]) -> list[Span]:
+def spans_of(text: str, tags: list[Tag], labels: Iterable[str]) -> list[Span]:
     """
-    The stretches that labels of the form `B-NAME` and `I-NAME` make (Ramshaw & Marcus 1995, section 3.2); an `I-NAME`
-    that goes on with nothing begins one.
+    The stretches that labels such as `B-NAME` and `I-NAME` make (Ramshaw & Marcus 1995, section 3.2), in any scheme
+    that [`entity_scheme`] knows; none where the labels of the model are not of such a form.
     """
-    spans: list[Span] = []
-    open_name = None
-    for tag in tags:
-        part, _, name = tag.label.partition("-")
-        if part not in ("B", "I") or not name:
-            open_name = None
-        elif part == "I" and name == open_name:
-            spans[-1].end = tag.end
-            spans[-1].text = text[spans[-1].start : tag.end]
-        else:
-            spans.append(Span(tag.text, tag.start, tag.end, name))
-            open_name = name
-    return spans
+    if entity_scheme(labels) is None:
+        return []
+    entities = entities_of([tag.label for tag in tags])
+    ends = [(name, tags[first].start, tags[last].end) for name, first, last in entities]
+    return [Span(text[start:end], start, end, name) for name, start, end in ends]
 
 
 class GapFiller(Answerer):

@@ -136,8 +136,8 @@ class ClassPanel(Panel):
             at = word.end
         parts = [part for part in [*parts, (answer.text[at:], None)] if part[0]]
         how = {
-            "attention pooling": "Words: the more color, the more of the classified vector comes from them",
-            "occlusion": "Words: red speak for the class, violet against it, by what is lost without them",
+            "attention pooling": "The more color, the more of what is classified is this word",
+            "occlusion": "Red words speak for the class, violet ones against it",
         }
         return [value, gr.HighlightedText(parts, label=how[answer.weights])]
 

@@ -133,7 +133,7 @@ class TextWriter(Answerer):
         """The ids of all that is written so far."""
         inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
         pad = self.tokenizer.pad_token_id
-        how = {**how, "max_new_tokens": count, **({} if pad is None else {"pad_token_id": pad})}
+        how = {**how, "max_new_tokens": count, "max_length": None, **({} if pad is None else {"pad_token_id": pad})}
         if not is_streamed:
             yield self.model.generate(**inputs, **how)[0, len(ids) :].tolist()
             return

@@ -49,7 +49,7 @@ class Export:
 
     Attributes:
         name: What `--to` says.
-        title: What it makes, in a few words for `--help` and for cards.
+        title: What it is for, in a few words for `--help` and for cards.
         packages: What must be installed beside seqnlp, by the names under which it is imported and installed.
         extra: The extra of seqnlp that installs them; `None` where nothing is needed.
         quantizations: What `--quantization` may say.

@@ -26,7 +26,7 @@ class CTranslate2Export(Export):
     """A `Translator` or a `Generator`, by its weights and their names in `ctranslate2.specs`."""
 
     name = "ctranslate2"
-    title = "CTranslate2's Translator or Generator, fast on CPUs and GPUs without torch"
+    title = "CTranslate2, which is fast on CPUs and GPUs and needs no torch"
     packages = ("ctranslate2",)
     extra = "export"
     quantizations = ("int8",)
@@ -135,7 +135,7 @@ class CTranslate2Export(Export):
 
     def usage(self, folder: str) -> str:
         """Lines that need ctranslate2 and tokenizers alone."""
-        writer = f"{folder}/{TARGET_TOKENIZER}" if self.target_processor is not None else folder
+        second = f'Tokenizer.from_file("{folder}/{TARGET_TOKENIZER}/tokenizer.json")'
         end = "" if self._ends() else ", end_token=[]"
         lines = [
             "import ctranslate2",
@@ -146,7 +146,7 @@ class CTranslate2Export(Export):
         ]
         if self._is_translator:
             lines += [
-                f'writer = Tokenizer.from_file("{writer}/tokenizer.json")',
+                f"writer = {'tokenizer' if self.target_processor is None else second}",
                 f'translator = ctranslate2.Translator("{folder}")',
                 'tokens = tokenizer.encode("A man sleeps.").tokens',
                 "# max_input_length=0: nothing is cut off",

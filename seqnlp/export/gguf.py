@@ -37,7 +37,7 @@ class GGUFExport(Export):
     """Llama's weights in float32, and the byte-level BPE tokenizer, in the file format of llama.cpp."""
 
     name = "gguf"
-    title = "llama.cpp, as one file with its tokenizer in it"
+    title = "llama.cpp and what is built on it, as one file"
     packages = ("gguf",)
     extra = "export"
     language = "bash"

@@ -29,19 +29,19 @@ NEW_TOKENS = 24
 AUTO_CLASSES = {
     "ForCausalLM": (AutoModelForCausalLM, "text-generation"),
     "ForConditionalGeneration": (AutoModelForSeq2SeqLM, None),
-    "ForMaskedLM": (AutoModelForMaskedLM, "fill-mask"),
+    "ForMaskedLM": (AutoModelForMaskedLM, None),
     "ForSequenceClassification": (AutoModelForSequenceClassification, "text-classification"),
     "ForTokenClassification": (AutoModelForTokenClassification, "token-classification"),
     "ForImageClassification": (AutoModelForImageClassification, "image-classification"),
 }
-"""By the end of a class's name, what loads it and the pipeline that runs it."""
+"""By the end of a class's name, what loads it and the pipeline that runs it, if there is one for it."""
 
 
 class TransformersExport(Export):
     """As Llama, GPT-2, BERT, Marian, Pegasus or ViT, whichever computes the same."""
 
     name = "transformers"
-    title = "a class of transformers itself (Llama, GPT-2, BERT, Marian, Pegasus, ViT), with no code of seqnlp's"
+    title = "transformers by itself, as its Llama, GPT-2, BERT, Marian, Pegasus or ViT, without code of seqnlp's"
 
     native: type[NativeClass]
 
@@ -93,19 +93,33 @@ class TransformersExport(Export):
         return checks + (self._check_generation(native, texts) if self.model.can_generate() else [])
 
     def usage(self, folder: str) -> str:
-        """A pipeline where there is one, or else `generate`; and the server for language models."""
+        """A pipeline where there is one, or else the model by itself; and the server for language models."""
         auto_class, pipeline = AUTO_CLASSES[self._kind]
-        if pipeline is None:
-            return (
-                f"from transformers import {auto_class.__name__}, AutoTokenizer\n\n"
-                f"model = {auto_class.__name__}.from_pretrained({folder!r})\n"
-                f"tokenizer = AutoTokenizer.from_pretrained({folder!r})\n"
-                'ids = model.generate(**tokenizer("A man sleeps.", return_tensors="pt"), num_beams=5)\n'
-                "print(tokenizer.decode(ids[0], skip_special_tokens=True))"
-            )
-        what = '"image.png"' if pipeline == "image-classification" else '"In the beginning"'
-        lines = f"from transformers import pipeline\n\nprint(pipeline({pipeline!r}, model={folder!r})({what}))"
-        return lines + (f"\n\n# or: transformers serve {folder}" if pipeline == "text-generation" else "")
+        if pipeline is not None:
+            read = "image.png" if pipeline == "image-classification" else "In the beginning"
+            call = f'("{read}")'
+            if pipeline == "text-generation":
+                call = f'("{read}", max_new_tokens={min(50, self.config.max_position_embeddings // 2)})'
+                call += f")\n# or, as a server: transformers serve {folder}"
+            else:
+                call += ")"
+            return f'from transformers import pipeline\n\nprint(pipeline("{pipeline}", model="{folder}"){call}'
+        lines = [
+            f"from transformers import {auto_class.__name__}, AutoTokenizer",
+            "",
+            f'model = {auto_class.__name__}.from_pretrained("{folder}")',
+            f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
+            'inputs = tokenizer("A man sleeps.", return_tensors="pt")',
+        ]
+        if self.model.can_generate():
+            longest = self.config.max_position_embeddings - 1
+            lines += [
+                f"ids = model.generate(**inputs, num_beams=5, max_new_tokens={min(100, longest)})",
+                "print(tokenizer.decode(ids[0], skip_special_tokens=True))",
+            ]
+        else:
+            lines.append("print(tokenizer.decode(model(**inputs).logits[0].argmax(-1)))")
+        return "\n".join(lines)
 
     def _check_tokenizer(self, folder: Path) -> list[Check]:
         """What the saved tokenizer makes of texts, and of tokens, is what ours makes."""

@@ -34,6 +34,7 @@ class OnnxExport(Export):
     packages = ("onnx", "onnxscript", "onnxruntime")
     extra = "export"
     quantizations = ("int8",)
+    language = "bash"
     texts = 20
     """How many texts are written greedily to compare them."""
     full_size: int
@@ -73,7 +74,7 @@ class OnnxExport(Export):
             size = sum(path.stat().st_size for path in paths)
             found = f"{size:,} bytes, {size / self.full_size:.0%} of those in float32"
             return [Check("size", True, found, "told"), check_agreement(comparisons, AGREEMENT)]
-        checks = [check_outputs(comparisons, LIMIT)]
+        checks = [check_outputs(self.model, comparisons, LIMIT)]
         if kind_of(self) == "generator":
             script = importlib.import_module(".scripts.generate", __package__)
             _, facts = script.load(folder)

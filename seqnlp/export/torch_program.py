@@ -51,14 +51,14 @@ class TorchExport(Export):
         name = "outputs to the bit" + (", cells step by step" if hasattr(self.config, "cell_type") else "")
         bits = Check(name, same == len(examples), f"{same} of {len(examples)} batches", "all of them")
         runners = {graph.name: _runner(programs[graph.name], graph) for graph in graphs}
-        return [bits, check_outputs(compare(self.model, graphs, runners), LIMIT)]
+        return [bits, check_outputs(self.model, compare(self.model, graphs, runners), LIMIT)]
 
     def usage(self, folder: str) -> str:
         """Load and call."""
-        lines = [f"import sys\n\nsys.path.insert(0, {folder!r})\nfrom load import load\n\nprograms = load()"]
+        lines = [f'import sys\n\nsys.path.insert(0, "{folder}")\nfrom load import load\n\nprograms = load()']
         for graph in graphs_of(self.model):
-            outputs = ", ".join(graph.outputs[:2]) + (", ..." if len(graph.outputs) > 2 else "")
-            lines.append(f"programs[{graph.name!r}]({', '.join(graph.inputs)})  # {outputs}")
+            names = f"{', '.join(graph.inputs)} -> {', '.join(graph.outputs)}"
+            lines.append(f'# {names}\noutputs = programs["{graph.name}"](*inputs)')
         return "\n".join(lines)
 
 

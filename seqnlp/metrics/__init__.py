@@ -41,7 +41,7 @@ from .perplexity import (
 )
 from .rouge import ROUGE
 from .score import OfflineMetric, Score
-from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entity_scheme, tagging_report, tagging_scores
+from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
 
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "classification_report",
     "classification_scores",
     "constant_velocity_forecast",
+    "entities_of",
     "entity_scheme",
     "forecast_report",
     "forecast_scores",

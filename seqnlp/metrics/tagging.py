@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import datasets
 import evaluate
 import numpy as np
-from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
+from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support
 from tabulate import tabulate
 
 from .score import ONE_EXAMPLE, OfflineMetric, Score
@@ -117,6 +117,11 @@ def entity_scheme(labels: Iterable[str]) -> str | None:
     if not letters & {"B", "I"}:
         return None
     return next((name for name, known in _SCHEMES.items() if letters <= set(known)), None)
+
+
+def entities_of(labels: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Type, first word and last word of each entity that the labels of a text mark, in any of the schemes."""
+    return get_entities(_to_iobes(labels))
 
 
 def _to_iobes(labels: Sequence[str]) -> list[str]:

@@ -77,6 +77,7 @@ def build_card(
         use=task.use,
         limits=[*_limits(task, record), *_measured_limits(record)],
         base=_base(record),
+        embeddings=_embeddings(record),
         brings_code=not _is_of_transformers(record),
         results=_results_table(record),
         definitions=_definitions(record),
@@ -194,9 +195,25 @@ def _base(record: dict[str, Any]) -> str | None:
     digest = code(str(base.get("sha256"))[:12])
     new = ", ".join(code(name) for name in base.get("weights_new") or {})
     drawn = f"New are {new}." if new else "None of them are new."
+    if adapter := base.get("adapter"):
+        count = format(adapter.get("trained_parameters"), ",")
+        method = escape(adapter.get("method"))
+        drawn += f" Trained were adapters by {method} of {count} parameters, merged into the weights."
     return (
         f"{shown} (SHA-256 of its weights {digest}...). Taken over: {escape(base.get('weights_taken'))} weights. "
         f"{drawn} The license of that model is not on record: it may bind this one."
+    )
+
+
+def _embeddings(record: dict[str, Any]) -> str | None:
+    """What the card says of the word vectors with which embeddings began."""
+    vectors = record.get("embeddings")
+    if not vectors:
+        return None
+    name, digest = code(_plain_name(str(vectors["name"]))), code(str(vectors["sha256"])[:12])
+    return (
+        f"The embeddings of {escape(vectors['tokens_found'])} of {escape(vectors['tokens'])} tokens began as the "
+        f"vectors of {name} (SHA-256 {digest}...), whose license is not on record."
     )
 
 

@@ -31,6 +31,12 @@ class ModelArguments:
     trust_remote_code: bool = flag(
         False, "Run the code that comes with that model or tokenizer, with your rights.", "model source"
     )
+    peft: str | None = flag(
+        None, "Train adapters of that model instead of its weights, by this method of PEFT, e.g. lora.", "model"
+    )
+    peft_config: str | None = flag(
+        None, "Fields of that method's configuration, e.g. r=8,lora_alpha=16,target_modules=all-linear.", "model"
+    )
 
 
 @dataclass
@@ -62,6 +68,11 @@ class TextModelArguments(ModelArguments):
         None,
         "A tokenizer on the Hub or in a folder, in the place of one trained on the training texts or of the one that "
         "the given model brings.",
+        "model source",
+    )
+    init_embeddings: str | None = flag(
+        None,
+        "A file of word vectors (word2vec, GloVe or fastText, text or binary) with which the embeddings begin.",
         "model source",
     )
 

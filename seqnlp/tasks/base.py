@@ -341,7 +341,7 @@ class Task(FineTuning):
 
     def start(self) -> Run:
         """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""
-        self.refuse_own_folder()
+        self.check_start()
         kind = self.architecture if self.start_model is None else self.start_model.short_name
         run = start_run(self.name, kind, self.training_args, self.data_args, self.model_args, self.generation_args)
         for remark in self.remarks:
@@ -358,6 +358,7 @@ class Task(FineTuning):
 
     def prepare_data(self, run: Run, loaded: LoadedData, processor: Any) -> PreparedData:
         """The data as models read it, in each process of a run; what is to be known of it goes on record."""
+        self.processor = processor
         data = run.main_process_first(lambda: self.prepare(loaded, processor))
         run.record.dataset |= data.details
         for remark in data.remarks:
@@ -473,8 +474,11 @@ class Task(FineTuning):
         run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}.")
 
     def save(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
-        """Write model and processor, see [`seqnlp.training.Run.save`]. Called by every process."""
-        run.save(loop.model, data.processor)
+        """
+        Write model and processor, see [`seqnlp.training.Run.save`]. Called by every process. Adapters are merged into
+        the model first, and written beside it.
+        """
+        run.save(loop.model, data.processor, *([self.adapter.merge()] if self.adapter else []))
 
     def _compare(self, outcome: Outcome) -> None:
         for name, scores in self.baselines(outcome.data, outcome.split).items():

@@ -74,7 +74,8 @@ class TorchEngine:
         batch = {name: batch[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
         longest = longest_translation(self.model.config, batch["input_ids"].shape[1])
         with torch.no_grad():
-            tokens = self.model.generate(**batch, **{"do_sample": False, "max_new_tokens": longest, **self.beams})
+            how = {"do_sample": False, "max_length": None, "max_new_tokens": longest, **self.beams}
+            tokens = self.model.generate(**batch, **how)
         return [text.strip() for text in self.tokenizers.target.batch_decode(tokens, skip_special_tokens=True)]
 
     def describe(self) -> dict[str, Any]:

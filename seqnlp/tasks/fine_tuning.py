@@ -1,13 +1,16 @@
 """How a task starts from a model that exists: what every recipe does with `--model_name_or_path`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from accelerate import DistributedType
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..training import ArgumentsError, Run
 from ..training.flags import public_value, settled_flags
+from .adapters import Adapter, read_adapter_config
 from .arguments import ARCHITECTURES
 from .starting_model import (
     LABELS,
@@ -22,6 +25,8 @@ from .starting_model import (
     positions_of,
     told,
 )
+from .word_vectors import begin_with_vectors, check_vectors
+from .word_vectors import told as vectors_told
 
 
 class FineTuning:
@@ -34,6 +39,8 @@ class FineTuning:
         has_ends: Whether its texts need a token that begins and one that ends them.
         start_model: The model that the run starts from; `None` where all weights are drawn anew.
         given_processor: What makes its inputs, where a model or a flag gives it; `None` where it is yet to be made.
+        processor: What makes its inputs, once the data is prepared.
+        adapter: What is trained in the place of the model's own weights, if `--peft` asks for it.
         remarks: One line for each thing that its user should know of what the run starts from.
     """
 
@@ -43,6 +50,8 @@ class FineTuning:
 
     start_model: StartingModel | None = None
     given_processor: Any = None
+    processor: Any = None
+    adapter: Adapter | None = None
     remarks: list[str]
 
     @classmethod
@@ -93,6 +102,10 @@ class FineTuning:
             )
         if arguments.trust_remote_code and not (name or tokenizer_name):
             raise ArgumentsError("--trust_remote_code does nothing without --model_name_or_path.")
+        if path := vars(arguments).get("init_embeddings"):
+            if name:
+                raise ArgumentsError(f"--init_embeddings {path}: {name} brings embeddings. Leave out one of the two.")
+            check_vectors(path)
         if name:
             source = Source("model_name_or_path", name, arguments.model_revision, arguments.trust_remote_code)
             self.start_model = StartingModel.find(source, self.auto_class, self.name)
@@ -203,14 +216,14 @@ class FineTuning:
     def create_model(self, run: Run, config: PreTrainedConfig) -> PreTrainedModel:
         """
         The model that is trained, in each process of a run: a new one, or the one that the run starts from; what was
-        taken over of that goes on record.
+        taken over of that goes on record. Called once the data is prepared.
 
         Raises:
             ArgumentsError: If its weights cannot be read or do not fit.
         """
         start = self.start_model
         if start is None:
-            return self.model_class(config)
+            return self._new_model(run, config)
         with run.accelerator.main_process_first():
             model, described = start.load(config, self.model_args.config_overrides)
         self.check_model(model)
@@ -221,7 +234,37 @@ class FineTuning:
         name = public_value(start.source.name, self.fields()["model_name_or_path"])
         run.record.base_model = {**start.describe(name), **described}
         run.tell(told({**run.record.base_model, "name": start.source.name}))
+        if self.model_args.peft:
+            self._adapt(run, model, described["weights_new"])
         return model
+
+    def _adapt(self, run: Run, model: PreTrainedModel, new: Iterable[str]) -> None:
+        if run.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            raise ArgumentsError(
+                f"--peft {self.model_args.peft}: adapters are not merged into weights that are divided among processes"
+                ". Train them in one process, or in several that each hold the model."
+            )
+        source, count = self.start_model.source, model.num_parameters()
+        place = str(Path(source.name).absolute()) if source.is_folder else source.name
+        self.adapter = Adapter(model, self._adapter_config(), new, (place, source.revision))
+        run.record.base_model["adapter"] = self.adapter.described
+        trained = self.adapter.described["trained_parameters"]
+        run.tell(f"Adapters by {self.model_args.peft}: {trained:,} parameters are trained, {count:,} are the model's.")
+
+    def _adapter_config(self) -> Any:
+        return read_adapter_config(self.model_args.peft, self.model_args.peft_config, self.auto_class)
+
+    def _new_model(self, run: Run, config: PreTrainedConfig) -> PreTrainedModel:
+        model, name = self.model_class(config), "init_embeddings"
+        if path := vars(self.model_args).get(name):
+            described = begin_with_vectors(model.get_input_embeddings(), self.tokenizer_of_inputs(), path)
+            run.record.embeddings = {"name": public_value(path, self.fields()[name]), **described}
+            run.tell(vectors_told({**described, "name": path}))
+        return model
+
+    def tokenizer_of_inputs(self) -> Any:
+        """The tokenizer of what the model reads."""
+        return self.processor
 
     def check_model(self, model: PreTrainedModel) -> None:
         """
@@ -231,14 +274,22 @@ class FineTuning:
             ArgumentsError: In one line that says why.
         """
 
-    def refuse_own_folder(self) -> None:
+    def check_start(self) -> None:
         """
-        Refuse to write over the model that the run starts from.
+        Refuse to write over the model that the run starts from, and adapters that cannot be.
 
         Raises:
-            ArgumentsError: If `--output_dir` names its folder.
+            ArgumentsError: If `--output_dir` names its folder, or `--peft` does not fit.
         """
-        start, output_dir = self.start_model, self.training_args.output_dir
+        start, output_dir, arguments = self.start_model, self.training_args.output_dir, self.model_args
+        if arguments.peft_config and not arguments.peft:
+            raise ArgumentsError(f"--peft_config {arguments.peft_config} does nothing without --peft.")
+        if arguments.peft:
+            if start is None:
+                raise ArgumentsError(
+                    f"--peft {arguments.peft} trains adapters of a model that exists: name it by --model_name_or_path."
+                )
+            self._adapter_config()
         if start is None or not start.source.is_folder or output_dir is None:
             return
         if Path(output_dir).resolve() == Path(start.source.name).resolve():

@@ -21,7 +21,7 @@ from transformers import (
     TextStreamer,
 )
 
-from ..data import HeldOutSegments, LanguageModelCollator, LoadedData, TextArguments, load_texts
+from ..data import HeldOutSegments, LanguageModelCollator, LoadedData, TextArguments, load_texts, values_of
 from ..metrics import (
     LANGUAGE_MODELING_SCORES,
     language_modeling_report,
@@ -179,7 +179,7 @@ class LanguageModeling(Task):
         examples, counts = {}, {}
         for split in splits or loaded.splits:
             if split != "train":
-                texts = list(loaded.splits[split]["text"])
+                texts = list(values_of(loaded.splits[split], "text"))
                 ids = encode_documents(processor, texts)
                 examples[split] = HeldOutSegments(ids, processor.bos_token_id, **self.segments)
                 counts[split] = count_spelled(processor, texts, ids)
@@ -225,7 +225,7 @@ class LanguageModeling(Task):
         train = data.loaded.splits["train"]
         if isinstance(train, IterableDataset) or not data.counts[split]["is_whole"]:
             return {}
-        sides = (spelled(data.processor, part["text"]) for part in (train, data.loaded.splits[split]))
+        sides = (spelled(data.processor, values_of(part, "text")) for part in (train, data.loaded.splits[split]))
         return {"xz": {split: xz_bits_per_character(*sides)}}
 
     def report(self, outcome: Outcome) -> str:

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..data import LoadedData, load_text_classification, map_once
+from ..data import LoadedData, load_text_classification, map_once, values_of
 from ..metrics import CLASSIFICATION_SCORES, classification_report, classification_scores
 from ..models import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
 from ..models.heads import SequenceClassifier
@@ -131,10 +131,10 @@ class SentimentAnalysis(Task):
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """TF-IDF of words and word pairs with logistic regression, its C chosen on validation."""
         splits = data.loaded.splits
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(splits["train"]["text"])
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(values_of(splits["train"], "text"))
         parts = dict.fromkeys(("train", "validation", split))
-        features = {part: vectorizer.transform(splits[part]["text"]) for part in parts}
-        labels = {part: np.array(splits[part]["label"]) for part in parts}
+        features = {part: vectorizer.transform(values_of(splits[part], "text")) for part in parts}
+        labels = {part: np.array(list(values_of(splits[part], "label"))) for part in parts}
         fitted = [
             LogisticRegression(C=c, max_iter=1000).fit(features["train"], labels["train"])
             for c in (0.5, 1, 2, 4, 8, 16)

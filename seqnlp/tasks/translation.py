@@ -17,7 +17,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..data import LoadedData, PairArguments, PairCollator, load_translation, pair_lengths, tokenize_pairs
+from ..data import (
+    LoadedData,
+    PairArguments,
+    PairCollator,
+    lengths_of,
+    load_translation,
+    pair_lengths,
+    tokenize_pairs,
+)
 from ..metrics import (
     BLEU,
     BLEU_TOKENIZERS,
@@ -236,6 +244,10 @@ class Translation(Task):
             )
         return Tokenizers(source, load_tokenizer(self.start_model.source, subfolder=folder))
 
+    def tokenizer_of_inputs(self) -> PreTrainedTokenizerBase:
+        """That of the source."""
+        return self.processor.source
+
     def prepare(self, loaded: LoadedData, processor: Tokenizers, splits: Iterable[str] | None = None) -> PreparedData:
         """Token ids of source and target; nothing is cut off."""
         examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
@@ -375,7 +387,7 @@ def speed(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _lengths(dataset: Dataset) -> list[int]:
-    return [len(ids) for ids in dataset["input_ids"]]
+    return lengths_of(dataset, "input_ids")
 
 
 def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:

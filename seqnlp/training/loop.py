@@ -32,6 +32,7 @@ from .evaluation import EvaluationEnded, Evaluator
 from .fingerprint import describe_setup, differences
 from .integrity import WEIGHTS, find_damage
 from .optimization import create_optimizer, create_scheduler, go_to_step
+from .parameters import freeze
 from .progress import BestModel, Clock, Meter, Place
 from .run import Run
 from .sharding import join_tied_embeddings, let_shards_generate
@@ -115,7 +116,13 @@ class TrainingLoop(Evaluator):
         else:
             self.batches = SizedBatches(train_dataset, batch_sampler, collator, accelerator, arguments)
         self.steps_per_epoch = self.batches.steps_per_epoch
+        if arguments.freeze:
+            count = sum(parameter.numel() for parameter in model.parameters())
+            run.tell(f"Frozen: {freeze(model, arguments.freeze):,} of {count:,} parameters.")
         optimizer = create_optimizer(model, arguments)
+        if arguments.layerwise_lr_decay != 1:
+            rates = sorted(group["lr"] for group in optimizer.param_groups)
+            run.tell(f"Learning rates from {rates[0]:.3g} at the bottom to {rates[-1]:.3g} at the top.")
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             # Accelerate would ask one of its own data loaders.
             config = accelerator.state.deepspeed_plugin.deepspeed_config

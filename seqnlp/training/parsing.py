@@ -215,17 +215,32 @@ def read_overrides(config_class: type[PreTrainedConfig], overrides: str | None) 
     Raises:
         ArgumentsError: For a pair without `=` and a field that does not exist.
     """
-    known, fields = {f.name for f in dataclasses.fields(config_class)} | set(config_class.attribute_map), {}
-    for pair in re.split(r",(?=\s*\w+\s*=)", overrides) if overrides else []:
-        name, equals, text = (part.strip() for part in pair.partition("="))
-        if not equals or not text:
-            raise ArgumentsError(f"--config_overrides {pair.strip()!r} must be name=value, e.g. hidden_size=256.")
+    known = {f.name for f in dataclasses.fields(config_class)} | set(config_class.attribute_map)
+    return read_fields("config_overrides", overrides, known, config_class.__name__, "hidden_size=256")
+
+
+def read_fields(flag: str, text: str | None, known: set[str], owner: str, example: str) -> dict[str, Any]:
+    """
+    The fields that a flag such as `--config_overrides` sets.
+
+    Args:
+        flag: Its name, for the error's line.
+        text: `name=value` pairs joined by commas, values written as in YAML; a number may also be `1e-3`.
+        known: The fields that there are.
+        owner: What has them.
+        example: A pair, for the error's line.
+
+    Raises:
+        ArgumentsError: For a pair without `=` and a field that does not exist.
+    """
+    fields = {}
+    for pair in re.split(r",(?=\s*\w+\s*=)", text) if text else []:
+        name, equals, written = (part.strip() for part in pair.partition("="))
+        if not equals or not written:
+            raise ArgumentsError(f"--{flag} {pair.strip()!r} must be name=value, e.g. {example}.")
         if name not in known:
-            raise ArgumentsError(
-                f"--config_overrides {pair.strip()}: {config_class.__name__} has no field {name!r}"
-                f"{_nearest(name, known)}."
-            )
-        value = yaml.safe_load(text)
+            raise ArgumentsError(f"--{flag} {pair.strip()}: {owner} has no field {name!r}{_nearest(name, known)}.")
+        value = yaml.safe_load(written)
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
             value = float(value)  # YAML 1.1 takes 1e-3 for a string
         fields[name] = value

@@ -108,6 +108,7 @@ class Run:
         self,
         model: PreTrainedModel,
         processor: Processor | None = None,
+        *others: Callable[[Path], Any],
     ) -> PreTrainedModel:
         """
         Put model and processors into `output_dir`, together or not at all, before anything that may fail.
@@ -118,6 +119,7 @@ class Run:
             model: What was trained.
             processor: What makes its inputs and saves itself by `save_pretrained`: a tokenizer, an image processor, or
                 nothing where it reads numbers.
+            *others: What else is saved beside them: each is given the folder.
 
         Returns:
             The model without what Accelerate wrapped around it.
@@ -127,11 +129,12 @@ class Run:
         """
         accelerator, checkpoints = self.accelerator, CheckpointFolder(self.output_dir)
         saves = [] if processor is None else [processor.save_pretrained]
-        staged = checkpoints.save_weights(accelerator, model, "results", *saves)
+        staged = checkpoints.save_weights(accelerator, model, "results", *saves, *others)
         model = accelerator.unwrap_model(model)
         self.record.model = {
             "class": type(model).__name__,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **self._trained(model),
             "config": {name: value for name, value in model.config.to_diff_dict().items() if name[0] != "_"},
             "sha256": self.on_main_process(lambda: weights_hash(staged)),
         }
@@ -139,6 +142,12 @@ class Run:
             self.record.tokenizer = {"class": type(processor).__name__, "vocab_size": len(processor)}
         self._write("The model", lambda: self.folder.place(staged))
         return model
+
+    @staticmethod
+    def _trained(model: PreTrainedModel) -> dict[str, int]:
+        """How many parameters were trained, where those are not all."""
+        trained = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+        return {"trained_parameters": sum(trained)} if len(trained) < len(list(model.parameters())) else {}
 
     def attempt(self, what: str, function: Callable[[], Any], everywhere: bool = False) -> Any:
         """

@@ -96,12 +96,16 @@ def test_tags_are_those_of_each_words_token(name, named, ask):
     assert ask(name).answer("").tags == []
 
 
-def test_spans_follow_b_and_i():
-    labels = ["B-PER", "I-PER", "O", "I-LOC", "I-LOC", "B-LOC", "I-PER", "NOUN"]
-    text = " ".join("abcdefgh")
-    tags = [Tag(text[2 * i], 2 * i, 2 * i + 1, label, 1.0) for i, label in enumerate(labels)]
-    spans = [(span.text, span.label) for span in spans_of(text, tags)]
-    assert spans == [("a b", "PER"), ("d e", "LOC"), ("f", "LOC"), ("g", "PER")]
+def test_spans_follow_the_scheme_of_the_labels():
+    def spans(*labels, known=()):
+        text = " ".join("abcdefgh"[: len(labels)])
+        tags = [Tag(text[2 * i], 2 * i, 2 * i + 1, label, 1.0) for i, label in enumerate(labels)]
+        return [(span.text, span.label) for span in spans_of(text, tags, [*labels, *known])]
+
+    found = spans("B-PER", "I-PER", "O", "I-LOC", "I-LOC", "B-LOC", "I-PER", "O")
+    assert found == [("a b", "PER"), ("d e", "LOC"), ("f", "LOC"), ("g", "PER")]
+    assert spans("U-PER", "O", "B-LOC", "L-LOC", known=["I-LOC"]) == [("a", "PER"), ("c d", "LOC")]
+    assert spans("NOUN", "B-VERB") == []
 
 
 def test_gaps_are_filled_as_the_pipeline_fills_them(named, ask):

@@ -32,7 +32,7 @@ def test_a_trace_computes_for_every_size_what_the_model_computes(name):
                 assert len(found) == len(expected) == len(graph.outputs)
                 assert all(map(torch.equal, found, expected)), f"{graph.name}: {inputs[0].shape}"
     comparisons = compare(model, graphs, {graph.name: runner(programs[graph.name], graph) for graph in graphs})
-    check = check_outputs(comparisons, 1e-5)
+    check = check_outputs(model, comparisons, 1e-5)
     assert check.passed, check
     assert min(float(one.expected.std()) for one in comparisons if one.expected.numel() > 5) > 1e-3  # not all alike
     if hasattr(model.config, "recurrence_implementation"):

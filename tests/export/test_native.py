@@ -95,7 +95,7 @@ def built(name, seed):
     return random_models.spread(CLASSES[name](random.Random(seed)))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", CLASSES)
 def test_random_models_compute_the_same(name, seed, tokenizer, tmp_path):
     model = built(name, seed)
@@ -124,6 +124,14 @@ def test_a_wrong_weight_is_found(tokenizer, tmp_path, monkeypatch):
     failed = [check.name for check in exporter.save(tmp_path / "native") if not check.passed]
     assert failed[0].startswith("logits of ")
     assert not (tmp_path / "native").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if not name.startswith("ViT")])
+def test_the_lines_that_run_it(name, tokenizer, tmp_path, capsys):
+    exporter = create_export(built(name, 2), "transformers", processor=tokenizer)
+    exporter.save(tmp_path / "native")
+    exec(exporter.usage(str(tmp_path / "native")), {})
+    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.parametrize("name", ["LlamaForCausalLM", "MarianMTModel", "PegasusForConditionalGeneration"])
