@@ -1,7 +1,7 @@
 """Tokenizers trained on one's own text, that load without custom code."""
 
 from .bpe_dropout import BPEDropout
-from .encode import encode_documents, unknown_remark, unknown_share
+from .encode import encode_documents, unknown_pieces, unknown_remark, unknown_share
 from .train import TokenizationError, train_tokenizer
 
 
@@ -10,6 +10,7 @@ __all__ = [
     "TokenizationError",
     "encode_documents",
     "train_tokenizer",
+    "unknown_pieces",
     "unknown_remark",
     "unknown_share",
 ]
