@@ -18,8 +18,11 @@ ALLOWED = {
     "visualization": {"diagnostics"},
     "training": {"metrics", "models.losses", "models.requirements"},
     "pipelines": {"models"},
+    "labs": {"models"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
-    "publishing": {"tasks", "training", "visualization"},
+    "export": {"models", "pipelines"},
+    "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
+    "publishing": {"tasks", "training", "visualization", "export"},
     "cli": {
         "models",
         "tokenization",
@@ -30,7 +33,10 @@ ALLOWED = {
         "training",
         "tasks",
         "pipelines",
+        "export",
         "publishing",
+        "demo",
+        "labs",
     },
 }
 PUBLISHED = [path for path in sorted((PACKAGE / "models").glob("*.py")) if path.name != "__init__.py"]

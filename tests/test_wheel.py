@@ -21,6 +21,8 @@ def test_recipes_are_started_from_a_wheel_outside_the_clone(tmp_path):
         archive.extractall(tmp_path / "site")
     for path in [*(ROOT / "recipes").rglob("*.py"), *(ROOT / "recipes").rglob("*.yaml")]:
         assert f"seqnlp/recipes/{path.relative_to(ROOT / 'recipes').as_posix()}" in names
+    for path in (ROOT / "labs" / "exercises").glob("*.ipynb"):
+        assert f"seqnlp/labs/exercises/{path.name}" in names
     assert not any(name.startswith(("tests", "benchmarks", "recipes")) for name in names)
     command = "import sys; sys.path.insert(0, sys.argv.pop(1)); from seqnlp.cli.main import main; main()"
     outside = tmp_path / "elsewhere"

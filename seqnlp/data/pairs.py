@@ -42,7 +42,7 @@ def tokenize_pairs(
     """
 
     def tokenize(rows: dict[str, list[str]], indices: list[int]) -> dict[str, Any]:
-        labels = target_tokenizer(rows["target"])["input_ids"]
+        labels = target_tokenizer(text_target=rows["target"])["input_ids"]  # some have another mode for targets
         return {"input_ids": source_tokenizer(rows["source"])["input_ids"], "labels": labels, "row": indices}
 
     return map_once(pairs, tokenize, with_indices=True, remove_columns=pairs.column_names)

@@ -23,7 +23,7 @@ from .errors import DataError
 
 
 FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
-FILE_TYPES |= {".txt": "text", ".abc": "text"}
+FILE_TYPES |= {".txt": "text", ".abc": "text", ".conllu": "text", ".conll": "text", ".iob": "text", ".bio": "text"}
 LONGEST_NAME = 60  # characters of a column's name
 ROWS_AT_ONCE = 10_000
 

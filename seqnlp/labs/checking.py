@@ -1,0 +1,209 @@
+"""What says in one sentence what is wrong with an answer, and never what would be right.
+
+A check calls the answer on small inputs and compares with what the equation gives. Where the answer is wrong, what
+common mistakes would give is compared too, so that the sentence names the mistake.
+"""
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors import LabsError
+
+
+CHECKS: dict[str, Callable[[Any], str | None]] = {}
+"""Every check by its name."""
+
+QUICK = "SEQNLP_LABS_QUICK"
+"""The environment variable that makes the labs small: `1` for a run that only shows that everything works."""
+
+
+class Wrong(Exception):
+    """An answer is wrong; the message says why, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    What a check found; true where the answer is right.
+
+    Attributes:
+        name: The check.
+        is_right: Whether the answer is right.
+        sentence: What is wrong, or that nothing is.
+    """
+
+    name: str
+    is_right: bool
+    sentence: str
+
+    def __bool__(self) -> bool:
+        return self.is_right
+
+    def __repr__(self) -> str:
+        return f"{'✓' if self.is_right else '✗'} {self.name}: {self.sentence}"
+
+
+def exercise(function: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    """Enter a check under its function's name. It raises [`Wrong`], or returns what is worth saying of a right one."""
+    CHECKS[function.__name__] = function
+    return function
+
+
+def check(name: str, answer: Any) -> Verdict:
+    """
+    Check an answer to an exercise of the labs.
+
+    Args:
+        name: The exercise, e.g. `"lstm_cell"`.
+        answer: What you wrote: a function or a class.
+
+    Returns:
+        The verdict. A notebook shows it where it is the last line of a cell.
+
+    Raises:
+        LabsError: If there is no check of that name.
+    """
+    if name not in CHECKS:
+        near = difflib.get_close_matches(name, CHECKS, n=1)
+        raise LabsError(f"There is no check {name!r}; there is {repr(near[0]) if near else ', '.join(CHECKS)}.")
+    random_state = torch.get_rng_state()
+    try:
+        if not callable(answer):
+            raise Wrong(f"a function or class is asked for, and this is {_kind(answer)}.")
+        praise = CHECKS[name](answer)
+    except Wrong as wrong:
+        return Verdict(name, False, " ".join(str(wrong).split()))
+    finally:
+        torch.set_rng_state(random_state)
+    return Verdict(name, True, praise or "right.")
+
+
+def size(full: Any, quick: Any) -> Any:
+    """The size of a lab's experiment: `full`, or `quick` where the environment variable `SEQNLP_LABS_QUICK` is 1."""
+    return quick if os.environ.get(QUICK, "0") not in ("", "0") else full
+
+
+def call(answer: Callable, *args: Any, **kwargs: Any) -> Any:
+    """
+    Call an answer with copies of the arguments' tensors.
+
+    Raises:
+        Wrong: If it is not written yet, raises, returns nothing, or changes an argument in place.
+    """
+    before = [arg.detach().clone() if isinstance(arg, torch.Tensor) else None for arg in args]
+    try:
+        result = answer(*args, **kwargs)
+    except NotImplementedError:
+        raise Wrong("it is not written yet.") from None
+    except Exception as error:
+        said = " ".join(str(error).split())[:160]
+        raise Wrong(f"it raises {type(error).__name__}: {said}") from error
+    if result is None:
+        raise Wrong("it returns nothing: does it end with `return`?")
+    for position, (arg, old) in enumerate(zip(args, before, strict=True)):
+        if old is not None and not torch.equal(arg.detach(), old):
+            raise Wrong(f"it changes its argument{_name_of(answer, position)} in place; the caller still needs it.")
+    return result
+
+
+def _name_of(answer: Callable, position: int) -> str:
+    try:
+        return f" `{list(inspect.signature(answer).parameters)[position]}`"
+    except (ValueError, TypeError, IndexError):
+        return ""
+
+
+def _kind(value: Any) -> str:
+    return f"of type {type(value).__name__}"
+
+
+def unpack(result: Any, names: tuple[str, ...]) -> tuple:
+    """The parts of an answer that returns several; [`Wrong`] if they are not as many as `names`."""
+    wanted = f"({', '.join(names)})"
+    if not isinstance(result, (tuple, list)):
+        raise Wrong(f"it is to return {wanted}, and returns one value {_kind(result)}.")
+    if len(result) != len(names):
+        raise Wrong(f"it is to return {wanted}, and returns {len(result)} values.")
+    return tuple(result)
+
+
+def tensor(value: Any, what: str = "the result") -> torch.Tensor:
+    """A result as a tensor; [`Wrong`] if it is none and no number either."""
+    if isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, (int, float, np.ndarray, np.generic)):
+        return torch.as_tensor(value)
+    raise Wrong(f"{what} is to be a tensor, and is {_kind(value)}.")
+
+
+def same(
+    got: Any,
+    right: torch.Tensor,
+    mistakes: dict[str, torch.Tensor | None] | None = None,
+    what: str = "the result",
+    tolerance: float = 1e-4,
+) -> None:
+    """
+    Compare a result with the right one.
+
+    Args:
+        got: What the answer returned.
+        right: What it is to be.
+        mistakes: A sentence for each common mistake, and what that mistake gives; `None` where it gives nothing.
+        what: Its name in the sentences.
+        tolerance: How far numbers may differ, relative and absolute.
+
+    Raises:
+        Wrong: If it is not the right one.
+    """
+    got = tensor(got, what)
+    if _close(got, right, tolerance):
+        return
+    for sentence, value in (mistakes or {}).items():
+        if value is not None and _close(got, value, tolerance):
+            raise Wrong(sentence)
+    if got.shape != right.shape:
+        raise Wrong(f"{what} has the shape {_shape(got)}; {_shape(right)} is asked for.")
+    if not torch.isfinite(got).all() and torch.isfinite(right).all():
+        raise Wrong(f"{what} has numbers that are infinite or not a number.")
+    difference = (got.detach().double() - right.detach().double()).abs().nan_to_num(posinf=0).max().item()
+    raise Wrong(f"{what} has the right shape, but not the right numbers: they differ by up to {difference:.2g}.")
+
+
+def _shape(value: torch.Tensor) -> str:
+    return str(tuple(value.shape)) if value.dim() else "() (one number)"
+
+
+def _close(got: torch.Tensor, right: torch.Tensor, tolerance: float) -> bool:
+    if got.shape != right.shape:
+        return False
+    got, right = (value.detach().cpu().to(torch.float64) for value in (got, right))
+    return torch.allclose(got, right, rtol=tolerance, atol=tolerance)
+
+
+def gradient_reaches(result: torch.Tensor, leaves: dict[str, torch.Tensor]) -> None:
+    """[`Wrong`] if no gradient goes from a result back to one of the named leaves."""
+    advice = "is it cut by `detach`, `item`, `no_grad` or a new tensor made of numbers?"
+    if not result.requires_grad:
+        raise Wrong(f"the numbers are right, but no gradient passes: {advice}")
+    found = torch.autograd.grad(result.sum(), list(leaves.values()), allow_unused=True)
+    for name, gradient in zip(leaves, found, strict=True):
+        if gradient is None or not gradient.abs().sum() > 0:
+            raise Wrong(f"the numbers are right, but no gradient reaches {name}: {advice}")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """Random numbers of the checks, the same in each call."""
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape: int, seed: int = 0, requires_grad: bool = False) -> torch.Tensor:
+    """Normal random numbers of a shape, the same in each call."""
+    return torch.randn(*shape, generator=generator(seed)).requires_grad_(requires_grad)
