@@ -18,7 +18,7 @@ ALLOWED = {
     "visualization": {"diagnostics"},
     "training": {"metrics", "models.losses"},
     "pipelines": {"models"},
-    "labs": {"models"},
+    "labs": {"models", "metrics"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
     "publishing": {"tasks", "training", "visualization"},
     "cli": {
