@@ -72,7 +72,7 @@ rows = [row for row in tokenizer(training)["input_ids"] if len(row) <= 320]
 print(f"{len(tokenizer)} characters; {len(rows):,} tunes of up to 320 characters are used")
 config = RecurrentConfig(
     vocab_size=len(tokenizer),
-    hidden_size=size(224, 32),
+    hidden_size=size(192, 32),
     embedding_size=48,
     cell_type="lstm",
     head_dropout=0.1,
@@ -92,7 +92,7 @@ def batch_of(chosen):
     return {"input_ids": ids, "attention_mask": mask.long(), "labels": ids.masked_fill(~mask, -100)}
 
 
-steps = size(800, 10)
+steps = size(500, 10)
 generator = torch.Generator().manual_seed(0)
 optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.2)

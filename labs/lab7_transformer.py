@@ -232,7 +232,7 @@ class Block(torch.nn.Module):
 
 
 class LanguageModel(torch.nn.Module):
-    def __init__(self, num_characters, width=80, num_heads=4, num_blocks=2, positions=True):
+    def __init__(self, num_characters, width=96, num_heads=4, num_blocks=2, positions=True):
         super().__init__()
         self.embedding = torch.nn.Embedding(num_characters, width)
         self.blocks = torch.nn.Sequential(*[Block(width, num_heads, causal=True) for _ in range(num_blocks)])
@@ -278,7 +278,7 @@ def train_language_model(positions, steps):
 
 
 for positions in (True, False):
-    model, loss = train_language_model(positions, size(600, 20))
+    model, loss = train_language_model(positions, size(900, 20))
     print(f"{'with' if positions else 'without'} positions: {loss:.2f} nats per character on held-out text")
 
 # %% [markdown]
@@ -366,7 +366,7 @@ def read_digits(positions, epochs):
 
 
 for positions in (True, False):
-    accuracy = read_digits(positions, size(20, 1))
+    accuracy = read_digits(positions, size(30, 1))
     print(
         f"{'with' if positions else 'without'} positions: {accuracy:.1%} of {len(test_rows)} digits that it never saw"
     )

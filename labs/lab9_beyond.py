@@ -105,8 +105,8 @@ def trained_numbers(model):
 
 
 torch.manual_seed(0)
-pretrained = make(size(128, 32))
-seconds = train(pretrained, bible_ids, size(900, 20), 3e-3)
+pretrained = make(size(96, 32))
+seconds = train(pretrained, bible_ids, size(600, 20), 3e-3)
 print(f"pretrained: {trained_numbers(pretrained):,} numbers, {seconds:.0f} s")
 on_bible, on_tweets = nats(pretrained, bible_ids[:40_000]), nats(pretrained, test_tweets)
 print(f"nats per character: on the Bible {on_bible:.2f}, on tweets {on_tweets:.2f}")
@@ -198,11 +198,11 @@ print(f"with the change beside it, and merged: differ by at most {difference.ite
 # model too.
 
 # %%
-steps = size(200, 10)
+steps = size(120, 10)
 results = {"pretrained, as it is": (nats(pretrained, test_tweets), 0, 0.0)}
 
 torch.manual_seed(1)
-scratch = make(size(128, 32))
+scratch = make(size(96, 32))
 results["from scratch"] = (0, trained_numbers(scratch), train(scratch, few_tweets, steps, 3e-3))
 results["from scratch"] = (nats(scratch, test_tweets), *results["from scratch"][1:])
 
@@ -268,7 +268,7 @@ check("distillation_loss", distillation_loss)
 # $\ln (p / q) = \ln p - \ln q$, and `log_softmax` gives both. `tensor.detach()` cuts the way back.
 
 # %% [markdown]
-# The teacher is the pretrained model, the student has a third of its width. It learns for the same number of steps
+# The teacher is the pretrained model, the student has half of its width. It learns for the same number of steps
 # twice: from the text alone, and from the teacher. Here the teacher's own text is used, the Bible.
 
 
@@ -286,7 +286,7 @@ print(f"{'teacher':26} {nats(pretrained, held_out):16.2f} {trained_numbers(pretr
 for name, loss_of in (("student, from the text", None), ("student, from the teacher", from_teacher)):
     torch.manual_seed(2)
     student = make(size(48, 16))
-    seconds = train(student, few, size(700, 10), 5e-3, loss_of)
+    seconds = train(student, few, size(400, 10), 5e-3, loss_of)
     print(f"{name:26} {nats(student, held_out):16.2f} {trained_numbers(student):9,} {seconds:9.0f}")
 
 # %% [markdown]
