@@ -1,12 +1,15 @@
 """`python -m benchmarks VERB`: speed beside the peers, and the tables and cards that are made of kept records."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from benchmarks import cards as cards_module
-from benchmarks import memory, speed_tables, training_loops
+from benchmarks import gpu as gpu_module
+from benchmarks import gpu_setting, memory, speed_tables, training_loops
 from benchmarks import profiles as profiles_module
 from benchmarks import results as results_module
 from benchmarks import speed as speed_module
@@ -16,6 +19,7 @@ app = typer.Typer(
     help="Speed beside the peers, and the tables and cards that are made of the records in benchmarks/results/.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
@@ -66,6 +70,48 @@ def results(
 def cards() -> None:
     """Write model_cards/ from the kept records of runs and from recipes/configs/."""
     cards_module.main()
+
+
+@app.command()
+def gpu(
+    parts: Annotated[list[str] | None, typer.Argument(help="Parts; all by default.", show_default=False)] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer rounds and steps: three minutes instead of eight.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cuda, or cpu to try the code itself at tiny sizes.")] = "cuda",
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Where gpu.json and gpu.md go.")] = Path(
+        "outputs/gpu"
+    ),
+    minutes: Annotated[
+        float | None, typer.Option(help="For all parts; 8, or 3 with --quick, or 30 on a CPU.", min=0.1)
+    ] = None,
+) -> None:
+    """Run everything that only a GPU can tell: parity, training, resuming, speed beside the peers, memory."""
+    _refuse_unknown(parts or [], gpu_module.PARTS)
+    if device not in ("cuda", "cpu"):
+        raise typer.BadParameter(f"{device}: not one of cuda, cpu.", param_hint="--device")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise typer.BadParameter("there is no GPU that torch can use; --device cpu tries the code itself.")
+    size = "tiny" if device == "cpu" else "quick" if quick else "full"
+    setting = gpu_setting.Setting(device, size)
+    limit = minutes or {"full": 8, "quick": 3, "tiny": 30}[size]
+    record = gpu_module.run_all(parts or list(gpu_module.PARTS), setting, output_dir, limit)
+    typer.echo(gpu_module.report(record))
+    failed = list(gpu_module.failures(record))
+    for line in failed:
+        typer.echo(f"does not hold: {line}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command(hidden=True)
+def gpu_part(
+    name: str,
+    device: Annotated[str, typer.Option()],
+    size: Annotated[str, typer.Option()],
+    file: Annotated[Path, typer.Option()],
+) -> None:
+    """One part, which `gpu` starts."""
+    gpu_module.run_part(name, gpu_setting.Setting(device, size), file)
 
 
 @app.command(hidden=True)

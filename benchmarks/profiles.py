@@ -25,7 +25,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 # Each recipe by its defaults, and translation and language models also by their other family.
 RUNS = {
     "sentiment_analysis": [""],
+    "tagging": [""],
     "language_modeling": ["", "--architecture transformer"],
+    "masked_language_modeling": [""],
     "translation": ["", "--architecture gru"],
     "music_generation": [""],
     "trajectory": [""],

@@ -19,6 +19,7 @@ from benchmarks.timing import Result, clock, ratio_of_pairs
 from benchmarks.training_steps import TRANSLATION
 from seqnlp.data import LanguageModelCollator, LengthGroupedBatchSampler
 from seqnlp.training import TrainingArguments, TrainingLoop, start_run
+from seqnlp.training.batches import MicroBatch
 from seqnlp.training.optimization import create_optimizer
 
 
@@ -26,7 +27,6 @@ ROWS, LENGTH = 8, 256  # a step's examples over all processes, and the tokens of
 
 
 def make_loop(
-    loop_class: type[TrainingLoop],
     make_model: Callable[[], PreTrainedModel],
     examples: list[dict],
     collator,
@@ -41,44 +41,43 @@ def make_loop(
         max_train_steps=steps,
         per_device_train_batch_size=batch_size,
         metric_for_best_model="validation_loss",
+        greater_is_better=False,
     )
     run = start_run("benchmark", "transformer", arguments)
     sampler = LengthGroupedBatchSampler([len(example["input_ids"]) for example in examples], batch_size)
-    return loop_class(run, arguments, make_model(), examples, sampler, collator, lambda loop: {"loss": 0.0})
+    return TrainingLoop(run, arguments, make_model(), examples, sampler, collator, lambda loop: {"loss": 0.0})
 
 
-class InterleavedLoop(TrainingLoop):
-    """Behind each of its steps takes the same step bare, with a model of its own, and times both."""
+class BareSteps:
+    """Behind each step of a loop takes the same step bare, with a model of its own, and times both."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.twin = copy.deepcopy(self.model)
-        self.twin_optimizer = create_optimizer(self.twin, self.arguments)
+    def __init__(self, loop: TrainingLoop):
+        self.twin = copy.deepcopy(loop.model)
+        self.optimizer = create_optimizer(self.twin, loop.arguments)
+        self.max_grad_norm = loop.arguments.max_grad_norm
         self.loop_times: list[float] = []
         self.bare_times: list[float] = []
         self.now = clock()
         self.mark: float | None = None
+        loop.on_step_begin.append(self.begin)
+        loop.on_step_end.append(self.end)
 
-    def _after_step(self, progress) -> bool:
-        stop = super()._after_step(progress)
+    def begin(self, loop: TrainingLoop, micro_batches: list[MicroBatch]) -> None:
+        """Note the step's batch."""
+        (micro,) = micro_batches
+        self.batch = micro.batch
+
+    def end(self, loop: TrainingLoop) -> None:
+        """Note the time of the step, and take it once more."""
         if self.mark is not None:  # before the first step much is made once
             self.loop_times.append(1000 * (self.now() - self.mark))
             start = self.now()
-            self._bare_step()
+            self.twin(**self.batch).loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.twin.parameters(), self.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
             self.bare_times.append(1000 * (self.now() - start))
         self.mark = self.now()
-        return stop
-
-    def _optimizer_step(self, micro_batches) -> None:
-        (micro,) = micro_batches
-        self.batch = micro.batch
-        super()._optimizer_step(micro_batches)
-
-    def _bare_step(self) -> None:
-        self.twin(**self.batch).loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.twin.parameters(), self.arguments.max_grad_norm)
-        self.twin_optimizer.step()
-        self.twin_optimizer.zero_grad()
 
 
 class PairCollator:
@@ -112,9 +111,10 @@ def loop_overhead(rounds: int) -> Iterator[Result]:
     ]
     for name, make_model, examples, collator, batch_size in cases:
         # The last step evaluates and writes a checkpoint; it is not among those counted.
-        loop = make_loop(InterleavedLoop, make_model, examples, collator, steps + 2, batch_size)
+        loop = make_loop(make_model, examples, collator, steps + 2, batch_size)
+        bare_steps = BareSteps(loop)
         loop.train()
-        ours, bare = loop.loop_times[:steps], loop.bare_times[:steps]
+        ours, bare = bare_steps.loop_times[:steps], bare_steps.bare_times[:steps]
         yield Result(
             name=name,
             peer_name="the bare step",
@@ -136,7 +136,7 @@ def milliseconds_per_step(steps: int = 8) -> tuple[float, bool]:
     ]
     batch_size = ROWS // num_processes
     collator = LanguageModelCollator(PAD)
-    loop = make_loop(TrainingLoop, lambda: our_decoder(sizes), windows, collator, steps + 1, batch_size)
+    loop = make_loop(lambda: our_decoder(sizes), windows, collator, steps + 1, batch_size)
     ends: list[float] = []
     loop.on_step_end.append(lambda loop: ends.append(time.perf_counter()))
     loop.train()

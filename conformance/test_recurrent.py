@@ -71,5 +71,9 @@ class TestMinGRU(RecurrentGenerationTest, unittest.TestCase):
     config_fields = {"cell_type": "mingru"}
 
 
+class TestResidual(RecurrentGenerationTest, unittest.TestCase):
+    config_fields = {"cell_type": "mingru", "block": "residual", "conv_kernel_size": 4, "mlp_ratio": 2}
+
+
 class TestMinLSTM(RecurrentGenerationTest, unittest.TestCase):
     config_fields = {"cell_type": "minlstm", "recurrence_implementation": "eager", "pooling": "mean"}

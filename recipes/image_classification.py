@@ -37,11 +37,10 @@ def main() -> None:
     train = images.splits["train"]
     label_names = train.features["label"].names
     size = task.model_args.image_size or image_size_of(min(train[0]["image"].size))
-    data = task.prepare_data(
-        run, images, ViTImageProcessorPil(size={"height": size, "width": size}, do_convert_rgb=True)
-    )
+    processor = ViTImageProcessorPil(size={"height": size, "width": size}, do_convert_rgb=True)
+    data = task.prepare_data(run, images, task.given_processor or processor)
 
-    # Model: patches in, the names of the classes out.
+    # Model: patches in, the names of the classes out; new, or from --model_name_or_path.
     config = task.build_config(
         **SIZES,
         image_size=size,
@@ -55,7 +54,7 @@ def main() -> None:
     loop = TrainingLoop(
         run,
         args,
-        task.model_class(config),
+        task.create_model(run, config),
         data.examples["train"],
         LengthGroupedBatchSampler([1] * len(train), args.per_device_train_batch_size, args.seed),
         ImageCollator(task.model_args.max_shift),

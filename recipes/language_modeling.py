@@ -29,11 +29,14 @@ def main() -> None:
     run = task.start()
     args, window = task.training_args, task.model_args.max_length
 
-    # Data: documents in the column `text`. The tokenizer is trained on training texts alone, once, for every process.
+    # Data: documents in the column `text`. The tokenizer is a given one, or trained on training texts alone, once, for
+    # every process.
     texts = task.load_data(run)
     train = texts.splits["train"]
-    some = (row["text"] for row in itertools.islice(train, STREAMED_DOCUMENTS if task.data_args.streaming else None))
-    tokenizer = run.on_main_process(lambda: train_tokenizer(some, **task.tokenizer_settings()))
+    documents = (text for rows in train.iter(batch_size=1000) for text in rows["text"])
+    some = itertools.islice(documents, STREAMED_DOCUMENTS if task.data_args.streaming else None)
+    settings = task.tokenizer_settings()
+    tokenizer = task.given_processor or run.on_main_process(lambda: train_tokenizer(some, **settings))
     data = task.prepare_data(run, texts, tokenizer)
 
     # The batcher follows the model: streams whose state is carried on, or windows in random order.
@@ -48,14 +51,14 @@ def main() -> None:
         carries_state=task.is_recurrent,
     )
 
-    # Model: tokens in, the token after each of them out.
+    # Model: tokens in, the token after each of them out; new, or from --model_name_or_path.
     config = task.build_config(**(RECURRENT if task.is_recurrent else TRANSFORMER), **task.special_tokens(tokenizer))
 
     # Training: truncated backpropagation through time, or window by window.
     loop = TrainingLoop(
         run,
         args,
-        task.model_class(config),
+        task.create_model(run, config),
         windows,
         sampler,
         LanguageModelCollator(tokenizer.pad_token_id),

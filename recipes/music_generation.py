@@ -33,10 +33,11 @@ def main() -> None:
     # from <s> to </s>, whose characters and </s> are predicted.
     tunes = task.load_data(run)
     texts = task.training_texts(tunes)
-    tokenizer = run.on_main_process(lambda: train_tokenizer(texts, **task.tokenizer_settings()))
+    settings = task.tokenizer_settings()
+    tokenizer = task.given_processor or run.on_main_process(lambda: train_tokenizer(texts, **settings))
     data = task.prepare_data(run, tunes, tokenizer)
 
-    # Model: characters in, the character after each of them out.
+    # Model: characters in, the character after each of them out; new, or from --model_name_or_path.
     config = task.build_config(**(RECURRENT if task.is_recurrent else TRANSFORMER), **task.special_tokens(tokenizer))
 
     # Training: tunes of similar length together; the model with the best loss on validation is kept.
@@ -45,7 +46,7 @@ def main() -> None:
     loop = TrainingLoop(
         run,
         args,
-        task.model_class(config),
+        task.create_model(run, config),
         train,
         LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
         data.collator,

@@ -7,7 +7,7 @@ Model: a bidirectional LSTM read by attention, nothing pretrained; or --architec
 Expect 87 % accuracy (TF-IDF with logistic regression: 86.9 %) after two minutes on two CPU cores.
 """
 
-from seqnlp.data import LengthGroupedBatchSampler
+from seqnlp.data import LengthGroupedBatchSampler, lengths_of, values_of
 from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tokenization import train_tokenizer
@@ -31,29 +31,33 @@ def main() -> None:
     task = SentimentAnalysis.from_command_line(__doc__, **SCHEDULE)
     run = task.start()
 
-    # Data: columns `text` and `label`. The tokenizer is trained on the training texts alone, once, for every process.
+    # Data: columns `text` and `label`. The tokenizer is a given one, or trained on the training texts alone, once,
+    # for every process.
     texts = task.load_data(run)
     label_names = texts.splits["train"].features["label"].names
     settings = {**task.model_args.tokenizer_settings(), "model_max_length": task.model_args.max_length}
-    tokenizer = run.on_main_process(lambda: train_tokenizer(texts.splits["train"]["text"], **settings))
+    tokenizer = task.given_processor or run.on_main_process(
+        lambda: train_tokenizer(values_of(texts.splits["train"], "text"), **settings)
+    )
     data = task.prepare_data(run, texts, tokenizer)
 
-    # Model: the words of the vocabulary in, the names of the classes out.
+    # Model: the words of the vocabulary in, the names of the classes out; new, or from --model_name_or_path.
     config = task.build_config(
         **(RECURRENT if task.is_recurrent else TRANSFORMER),
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
+        **task.special_tokens(tokenizer),
         id2label=dict(enumerate(label_names)),
         label2id={name: index for index, name in enumerate(label_names)},
     )
+    model = task.create_model(run, config)
+    task.weigh_classes(model, data)
 
     # Training: texts of similar length together; the model that is best on validation is kept.
     args, train = task.training_args, data.examples["train"]
-    lengths = [len(ids) for ids in train["input_ids"]]
+    lengths = lengths_of(train, "input_ids")
     loop = TrainingLoop(
         run,
         args,
-        task.model_class(config),
+        model,
         train,
         LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
         data.collator,

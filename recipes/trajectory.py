@@ -31,7 +31,8 @@ def main() -> None:
     data = task.prepare_data(run, series, None)
     mean, std = channel_statistics(series.splits["train"]["values"])
 
-    # Model: it normalizes by the mean and deviation of each channel over the training series.
+    # Model: new, or from --model_name_or_path; it normalizes by the mean and deviation of each channel over the
+    # training series.
     config = task.build_config(
         **(RECURRENT if task.is_recurrent else TRANSFORMER),
         input_size=len(series.details["channels"]),
@@ -45,7 +46,7 @@ def main() -> None:
     loop = TrainingLoop(
         run,
         args,
-        task.model_class(config),
+        task.create_model(run, config),
         train,
         LengthGroupedBatchSampler([1] * len(train), args.per_device_train_batch_size, args.seed),
         data.collator,

@@ -40,16 +40,19 @@ def main() -> None:
     run = task.start()
     args, joint = task.training_args, task.model_args.joint_vocabulary
 
-    # Data: columns `source` and `target`. Tokenizers are trained on the training texts alone, once, for every process;
-    # a joint one is both.
+    # Data: columns `source` and `target`. Tokenizers are given ones, or trained on the training texts alone, once, for
+    # every process; a joint one is both.
     loaded = task.load_data(run)
     pairs, settings = loaded.splits["train"], task.model_args.tokenizer_settings()
-    tokenizers = Tokenizers(*run.on_main_process(lambda: train_pair_tokenizers(pairs, **settings, joint=joint)))
+    tokenizers = task.given_processor or Tokenizers(
+        *run.on_main_process(lambda: train_pair_tokenizers(pairs, **settings, joint=joint))
+    )
+    joint = tokenizers.source is tokenizers.target
     data = task.prepare_data(run, loaded, tokenizers)
     train = keep_short_pairs(data.examples["train"], task.model_args.max_length)
     run.record.dataset["training_pairs_left_out"] = len(pairs) - len(train)
 
-    # Model: source in, target out, by the embeddings of one vocabulary or of two.
+    # Model: source in, target out, by the embeddings of one vocabulary or of two; new, or from --model_name_or_path.
     sizes = {**TRANSFORMER, "tie_word_embeddings": joint}
     if task.is_recurrent:
         sizes = {**RECURRENT, "share_embeddings": joint}
@@ -57,7 +60,7 @@ def main() -> None:
     config = task.build_config(
         **sizes, **special, vocab_size=max(map(len, tokenizers)), decoder_start_token_id=tokenizers.target.bos_token_id
     )
-    model = task.model_class(config)
+    model = task.create_model(run, config)
     if not joint:  # the pipeline seqnlp-translation looks for it here
         model.config.target_tokenizer = TARGET_TOKENIZER
     model.generation_config.update(**task.beams, max_length=task.model_args.max_length + 1)  # with its first token

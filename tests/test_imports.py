@@ -20,7 +20,9 @@ ALLOWED = {
     "pipelines": {"models"},
     "labs": {"models", "metrics"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
-    "publishing": {"tasks", "training", "visualization"},
+    "export": {"models", "pipelines"},
+    "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
+    "publishing": {"tasks", "training", "visualization", "export"},
     "cli": {
         "models",
         "tokenization",
@@ -31,7 +33,9 @@ ALLOWED = {
         "training",
         "tasks",
         "pipelines",
+        "export",
         "publishing",
+        "demo",
         "labs",
     },
 }

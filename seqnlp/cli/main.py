@@ -8,12 +8,17 @@ from transformers.utils import logging
 from .attention import attention
 from .bundle import bundle
 from .compare import compare
+from .demo import demo
 from .dependency import dependency
+from .export import export
 from .gradflow import gradflow
 from .labs import app as labs_app
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
+from .serve import serve
+from .translate import translate
+from .try_model import try_model
 from .verify import verify
 
 
@@ -42,12 +47,17 @@ FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 app.command(context_settings=FORWARDED)(train)
 app.add_typer(recipes_app, name="recipes")
+app.command("try")(try_model)
+app.command()(translate)
+app.command()(demo)
 app.add_typer(labs_app, name="labs")
 app.command()(gradflow)
 app.command()(attention)
 app.command()(dependency)
 app.command()(compare)
+app.command()(serve)
 app.command()(bundle)
+app.command()(export)
 app.command()(publish)
 app.command()(verify)
 

@@ -13,6 +13,7 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
     MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
@@ -23,6 +24,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedModel,
@@ -37,6 +39,7 @@ _AUTO_CLASSES = {
     AutoModelForMaskedLM: MODEL_FOR_MASKED_LM_MAPPING,
     AutoModelForSequenceClassification: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoModelForTokenClassification: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    AutoModelForTimeSeriesPrediction: MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
     AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoModel: MODEL_MAPPING,
 }
@@ -55,15 +58,19 @@ class NamedModel:
         name: The folder's or the repository's last part.
         source: The folder or the Hub id, as given.
         model: The model with the head that its configuration names, in float32 and set to `eval()`.
+        auto_class: The Auto class that loads it, which says what head that is.
         run: What `run.json` beside the model says, empty where there is none of a recipe's.
         trust_remote_code: Whether code that comes with it may run.
+        revision: The branch, tag or commit on the Hub; `None` for its main branch, and for a folder.
     """
 
     name: str
     source: str
     model: PreTrainedModel
+    auto_class: type
     run: dict[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
+    revision: str | None = None
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """
@@ -96,18 +103,20 @@ class NamedModel:
 
     def _load(self, auto_class, what: str, **options):
         try:
-            return auto_class.from_pretrained(self.source, trust_remote_code=self.trust_remote_code, **options)
+            options |= {"trust_remote_code": self.trust_remote_code, "revision": self.revision or "main"}
+            return auto_class.from_pretrained(self.source, **options)
         except Exception as error:  # what is missing shows in many ways
             raise ModelError(f"Model {self.source!r} has no {what} that can be loaded: {_one_line(error)}") from error
 
 
-def load_model(source: str, trust_remote_code: bool = False) -> NamedModel:
+def load_model(source: str, trust_remote_code: bool = False, revision: str | None = None) -> NamedModel:
     """
     Load a model with the head that its configuration's `architectures` name.
 
     Args:
         source: A folder with `config.json`, e.g. a recipe's output, or the id of a model on the Hub.
         trust_remote_code: Whether to run code that comes with a model; without it such a model is refused.
+        revision: The branch, tag or commit on the Hub; its main branch by default.
 
     Raises:
         ModelError: If there is no such model, it cannot be loaded, or the Hub cannot be reached.
@@ -120,9 +129,10 @@ def load_model(source: str, trust_remote_code: bool = False) -> NamedModel:
     elif path.exists() or path.is_absolute() or source.startswith((".", "~")) or source.count("/") > 1:
         raise ModelError(f"There is no folder {source!r}. Name a recipe's output folder, or a model on the Hub.")
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        options = {"trust_remote_code": trust_remote_code, "revision": revision or "main"}
+        config = AutoConfig.from_pretrained(source, **options)
         auto_class = _auto_class(config, source, trust_remote_code)
-        model = auto_class.from_pretrained(source, dtype=torch.float32, trust_remote_code=trust_remote_code)
+        model = auto_class.from_pretrained(source, dtype=torch.float32, **options)
     except ModelError:
         raise
     except (OSError, HfHubHTTPError, HFValidationError) as error:
@@ -132,13 +142,16 @@ def load_model(source: str, trust_remote_code: bool = False) -> NamedModel:
         hint = " To run it, give --trust_remote_code." if "trust_remote_code" in str(error) else ""
         raise ModelError(f"Model {source!r} cannot be loaded: {_one_line(error)}{hint}") from error
     name = path.absolute().name if path.is_dir() else source
-    return NamedModel(name, source, model.eval(), _run_record(source), trust_remote_code)
+    run = _run_record(source, options["revision"])
+    return NamedModel(name, source, model.eval(), auto_class, run, trust_remote_code, revision)
 
 
-def _run_record(source: str) -> dict[str, Any]:
+def _run_record(source: str, revision: str) -> dict[str, Any]:
     """What `run.json` says, in the folder or the repository; nothing where there is none of ours."""
     quiet = ("missing_entries", "connection_errors")
-    path = cached_file(source, "run.json", **{f"_raise_exceptions_for_{what}": False for what in quiet})
+    path = cached_file(
+        source, "run.json", revision=revision, **{f"_raise_exceptions_for_{what}": False for what in quiet}
+    )
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
     except ValueError:
@@ -153,12 +166,12 @@ def _auto_class(config, source: str, trust_remote_code: bool):
     for auto_class, mapping in _AUTO_CLASSES.items():
         found = mapping.get(type(config), ())
         found = found if isinstance(found, tuple) else (found,)
-        is_custom = trust_remote_code and auto_class.__name__ in getattr(config, "auto_map", {})
-        if is_custom or architecture in [model_class.__name__ for model_class in found]:
+        custom = str(getattr(config, "auto_map", {}).get(auto_class.__name__)) if trust_remote_code else ""
+        if custom.endswith(f".{architecture}") or architecture in [model_class.__name__ for model_class in found]:
             return auto_class
     raise ModelError(
         f"Model {source!r} is a {architecture}, which is neither a language model nor a classifier of texts, tokens "
-        "or images."
+        "or images, nor predicts series."
     )
 
 

@@ -3,8 +3,6 @@
 import ast
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -118,7 +116,8 @@ def train(
     ] = None,
 ) -> None:
     """
-    Train by a recipe, through accelerate launch: all further flags are the recipe's.
+    Train by a recipe, through accelerate launch: all further flags are the recipe's. What is wrong is said in the last
+    line, and the exit code is the recipe's.
 
     `--config` names a YAML file, or one of the configs that come with seqnlp. `seqnlp train RECIPE --help` lists the
     recipe's flags.
@@ -136,10 +135,10 @@ def train(
             flags[index + 1] = str(find_config(flags[index + 1]))
         elif flag.startswith("--config="):
             flags[index] = f"--config={find_config(flag.removeprefix('--config='))}"
-    if config_file is None and num_processes is None:
-        config_file = recipes_folder() / "accelerate" / "one_process.yaml"
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "-q"]  # the recipe's error line comes last
-    launcher += ["--config_file", str(config_file)] if config_file else []
+    launcher = ["--config_file", str(config_file or recipes_folder() / "accelerate" / "one_process.yaml")]
     launcher += ["--num_processes", str(num_processes)] if num_processes else []
-    launcher += ["--multi_gpu"] if num_processes and num_processes > 1 and not config_file else []
-    raise typer.Exit(subprocess.run([*launcher, str(script), *flags]).returncode)
+    if num_processes and num_processes > 1 and not config_file:
+        launcher += ["--multi_gpu", "--main_process_port", "0"]  # any port that is free
+    from .launching import launch  # torch's launcher takes a while to import
+
+    raise typer.Exit(launch([*launcher, str(script), *flags]))

@@ -51,7 +51,7 @@ def verify(
             "--max_memory_gib",
             min=1,
             max=10**6,
-            help="Memory limit for each process, on Linux; all free memory if it is not given.",
+            help="Memory limit for each step, all its processes together; all free memory if it is not given.",
         ),
     ] = None,
 ) -> None:

@@ -1,17 +1,27 @@
 """Data: loading, checking and batching."""
 
-from .arguments import DataArguments, ImageArguments, PairArguments, SeriesArguments, TextArguments, TuneArguments
+from .arguments import (
+    DataArguments,
+    ImageArguments,
+    PairArguments,
+    SeriesArguments,
+    TaggingArguments,
+    TextArguments,
+    TuneArguments,
+)
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
 from .classification import load_text_classification
+from .columns import count_tokens, join_lists, lengths_of, values_of
 from .errors import DataError
 from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
+from .masking import MaskedBlocks, Masking, MaskingCollator, masking_of
 from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
 from .parallel_text import load_translation
 from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
-from .series import SeriesWindows, channel_statistics, cut_windows, load_series
+from .series import SeriesWindows, channel_statistics, cut_windows, load_series, read_series_file
 from .simulation import BOX, simulate_balls
 from .streams import (
     HeldOutSegments,
@@ -23,6 +33,7 @@ from .streams import (
     stream_windows,
     training_windows,
 )
+from .tagging import labels_of, load_tagging
 from .text import check_text, load_texts
 from .transposition import transpose_tune, with_transpositions
 from .tunes import (
@@ -52,6 +63,9 @@ __all__ = [
     "LanguageModelCollator",
     "LengthGroupedBatchSampler",
     "LoadedData",
+    "MaskedBlocks",
+    "Masking",
+    "MaskingCollator",
     "PairArguments",
     "PairCollator",
     "ProcessedImages",
@@ -59,6 +73,7 @@ __all__ = [
     "SeriesArguments",
     "SeriesWindows",
     "StreamBatchSampler",
+    "TaggingArguments",
     "TextArguments",
     "TokenBatchSampler",
     "TokenWindows",
@@ -67,21 +82,27 @@ __all__ = [
     "channel_statistics",
     "check_text",
     "count_text",
+    "count_tokens",
     "cut_windows",
     "find_column",
     "fingerprint",
     "image_size_of",
     "join_documents",
+    "join_lists",
     "keep_short_pairs",
+    "labels_of",
+    "lengths_of",
     "load_images",
     "load_sample",
     "load_series",
     "load_splits",
+    "load_tagging",
     "load_text_classification",
     "load_texts",
     "load_translation",
     "load_tunes",
     "map_once",
+    "masking_of",
     "normalize_key",
     "normalize_metre",
     "normalize_tune",
@@ -90,6 +111,7 @@ __all__ = [
     "pair_lengths",
     "patch_size_of",
     "prompt_for",
+    "read_series_file",
     "select_split",
     "simulate_balls",
     "split_of",
@@ -100,6 +122,7 @@ __all__ = [
     "train_pair_tokenizers",
     "training_windows",
     "transpose_tune",
+    "values_of",
     "with_transpositions",
     "words_of",
 ]

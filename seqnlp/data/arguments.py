@@ -66,6 +66,17 @@ class TextArguments(DataArguments):
 
 
 @dataclass
+class TaggingArguments(DataArguments):
+    """Which sentences of labeled words are read."""
+
+    train_file: str | None = source_flag("A conllu, conll, txt, json, jsonl or parquet file to train on.")
+    text_column: str | None = source_flag("Column of the words; found by its name if not given.")
+    label_column: str | None = source_flag(
+        "Column of the labels, e.g. ner_tags, xpos, or 'column 2'; found by its name if not given, or the last one."
+    )
+
+
+@dataclass
 class TuneArguments(DataArguments):
     """Which tunes are read."""
 

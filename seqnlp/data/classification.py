@@ -4,9 +4,11 @@ import unicodedata
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from .arguments import DataArguments
+from .columns import dataset_of, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
 from .loading import find_column, listed, load_splits, select_split
@@ -17,6 +19,7 @@ TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 
 
+@without_looking_for_cycles()
 def load_text_classification(arguments: DataArguments) -> LoadedData:
     """
     The splits of a text classification dataset, with the columns `text` (string) and `label` (a `ClassLabel`).
@@ -54,7 +57,7 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
             remarks.append(f"The split {name!r} has no labels: it is passed over.")
             continue
         find_column(part, label_column, (), "label", source.name, name)
-        texts = list(part[text_column])
+        texts = list(values_of(part, text_column))
         labels = _label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
         kept = kept_rows(texts, f"{where}, column {text_column!r}", arguments.drop_empty_texts, remarks)
         prepared[split] = {"text": [texts[row] for row in kept], "label": [labels[row] for row in kept]}
@@ -100,7 +103,9 @@ def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> 
 
 
 def _is_unlabeled(part: Dataset, column: str) -> bool:
-    return column not in part.column_names or all(_is_missing(label) or label == -1 for label in part[column])
+    return column not in part.column_names or all(
+        _is_missing(label) or label == -1 for label in values_of(part, column)
+    )
 
 
 def _is_missing(label: Any) -> bool:
@@ -109,7 +114,7 @@ def _is_missing(label: Any) -> bool:
 
 def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> list[str]:
     """The class of each row by its name: `5` for 5 and, where all numbers are whole, for 5.0."""
-    feature, labels = part.features[column], list(part[column])
+    feature, labels = part.features[column], list(values_of(part, column))
     names, stripped, whole = [], 0, 0
     for row, label in enumerate(labels):
         if _is_missing(label) or (isinstance(label, int) and label < 0):
@@ -161,22 +166,24 @@ def _encode_labels(prepared: dict, feature, name: str, column: str) -> dict[str,
                 f"Dataset {name!r}, split {split!r}, column {column!r}: the class {unknown!r} does not occur in the "
                 f"training texts, whose classes are {listed(ids)}."
             )
-        columns = {"text": rows["text"], "label": [ids[label] for label in rows["label"]]}
-        encoded[split] = Dataset.from_dict(columns, features)
+        columns = texts_in_columns({"text": rows["text"]})
+        table = pa.table({**columns, "label": pa.array([ids[label] for label in rows["label"]], pa.int64())})
+        encoded[split] = dataset_of(table, features)
     return encoded
 
 
 def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
-    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in train["text"]]
-    kept_classes = {label for label, chosen in zip(train["label"], is_validation, strict=True) if not chosen}
+    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "text")]
+    labels = values_of(train, "label")
+    kept_classes = {label for label, chosen in zip(labels, is_validation, strict=True) if not chosen}
     if not any(is_validation) or len(kept_classes) < 2:
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
             "apart."
         )
     return {
-        "train": train.select([row for row, chosen in enumerate(is_validation) if not chosen]),
-        "validation": train.select([row for row, chosen in enumerate(is_validation) if chosen]),
+        "train": rows_where(train, [not chosen for chosen in is_validation]),
+        "validation": rows_where(train, is_validation),
     }
 
 
@@ -185,7 +192,7 @@ def _missing_classes(splits: dict[str, Dataset]) -> list[str]:
     names = splits["train"].features["label"].names
     remarks = []
     for split, rows in splits.items():
-        counts = Counter(rows["label"])
+        counts = Counter(values_of(rows, "label"))
         missing = [name for number, name in enumerate(names) if not counts[number]]
         if missing:
             what = f"of the class {missing[0]}" if len(missing) == 1 else f"of the classes {listed(missing)}"

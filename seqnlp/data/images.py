@@ -12,6 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image
 from PIL import Image as PILImage
 
 from .arguments import ImageArguments
+from .columns import values_of
 from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .loading import find_column, load_splits, select_split
@@ -158,7 +159,7 @@ def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, li
             part = train if split == "train" else splits[name]
             part = part.select_columns(columns).rename_columns(dict(zip(columns, ("image", "label"), strict=True)))
             part = part if part.features["label"] == label else part.cast_column("label", label)
-            if split == "train" or min(part["label"]) >= 0:  # without labels a test tells nothing
+            if split == "train" or min(values_of(part, "label")) >= 0:  # without labels a test tells nothing
                 prepared[split] = part
         elif name != split:
             select_split(splits, name, source.name)  # the user asked for it by name

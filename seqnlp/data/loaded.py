@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets import Dataset, Image, IterableDataset
 
+from .columns import values_of
+
 
 _WORD = re.compile(r"\S+")
 
@@ -65,7 +67,7 @@ def fingerprint(dataset: Dataset) -> str:
         return digest.hexdigest()[:32]
     for column in sorted(dataset.column_names):
         digest.update(f"\0{column}\0".encode())
-        for value in dataset[column]:
+        for value in values_of(dataset, column):
             digest.update(f"{value!r}\0".encode())
     return digest.hexdigest()[:32]
 
@@ -73,7 +75,7 @@ def fingerprint(dataset: Dataset) -> str:
 def count_text(rows: Dataset) -> dict[str, int]:
     """Characters, and words between white space: what a text's loss can be divided by."""
     characters = words = 0
-    for text in rows["text"]:
+    for text in values_of(rows, "text"):
         characters += len(text)
         words += sum(1 for _ in _WORD.finditer(text))  # split() would hold every word of a long text at once
     return {"characters": characters, "words": words}

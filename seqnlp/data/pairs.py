@@ -9,6 +9,7 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast
 
 from ..tokenization import BPEDropout, train_tokenizer
 from .caching import map_once
+from .columns import lengths_of, values_of
 from .errors import DataError
 
 
@@ -25,7 +26,7 @@ def train_pair_tokenizers(
     """
     settings = {"lowercase": lowercase, "min_frequency": min_frequency, "add_eos_token": True}
     settings |= {"add_prefix_space": True}
-    sides = list(pairs["source"]), list(pairs["target"])
+    sides = list(values_of(pairs, "source")), list(values_of(pairs, "target"))
     texts = [[*sides[0], *sides[1]]] if joint else sides
     tokenizers = [train_tokenizer(part, tokenizer_type, vocab_size, **settings) for part in texts]
     return tokenizers[0], tokenizers[-1]
@@ -41,7 +42,7 @@ def tokenize_pairs(
     """
 
     def tokenize(rows: dict[str, list[str]], indices: list[int]) -> dict[str, Any]:
-        labels = target_tokenizer(rows["target"])["input_ids"]
+        labels = target_tokenizer(text_target=rows["target"])["input_ids"]  # some have another mode for targets
         return {"input_ids": source_tokenizer(rows["source"])["input_ids"], "labels": labels, "row": indices}
 
     return map_once(pairs, tokenize, with_indices=True, remove_columns=pairs.column_names)
@@ -49,8 +50,7 @@ def tokenize_pairs(
 
 def pair_lengths(tokenized: Dataset) -> list[tuple[int, int]]:
     """The tokens of source and target of each pair."""
-    sides = zip(tokenized["input_ids"], tokenized["labels"], strict=True)
-    return [(len(source), len(target)) for source, target in sides]
+    return list(zip(lengths_of(tokenized, "input_ids"), lengths_of(tokenized, "labels"), strict=True))
 
 
 def keep_short_pairs(tokenized: Dataset, max_length: int) -> Dataset:

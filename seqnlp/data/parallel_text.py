@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from datasets import Dataset, DatasetDict
 
 from .arguments import PairArguments
+from .columns import dataset_of, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .loading import load_splits, select_split
@@ -27,6 +29,7 @@ class Languages(NamedTuple):
     target: str
 
 
+@without_looking_for_cycles()
 def load_translation(arguments: PairArguments) -> LoadedData:
     """
     The splits of a translation dataset, with the columns `source` and `target` (strings).
@@ -160,13 +163,13 @@ def _translation_keys(part: Dataset) -> list[str]:
 
 def _texts(part: Dataset, language: str, where: str) -> list[Any]:
     if _translation_keys(part):
-        return [(row or {}).get(language) for row in part["translation"]]
+        return [(row or {}).get(language) for row in values_of(part, "translation")]
     if language not in part.column_names:
         raise DataError(
             f"{where}: there is no column {language!r}; there is {', '.join(part.column_names)}. Every split must "
             "have the columns of the training split."
         )
-    return list(part[language])
+    return list(values_of(part, language))
 
 
 def _pairs(
@@ -192,17 +195,18 @@ def _pairs(
         raise DataError(f"{where}: all {len(sources)} pairs have an empty sentence.")
     if empty:
         remarks.append(f"{where}: {len(empty)} of {len(sources)} pairs have an empty sentence and are left out.")
-    return Dataset.from_dict({"source": [sources[row] for row in kept], "target": [targets[row] for row in kept]})
+    sides = {"source": [sources[row] for row in kept], "target": [targets[row] for row in kept]}
+    return dataset_of(pa.table(texts_in_columns(sides)))
 
 
 def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
-    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in train["source"]]
+    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "source")]
     if not any(is_validation) or all(is_validation):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training pairs are too few to set some "
             "apart."
         )
     return {
-        "train": train.select([row for row, chosen in enumerate(is_validation) if not chosen]),
-        "validation": train.select([row for row, chosen in enumerate(is_validation) if chosen]),
+        "train": rows_where(train, [not chosen for chosen in is_validation]),
+        "validation": rows_where(train, is_validation),
     }

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 from PIL import Image as PILImage
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from .columns import values_of
+from .conll import read_annotated
 from .errors import DataError
 from .simulation import simulate_balls
 
@@ -239,6 +241,34 @@ def _jupyterlab_fr() -> DatasetDict:
     return DatasetDict({split: Dataset.from_dict(columns, features) for split, columns in rows.items()})
 
 
+def _turkish() -> DatasetDict:
+    """The Turkish Web Treebank of `turkish-treebanks` 1.0.0 (Apache 2.0; Kayadelen et al. 2020): see docs/data.md.
+
+    It divides a word where a suffix makes another part of speech of it; the parts, which the relation `ig` ties, are
+    joined again, and the word has the tag of its last part. All sentences of a document are in one split.
+    """
+    package = _package("sample:turkish")
+    rows = {split: {"tokens": [], "tags": []} for split in ("train", "validation", "test")}
+    for section in ("web", "wiki"):
+        text = _package_file(package, f"data/{section}.conllu").decode("utf-8")
+        found = read_annotated(text, f"{package.name}, {section}.conllu")
+        sentences = zip(found.comments, *(found.columns[name] for name in ("form", "upos", "deprel")), strict=True)
+        for comments, forms, tags, relations in sentences:
+            document = next(comment for comment in comments if comment.startswith("sent_id")).rpartition(":")[0]
+            split = rows[split_of(document)]
+            words, begun = [], ""
+            for form, relation in zip(forms, relations, strict=True):
+                begun += form
+                if relation != "ig":
+                    words.append(begun)
+                    begun = ""
+            split["tokens"].append(words)
+            split["tags"].append([tag for tag, relation in zip(tags, relations, strict=True) if relation != "ig"])
+    names = sorted({tag for columns in rows.values() for tags in columns["tags"] for tag in tags})
+    features = Features({"tokens": List(Value("string")), "tags": List(ClassLabel(names=names))})
+    return DatasetDict({split: Dataset.from_dict(columns, features) for split, columns in rows.items()})
+
+
 def _glucose() -> DatasetDict:
     """The glucose of one person every five minutes, from `bokeh-sampledata`: see docs/data.md."""
     return _bokeh_table("sample:glucose", "CGM.csv.gz")
@@ -272,7 +302,7 @@ def _digits() -> DatasetDict:
 
 def divide_evenly(part: Dataset, share: float) -> tuple[Dataset, Dataset]:
     """The rows that stay and the `share` of them that is set apart, of each class if there are enough of it."""
-    labels = np.array(part["label"])
+    labels = np.array(list(values_of(part, "label")))
     counts = np.bincount(labels)
     fits = counts[counts > 0].min() >= 2 and round(share * len(labels)) >= (counts > 0).sum()
     rows = train_test_split(np.arange(len(labels)), test_size=share, random_state=0, stratify=labels if fits else None)
@@ -324,6 +354,16 @@ SAMPLES = {
         license="BSD-3-Clause, Copyright (c) 2023 Project Jupyter Contributors",
         widget=("Open from Path...", "Could not save the file."),
         package="jupyterlab-language-pack-fr-FR",
+        extra="samples",
+    ),
+    "sample:turkish": Sample(
+        _turkish,
+        "the Turkish Web Treebank, carried by the package turkish-treebanks: "
+        "https://github.com/google-research-datasets/turkish-treebanks",
+        license="Apache-2.0, Copyright 2020 The Google Research Authors",
+        language="tr",
+        widget=("Bugün hava çok güzel.", "Annem yeni bir kitap okuyor."),
+        package="turkish-treebanks",
         extra="samples",
     ),
     "sample:glucose": Sample(

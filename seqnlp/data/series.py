@@ -12,6 +12,7 @@ from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .loading import load_splits
 from .samples import SAMPLES, SIMULATION
+from .tables import read_file
 from .times import read_times
 
 
@@ -63,6 +64,27 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
     _check_training_part(rows["train"]["values"], columns, where)
     splits = DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items()})
     return LoadedData(splits, source, details={"channels": columns}, remarks=remarks)
+
+
+def read_series_file(file: str, columns: list[str] | None = None) -> tuple[np.ndarray, list[str], list[str]]:
+    """
+    One series from a file, its rows as they stand.
+
+    Args:
+        file: A csv, tsv, json, jsonl or parquet file.
+        columns: The columns of numbers that are wanted; by default all, but for a first one that counts the rows.
+
+    Returns:
+        `(steps, channels)` values, NaN in gaps; the names of the channels; and remarks on how they were read.
+
+    Raises:
+        DataError: If there is no such file or column, or it holds no numbers.
+    """
+    rows, remarks = read_file(file)
+    table, where = rows.to_pandas(), f"The file {file!r}"
+    found = _find_channels(table, SeriesArguments(columns=columns), where, remarks)
+    values = [_numbers(table[column], f"{where}, column {column!r}", remarks) for column in found]
+    return np.stack([column.to_numpy(dtype=np.float64) for column in values], axis=1), found, remarks
 
 
 class SeriesWindows(torch.utils.data.Dataset):

@@ -16,6 +16,7 @@ from datasets import IterableDataset
 from torch.utils.data import Dataset, Sampler
 
 from .caching import map_once
+from .columns import join_lists
 from .errors import DataError
 from .text import check_text
 
@@ -307,7 +308,7 @@ def training_windows(
             train, encode, bos_token_id, window, batch_size, num_processes, separate=not carries_state
         ), None
     encoded = map_once(train, lambda rows: {"ids": encode(rows["text"])}, remove_columns=train.column_names)
-    tokens = join_documents(encoded.with_format("numpy")["ids"], bos_token_id)
+    tokens = torch.from_numpy(join_lists(encoded, "ids", bos_token_id))
     windows = TokenWindows(tokens, bos_token_id, separate=not carries_state)
     if carries_state:
         return windows, StreamBatchSampler(len(tokens), window, batch_size, num_processes, seed)

@@ -6,11 +6,10 @@ what it says (the words `None` and `NA` too), and a column is of numbers only if
 import csv
 import glob
 import gzip
-import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset, load_dataset
 
+from .columns import dataset_of, texts_in_columns, without_looking_for_cycles
 from .errors import DataError
 
 
 FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
-FILE_TYPES |= {".txt": "text", ".abc": "text"}
+FILE_TYPES |= {".txt": "text", ".abc": "text", ".conllu": "text", ".conll": "text", ".iob": "text", ".bio": "text"}
 LONGEST_NAME = 60  # characters of a column's name
 ROWS_AT_ONCE = 10_000
 
@@ -41,6 +41,7 @@ def file_type(path: Path) -> str | None:
     return FILE_TYPES.get(suffixes[-1]) if suffixes else None
 
 
+@without_looking_for_cycles()
 def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
     """
     The rows of a json, jsonl, csv, tsv, parquet or txt file, gzipped or not, and remarks on how they were read.
@@ -59,12 +60,10 @@ def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
     text = read_text(file)
     if kind == "text":
         rows = [text] if whole else _lines(text)
-        return Dataset.from_dict({"text": rows}), []
+        return dataset_of(pa.table(texts_in_columns({"text": rows}))), []
     if kind == "json":
         return _read_json(file, text, is_lines=".jsonl" in path.name.lower())
-    header, rows, remarks = _read_delimited(file, text, "\t" if kind == "tsv" else ",")
-    columns = {name: _typed([row[place] for row in rows]) for place, name in enumerate(header) if name is not None}
-    return Dataset(pa.table(columns)), remarks
+    return _read_delimited(file, text, "\t" if kind == "tsv" else ",")
 
 
 def check_file(file: str) -> str:
@@ -168,7 +167,7 @@ def _stream_rows(kind: str, file: str, lines: TextIO) -> Iterator[dict[str, Any]
         header = next(table, (1, []))[1]
         _check_header(file, header)
         for number, cells in table:
-            _square(file, header, [cells], [number], [])
+            _square(file, header, [cells], [number])
             yield {name.strip(): cell or None for name, cell in zip(header, cells, strict=True)}
 
 
@@ -190,6 +189,15 @@ def _lines(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
+def _each_line(text: str) -> Iterator[str]:
+    """The same one after the other, each with its line break."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
 def _read_parquet(file: str, path: Path) -> Dataset:
     try:
         pq.read_schema(path)  # says less than `datasets`, which logs its traceback
@@ -202,29 +210,37 @@ def _read_parquet(file: str, path: Path) -> Dataset:
 def _read_json(file: str, text: str, is_lines: bool) -> tuple[Dataset, list[str]]:
     """An object per line; or, in a file that ends in .json, one list of objects or one object of columns."""
     rows = None if is_lines else _json_rows(text)
-    if rows is None:
-        rows = []
-        for number, line in enumerate(text.split("\n"), start=1):
-            try:
-                if line.strip():
-                    rows.append(json.loads(line))
-            except RecursionError as error:
-                raise DataError(f"The file {file!r}, line {number}: its json is nested too deeply.") from error
-            except ValueError as error:
-                reason = getattr(error, "msg", error)
-                raise DataError(f"The file {file!r} cannot be read as json: line {number}: {reason}.") from error
-    for number, row in enumerate(rows):
+    values: dict[str, list] = {}
+    count = 0
+    for row in _json_lines(file, text) if rows is None else rows:
         if not isinstance(row, dict):
             raise DataError(
-                f'The file {file!r}, row {number}: expected an object such as {{"text": ...}}, found a '
+                f'The file {file!r}, row {count}: expected an object such as {{"text": ...}}, found a '
                 f"{type(row).__name__}."
             )
-    if not rows:
+        for name in row:
+            if name not in values:
+                values[name] = [None] * count
+        for name, column in values.items():
+            column.append(row.get(name))
+        count += 1
+    if not count:
         raise DataError(f"The file {file!r} has no rows.")
-    names = list(dict.fromkeys(name for row in rows for name in row))
     remarks: list[str] = []
-    columns = {name: _json_column(file, name, [row.get(name) for row in rows], remarks) for name in names}
-    return Dataset(pa.table(columns)), remarks
+    columns = {name: _json_column(file, name, values.pop(name), remarks) for name in list(values)}
+    return dataset_of(pa.table(columns)), remarks
+
+
+def _json_lines(file: str, text: str) -> Iterator[Any]:
+    for number, line in enumerate(_each_line(text), start=1):
+        try:
+            if line.strip():
+                yield json.loads(line)
+        except RecursionError as error:
+            raise DataError(f"The file {file!r}, line {number}: its json is nested too deeply.") from error
+        except ValueError as error:
+            reason = getattr(error, "msg", error)
+            raise DataError(f"The file {file!r} cannot be read as json: line {number}: {reason}.") from error
 
 
 def _json_rows(text: str) -> list | None:
@@ -269,8 +285,8 @@ def _is_broken(value: Any) -> bool:
     return False
 
 
-def _read_delimited(file: str, text: str, delimiter: str) -> tuple[list[str | None], list[list[str]], list[str]]:
-    """Header (`None` for a column that is left out), rows of the header's length, and remarks."""
+def _read_delimited(file: str, text: str, delimiter: str) -> tuple[Dataset, list[str]]:
+    """The table and remarks; rows become columns as they come, which takes a fraction of the memory."""
     name, remarks = Path(file).name, []
     if delimiter == ",":
         first = text.split("\n", 1)[0]
@@ -280,28 +296,33 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[list[str | No
             written = {";": "semicolons", "\t": "tabs"}[other]
             remarks.append(f"{name}: its columns are separated by {written}, not by commas.")
     if delimiter == "\t":
-        table = iter(_cells_of_tsv(text))
+        table = _cells_of_tsv(text)
     else:
-        table = _cells_with_quotes(file, io.StringIO(text, newline=""), delimiter)
+        table = _cells_with_quotes(file, _each_line(text), delimiter)
     _, header = next(table, (1, []))
-    lines, rows = [], []
-    for line, cells in table:
-        lines.append(line)
-        rows.append(cells)
-    if not rows:
+    columns = [_Cells() for _ in header]
+    count, first, spanning, uneven = 0, 1, 0, [0, 0]
+    while part := list(islice(table, ROWS_AT_ONCE)):
+        lines, rows = zip(*part, strict=True)
+        uneven = [sum(both) for both in zip(uneven, _square(file, header, rows, lines), strict=True)]
+        first, count = first if count else lines[0], count + len(rows)
+        spanning = spanning or next((at for at, cells in part if any("\n" in cell for cell in cells)), 0)
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+            column.add(cells)
+    if not count:
         raise DataError(f"The file {file!r} has no rows under its line of column names.")
-    _square(file, header, rows, lines, remarks)
+    remarks += [f"{name}: {few:,} of {count:,} rows {what}" for few, what in zip(uneven, _UNEVEN, strict=True) if few]
     _check_header(file, header)
-    in_file = sum(1 for line in text.split("\n")[lines[0] - 1 :] if line.strip(" "))
-    spanning = [line for line, cells in zip(lines, rows, strict=True) if any("\n" in cell for cell in cells)]
+    in_file = sum(1 for line in islice(_each_line(text), first - 1, None) if line.strip(" \n"))
     if spanning:
         remarks.append(
-            f"{name}: {in_file:,} lines make {len(rows):,} rows, since some cells hold line breaks (first in line "
-            f"{spanning[0]})."
+            f"{name}: {in_file:,} lines make {count:,} rows, since some cells hold line breaks (first in line "
+            f"{spanning})."
         )
-    elif in_file > len(rows):
-        remarks.append(f"{name}: {in_file - len(rows):,} of {in_file:,} rows have blank cells alone and are left out.")
-    return _column_names(header, rows), rows, remarks
+    elif in_file > count:
+        remarks.append(f"{name}: {in_file - count:,} of {in_file:,} rows have blank cells alone and are left out.")
+    named = zip(_column_names(header, columns), columns, strict=True)
+    return dataset_of(pa.table({name: column.typed() for name, column in named if name is not None})), remarks
 
 
 def _cells_with_quotes(file: str, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -323,11 +344,12 @@ def _cells_with_quotes(file: str, lines: Iterable[str], delimiter: str) -> Itera
         csv.field_size_limit(limit)
 
 
-def _cells_of_tsv(text: str) -> list[tuple[int, list[str]]]:
+def _cells_of_tsv(text: str) -> Iterator[tuple[int, list[str]]]:
     """Rows of cells between tabs, each with its line; quotes are ordinary characters, unless a program wrote them."""
     quoted = _written_with_quotes(text) if '"' in text else None
-    lines = enumerate(_lines(text), start=1)
-    return quoted or [(line, cells.split("\t")) for line, cells in lines if cells.strip(" \t")]
+    lines = enumerate(_each_line(text), start=1)
+    rows = ((line, cells.removesuffix("\n").split("\t")) for line, cells in lines if cells.strip(" \t\n"))
+    return iter(quoted) if quoted else rows
 
 
 def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:
@@ -370,8 +392,14 @@ def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:
     return [(number, [cell for cell, _ in row]) for number, row in rows]
 
 
-def _square(file: str, header: list[str], rows: list[list[str]], lines: list[int], remarks: list[str]) -> None:
-    """Give every row the header's length: blank cells at its end are dropped or added, others refused."""
+_UNEVEN = ("end in blank cells without a column: dropped.", "have fewer cells than columns; the rest are blank.")
+
+
+def _square(file: str, header: list[str], rows: Iterable[list[str]], lines: Iterable[int]) -> tuple[int, int]:
+    """
+    Give every row the header's length: blank cells at its end are dropped or added, others refused. How many were
+    longer and shorter is given back.
+    """
     width, longer, shorter = len(header), 0, 0
     for line, cells in zip(lines, rows, strict=True):
         if len(cells) > width:
@@ -385,11 +413,7 @@ def _square(file: str, header: list[str], rows: list[list[str]], lines: list[int
         elif len(cells) < width:
             cells += [""] * (width - len(cells))
             shorter += 1
-    name = Path(file).name
-    if longer:
-        remarks.append(f"{name}: {longer:,} of {len(rows):,} rows end in blank cells without a column: dropped.")
-    if shorter:
-        remarks.append(f"{name}: {shorter:,} of {len(rows):,} rows have fewer cells than columns; the rest are blank.")
+    return longer, shorter
 
 
 def _check_header(file: str, header: list[str]) -> None:
@@ -412,25 +436,34 @@ def _check_header(file: str, header: list[str]) -> None:
             )
 
 
-def _column_names(header: list[str], rows: list[list[str]]) -> list[str | None]:
+def _column_names(header: list[str], columns: list["_Cells"]) -> list[str | None]:
     """The names; a column without one is left out where it is blank, else called by its place."""
     names = [name.strip() for name in header]
     for place, name in enumerate(names):
         if not name:
-            names[place] = f"column {place + 1}" if any(row[place].strip() for row in rows) else None
+            names[place] = None if columns[place].is_blank else f"column {place + 1}"
     return names
 
 
-def _typed(cells: list[str]) -> pa.ChunkedArray:
-    """A column of whole numbers if all cells are, else of numbers if all are, else of strings; blanks are missing."""
-    filled = [cell for cell in cells if cell]
-    kind, convert = pa.string(), str
-    if filled and all(map(_WHOLE.fullmatch, filled)):
-        kind, convert = pa.int64(), int
-    elif filled and all(map(_NUMBER.fullmatch, filled)):
-        kind, convert = pa.float64(), float
-    values = iter(cells)
-    chunks = []
-    while part := list(islice(values, ROWS_AT_ONCE)):
-        chunks.append(pa.array([convert(cell) if cell else None for cell in part], kind))
-    return pa.chunked_array(chunks, kind)
+class _Cells:
+    """A column of a table as it is read: whole numbers if all cells are, else numbers if all are, else strings."""
+
+    def __init__(self):
+        self.is_blank = True
+        self._parts: list[pa.Array] = []
+        self._kinds = [(_WHOLE, pa.int64(), int), (_NUMBER, pa.float64(), float)]  # what it may be so far
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Some more cells; an empty one is missing."""
+        filled = [cell for cell in cells if cell]
+        self.is_blank = self.is_blank and not any(cell.strip() for cell in filled)
+        self._kinds = [kind for kind in self._kinds if all(map(kind[0].fullmatch, filled))]
+        self._parts.append(pa.array([cell or None for cell in cells], pa.string()))
+
+    def typed(self) -> pa.ChunkedArray:
+        """The whole column."""
+        if not self._kinds or not any(part.null_count < len(part) for part in self._parts):
+            return pa.chunked_array(self._parts, pa.string())
+        _, kind, convert = self._kinds[0]
+        numbers = ([cell if cell is None else convert(cell) for cell in part.to_pylist()] for part in self._parts)
+        return pa.chunked_array([pa.array(part, kind) for part in numbers], kind)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import pyarrow as pa
 from datasets import Dataset, DatasetDict, IterableDataset
 
 from .arguments import DataArguments, TextArguments
 from .classification import TEXT_COLUMNS
+from .columns import dataset_of, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
 from .loading import find_column, load_splits, select_split
@@ -32,6 +34,7 @@ def load_texts(arguments: TextArguments) -> LoadedData:
     return read_documents(arguments, arguments.join_rows, arguments.streaming)
 
 
+@without_looking_for_cycles()
 def read_documents(
     arguments: DataArguments,
     join_rows: bool = False,
@@ -68,12 +71,12 @@ def read_documents(
         if streaming and split == "train":
             texts[split] = part.select_columns(column).rename_columns({} if column == "text" else {column: "text"})
         else:
-            values = [row[column] for row in part] if streaming else list(part[column])
+            values = [row[column] for row in part] if streaming else list(values_of(part, column))
             where = f"Dataset {source.name!r}, split {name!r}, column {column!r}"
             texts[split] = _documents(values, where, join_rows, arguments.drop_empty_texts, remarks)
             if divide is not None:
-                parts = [part for row in texts[split]["text"] for part in divide(row)][:limit]
-                texts[split] = Dataset.from_dict({"text": parts})
+                parts = [part for row in values_of(texts[split], "text") for part in divide(row)][:limit]
+                texts[split] = _texts(parts)
     if "validation" not in texts:
         set_apart = _set_apart_stream(texts["train"], arguments, source.name) if streaming else None
         texts |= set_apart or _set_apart(texts["train"], source.name)
@@ -120,11 +123,15 @@ def _documents(values: list, where: str, join_rows: bool, drop_empty: bool, rema
     if empty:
         remarks.append(f"{where}: {len(empty)} of {len(values)} texts are empty and left out.")
     skip = set(empty)
-    return Dataset.from_dict({"text": [value for row, value in enumerate(values) if row not in skip]})
+    return _texts([value for row, value in enumerate(values) if row not in skip])
+
+
+def _texts(texts: list[str]) -> Dataset:
+    return dataset_of(pa.table(texts_in_columns({"text": texts})))
 
 
 def _set_apart(train: Dataset, name: str) -> DatasetDict:
-    texts = list(train["text"])
+    texts = list(values_of(train, "text"))
     if len(texts) == 1:
         cut = len(texts[0]) * 9 // 10
         parts = {"train": [texts[0][:cut]], "validation": [texts[0][cut:]]}
@@ -138,7 +145,7 @@ def _set_apart(train: Dataset, name: str) -> DatasetDict:
         raise DataError(
             f"Dataset {name!r} has no validation split, and its training text is too short to set some apart."
         )
-    return {split: Dataset.from_dict({"text": part}) for split, part in parts.items()}
+    return {split: _texts(part) for split, part in parts.items()}
 
 
 def _set_apart_stream(train: IterableDataset, arguments, name: str) -> dict:

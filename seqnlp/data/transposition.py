@@ -9,6 +9,8 @@ import re
 
 from datasets import Dataset
 
+from .columns import values_of
+
 
 LETTERS = "CDEFGAB"
 NATURAL_FIFTHS = {"F": -1, "C": 0, "G": 1, "D": 2, "A": 3, "E": 4, "B": 5}
@@ -82,5 +84,5 @@ def with_transpositions(tunes: Dataset, steps: int) -> list[str]:
         steps: 0 for the tunes alone; 3 for all seven tonics.
     """
     moves = [0, *(sign * step for step in range(1, steps + 1) for sign in (1, -1))]
-    moved = (text if move == 0 else transpose_tune(text, move) for move in moves for text in tunes["text"])
+    moved = (text if move == 0 else transpose_tune(text, move) for move in moves for text in values_of(tunes, "text"))
     return [text for text in moved if text is not None]

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datasets import Dataset, DatasetDict
 
 from .arguments import TuneArguments
+from .columns import values_of
 from .errors import DataError
 from .loaded import LoadedData
 from .text import read_documents
@@ -193,7 +194,7 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
         if split not in texts:
             continue
         tunes, copies, others = [], 0, 0
-        for number, tune in enumerate(texts[split]["text"], start=1):
+        for number, tune in enumerate(values_of(texts[split], "text"), start=1):
             try:
                 found = normalize_tune(tune)
             except DataError as error:

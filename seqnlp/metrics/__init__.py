@@ -16,6 +16,7 @@ from .classification import (
     F1,
     Accuracy,
     CrossEntropy,
+    MatthewsCorrelation,
     classification_report,
     classification_scores,
 )
@@ -27,6 +28,7 @@ from .forecast import (
     forecast_scores,
     last_value_forecast,
 )
+from .masking import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from .perplexity import (
     LANGUAGE_MODELING_SCORES,
     BitsPerCharacter,
@@ -37,7 +39,9 @@ from .perplexity import (
     nats_of_rows,
     xz_bits_per_character,
 )
+from .rouge import ROUGE
 from .score import OfflineMetric, Score
+from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
 
 
 __all__ = [
@@ -48,27 +52,39 @@ __all__ = [
     "F1",
     "FORECAST_SCORES",
     "LANGUAGE_MODELING_SCORES",
+    "MASKED_LANGUAGE_MODELING_SCORES",
+    "ROUGE",
+    "TAGGING_SCORES",
     "Accuracy",
     "BitsPerCharacter",
     "ChrF",
     "CrossEntropy",
+    "EntityF1",
+    "MatthewsCorrelation",
     "NegativeLogLikelihood",
     "OfflineMetric",
     "Perplexity",
     "Score",
+    "WordAccuracy",
     "bleu_by_source_length",
     "bleu_tokenizer",
     "classification_report",
     "classification_scores",
     "constant_velocity_forecast",
+    "entities_of",
+    "entity_scheme",
     "forecast_report",
     "forecast_scores",
     "lacking_package",
     "language_modeling_report",
     "language_modeling_scores",
     "last_value_forecast",
+    "masked_language_modeling_scores",
     "moses_tokens",
+    "nats_and_hits",
     "nats_of_rows",
+    "tagging_report",
+    "tagging_scores",
     "translation_report",
     "translation_scores",
     "xz_bits_per_character",

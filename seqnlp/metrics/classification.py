@@ -7,7 +7,13 @@ import datasets
 import evaluate
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+)
 from tabulate import tabulate
 
 from .score import ONE_EXAMPLE, OfflineMetric, Score
@@ -68,6 +74,15 @@ class F1(OfflineMetric):
             digits=1,
             weight_of_an_example=ONE_EXAMPLE,
         ),
+        Score(
+            "macro_f1",
+            "Macro F1",
+            "mean over the classes of the harmonic mean of precision and recall",
+            greater_is_better=True,
+            is_share=True,
+            digits=1,
+            weight_of_an_example=ONE_EXAMPLE,
+        ),
     )
 
     def _info(self) -> evaluate.MetricInfo:
@@ -75,6 +90,29 @@ class F1(OfflineMetric):
 
     def _compute(self, predictions, references, average: str = "binary") -> dict[str, float]:
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
+
+
+class MatthewsCorrelation(OfflineMetric):
+    """
+    The correlation of predicted and right classes (Matthews 1975; for several classes Gorodkin 2004): 1 if all are
+    right, 0 for what does not depend on the text, such as one class for all, however skewed the data is.
+    """
+
+    scores = (
+        Score(
+            "matthews_correlation",
+            "Matthews correlation",
+            "correlation of the predicted classes with the right ones, from -1 to 1",
+            greater_is_better=True,
+            weight_of_an_example=2 * ONE_EXAMPLE,  # its scale is twice as long as that of a share
+        ),
+    )
+
+    def _info(self) -> evaluate.MetricInfo:
+        return _info(type(self).__doc__, "")
+
+    def _compute(self, predictions, references) -> dict[str, float]:
+        return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}
 
 
 class CrossEntropy(OfflineMetric):
@@ -102,13 +140,13 @@ class CrossEntropy(OfflineMetric):
         return {"loss": float(loss)}
 
 
-CLASSIFICATION_SCORES = (*Accuracy.scores, *F1.scores, *CrossEntropy.scores)
+CLASSIFICATION_SCORES = (*Accuracy.scores, *F1.scores, *MatthewsCorrelation.scores, *CrossEntropy.scores)
 
 
 def classification_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """
-    The scores of a classifier: `accuracy`, `f1` (of class 1 where there are two, else the mean over the classes) and
-    `loss`, the mean cross-entropy of an example in nats.
+    The scores of a classifier: `accuracy`; `f1` (of class 1 where there are two, else the mean over the classes);
+    `macro_f1`, always that mean; `matthews_correlation`; and `loss`, the mean cross-entropy of an example in nats.
 
     Args:
         logits: `(num_examples, num_classes)`.
@@ -118,6 +156,8 @@ def classification_scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, f
     return {
         **Accuracy().compute(predictions=predicted, references=labels),
         **F1().compute(predictions=predicted, references=labels, average=average),
+        "macro_f1": F1().compute(predictions=predicted, references=labels, average="macro")["f1"],
+        **MatthewsCorrelation().compute(predictions=predicted, references=labels),
         **CrossEntropy().compute(predictions=logits, references=labels),
     }
 
@@ -131,14 +171,15 @@ def classification_report(
     num_errors: int = 5,
 ) -> str:
     """
-    Scores side by side, the confusion matrix, and the errors the classifier was surest of, with handles masked.
+    Scores side by side, those of each class, the confusion matrix, and the errors the classifier was surest of, with
+    handles masked.
 
     Args:
         class_names: Name of each class.
         texts: The texts, in the order of logits and labels.
         logits: `(num_examples, num_classes)`.
         labels: `(num_examples,)` right class ids.
-        scores: For each model that is compared, its `accuracy` and `f1`.
+        scores: For each model that is compared, its scores; those are shown that all have.
         num_errors: How many errors are shown.
     """
     predicted = logits.argmax(-1)
@@ -146,7 +187,16 @@ def classification_report(
     surest_first = np.argsort(-log_probabilities.max(axis=-1), kind="stable")
     errors = [row for row in surest_first if predicted[row] != labels[row]][:num_errors]
 
-    compared = [[model, f"{s['accuracy']:.1%}", f"{s['f1']:.1%}"] for model, s in scores.items()]
+    shown_scores = [
+        one for one in CLASSIFICATION_SCORES if not one.unit and all(one.key in s for s in scores.values())
+    ]
+    compared = [[model, *(one.shown(s[one.key]) for one in shown_scores)] for model, s in scores.items()]
+    every = range(len(class_names))
+    columns = precision_recall_fscore_support(labels, predicted, labels=every, average=None, zero_division=0)
+    of_classes = [
+        [name, *(f"{share:.1%}" for share in shares), f"{number:,}"]
+        for name, *shares, number in zip(class_names, *columns, strict=True)
+    ]
     counts = confusion_matrix(labels, predicted, labels=range(len(class_names))).tolist()
     matrix = [[name, *row] for name, row in zip(class_names, counts, strict=True)]
     shown = [
@@ -159,7 +209,9 @@ def classification_report(
     ]
     parts = [
         f"{len(labels):,} examples",
-        tabulate(compared, headers=["model", "accuracy", "F1"], disable_numparse=True),
+        tabulate(compared, headers=["model", *(one.name for one in shown_scores)], disable_numparse=True),
+        "Classes",
+        tabulate(of_classes, headers=["", "precision", "recall", "F1", "number"], disable_numparse=True),
         "Confusion matrix (rows: true class, columns: predicted class)",
         tabulate(matrix, headers=["", *class_names]),
         f"The {len(shown)} errors it was surest of",

@@ -182,7 +182,7 @@ class MultiHeadAttention(nn.Module):
                     past_key_values = past_key_values.self_attention_cache
                 key, value = past_key_values.update(key, value, self.layer_idx)  # (B, G, S, D)
         else:
-            key, value = self._encoded_keys_and_values(key_value_states, past_key_values)
+            key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
 
         implementation = self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
@@ -202,9 +202,10 @@ class MultiHeadAttention(nn.Module):
         )
         return self.o_proj(output.flatten(2)), weights  # output: (B, T, H, D)
 
-    def _encoded_keys_and_values(
-        self, key_value_states: torch.Tensor, past_key_values: EncoderDecoderCache | None
+    def encoded_keys_and_values(
+        self, key_value_states: torch.Tensor, past_key_values: EncoderDecoderCache | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of an encoder's `(B, S, hidden_size)` states, each `(B, G, S, D)`."""
         # An encoded text does not change while its translation is written: projected once, then read from the cache.
         if past_key_values is not None and past_key_values.is_updated.get(self.layer_idx):
             cached = past_key_values.cross_attention_cache.layers[self.layer_idx]

@@ -67,6 +67,8 @@ class RecurrentCell(nn.Module):
         states: Names of the tensors of its state, the hidden state first.
         hidden_acts: The values of `hidden_act` that it can be built with.
         initializers: The values of `recurrent_initializer` that it can start with.
+        keeping_gates: The gates that keep the old state where they are open.
+        admitting_gates: The gates that let something new into the state where they are open.
         has_recurrent_map: Whether there is a map from the hidden state; without it `recurrent_proj` is `None`.
         candidate_act: The activation of its candidate, `"tanh"` or `"positive"` (see [`positive`]).
         output_gain: A language model's output matrix over this cell starts with `output_gain / sqrt(hidden_size)`. The
@@ -94,6 +96,8 @@ class RecurrentCell(nn.Module):
     states: tuple[str, ...] = ("hidden",)
     hidden_acts: tuple[str, ...] = ("tanh",)
     initializers: tuple[str, ...] = ("orthogonal", "uniform")
+    keeping_gates: tuple[str, ...] = ()
+    admitting_gates: tuple[str, ...] = ()
     has_recurrent_map = True
     candidate_act = "tanh"
     output_gain = 4.0
@@ -254,6 +258,7 @@ n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + c_n))      candidate
 h_t = (1 - z_t) * n_t + z_t * h_{t-1}"""
     citation = "Cho et al. 2014, arXiv 1406.1078, section 2.3, with the reset of nn.GRU"
     gates = ("reset_gate", "update_gate", "hidden_candidate")
+    keeping_gates = ("update_gate",)
     torch_class = nn.GRU
 
     def forward(self, projected_input, state):
@@ -341,6 +346,8 @@ c_t = f_t * c_{t-1} + i_t * g_t
 h_t = o_t * tanh(c_t)"""
     citation = "Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000"
     gates = ("input_gate", "forget_gate", "cell_candidate", "output_gate")
+    keeping_gates = ("forget_gate",)
+    admitting_gates = ("input_gate",)
     states = ("hidden", "cell")
     torch_class = nn.LSTM
     worth_packing = {False: 2.5e6, True: 1.2e6}  # oneDNN's kernel is what it has to beat
@@ -481,6 +488,7 @@ h_t = (1 - z_t) * h_{t-1} + z_t * n_t
 g(x) = x + 0.5 if x >= 0 else sigmoid(x)"""
     citation = "Feng et al. 2024, arXiv 2410.01201, section 3.1"
     gates = ("update_gate", "hidden_candidate")
+    admitting_gates = ("update_gate",)
 
     def coefficients(self, projected_input):
         update_logits, candidate = projected_input.to(exact_dtype(projected_input.dtype)).chunk(2, dim=-1)
@@ -509,6 +517,8 @@ h_t = f_t / (f_t + i_t) * h_{t-1} + i_t / (f_t + i_t) * n_t
 g(x) = x + 0.5 if x >= 0 else sigmoid(x)"""
     citation = "Feng et al. 2024, arXiv 2410.01201, section 3.2"
     gates = ("input_gate", "forget_gate", "hidden_candidate")
+    keeping_gates = ("forget_gate",)
+    admitting_gates = ("input_gate",)
 
     def coefficients(self, projected_input):
         from_input = projected_input.to(exact_dtype(projected_input.dtype)).chunk(3, dim=-1)

@@ -1,7 +1,7 @@
 """Configuration of the recurrent family: Elman RNN, GRU, LSTM, minGRU and minLSTM."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import check_fields, check_series, check_tied_sizes, ranged
+from .requirements import check_fields, check_series, check_tied_sizes, check_words, ranged
 
 
 # isort: split
@@ -28,19 +28,33 @@ class RecurrentConfig(PreTrainedConfig):
         num_hidden_layers: Number of stacked recurrent layers.
         cell_type: One of `cells.CELLS`, such as `"lstm"` or `"mingru"`: each states its equations and source.
         hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. Those of the gated cells are fixed.
+        block: `"plain"` stacks the cells, `"residual"` puts each into a pre-norm residual block (see
+            [`ResidualRecurrentLayer`]), with one more norm behind the last; then all layers are as wide as
+            `output_size`, and embeddings of another width are mapped to it.
+        conv_kernel_size: In a residual block, tokens that a causal convolution of each channel in front of the cell
+            reads; `None` for none.
+        mlp_ratio: In a residual block, width of the MLP behind the cell as a multiple of the block's; `None` for none.
         bidirectional: Whether a second cell reads each row from its end (Schuster & Paliwal 1997).
         recurrence_implementation: How the cells are run over time, `"fused"` (fast) or `"eager"` (the readable loop,
             in which every state and gate can be observed by a forward hook on a cell). Both give the same numbers.
         dropout: Probability of zeroing a component between two layers, never inside the recurrence (Zaremba et al.
-            2014, arXiv 1409.2329, section 3.1).
+            2014, arXiv 1409.2329, section 3.1); in residual blocks a component of what each sublayer adds.
         embedding_dropout: The same for the components of the embedded tokens.
         head_dropout: The same for what a head reads: the pooled vector, or each token's last hidden state.
         pooling: What a sequence classifier reads: the `"last"` valid state (in a bidirectional net the last of each
             direction), the `"mean"` or `"max"` of the valid states, or their average under learned `"attention"`
             weights (Yang et al. 2016, NAACL, section 2.2, equations 5 to 7).
         recurrent_initializer: `"orthogonal"` per gate (Saxe et al. 2014, arXiv 1312.6120, section 3), `"identity"`
-            for the Elman cell (Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 3; meant for `hidden_act="relu"`),
-            or `"uniform"` in +-1/sqrt(hidden_size) for recurrent and input weights alike, as `torch.nn.LSTM` starts.
+            for the Elman cell (Le, Jaitly & Hinton 2015, arXiv 1504.00941, section 3; meant for `hidden_act="relu"`;
+            input weights then start with the paper's deviation of 0.001), or `"uniform"` in +-1/sqrt(hidden_size) for
+            recurrent and input weights alike, as `torch.nn.LSTM` starts.
+        gate_initializer: What the gates of a gated cell keep at first. `"constant"`: all units the same, by
+            `forget_gate_bias`. `"chrono"`: each unit over a time of its own, from 1 to `max_dependency_length - 1`
+            steps (Tallec & Ollivier 2018, arXiv 1804.11188, chrono initialization): the logit of what is kept starts
+            as `log U([1, max_dependency_length - 1])`. `"uniform"`: the share that is kept starts uniform in
+            `[1/hidden_size, 1 - 1/hidden_size]` (Gu et al. 2020, arXiv 1910.09890, uniform gate initialization). In
+            both a gate that admits what is new starts as the mirror of the one that keeps.
+        max_dependency_length: The longest time, in tokens, over which a net with `"chrono"` gates is to remember.
         forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with (Gers et al. 2000; Jozefowicz et
             al. 2015, section 2.3).
         initializer_range: Standard deviation of the embeddings and of the classifiers' heads at the start. A language
@@ -58,6 +72,11 @@ class RecurrentConfig(PreTrainedConfig):
             (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
         loss_chunk_size: Compute a language model's training loss for this many tokens at a time, without ever holding
             all the logits, and return none; `None` for logits as everyone expects.
+        first_continuing_id: Where the tokens of a token classifier are pieces of words: those from this one on go on
+            with a word, the others begin one. The layers then read words, each made of its pieces (dos Santos &
+            Zadrozny 2014), see `word_reader.py`. `None`: they read tokens.
+        word_vocab_size: Of how many words the whole word has a vector of its own besides; `None` for none.
+        word_dropout: Probability with which, in training, such a word passes for one that has none; `None` for 0.
 
     Raises:
         ValueError: For numbers out of the range of their field, token ids outside the vocabulary and combinations that
@@ -72,6 +91,9 @@ class RecurrentConfig(PreTrainedConfig):
     num_hidden_layers: int = ranged(1, "[1, inf)")
     cell_type: str = "lstm"
     hidden_act: Literal["tanh", "relu"] = "tanh"
+    block: Literal["plain", "residual"] = "plain"
+    conv_kernel_size: int | None = ranged(None, "[2, 1024]")
+    mlp_ratio: float | int | None = ranged(None, "(0, 64]")
     bidirectional: bool = False
     recurrence_implementation: Literal["eager", "fused"] = "fused"
     dropout: float | int = ranged(0.0, "[0, 1)")
@@ -79,6 +101,8 @@ class RecurrentConfig(PreTrainedConfig):
     head_dropout: float | int = ranged(0.0, "[0, 1)")
     pooling: Literal["last", "mean", "max", "attention"] = "last"
     recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
+    gate_initializer: Literal["constant", "chrono", "uniform"] = "constant"
+    max_dependency_length: int | None = ranged(None, "[3, inf)")
     forget_gate_bias: float | int = ranged(1.0, "(-inf, inf)")
     initializer_range: float | int = ranged(0.1, "[0, 100]")
     tie_word_embeddings: bool = False
@@ -89,6 +113,9 @@ class RecurrentConfig(PreTrainedConfig):
     input_scale: list[float | int] | None = ranged(None, "(0, inf)")
     label_smoothing: float | int = ranged(0.0, "[0, 1)")
     loss_chunk_size: int | None = ranged(None, "[1, inf)")
+    first_continuing_id: int | None = ranged(None, "[1, inf)")
+    word_vocab_size: int | None = ranged(None, "[1, inf)")
+    word_dropout: float | int | None = ranged(None, "[0, 1)")
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -104,6 +131,14 @@ class RecurrentConfig(PreTrainedConfig):
         return self.hidden_size * self.num_directions
 
     @property
+    def output_gain(self) -> float:
+        """
+        Times `sqrt(hidden_size)` the deviation of a language model's output matrix at the start: the cell's, or one
+        for the normalized states behind residual blocks, whose components are near one.
+        """
+        return CELLS[self.cell_type].output_gain if self.block == "plain" else 0.5
+
+    @property
     def num_directions(self) -> int:
         """1, or 2 for a bidirectional net."""
         return 2 if self.bidirectional else 1
@@ -115,8 +150,11 @@ class RecurrentConfig(PreTrainedConfig):
 
     @property
     def number_of_conv_states(self) -> int:
-        """Number of tensors in a layer's state, under the name by which transformers' caches ask for it."""
-        return len(CELLS[self.cell_type].states)
+        """
+        Number of tensors in a layer's state, under the name by which transformers' caches ask for it: the cell's, and
+        what a convolution has read.
+        """
+        return len(CELLS[self.cell_type].states) + (self.conv_kernel_size is not None)
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
@@ -125,12 +163,27 @@ class RecurrentConfig(PreTrainedConfig):
         check_fields(self)
         check_series(self)
         check_tied_sizes(self)
+        check_words(self)
         cell = CELLS[self.cell_type]
         if self.recurrent_initializer not in cell.initializers:
             raise ValueError(
                 f"recurrent_initializer={self.recurrent_initializer!r} is for "
                 f"{_cells_with('initializers', self.recurrent_initializer)} (Le et al. 2015), not {self.cell_type!r}, "
                 "whose gates multiply the state anyway: use 'orthogonal'."
+            )
+        for name in ("conv_kernel_size", "mlp_ratio"):
+            value = getattr(self, name)
+            if value is not None and self.block != "residual":
+                raise ValueError(f"{name}={value} is a part of block='residual': set that, or leave it out.")
+        if self.gate_initializer != "constant" and not (cell.keeping_gates or cell.admitting_gates):
+            raise ValueError(
+                f"gate_initializer={self.gate_initializer!r} is for cells with gates, and {self.cell_type!r} has "
+                "none: leave it out."
+            )
+        if (self.gate_initializer == "chrono") != (self.max_dependency_length is not None):
+            raise ValueError(
+                f"gate_initializer={self.gate_initializer!r} with max_dependency_length={self.max_dependency_length}: "
+                "'chrono' needs the longest time in tokens over which to remember, and nothing else does."
             )
         if self.hidden_act not in cell.hidden_acts:
             raise ValueError(

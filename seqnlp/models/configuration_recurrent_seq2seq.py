@@ -44,6 +44,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         embedding_dropout: The same for the components of the embedded tokens.
         head_dropout: The same for what the output layer reads.
         recurrent_initializer: `"orthogonal"`, `"identity"` or `"uniform"`, as in [`RecurrentConfig`].
+        gate_initializer, max_dependency_length: What gates keep at first, as in [`RecurrentConfig`].
         forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with.
         initializer_range: Standard deviation of the embeddings and of every map outside the cells at the start. The
             output matrix, and embeddings tied to it, start as those of a [`RecurrentForCausalLM`] do.
@@ -80,6 +81,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
     embedding_dropout: float | int = ranged(0.0, "[0, 1)")
     head_dropout: float | int = ranged(0.0, "[0, 1)")
     recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
+    gate_initializer: Literal["constant", "chrono", "uniform"] = "constant"
+    max_dependency_length: int | None = ranged(None, "[3, inf)")
     forget_gate_bias: float | int = ranged(1.0, "(-inf, inf)")
     initializer_range: float | int = ranged(0.1, "[0, 100]")
     share_embeddings: bool = True
@@ -114,10 +117,17 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             embedding_dropout=self.embedding_dropout,
             head_dropout=self.head_dropout,
             recurrent_initializer=self.recurrent_initializer,
+            gate_initializer=self.gate_initializer,
+            max_dependency_length=self.max_dependency_length,
             forget_gate_bias=self.forget_gate_bias,
             label_smoothing=self.label_smoothing,
             loss_chunk_size=self.loss_chunk_size,
         )
+
+    @property
+    def output_gain(self) -> float:
+        """Times `sqrt(hidden_size)` the deviation of the output matrix at the start."""
+        return self.recurrent_config(of_decoder=True).output_gain
 
     @property
     def source_size(self) -> int:

@@ -1,7 +1,7 @@
 """Configuration of the Transformer encoder: classifiers, taggers and masked language models."""
 
 # First, since it says what is missing before another import fails.
-from .requirements import LAYER_PLAN, PIPELINE_PLAN, check_architecture, derive_sizes, fit_plans, ranged
+from .requirements import LAYER_PLAN, PIPELINE_PLAN, check_architecture, check_words, derive_sizes, fit_plans, ranged
 
 
 # isort: split
@@ -53,6 +53,11 @@ class TransformerEncoderConfig(PreTrainedConfig):
         label_smoothing: Share of each label that the training loss spreads over the vocabulary; evaluation has none.
         loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
+        first_continuing_id: Where the tokens of a token classifier are pieces of words: those from this one on go on
+            with a word, the others begin one. The layers then read words, each made of its pieces (dos Santos &
+            Zadrozny 2014), see `word_reader.py`. `None`: they read tokens.
+        word_vocab_size: Of how many words the whole word has a vector of its own besides; `None` for none.
+        word_dropout: Probability with which, in training, such a word passes for one that has none; `None` for 0.
 
     Raises:
         ValueError: For numbers out of the range of their field, token ids outside the vocabulary and combinations that
@@ -89,6 +94,9 @@ class TransformerEncoderConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
     label_smoothing: float | int = ranged(0.0, "[0, 1)")
     loss_chunk_size: int | None = ranged(None, "[1, inf)")
+    first_continuing_id: int | None = ranged(None, "[1, inf)")
+    word_vocab_size: int | None = ranged(None, "[1, inf)")
+    word_dropout: float | int | None = ranged(None, "[0, 1)")
     pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -101,6 +109,7 @@ class TransformerEncoderConfig(PreTrainedConfig):
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
         check_architecture(self)
+        check_words(self)
 
 
 __all__ = ["TransformerEncoderConfig"]

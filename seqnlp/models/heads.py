@@ -32,6 +32,7 @@ from .losses import (
     next_token_labels,
     token_loss,
 )
+from .word_reader import WordReader
 
 
 def pool_tokens(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
@@ -175,7 +176,47 @@ class ImageClassifier(Classifier):
 
 
 class TokenClassifier(Classifier):
-    """A label for every token: its state and a linear map (Devlin et al. 2019, arXiv 1810.04805, section 5.3)."""
+    """
+    A label for every token: its state and a linear map (Devlin et al. 2019, arXiv 1810.04805, section 5.3).
+
+    With `config.first_continuing_id` the backbone reads words, each a vector made of its tokens by a [`WordReader`],
+    and each token has the label of its word.
+    """
+
+    def add_word_reader(self, size: int) -> None:
+        """Make what turns tokens into words of `size`, if the configuration asks for it."""
+        config = self.config
+        self.word_reader = None
+        if config.first_continuing_id is not None:
+            self.word_reader = WordReader(
+                size, config.first_continuing_id, config.word_vocab_size or 0, config.word_dropout or 0.0
+            )
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, WordReader):
+            module.reset_known()
+
+    def read(self, input_ids=None, attention_mask=None, inputs_embeds=None, **inputs) -> ModelOutput:
+        """
+        What the backbone gives, token by token, whether it reads tokens or words.
+
+        Raises:
+            ValueError: For vectors instead of tokens where words are to be read.
+        """
+        if self.word_reader is None:
+            return super().read(
+                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **inputs
+            )
+        if input_ids is None or inputs_embeds is not None:
+            raise ValueError("This model reads the spelling of words: give input_ids, not inputs_embeds.")
+        embed_tokens = self.model.get_input_embeddings()
+        words, mask, index = self.word_reader(embed_tokens, input_ids, attention_mask)
+        outputs = super().read(inputs_embeds=words, attention_mask=mask, **inputs)
+        states = outputs.last_hidden_state
+        outputs.last_hidden_state = states.gather(1, index.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+        return outputs
 
     @can_return_tuple
     def forward(

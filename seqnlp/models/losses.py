@@ -190,6 +190,32 @@ def token_loss(
     return cross_entropy(logits, labels, label_smoothing, num_items_in_batch, ignore_index)
 
 
+class WeightedCrossEntropy:
+    """
+    A classifier's loss in which each class counts as much as it is told: `-w_y log p(y)`, a mean over the examples.
+
+    Set as a model's `loss_function`; the model's logits and its configuration do not change.
+
+    Args:
+        weights: `(num_labels,)`, of each class.
+    """
+
+    def __init__(self, weights: torch.Tensor):
+        self.weights = weights
+
+    def __call__(
+        self,
+        labels: torch.Tensor,
+        pooled_logits: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """From `(B,)` class ids and `(B, num_labels)` logits to a scalar, divided by `num_items_in_batch` if given."""
+        weights = self.weights.to(pooled_logits.device)
+        loss = nn.functional.cross_entropy(pooled_logits.float(), labels, weight=weights, reduction="sum")
+        return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
+
+
 def divide_by_items(
     loss: torch.Tensor, labels: torch.Tensor, problem_type: str, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor:

@@ -4,20 +4,41 @@ import torch
 from torch import nn
 from transformers import Cache, GenerationMixin
 from transformers import initialization as init
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .cells import CELLS, GateProjection, RecurrentCell, State
+from .cells import CELLS, GateProjection
 from .configuration_recurrent import RecurrentConfig
 from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
 from .pretrained import BasePreTrainedModel
 from .recurrence import RECURRENCE_FUNCTIONS, Padding
-from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache, read_state, write_state
+from .recurrent_cache import (
+    RecurrentCache,
+    RecurrentStates,
+    StaticRecurrentCache,
+    num_states_kept,
+    read_state,
+    write_state,
+)
+from .recurrent_layer import RecurrentLayer
+from .residual_recurrent_layer import ResidualRecurrentLayer
 from .time_series import TimeSeriesPredictionMixin
+
+
+def _draw_tiny_(weight: torch.Tensor) -> torch.Tensor:
+    return nn.init.normal_(weight, std=0.001)
+
+
+# How a gate's matrix starts, by `recurrent_initializer`: that of the input, and that of the hidden state. Glorot &
+# Bengio 2010, equation 16; Saxe et al. 2014; Le et al. 2015, section 3. Identity under inputs of the usual size would
+# add up all that is read: the first loss of a language model was 50 to 300 nats.
+_DRAWS = {
+    "orthogonal": (nn.init.xavier_uniform_, nn.init.orthogonal_),
+    "identity": (_draw_tiny_, nn.init.eye_),
+}
 
 
 def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
@@ -40,68 +61,11 @@ def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | No
     return attention_mask[:, -num_tokens:]
 
 
-class RecurrentLayer(GradientCheckpointingLayer):
-    """One recurrent layer: a cell that reads forward and, if bidirectional, one that reads backward."""
-
-    def __init__(self, config: RecurrentConfig, layer_idx: int):
-        super().__init__()
-        self.config = config
-        self.layer_idx = layer_idx
-        input_size = config.embedding_size if layer_idx == 0 else config.output_size
-        cell_class = CELLS[config.cell_type]
-        # Between layers, not before the first: what is dropped there is `embedding_dropout`'s to say.
-        self.dropout = nn.Dropout(config.dropout if layer_idx > 0 else 0.0)
-        self.forward_cell = cell_class(input_size, config.hidden_size, config.hidden_act)
-        self.backward_cell = (
-            cell_class(input_size, config.hidden_size, config.hidden_act) if config.bidirectional else None
-        )
-
-    @property
-    def cells(self) -> list[RecurrentCell]:
-        """The forward cell and, if there is one, the backward cell."""
-        return [self.forward_cell] if self.backward_cell is None else [self.forward_cell, self.backward_cell]
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        state: State | None = None,
-        padding: Padding | None = None,
-        return_state: bool = True,
-    ) -> tuple[torch.Tensor, State | None]:
-        """
-        Args:
-            hidden_states: `(batch_size, sequence_length, input_size)`.
-            state: The state to start from, tensors of shape `(batch_size, num_directions, hidden_size)`; `None` for
-                zeros.
-            padding: Which tokens are padding.
-            return_state: Whether the final state is wanted.
-
-        Returns:
-            `(batch_size, sequence_length, num_directions * hidden_size)`, zero at padding; and the final state.
-        """
-        recurrence = RECURRENCE_FUNCTIONS[self.config.recurrence_implementation]
-        hidden_states = self.dropout(hidden_states)
-        if state is None:
-            shape = (hidden_states.shape[0], self.config.num_directions, self.config.hidden_size)
-            state = (hidden_states.new_zeros(shape),) * self.forward_cell.num_states
-
-        outputs, final_states = [], []
-        for direction, cell in enumerate(self.cells):
-            start = tuple(tensor[:, direction] for tensor in state)
-            output, final = recurrence(cell, hidden_states, start, padding, direction == 1, return_state)
-            outputs.append(output)
-            final_states.append(final)
-        outputs = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
-        if not return_state:
-            return outputs, None
-        return outputs, tuple(torch.stack(tensors, dim=1) for tensors in zip(*final_states, strict=True))
-
-
 class RecurrentPreTrainedModel(BasePreTrainedModel):
     """What the recurrent models share: initialization, the cache and flags."""
 
     config: RecurrentConfig
-    _no_split_modules = ["RecurrentLayer"]
+    _no_split_modules = ["RecurrentLayer", "ResidualRecurrentLayer"]
     _is_stateful = True
     _can_record_outputs = {"hidden_states": RecurrentLayer}
 
@@ -122,10 +86,7 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
         if config.recurrent_initializer == "uniform":
             init.uniform_(projection.weight, -(size**-0.5), size**-0.5)
         else:
-            if not projection.is_recurrent:
-                draw = nn.init.xavier_uniform_  # Glorot & Bengio 2010, equation 16
-            else:
-                draw = nn.init.eye_ if config.recurrent_initializer == "identity" else nn.init.orthogonal_
+            draw = _DRAWS[config.recurrent_initializer][projection.is_recurrent]
             # Each gate has a matrix of its own in this stack. Drawn apart and copied whole: a slice of a parameter
             # does not know that the parameter has been loaded from a checkpoint, and would be overwritten. In
             # float32, since there is no QR decomposition in half precision.
@@ -134,16 +95,35 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
                 draw(block)
             init.copy_(projection.weight, drawn.to(projection.weight.dtype))
         bias = torch.zeros_like(projection.bias)
-        if "forget_gate" in projection.gates and not projection.is_recurrent:  # of its two biases one is enough
-            bias.view(-1, size)[projection.gates.index("forget_gate")] = config.forget_gate_bias
+        if not projection.is_recurrent:  # of its two biases one is enough
+            self._draw_gate_biases(dict(zip(projection.gates, bias.view(-1, size), strict=True)))
         init.copy_(projection.bias, bias)
+
+    def _draw_gate_biases(self, biases: dict[str, torch.Tensor]) -> None:
+        config, cell = self.config, CELLS[self.config.cell_type]
+        if config.gate_initializer == "constant":
+            if "forget_gate" in biases:
+                biases["forget_gate"].fill_(config.forget_gate_bias)
+            return
+        # What a gate keeps of the state in each step; the same for a unit's every gate, as what it keeps and what it
+        # admits belong together.
+        like = next(iter(biases.values()))
+        uniform = torch.rand(like.shape, device=like.device, dtype=torch.float32)
+        if config.gate_initializer == "chrono":
+            logit = torch.log(1 + uniform * (config.max_dependency_length - 2))  # log U([1, T_max - 1])
+        else:
+            smallest = 1 / config.hidden_size
+            logit = torch.logit(smallest + uniform * (1 - 2 * smallest))
+        for name in cell.keeping_gates:
+            biases[name].copy_(logit)
+        for name in cell.admitting_gates:
+            biases[name].copy_(-logit)
 
     def _init_output_matrix(self, module: nn.Linear | nn.Embedding) -> None:
         # The hidden state's components are equally small whatever the width H. Under one deviation for all widths the
         # logits, and with them the gradients of everything below, would shrink like sqrt(H), and narrow nets hardly
         # learn.
-        gain = CELLS[self.config.cell_type].output_gain
-        init.normal_(module.weight, std=gain * self.config.hidden_size**-0.5)
+        init.normal_(module.weight, std=self.config.output_gain * self.config.hidden_size**-0.5)
         padding_idx = getattr(module, "padding_idx", None)
         if padding_idx is not None and not getattr(module.weight, "_is_hf_initialized", False):
             init.zeros_(module.weight[padding_idx])  # a slice does not know that it has been loaded
@@ -175,6 +155,8 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
                 "small size: leave it out, or use 'static' to compile."
             )
         model_kwargs["past_key_values"] = self.create_cache(is_static=implementation == "static")
+        if generation_config.is_assistant:  # what it drafts may be refused
+            model_kwargs["past_key_values"].activate_past_recording()
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
@@ -186,7 +168,13 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if config.input_size is None:
             self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.layers = nn.ModuleList([RecurrentLayer(config, index) for index in range(config.num_hidden_layers)])
+        layer_class = RecurrentLayer if config.block == "plain" else ResidualRecurrentLayer
+        self.layers = nn.ModuleList([layer_class(config, index) for index in range(config.num_hidden_layers)])
+        self.input_proj = self.norm = None
+        if config.block == "residual":
+            self.norm = nn.LayerNorm(config.output_size)
+            if config.embedding_size != config.output_size:
+                self.input_proj = nn.Linear(config.embedding_size, config.output_size)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -223,6 +211,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
         padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), self.config.num_directions)
         hidden_states = self.embedding_dropout(inputs_embeds)
+        if self.input_proj is not None:
+            hidden_states = self.input_proj(hidden_states)
         for layer in self.layers:
             state = None if past_key_values is None else read_state(past_key_values, layer.layer_idx)
             if state is not None and self.config.bidirectional:
@@ -230,11 +220,16 @@ class RecurrentModel(RecurrentPreTrainedModel):
                     "A bidirectional net cannot go on from a state: its backward direction starts at the end of the "
                     "text."
                 )
-            hidden_states, state = layer(hidden_states, state, padding, past_key_values is not None)
-            if past_key_values is not None:
+            num_states = 0 if past_key_values is None else num_states_kept(past_key_values)
+            hidden_states, states = layer(hidden_states, state, padding, num_states)
+            for state in states:
                 write_state(past_key_values, layer.layer_idx, state)
         if isinstance(past_key_values, RecurrentStates):
             past_key_values.count(inputs_embeds.shape[1])
+        if self.norm is not None:
+            hidden_states = self.norm(hidden_states)
+            if padding is not None:
+                hidden_states = hidden_states.masked_fill(~padding.mask.unsqueeze(-1), 0)
 
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=past_key_values)
 
@@ -289,9 +284,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
         The recurrent layers as a `torch.nn.RNN`, `GRU` or `LSTM` with `batch_first=True` and a copy of the weights.
 
         Raises:
-            ValueError: For a cell that torch does not have.
+            ValueError: For a cell that torch does not have, and for residual blocks.
         """
         config, cell = self.config, self.layers[0].forward_cell
+        if config.block != "plain":
+            raise ValueError(f"torch.nn has no recurrent layers in blocks: block={config.block!r} stays here.")
         if cell.torch_class is None:
             raise ValueError(f"torch.nn has no recurrent layer of cell_type={config.cell_type!r}.")
         module = cell.torch_class(
@@ -323,6 +320,7 @@ class RecurrentForCausalLM(CausalLanguageModel, RecurrentPreTrainedModel, Genera
     """
 
     _can_compile_fullgraph = True  # a step of generation, with a static cache
+    _is_stateful = False  # in transformers' sense: the cache takes its states back, so drafts can be refused
 
     def __init__(self, config: RecurrentConfig):
         if config.bidirectional:
@@ -401,6 +399,7 @@ class RecurrentForTokenClassification(TokenClassifier, RecurrentPreTrainedModel)
     def __init__(self, config: RecurrentConfig):
         super().__init__(config)
         self.model = RecurrentModel(config)
+        self.add_word_reader(config.embedding_size)
         self.add_classifier(config.output_size)
         self.post_init()
 

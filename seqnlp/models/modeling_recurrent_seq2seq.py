@@ -25,9 +25,10 @@ from transformers.utils.output_capturing import capture_outputs
 from .cells import State
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
 from .heads import ConditionalGeneration
-from .modeling_recurrent import RecurrentLayer, RecurrentPreTrainedModel, token_mask
+from .modeling_recurrent import RecurrentPreTrainedModel, token_mask
 from .recurrence import Padding
 from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, read_state, write_state
+from .recurrent_layer import RecurrentLayer
 from .single_head_attention import AdditiveAttention, MultiplicativeAttention
 
 
@@ -52,8 +53,8 @@ class FlatRecurrentLayer(RecurrentLayer):
         self, hidden_states: torch.Tensor, padding: Padding | None, return_state: bool, *state: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
         """The outputs, and behind them the tensors of the final state if `return_state`; no `state` means zeros."""
-        outputs, final_state = super().forward(hidden_states, state or None, padding, return_state)
-        return outputs, *(final_state or ())
+        outputs, states = super().forward(hidden_states, state or None, padding, num_states=int(return_state))
+        return outputs, *(states[-1] if states else ())
 
 
 class LayerStates(nn.Module):

@@ -67,6 +67,7 @@ class TransformerEncoderForTokenClassification(TokenClassifier, TransformerEncod
     def __init__(self, config: TransformerEncoderConfig):
         super().__init__(config)
         self.model = TransformerEncoderModel(config)
+        self.add_word_reader(config.hidden_size)
         self.add_classifier(config.hidden_size)
         self.post_init()
 

@@ -1,8 +1,16 @@
 """The state of a recurrent net as a transformers `Cache`, of a size that does not grow with the text."""
 
+from collections import deque
+
 import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedConfig, StaticCache
 from transformers.cache_utils import LinearAttentionCacheLayerMixin, LinearAttentionLayer
+
+from .cells import State
+
+
+# By how many tokens a state that is recorded can be taken back: more than any draft has.
+ROLL_BACK = 64
 
 
 class RecurrentStates:
@@ -11,7 +19,9 @@ class RecurrentStates:
     transformers a layer, whose `recurrent_states` are the cell's `states`, the hidden state first, each of shape
     `(batch_size, num_directions, hidden_size)`; and the number of these tokens, which such layers do not count.
 
-    It can be reordered (beam search), repeated and reset, but not cropped: a state cannot be taken back by a token.
+    It can be reordered (beam search), repeated and reset. A state cannot be computed backward, so it is cropped only
+    where the states before it were kept: after `activate_past_recording()`, as speculative decoding (Leviathan et al.
+    2023, arXiv 2211.17192) asks for it, by up to [`ROLL_BACK`] tokens.
 
     Args:
         config: The model's configuration.
@@ -27,6 +37,8 @@ class RecurrentStates:
         Cache.__init__(self, layers=[LinearAttentionLayer(number_of_states=num_states) for _ in range(num_layers)])
         # A compiled step must find its numbers where they were: a tensor, as in transformers' own static layers.
         self.num_tokens = torch.zeros((), dtype=torch.long) if self.is_static else 0
+        # For each layer its last states, the newest last; `None` where only that one is kept.
+        self.past: list[deque[State]] | None = None
 
     @property
     def is_compileable(self) -> bool:
@@ -62,19 +74,55 @@ class RecurrentStates:
             super().reset()  # in place
             self.num_tokens.zero_()
         else:
+            is_recording = self.past is not None
             self._create_layers(len(self.layers), self.layers[0].number_of_states)
+            if is_recording:
+                self.activate_past_recording()
 
-    def crop(self, tokens_to_remove: int) -> None:
-        """Refused.
+    @property
+    def is_croppable(self) -> bool:
+        """Whether earlier states are kept."""
+        return self.past is not None
+
+    def activate_past_recording(self) -> None:
+        """
+        From now on keep the states of the last tokens, so that [`crop`][RecurrentStates.crop] can go back to them.
 
         Raises:
-            ValueError: Always, unless nothing is to be removed.
+            ValueError: For a static cache, whose states are overwritten in place.
         """
-        if tokens_to_remove != 0:
+        if self.is_static:
+            raise ValueError("A static cache keeps one state alone: use the usual cache where tokens are taken back.")
+        if self.past is None:
+            self.past = [deque(maxlen=ROLL_BACK + 1) for _ in self.layers]
+            for past, layer in zip(self.past, self.layers, strict=True):
+                if layer.has_previous_state[0]:
+                    past.append(tuple(layer.recurrent_states.values()))
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """
+        Go back to the state before the last tokens.
+
+        Args:
+            tokens_to_remove: Their number, as 0 or a negative number: so transformers calls it.
+
+        Raises:
+            ValueError: For more tokens than states are kept of.
+        """
+        count = -int(tokens_to_remove)
+        if count == 0:
+            return
+        kept = 0 if self.past is None else len(self.past[0]) - 1
+        if not 0 < count <= kept:
             raise ValueError(
-                f"A recurrent state cannot be taken back by {abs(tokens_to_remove)} tokens: read the shortened text "
-                "anew."
+                f"The recurrent state can be taken back by {max(kept, 0)} tokens, not by {count}: read the shortened "
+                "text anew, or call activate_past_recording() before these tokens are read."
             )
+        for past, layer in zip(self.past, self.layers, strict=True):
+            for _ in range(count):
+                past.pop()
+            layer.recurrent_states.update(enumerate(past[-1]))
+        self.num_tokens -= count
 
     def detach_(self) -> "RecurrentStates":
         """Cut every state off from the graph that made it, in place; for truncated backpropagation through time."""
@@ -93,6 +141,10 @@ class RecurrentStates:
             for index, state in layer.recurrent_states.items():
                 if state is not None:
                     layer.recurrent_states[index] = function(state)
+        for past in self.past or ():
+            changed = [tuple(map(function, states)) for states in past]
+            past.clear()
+            past.extend(changed)
         return self
 
     def to_torch(self) -> tuple[torch.Tensor, ...]:
@@ -178,6 +230,13 @@ def write_state(cache: Cache, layer_idx: int, states: tuple[torch.Tensor, ...]) 
         # transformers sets these in update_conv_state alone, which recurrent layers have no use for.
         layer.has_previous_state[index] = True
         layer.device, layer.dtype = state.device, state.dtype
+    if isinstance(cache, RecurrentStates) and cache.past is not None:
+        cache.past[layer_idx].append(states)
+
+
+def num_states_kept(cache: Cache) -> int:
+    """How many of the states that a layer goes through `cache` has room for."""
+    return ROLL_BACK + 1 if isinstance(cache, RecurrentStates) and cache.past is not None else 1
 
 
 __all__ = ["RecurrentCache", "RecurrentSeq2SeqCache", "StaticRecurrentCache"]

@@ -6,9 +6,14 @@ and a configuration is the first file that is loaded with a published model.
 
 import dataclasses
 import re
+from difflib import get_close_matches
 from typing import Any
 
 import transformers
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
 
 
 TRANSFORMERS = "5.23"
@@ -19,6 +24,8 @@ _NOT_HERE = {
     "partial_rotary_factor": "rotary positions turn whole heads",
     "sliding_window": "attention sees all tokens",
 }
+# What others read of a configuration, not a model: its code, the weights' format, a translator's second tokenizer.
+_CARRIED = {"auto_map", "custom_pipelines", "quantization_config", "target_tokenizer"}
 # How the maps of a layer are divided among devices, and what a stage of a pipeline hands to the next.
 LAYER_PLAN = {
     "layers.*.self_attn.q_proj": "colwise",
@@ -58,7 +65,8 @@ def ranged(default: Any, interval: str) -> Any:
 def check_fields(config: transformers.PreTrainedConfig) -> None:
     """
     Refuse numbers out of the range of their field, token ids that are no rows of the embeddings, no labels at all, and
-    settings of transformers' own models that would be saved and ignored.
+    settings of transformers' own models that would be saved and ignored; and warn of any other name that is no field,
+    which transformers accepts and saves.
 
     Raises:
         ValueError: With the field and its value.
@@ -76,6 +84,15 @@ def check_fields(config: transformers.PreTrainedConfig) -> None:
         value = vars(config).get(name)
         if value is not None:
             raise ValueError(f"{name}={value} is no setting of {type(config).__name__}: {reason}. Leave it out.")
+    fields = {field.name for field in dataclasses.fields(config)}
+    for name, value in vars(config).items():
+        if name[0] != "_" and name not in fields | _CARRIED and not hasattr(transformers.PreTrainedConfig, name):
+            near = get_close_matches(name, sorted(fields), 1, cutoff=0.8)
+            meant = f"; did you mean {near[0]}?" if near else "."
+            shown = repr(value)[:60]
+            logger.warning_once(
+                f"{type(config).__name__} has no setting {name}: {name}={shown} is saved and changes nothing{meant}"
+            )
 
 
 def _check_range(name: str, value: Any, interval: str, reason: str = "") -> None:
@@ -110,6 +127,19 @@ def check_tied_sizes(config: transformers.PreTrainedConfig) -> None:
             f"tie_word_embeddings=True needs embedding_size == hidden_size, got {config.embedding_size} and "
             f"{config.hidden_size}: set them equal or tie_word_embeddings=False."
         )
+
+
+def check_words(config: transformers.PreTrainedConfig) -> None:
+    """
+    Refuse settings of words where no token continues one, since tokens are read then.
+
+    Raises:
+        ValueError: With the field and its value.
+    """
+    for name in ("word_vocab_size", "word_dropout"):
+        value = getattr(config, name)
+        if value is not None and config.first_continuing_id is None:
+            raise ValueError(f"{name}={value} is of words: set first_continuing_id, or leave it out.")
 
 
 def check_series(config: transformers.PreTrainedConfig) -> None:

@@ -101,7 +101,7 @@ class TranslationPipeline(Pipeline):
         else:
             # Room for any pair of languages, and an end to babble.
             longest = min(2 * model_inputs["input_ids"].shape[1] + 20, self._num_positions() or sys.maxsize)
-            generate_kwargs = {"max_new_tokens": longest, **generate_kwargs}
+            generate_kwargs = {"max_new_tokens": longest, "max_length": None, **generate_kwargs}
         options = self._prepare_generate_kwargs(generate_kwargs)
         sequences = self.model.generate(**model_inputs, **options, return_dict_in_generate=False)
         outputs = {"sequences": sequences, "text": text, **model_inputs}

@@ -5,6 +5,7 @@ from .checks import Check
 from .errors import PublishingError
 from .hub import Publication, publish, push_if_asked, push_to_hub
 from .isolation import NOT_HELD, Limits
+from .space import publish_space
 from .verify import Verification, verify
 
 
@@ -17,6 +18,7 @@ __all__ = [
     "Verification",
     "build_bundle",
     "publish",
+    "publish_space",
     "push_if_asked",
     "push_to_hub",
     "tag_of",

@@ -4,14 +4,16 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
+from ..export import EXPORTS, Export, ExportError, create_export
 from ..training.errors import in_one_line
 from ..training.integrity import WEIGHTS, weights_hash
 from .auto import auto_classes
@@ -36,6 +38,15 @@ COPIED_FILES = (
     "chat_template.jinja",
     "preprocessor_config.json",
     "processor_config.json",
+    # The vocabularies of tokenizers that a given model brought.
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "added_tokens.json",
+    "source.spm",
+    "target.spm",
+    "spiece.model",
+    "sentencepiece.bpe.model",
     "run.json",
     "learning_curves.png",
 )
@@ -59,13 +70,10 @@ STALE_PATTERNS = (
     "*.npz",
     "*.h5",
     "*.msgpack",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "added_tokens.json",
     *MODEL_FILES,
     *COPIED_FILES,
     *(f"*/{name}" for name in TOKENIZER_FILES),
+    *(f"{target}/*" for target in EXPORTS),
 )
 
 
@@ -100,6 +108,7 @@ def build_bundle(
     max_shard_size: int | str | None = None,
     license: str | None = None,
     dataset_license: str | None = None,
+    exports: Sequence[str] = (),
 ) -> Bundle:
     """
     Write what is to be published to an empty folder, and check it there.
@@ -112,11 +121,12 @@ def build_bundle(
         max_shard_size: Bytes of a file of weights at most.
         license: The license that the model is given.
         dataset_license: The license of its data, where `run.json` does not say.
+        exports: Targets that it is exported to, each in a folder of that name.
 
     Raises:
         PublishingError: If the run is not finished, a file is missing or not readable or a link that leads out of the
-            folder, the weights do not fit the configuration or are not those of the record, or something holds a token
-            or a path of the machine.
+            folder, the weights do not fit the configuration or are not those of the record, something holds a token
+            or a path of the machine, or an export cannot be made or does not compute what the model computes.
     """
     output_dir, folder = Path(output_dir), Path(folder)
     record = read_record(output_dir)
@@ -131,12 +141,13 @@ def build_bundle(
             shutil.copy(output_dir / name, folder)
     listed = _copy_target_tokenizer(model, output_dir, folder)
     names = {path.name for path in folder.iterdir()}
+    made = [_add_export(model, folder, target) for target in dict.fromkeys(exports)]
     licenses = {"license": license, "dataset_license": dataset_license}
-    card = build_card(record, repo_id, tag if pinned else None, names, **licenses)
+    card = build_card(record, repo_id, tag if pinned else None, names, exports=made, **licenses)
     (folder / CARD).write_text(card, encoding="utf-8")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = [BundledFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
-    _check(folder, files, listed)
+    _check(folder, files, [*listed, *(f"{export.name}/*" for export in made)])
     return Bundle(folder, files, tag)
 
 
@@ -218,16 +229,14 @@ def load_model(output_dir: Path) -> PreTrainedModel:
 
 def save_model(model: PreTrainedModel, folder: Path, max_shard_size: int | str | None = None) -> None:
     """
-    Save configuration, weights and, unless the class is one of transformers' own, its code, so that both the saved
-    class and plain `AutoModel` load where seqnlp is not installed.
+    Save configuration, weights and, unless the class is one of transformers' own, its code: where seqnlp is not
+    installed the saved class loads, and so do plain `AutoModel` and every other head of its family, with new weights.
 
     Raises:
         PublishingError: If what was written does not read back to the same weights.
     """
     model_class, config_class = type(model), type(model.config)
-    auto_map = {
-        name: known for name, known in auto_classes(config_class) if known is model_class or name == "AutoModel"
-    }
+    auto_map = dict(auto_classes(config_class))
     options = {} if max_shard_size is None else {"max_shard_size": max_shard_size}
     vars(model.config).pop("auto_map", None)
     if model_class.__module__.startswith("transformers."):
@@ -280,6 +289,29 @@ def _copy_target_tokenizer(model: PreTrainedModel, output_dir: Path, folder: Pat
     return [f"{name}/{file}" for file in found]
 
 
+def _add_export(model: PreTrainedModel, folder: Path, target: str) -> Export:
+    """The model for another runtime, in a folder below, verified there."""
+    processors = {}
+    if model.main_input_name == "pixel_values":
+        processors["processor"] = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+    elif model.main_input_name == "input_ids":
+        processors["processor"] = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if name := target_tokenizer_of(model.config):
+            options = {"subfolder": name, "trust_remote_code": False}
+            processors["target_processor"] = AutoTokenizer.from_pretrained(folder, **options)
+    try:
+        export = create_export(model, target, **processors)
+        checks = export.save(folder / target)
+    except ExportError as error:
+        raise PublishingError(f"--with {target}: {error}") from error
+    if failed := next((check for check in checks if not check.passed), None):
+        raise PublishingError(
+            f"--with {target}: what was exported is not what the model is ({failed.name}: {failed.found}, and not "
+            f"{failed.limit}): leave it out."
+        )
+    return export
+
+
 def _check(folder: Path, files: list[BundledFile], also_listed: list[str]) -> None:
     names = {file.name for file in files}
     code = {name for name in names if name.endswith(".py")}
@@ -293,7 +325,9 @@ def _check(folder: Path, files: list[BundledFile], also_listed: list[str]) -> No
         if not any(fnmatch(name, pattern) for pattern in listed):
             raise PublishingError(f"{name} is not among the files that may be published.")
         # A vocabulary may hold words that look like paths, and code that of an interpreter.
-        readable = name.endswith((".json", ".md", ".jinja")) and not name.endswith("tokenizer.json")
+        readable = name.endswith((".json", ".md", ".jinja")) and not name.endswith(
+            ("tokenizer.json", "vocabulary.json")
+        )
         private = find_private_in_file(folder / name) if readable else find_token_in_file(folder / name)
         if private:
             raise PublishingError(f"{private} must not be published: take it out, then publish again.")

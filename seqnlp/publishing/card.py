@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
+from ..export import Export
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
+from ..tasks.base import OF_ITS_DATA
 from ..tasks.unknown import UNKNOWN_SHARE
 from ..training.flags import role_of
 from .auto import auto_classes
@@ -23,6 +25,10 @@ from .markdown import code, escape, fence, one_line, table
 TEMPLATE = Path(__file__).with_name("model_card.md")
 SHOWN_ROLES = ("model", "training", "after training")
 """Roles of the flags that the table of a card's training shows."""
+OF_ITS_BASE = (
+    "It has seen its training data and whatever the model that it started from was trained on, and repeats the slant "
+    "and the errors of both."
+)
 
 
 def build_card(
@@ -33,6 +39,7 @@ def build_card(
     unpublished: bool = False,
     license: str | None = None,
     dataset_license: str | None = None,
+    exports: Sequence[Export] = (),
 ) -> str:
     """
     The text of `README.md`: metadata that the Hub reads, with the results as a `model-index`, and the card itself.
@@ -47,6 +54,7 @@ def build_card(
         unpublished: Whether the card says that the model is not on the Hub.
         license: The license that the model is given, by its name on the Hub, e.g. `apache-2.0`.
         dataset_license: That of the dataset, where the record does not say and someone has looked it up.
+        exports: What it was exported to, each in a folder of its name beside the card.
     """
     task = task_of(record)
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
@@ -67,7 +75,10 @@ def build_card(
         article="an" if architecture and architecture.title[0] in "AEIOULaeiou" else "a",
         parameters=record.get("model", {}).get("parameters"),
         use=task.use,
-        limits=[*task.limits, *_measured_limits(record)],
+        limits=[*_limits(task, record), *_measured_limits(record)],
+        base=_base(record),
+        embeddings=_embeddings(record),
+        brings_code=not _is_of_transformers(record),
         results=_results_table(record),
         definitions=_definitions(record),
         best=best and escape(best),
@@ -80,9 +91,22 @@ def build_card(
         fence=fence(record.get("command") or ""),
         facts=_facts(record),
         version=one_line(versions.get("seqnlp") or ""),
+        exports=[_run_elsewhere(export, repo_id, tag) for export in exports],
         **_loading(record, task, files, tag),
     )
     return re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n"
+
+
+def _run_elsewhere(export: Export, repo_id: str, tag: str | None) -> dict[str, str]:
+    """How a reader gets an export and runs it."""
+    revision = f" --revision {tag}" if tag else ""
+    return {
+        "name": export.name,
+        "title": export.title,
+        "language": export.language,
+        "download": f'hf download {one_line(repo_id)}{revision} --include "{export.name}/*" --local-dir .',
+        "usage": export.usage(export.name),
+    }
 
 
 def task_of(record: dict[str, Any]) -> type[Task]:
@@ -132,6 +156,7 @@ def _metadata(record: dict[str, Any], repo_id: str, task: type[Task], license: s
         model_name=repo_id.split("/")[-1],
         library_name="transformers",
         license=license,
+        base_model=_base_on_the_hub(record),
         pipeline_tag=task.pipeline_tag if task.pipeline_tag != "other" else None,
         language=language,
         datasets=[name] if is_on_the_hub(name) else None,
@@ -140,6 +165,63 @@ def _metadata(record: dict[str, Any], repo_id: str, task: type[Task], license: s
         eval_results=results or None,
         widget=[{"text": text} for text in task.widget_of(record)] or None,
     )
+
+
+def _is_of_transformers(record: dict[str, Any]) -> bool:
+    """Whether the model's class is one of transformers, so that no code stands beside it."""
+    model_type = record.get("model", {}).get("config", {}).get("model_type")
+    return model_type in CONFIG_MAPPING and not str(model_type).startswith("seqnlp_")
+
+
+def _base_on_the_hub(record: dict[str, Any]) -> str | None:
+    """The model on the Hub that a run started from, itself or by way of another run."""
+    base = record.get("base_model")
+    while base and not is_on_the_hub(str(base.get("name"))):
+        base = base.get("base_model")
+    return base["name"] if base else None
+
+
+def _base(record: dict[str, Any]) -> str | None:
+    """What the card says of the model that a run started from."""
+    base = record.get("base_model")
+    if not base:
+        return None
+    name = str(base.get("name"))
+    shown = f"[{name}](https://huggingface.co/{name})" if is_on_the_hub(name) else code(_plain_name(name))
+    shown += f", revision {escape(base['revision'])}" if base.get("revision") else ""
+    shown += f", a run of {escape(base['task'].replace('_', ' '))}" if isinstance(base.get("task"), str) else ""
+    origin = (base.get("base_model") or {}).get("name")
+    shown += f", itself fine-tuned from {code(_plain_name(str(origin)))}" if origin else ""
+    digest = code(str(base.get("sha256"))[:12])
+    new = ", ".join(code(name) for name in base.get("weights_new") or {})
+    drawn = f"New are {new}." if new else "None of them are new."
+    if adapter := base.get("adapter"):
+        count = format(adapter.get("trained_parameters"), ",")
+        method = escape(adapter.get("method"))
+        drawn += f" Trained were adapters by {method} of {count} parameters, merged into the weights."
+    return (
+        f"{shown} (SHA-256 of its weights {digest}...). Taken over: {escape(base.get('weights_taken'))} weights. "
+        f"{drawn} The license of that model is not on record: it may bind this one."
+    )
+
+
+def _embeddings(record: dict[str, Any]) -> str | None:
+    """What the card says of the word vectors with which embeddings began."""
+    vectors = record.get("embeddings")
+    if not vectors:
+        return None
+    name, digest = code(_plain_name(str(vectors["name"]))), code(str(vectors["sha256"])[:12])
+    return (
+        f"The embeddings of {escape(vectors['tokens_found'])} of {escape(vectors['tokens'])} tokens began as the "
+        f"vectors of {name} (SHA-256 {digest}...), whose license is not on record."
+    )
+
+
+def _limits(task: type[Task], record: dict[str, Any]) -> list[str]:
+    """Those of the task; a model that was not trained from zero has seen more than its data."""
+    if not record.get("base_model"):
+        return list(task.limits)
+    return [OF_ITS_BASE if limit == OF_ITS_DATA else limit for limit in task.limits]
 
 
 def _languages(record: dict[str, Any]) -> str | list[str] | None:
@@ -320,4 +402,5 @@ def _loading(record: dict[str, Any], task: type[Task], files, tag: str | None) -
         "example": example,
         "imports": ", ".join(filter(None, (auto_class, processor, "pipeline" if "pipeline(" in example else None))),
         "revision": revision,
+        "trust": "" if _is_of_transformers(record) else ", trust_remote_code=True",
     }

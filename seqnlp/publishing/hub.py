@@ -6,7 +6,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,6 +94,7 @@ def publish(
     dry_run: bool = False,
     max_shard_size: int | str | None = None,
     license: str | None = None,
+    exports: Sequence[str] = (),
 ) -> Publication:
     """
     Put a finished run on the Hub: weights, configuration, tokenizer, code, card, `run.json` and learning curves.
@@ -112,6 +113,7 @@ def publish(
         dry_run: Only say what would go up; needs no network.
         max_shard_size: Bytes of a file of weights at most.
         license: The license that the card gives the model, by its name on the Hub, e.g. `apache-2.0`.
+        exports: Targets that it is exported to; each goes up in a folder of that name, and stands on the card.
 
     Raises:
         PublishingError: In one line that says why, what is up there now and how to go on.
@@ -125,10 +127,10 @@ def publish(
     if create_pr and branch:
         raise PublishingError(f"A pull request goes to the main branch: leave out the branch {branch!r}.")
     record = read_record(output_dir)  # before anything is asked of the Hub
-    upload = None if dry_run else _Upload(output_dir, repo_id, branch, create_pr)
+    upload = None if dry_run else _Upload(output_dir, repo_id, branch, create_pr, exports)
     if upload:
         repo_id = upload.identify()
-    options = {"pinned": not create_pr, "max_shard_size": max_shard_size, "license": license}
+    options = {"pinned": not create_pr, "max_shard_size": max_shard_size, "license": license, "exports": exports}
     options["dataset_license"] = upload.license_of(record) if upload else None
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_bundle(output_dir, folder, repo_id, **options)
@@ -140,8 +142,11 @@ def publish(
 class _Upload:
     """The calls of one publication, in their order, and what to say when one of them fails for good."""
 
-    def __init__(self, output_dir: Path, repo_id: str, branch: str | None, create_pr: bool):
+    def __init__(
+        self, output_dir: Path, repo_id: str, branch: str | None, create_pr: bool, exports: Sequence[str] = ()
+    ):
         self.api = HfApi()
+        self.exports = exports
         self.output_dir = output_dir
         self.repo_id, self.branch, self.create_pr = repo_id, branch, create_pr
         self.user: str | None = None
@@ -293,6 +298,7 @@ class _Upload:
         command = ["seqnlp", "publish", str(self.output_dir), self.repo_id]
         command += ["--branch", self.branch] if self.branch else []
         command += ["--create_pr"] if self.create_pr else []
+        command += ["--with", ",".join(self.exports)] if self.exports else []
         return f"What was trained is on disk; go on by `{shlex.join(command)}`."
 
     def _what_is_up(self) -> str:

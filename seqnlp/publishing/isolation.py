@@ -10,6 +10,7 @@ import site
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,9 @@ SYSTEM += ("/nix/store", "/gnu/store")
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub")
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "VIRTUAL_ENV")
 SCRATCH_BYTES = 2**30
+MOST_PROCESSES = 500
+SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_DIE = 10.0
 REQUEST, ANSWER, ERRORS = "request.json", "answer.json", "errors.txt"
 
 
@@ -40,7 +44,7 @@ class Limits(NamedTuple):
 
     Attributes:
         seconds: Its time.
-        memory: Bytes of memory of each of its processes; those that are free by default.
+        memory: Bytes of memory of all its processes together; those that are free by default.
     """
 
     seconds: float = 1800.0
@@ -48,7 +52,7 @@ class Limits(NamedTuple):
 
 
 class LimitError(RuntimeError):
-    """A process took too long, or ended before it was done; the message says so in one line."""
+    """A step took too long or too much, or ended before it was done; the message says so in one line."""
 
 
 @functools.cache
@@ -125,7 +129,11 @@ def _box(home: Path, visible: Iterable[Path]) -> list[str]:
 
 
 def _run(command: Sequence[str], home: Path, limits: Limits, more: list[str], **options) -> None:
-    """Run a command with limits; at the end, whatever it is, its group of processes is killed."""
+    """
+    Run a command with limits; at the end, whatever it is, its group of processes is killed.
+
+    The system limits each process, and at once; what all of them take together is looked at now and then.
+    """
     memory = limits.memory or psutil.virtual_memory().available
     limiter = ["prlimit", f"--data={memory}", "--core=0", *more, "--"] if shutil.which("prlimit") else []
     with (home / ERRORS).open("wb") as errors:
@@ -138,16 +146,51 @@ def _run(command: Sequence[str], home: Path, limits: Limits, more: list[str], **
             **options,
         )
         try:
-            ended = process.wait(limits.seconds)
-        except subprocess.TimeoutExpired as error:
-            raise LimitError(f"it took more than {limits.seconds:g} seconds") from error
+            ended = _watch(process, limits.seconds, memory)
         finally:
+            descendants = _descendants(process.pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            for descendant in descendants:
+                with contextlib.suppress(psutil.Error):
+                    descendant.kill()
             process.wait()
+            psutil.wait_procs(descendants, SECONDS_TO_DIE)
     if ended:
         with (home / ERRORS).open("rb") as errors:
             errors.seek(max(0, (home / ERRORS).stat().st_size - 2000))
             told = errors.read().decode("utf-8", "replace").strip().splitlines()
         ending = f"its process ended with {signal.Signals(-ended).name if ended < 0 else ended}"
         raise LimitError(f"{ending}: {told[-1]}" if told else ending)
+
+
+def _watch(process: subprocess.Popen, seconds: float, memory: int) -> int:
+    """The exit code of a process that ends in time, and takes no more than it may with all that it has started."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(SECONDS_BETWEEN_LOOKS)
+        if time.monotonic() > deadline:
+            raise LimitError(f"it took more than {seconds:g} seconds")
+        descendants = _descendants(process.pid)
+        if len(descendants) > MOST_PROCESSES:
+            raise LimitError(f"it started more than {MOST_PROCESSES} processes")
+        if sum(map(_own_memory, descendants)) > memory:
+            raise LimitError(f"its processes took more than {memory / 2**30:.3g} GiB of memory together")
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    """All that a process has started. What is orphaned within a box belongs to the box's first process."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _own_memory(process: psutil.Process) -> int:
+    """Bytes of a process that it shares with no other, as far as the system tells at little cost."""
+    try:
+        found = process.memory_info()
+    except psutil.Error:
+        return 0
+    return found.rss - (found.shared if sys.platform.startswith("linux") else 0)

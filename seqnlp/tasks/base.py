@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
 from ..metrics import Score
@@ -23,9 +23,10 @@ from ..training import (
 )
 from ..training.batches import Collator
 from ..training.evaluation import Evaluator
-from ..training.flags import fields_of, role_of
+from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
-from .arguments import TRANSFORMER, GenerationArguments, ModelArguments
+from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
+from .fine_tuning import FineTuning
 from .results import Link, Record, results_table
 
 
@@ -103,7 +104,7 @@ class Outcome:
         return self.run.output_dir / name
 
 
-class Task:
+class Task(FineTuning):
     """
     All that is known of a task. An instance holds the flags of a run.
 
@@ -166,6 +167,7 @@ class Task:
         if wants_sample:
             self.data_args.dataset_name = self.default_dataset
         self._choose_direction()
+        self.start_from()
 
     @classmethod
     def argument_types(cls) -> tuple[type, ...]:
@@ -196,7 +198,13 @@ class Task:
             ArgumentsError: For what does not fit, in one line.
         """
         types = cls.argument_types()
-        return cls(*parse_arguments(*types, recipe=cls.name, description=description, defaults=defaults, argv=argv))
+        # What an existing model or tokenizer settles is not set unless a user has said it.
+        unsaid = dict.fromkeys(settled_flags(cls.model_arguments))
+        parsed = parse_arguments(
+            *types, recipe=cls.name, description=description, defaults={**defaults, **unsaid}, argv=argv
+        )
+        cls.settle(parsed[1], defaults)
+        return cls(*parsed)
 
     @classmethod
     def from_record(cls, record: dict[str, Any], **changes: Any):
@@ -205,21 +213,24 @@ class Task:
 
         Args:
             record: The content of `run.json`; nothing in it is trusted. Arguments that are no flags any more,
-                and those by which the run was uploaded, are left out.
+                those by which the run was uploaded, and what it started from, are left out.
             **changes: Arguments that take the place of recorded ones.
 
         Raises:
             ArgumentsError: For values that no flag takes.
         """
-        argv = []
+        argv, defaults = [], {}
+        if foreign := cls.foreign_architecture(record):  # no value that a user may give
+            changes["architecture"], defaults["architecture"] = None, foreign
         for name, value in {**(record.get("hyperparameters") or {}), **changes}.items():
-            if name not in cls.fields() or role_of(cls.fields()[name]) == "upload" or value is None or value == []:
+            left_out = name not in cls.fields() or role_of(cls.fields()[name]) in ("upload", "model source")
+            if left_out or value is None or value == []:
                 continue
             values = [str(item) for item in value] if isinstance(value, list) else [str(value)]
             if isinstance(value, list) and any(item.startswith("-") for item in values):
                 raise ArgumentsError(f"--{name} {' '.join(values)}: these are no values of that flag.")
             argv += [f"--{name}", *values] if isinstance(value, list) else [f"--{name}={values[0]}"]
-        return cls.from_command_line(argv=argv)
+        return cls.from_command_line(argv=argv, **defaults)
 
     @classmethod
     def unit_of(cls, key: str, hyperparameters: dict[str, Any]) -> str:
@@ -268,27 +279,38 @@ class Task:
 
     @property
     def architecture(self) -> str:
-        """What `--architecture` says."""
+        """What `--architecture` says; the type of a model of others that the run starts from, such as `bert`."""
         return self.model_args.architecture
 
     @property
+    def label(self) -> str:
+        """The model's name in reports."""
+        start = self.start_model
+        return f"{self.architecture} (seqnlp)" if start is None else f"{start.short_name}, fine-tuned"
+
+    @property
     def is_recurrent(self) -> bool:
-        """Whether the model is recurrent."""
-        return self.architecture != TRANSFORMER
+        """Whether the model is recurrent, and carries a state of ours."""
+        return self.architecture in ARCHITECTURES and self.architecture != TRANSFORMER
 
     @property
     def model_class(self) -> type[PreTrainedModel]:
         """The class that is trained."""
+        if self.start_model is not None:
+            return self.start_model.model_class
         return self.model_classes["recurrent" if self.is_recurrent else TRANSFORMER]
 
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """
         The configuration of the model: a recipe's fields, and `--config_overrides`, which wins. A Transformer has the
-        positions that the task needs.
+        positions that the task needs. Of a recipe's fields, a model that the run starts from has only those that the
+        data decides.
 
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
+        if self.start_model is not None:
+            return self.configure_start(fields)
         if self.is_recurrent:
             fields["cell_type"] = self.architecture
         elif self.positions is not None:
@@ -298,26 +320,37 @@ class Task:
         if is_learned and self.positions is not None and config.max_position_embeddings < self.positions:
             raise ArgumentsError(
                 f"--config_overrides max_position_embeddings={config.max_position_embeddings} are fewer than the "
-                f"{self.positions} positions that --max_length {self.model_args.max_length} needs: raise the one or "
-                "lower the other."
+                f"{self.positions} positions that {self.longest_flag} needs: raise the one or lower the other."
             )
         return config
 
     @property
     def positions(self) -> int | None:
-        """Tokens of the longest text that a model reads at once; `None` where the task does not bound it."""
+        """Tokens or steps of the longest row that a model reads at once; `None` where the task does not bound it."""
         return None
+
+    @property
+    def longest_flag(self) -> str:
+        """The flag that says so, with its value."""
+        return f"--max_length {self.model_args.max_length}"
+
+    def special_tokens(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+        """The fields of a model's configuration that follow from its tokenizer."""
+        ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+        return {"vocab_size": len(tokenizer), **ids}
 
     def start(self) -> Run:
         """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""
-        return start_run(
-            self.name, self.architecture, self.training_args, self.data_args, self.model_args, self.generation_args
-        )
+        self.check_start()
+        kind = self.architecture if self.start_model is None else self.start_model.short_name
+        run = start_run(self.name, kind, self.training_args, self.data_args, self.model_args, self.generation_args)
+        for remark in self.remarks:
+            run.tell(remark)
+        return run
 
     def load_data(self, run: Run) -> LoadedData:
         """The data that the flags name, in each process of a run; what it is, and was made of it, goes on record."""
-        with run.accelerator.main_process_first():
-            loaded = self.load()
+        loaded = run.main_process_first(self.load)
         run.record.dataset = loaded.describe()
         for remark in loaded.remarks:
             run.tell(remark)
@@ -325,8 +358,8 @@ class Task:
 
     def prepare_data(self, run: Run, loaded: LoadedData, processor: Any) -> PreparedData:
         """The data as models read it, in each process of a run; what is to be known of it goes on record."""
-        with run.accelerator.main_process_first():
-            data = self.prepare(loaded, processor)
+        self.processor = processor
+        data = run.main_process_first(lambda: self.prepare(loaded, processor))
         run.record.dataset |= data.details
         for remark in data.remarks:
             run.tell(remark)
@@ -441,8 +474,11 @@ class Task:
         run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}.")
 
     def save(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
-        """Write model and processor, see [`seqnlp.training.Run.save`]. Called by every process."""
-        run.save(loop.model, data.processor)
+        """
+        Write model and processor, see [`seqnlp.training.Run.save`]. Called by every process. Adapters are merged into
+        the model first, and written beside it.
+        """
+        run.save(loop.model, data.processor, *([self.adapter.merge()] if self.adapter else []))
 
     def _compare(self, outcome: Outcome) -> None:
         for name, scores in self.baselines(outcome.data, outcome.split).items():

@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from ..data import DIGITS, ImageArguments, ImageCollator, LoadedData, ProcessedImages, load_images
 from ..metrics import CLASSIFICATION_SCORES, classification_report, classification_scores
 from ..models import VisionTransformerForImageClassification
-from ..training import Predictions
+from ..training import ArgumentsError, Predictions
 from ..training.flags import flag
 from ..visualization import plot_image_errors
 from .arguments import TRANSFORMER, ModelArguments
@@ -31,7 +31,9 @@ class ImageModelArguments(ModelArguments):
     """What is trained."""
 
     architecture: str = flag(TRANSFORMER, "The kind of model.", "model", choices=(TRANSFORMER,))
-    image_size: int | None = flag(None, "Side in pixels; that of the first image if not given.", "model", "[1, 4096]")
+    image_size: int | None = flag(
+        None, "Side in pixels; that of the first image if not given.", "model", "[1, 4096]", fixed_by="model"
+    )
     max_shift: int = flag(1, "Largest number of pixels by which a training image is shifted.", "training", "[0, 1024]")
 
 
@@ -65,6 +67,17 @@ class ImageClassification(Task):
     def load_processor(self, folder: Path) -> Any:
         """The image processor."""
         return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+
+    def load_given_processor(self) -> Any:
+        """The model's own, which is given images in color."""
+        if self.model_args.image_size is not None:
+            raise ArgumentsError(
+                f"--image_size {self.model_args.image_size}: {self.start_model.source.name} has a size of its own. "
+                "Leave the flag out."
+            )
+        processor = super().load_given_processor()
+        processor.do_convert_rgb = True
+        return processor
 
     def prepare(self, loaded: LoadedData, processor: Any, splits: Iterable[str] | None = None) -> PreparedData:
         """Pixels and a label."""
@@ -104,14 +117,16 @@ class ImageClassification(Task):
         """Scores beside those of pixels, the confusion matrix, and the errors that it was surest of."""
         part = outcome.data.loaded.splits[outcome.split]
         rows = [f"image {row}" for row in range(len(part))]
-        table = {"Vision Transformer (seqnlp)": outcome.metrics, **outcome.baselines}
+        name = "Vision Transformer (seqnlp)" if self.start_model is None else self.label
+        table = {name: outcome.metrics, **outcome.baselines}
         names, predictions = part.features["label"].names, outcome.predictions[outcome.split]
         return f"{outcome.split.capitalize()}: {classification_report(names, rows, *predictions, table)}"
 
     def draw(self, outcome: Outcome) -> None:
         """The images that it got wrong."""
         part = outcome.data.loaded.splits[outcome.split]
-        title = f"Vision Transformer, {outcome.data.loaded.source.name}"
+        name = "Vision Transformer" if self.start_model is None else self.label
+        title = f"{name}, {outcome.data.loaded.source.name}"
         predictions, names = outcome.predictions[outcome.split], part.features["label"].names
         plot_image_errors(part["image"], *predictions, names, outcome.file("errors.png"), title)
 

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import torch
 from datasets import IterableDataset
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
     TextStreamer,
 )
 
-from ..data import HeldOutSegments, LanguageModelCollator, LoadedData, TextArguments, load_texts
+from ..data import HeldOutSegments, LanguageModelCollator, LoadedData, TextArguments, load_texts, values_of
 from ..metrics import (
     LANGUAGE_MODELING_SCORES,
     language_modeling_report,
@@ -29,7 +32,7 @@ from ..metrics import (
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
 from ..tokenization import encode_documents, unknown_remark
 from ..tokenization.train import TokenizerType
-from ..training import Run, TrainingLoop
+from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
 from .arguments import GenerationArguments, TextModelArguments
@@ -85,6 +88,8 @@ class LanguageModeling(Task):
     model_classes = {"recurrent": RecurrentForCausalLM, "transformer": TransformerDecoderForCausalLM}
     scores = LANGUAGE_MODELING_SCORES
     validated = ("loss", "bits_per_character")
+    fields_of_data = ("use_cache",)
+    has_ends = True
     loss_unit, score_unit = "nats per token", "bits"
 
     segments: dict[str, int]
@@ -117,12 +122,37 @@ class LanguageModeling(Task):
         """Of a window."""
         return self.model_args.max_length
 
+    @property
+    def longest_text(self) -> int | None:
+        """Of a window, and none where the model is recurrent: it reads texts of any length."""
+        return None if self.is_recurrent else self.positions
+
     def tokenizer_settings(self) -> dict[str, Any]:
-        """The arguments of [`seqnlp.tokenization.train_tokenizer`]; a recurrent model reads texts of any length."""
-        return {
-            **self.model_args.tokenizer_settings(),
-            "model_max_length": None if self.is_recurrent else self.positions,
-        }
+        """The arguments of [`seqnlp.tokenization.train_tokenizer`]."""
+        return {**self.model_args.tokenizer_settings(), "model_max_length": self.longest_text}
+
+    def fit_tokenizer(self, tokenizer: PreTrainedTokenizerBase, flag: str) -> None:
+        """A long text is read in pieces, which `tokenizers` alone does."""
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            kind = type(tokenizer).__name__
+            raise ArgumentsError(f"{flag}: {self.name} needs a fast tokenizer, and this is a {kind}.")
+        super().fit_tokenizer(tokenizer, flag)
+
+    def check_model(self, model: PreTrainedModel) -> None:
+        """What it says of a token must not depend on those after it."""
+        model.loss_type = "ForCausalLM"  # or transformers warns where the name of a class does not tell it
+        known = model.config.get_text_config().vocab_size
+        one = torch.arange(8).unsqueeze(0) % known
+        other = one.clone()
+        other[0, -1] = known - 1
+        with torch.no_grad():
+            logits = [model.eval()(input_ids=ids).logits[:, :-1] for ids in (one, other)]
+        if not torch.allclose(*logits, rtol=1e-3, atol=1e-4):
+            name, kind = self.start_model.source.name, type(model).__name__
+            raise ArgumentsError(
+                f"--model_name_or_path {name}: this {kind} reads the tokens that it is to predict, as an encoder "
+                "does. Give a causal model, or choose another recipe."
+            )
 
     def load(self) -> LoadedData:
         """Documents in the column `text`."""
@@ -131,11 +161,6 @@ class LanguageModeling(Task):
     def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
         """The tokenizer."""
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-    def special_tokens(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-        """The fields of a model's configuration that follow from its tokenizer."""
-        ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
-        return {"vocab_size": len(tokenizer), **ids}
 
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """The configuration of the model, which keeps no cache in training unless its state is carried on."""
@@ -154,7 +179,7 @@ class LanguageModeling(Task):
         examples, counts = {}, {}
         for split in splits or loaded.splits:
             if split != "train":
-                texts = list(loaded.splits[split]["text"])
+                texts = list(values_of(loaded.splits[split], "text"))
                 ids = encode_documents(processor, texts)
                 examples[split] = HeldOutSegments(ids, processor.bos_token_id, **self.segments)
                 counts[split] = count_spelled(processor, texts, ids)
@@ -200,7 +225,7 @@ class LanguageModeling(Task):
         train = data.loaded.splits["train"]
         if isinstance(train, IterableDataset) or not data.counts[split]["is_whole"]:
             return {}
-        sides = (spelled(data.processor, part["text"]) for part in (train, data.loaded.splits[split]))
+        sides = (spelled(data.processor, values_of(part, "text")) for part in (train, data.loaded.splits[split]))
         return {"xz": {split: xz_bits_per_character(*sides)}}
 
     def report(self, outcome: Outcome) -> str:

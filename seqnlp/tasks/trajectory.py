@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import default_collate
-from transformers import AutoModelForTimeSeriesPrediction
+from transformers import AutoModelForTimeSeriesPrediction, PreTrainedConfig
 
 from ..data import BOX, SIMULATION, LoadedData, SeriesArguments, channel_statistics, cut_windows, load_series
 from ..metrics import (
@@ -19,6 +19,7 @@ from ..metrics import (
     last_value_forecast,
 )
 from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTimeSeriesPrediction
+from ..training import ArgumentsError
 from ..visualization import plot_examples, plot_memory
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
 from .results import mean_and_deviation
@@ -57,6 +58,8 @@ class Trajectory(Task):
     }
     scores = (LOSS, *FORECAST_SCORES)
     validated = ("loss",)
+    starts_from_others = False
+    fields_of_data = ("input_mean", "input_scale", "prediction_length")
     loss_unit = "mean squared, normalized"
 
     @classmethod
@@ -86,8 +89,29 @@ class Trajectory(Task):
         """Each split holds series, of steps by channels."""
         return load_series(self.data_args)
 
+    def build_config(self, **fields: Any) -> PreTrainedConfig:
+        """The configuration of the model, whose channels are those of the data."""
+        config, count = super().build_config(**fields), fields["input_size"]
+        if self.start_model is not None and config.input_size != count:
+            raise ArgumentsError(
+                f"--model_name_or_path {self.start_model.source.name}: it reads {config.input_size} channels, and the "
+                f"data has {count}."
+            )
+        return config
+
     def load_processor(self, folder: Path) -> None:
         """None: models read the numbers."""
+
+    @property
+    def positions(self) -> int:
+        """Of a past and its future."""
+        return self.data_args.context_length + self.data_args.prediction_length
+
+    @property
+    def longest_flag(self) -> str:
+        """The lengths of both."""
+        arguments = self.data_args
+        return f"--context_length {arguments.context_length} --prediction_length {arguments.prediction_length}"
 
     def prepare(self, loaded: LoadedData, processor: Any, splits: Iterable[str] | None = None) -> PreparedData:
         """Every stretch of a past and a future."""
@@ -147,7 +171,7 @@ class Trajectory(Task):
 
     def report(self, outcome: Outcome) -> str:
         """Errors beside those of forecasts that need no model."""
-        count, name = len(outcome.data.examples[outcome.split]), f"{self.architecture} (seqnlp)"
+        count, name = len(outcome.data.examples[outcome.split]), self.label
         report = forecast_report(count, {name: outcome.metrics, **outcome.baselines}, self.unit)
         return f"{outcome.split.capitalize()}: {report}"
 

@@ -17,7 +17,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..data import LoadedData, PairArguments, PairCollator, load_translation, tokenize_pairs
+from ..data import (
+    LoadedData,
+    PairArguments,
+    PairCollator,
+    lengths_of,
+    load_translation,
+    pair_lengths,
+    tokenize_pairs,
+)
 from ..metrics import (
     BLEU,
     BLEU_TOKENIZERS,
@@ -39,6 +47,7 @@ from ..visualization import plot_bleu_by_length
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .results import Link, Record
+from .starting_model import is_ours, load_tokenizer, positions_of
 from .translation_results import translation_section
 from .unknown import shown_unknown, tell_unknown
 
@@ -67,7 +76,12 @@ class TranslationModelArguments(TextModelArguments):
         "model",
         "[2, inf)",
     )
-    joint_vocabulary: bool = flag(True, "One tokenizer and embedding for both languages; false for one each.", "model")
+    joint_vocabulary: bool = flag(
+        True,
+        "One tokenizer and embedding for both languages; false for one each.",
+        "model",
+        fixed_by="tokenizer",
+    )
 
 
 @dataclass
@@ -186,6 +200,20 @@ class Translation(Task):
         lines.append(f"print({decoder}.decode(outputs[0], skip_special_tokens=True))")
         return "\n".join(lines)
 
+    longest: int = 0
+    """Tokens of the longest sentence that is scored."""
+
+    @property
+    def positions(self) -> int:
+        """Of the longest sentence that is trained on or scored, on either side."""
+        return max(self.model_args.max_length, self.longest)
+
+    @property
+    def longest_flag(self) -> str:
+        """What asks for them."""
+        is_scored = self.longest > self.model_args.max_length
+        return f"a scored sentence of {self.longest} tokens" if is_scored else super().longest_flag
+
     @property
     def beams(self) -> dict[str, Any]:
         """How sentences are translated after training."""
@@ -203,12 +231,43 @@ class Translation(Task):
         options = {"subfolder": TARGET_TOKENIZER, "trust_remote_code": False}
         return Tokenizers(source, AutoTokenizer.from_pretrained(folder, **options))
 
+    def load_given_processor(self) -> Tokenizers:
+        """Both tokenizers; where there is but one, it is both."""
+        source = super().load_given_processor()
+        folder = self.start_model and getattr(self.start_model.config, TARGET_TOKENIZER, None)
+        if folder is None:
+            return Tokenizers(source, source)
+        if self.model_args.tokenizer_name:
+            raise ArgumentsError(
+                f"--tokenizer_name {self.model_args.tokenizer_name}: {self.start_model.source.name} has a tokenizer "
+                "for each language. Leave the flag out."
+            )
+        return Tokenizers(source, load_tokenizer(self.start_model.source, subfolder=folder))
+
+    def tokenizer_of_inputs(self) -> PreTrainedTokenizerBase:
+        """That of the source."""
+        return self.processor.source
+
     def prepare(self, loaded: LoadedData, processor: Tokenizers, splits: Iterable[str] | None = None) -> PreparedData:
         """Token ids of source and target; nothing is cut off."""
         examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
+        self._refuse_long(examples)
+        held_out = (pair_lengths(rows) for split, rows in examples.items() if split != "train")
+        self.longest = max((length for pairs in held_out for pair in pairs for length in pair), default=0)
         data = PreparedData(loaded, processor, examples, PairCollator(processor.source))
         tell_unknown(data, processor.source, self.model_args.tokenizer_type, "input_ids")
         return data
+
+    def _refuse_long(self, examples: dict[str, Dataset]) -> None:
+        """Held-out texts must fit the positions of a given model; of the training pairs long ones are left out."""
+        limit = positions_of(self.start_model.config) if self.start_model else None
+        for split, rows in examples.items() if limit else ():
+            longest = max(max(map(len, rows[side])) for side in ("input_ids", "labels"))
+            if split != "train" and longest > limit:
+                raise ArgumentsError(
+                    f"--model_name_or_path {self.start_model.source.name} reads {limit} tokens at once, and a text of "
+                    f"the split {split!r} has {longest}: leave such pairs out of the data."
+                )
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Translations:
         """The loss of the references, and the translations by beams."""
@@ -249,7 +308,7 @@ class Translation(Task):
                 num_beams=num_beams,
                 length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
-                max_new_tokens=longest_translation(model.config, batch["input_ids"].shape[1]),
+                max_length=longest_translation(model.config, batch["input_ids"].shape[1]) + 1,  # with its first token
             )
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 
@@ -305,11 +364,11 @@ class Translation(Task):
 def longest_translation(config: PreTrainedConfig, source_length: int) -> int:
     """
     How many tokens a translation may have: enough for any pair of languages, an end to babble, and no more than there
-    are learned positions.
+    are positions.
     """
-    longest = 2 * source_length + 20
-    is_learned = getattr(config, "position_embedding_type", None) == "learned"
-    return min(longest, config.max_position_embeddings) if is_learned else longest
+    longest, limit = 2 * source_length + 20, positions_of(config)
+    # In transformers' encoder-decoders the first token takes one of them.
+    return longest if limit is None else min(longest, limit if is_ours(config) else limit - 1)
 
 
 def speed(history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -328,7 +387,7 @@ def speed(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _lengths(dataset: Dataset) -> list[int]:
-    return [len(ids) for ids in dataset["input_ids"]]
+    return lengths_of(dataset, "input_ids")
 
 
 def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:

@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedTokenizerBase
 
+from ..data import count_tokens
 from ..tokenization import unknown_remark
 from .base import PreparedData
 
@@ -23,8 +24,8 @@ def tell_unknown(data: PreparedData, tokenizer: PreTrainedTokenizerBase, tokeniz
     shares = {}
     for split, examples in data.examples.items():
         if split != "train":
-            ids = [token for row in examples[column] for token in row]
-            shares[split] = ids.count(tokenizer.unk_token_id) / max(1, len(ids))
+            unknown, tokens = count_tokens(examples, column, tokenizer.unk_token_id)
+            shares[split] = unknown / max(1, tokens)
     data.details[UNKNOWN_SHARE] = shares
     remark = unknown_remark(shares.get("validation", 0.0), tokenizer_type, "the validation texts")
     data.remarks += [remark] if remark else []

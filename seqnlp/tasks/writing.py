@@ -77,11 +77,12 @@ def _write(
     evaluator: Evaluator, tokenizer: PreTrainedTokenizerBase, ids: list[int], count: int, **generation: Any
 ) -> list[str]:
     def write(model, batch: dict[str, torch.Tensor]) -> list[str]:
-        written = model.generate(input_ids=batch["input_ids"], do_sample=True, **generation)
+        written = model.generate(**batch, do_sample=True, **generation)
         return tokenizer.batch_decode(written, skip_special_tokens=True)
 
     return evaluator.evaluate_rows([ids] * count, write, _stack)
 
 
 def _stack(rows: list[list[int]]) -> dict[str, torch.Tensor]:
-    return {"input_ids": torch.tensor(rows)}
+    input_ids = torch.tensor(rows)
+    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}

@@ -2,13 +2,18 @@
 
 from .bpe_dropout import BPEDropout
 from .encode import encode_documents, unknown_remark, unknown_share
-from .train import TokenizationError, train_tokenizer
+from .spelling import first_continuing_id, train_spelling_tokenizer
+from .train import MASK_TYPES, TokenizationError, read_literally, train_tokenizer
 
 
 __all__ = [
+    "MASK_TYPES",
     "BPEDropout",
     "TokenizationError",
     "encode_documents",
+    "first_continuing_id",
+    "read_literally",
+    "train_spelling_tokenizer",
     "train_tokenizer",
     "unknown_remark",
     "unknown_share",

@@ -1,5 +1,6 @@
 """Train a character, word, BPE, WordPiece or unigram tokenizer with the `tokenizers` library."""
 
+import json
 from collections.abc import Iterable
 from typing import Literal
 
@@ -23,7 +24,15 @@ TokenizerType = Literal["char", "word", "bpe", "wordpiece", "unigram"]
 
 PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<s>", "</s>"
 SPECIAL_TOKENS = [PAD, UNK, BOS, EOS]
-_WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
+MASK = "<mask>"
+# How a text is divided where `<mask>` in it marks a place to fill: as `Whitespace` and `BertPreTokenizer` do it else.
+_WITH_MASK = {
+    "word": rf"{MASK}|\w+|(?:(?!{MASK})[^\w\s])+",
+    "wordpiece": rf"{MASK}|[\p{{P}}$+<=>^`|~]|[^\s\p{{P}}$+<=>^`|~]+",
+}
+MASK_TYPES = tuple(_WITH_MASK)
+"""The types of tokenizers that may have a `<mask>`."""
+WITHOUT_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
 
 
 class TokenizationError(ValueError):
@@ -41,6 +50,7 @@ def train_tokenizer(
     extra_tokens: Iterable[str] = (),
     model_max_length: int | None = None,
     add_prefix_space: bool = False,
+    add_mask_token: bool = False,
 ) -> PreTrainedTokenizerFast:
     """
     Train a tokenizer. Text is first normalized to NFC, so that one way to write an accent is one token.
@@ -71,6 +81,8 @@ def train_tokenizer(
         model_max_length: How many tokens `truncation=True` keeps; no bound by default.
         add_prefix_space: Whether `bpe` reads the first word of a text as if a space stood before it, so that it has
             the tokens that it has elsewhere; decoding then begins with that space.
+        add_mask_token: Whether there is a token 4, `<mask>`, for `word` and `wordpiece`. It is found in a text, where
+            it marks a place to fill; [`read_literally`] gives the same tokenizer for texts to learn from.
 
     Returns:
         A fast tokenizer, which `save_pretrained` writes and `AutoTokenizer` loads without custom code.
@@ -82,8 +94,10 @@ def train_tokenizer(
     builders = {"char": _char, "word": _word, "bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}
     if tokenizer_type not in builders:
         raise TokenizationError(f"tokenizer_type={tokenizer_type!r} is not one of {', '.join(builders)}.")
+    if add_mask_token and tokenizer_type not in _WITH_MASK:
+        raise TokenizationError(f"tokenizer_type={tokenizer_type!r} has no {MASK}; {' and '.join(_WITH_MASK)} have.")
     extra_tokens = [token for token in extra_tokens if token not in SPECIAL_TOKENS]
-    special_tokens = [*SPECIAL_TOKENS, *extra_tokens]
+    special_tokens = [*SPECIAL_TOKENS, *([MASK] if add_mask_token else []), *extra_tokens]
     if vocab_size <= len(special_tokens):
         raise TokenizationError(
             f"vocab_size={vocab_size} holds only the {len(special_tokens)} special tokens {special_tokens}: make it "
@@ -109,6 +123,10 @@ def train_tokenizer(
     if tokenizer_type in ("bpe", "wordpiece", "unigram"):
         _check_alphabet(tokenizer, tokenizer_type, texts, vocab_size, len(special_tokens))
     tokenizer.train_from_iterator(pieces_of(texts, tokenizer.model), trainer)
+    if add_mask_token:  # not before: in these texts it is no mask
+        divided = pre_tokenizers.Split(Regex(_WITH_MASK[tokenizer_type]), behavior="removed", invert=True)
+        apart = pre_tokenizers.Split(Regex(WITHOUT_SPACES), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([apart, divided] if tokenizer_type == "word" else [divided])
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in extra_tokens])
     if add_bos_token or add_eos_token:
         template = [BOS] * add_bos_token + ["$A"] + [EOS] * add_eos_token
@@ -128,10 +146,27 @@ def train_tokenizer(
         unk_token=UNK,
         bos_token=BOS,
         eos_token=EOS,
+        **({"mask_token": MASK} if add_mask_token else {}),
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,  # the words of a text never become control tokens
         **({} if model_max_length is None else {"model_max_length": model_max_length}),
+    )
+
+
+def read_literally(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A tokenizer with a `<mask>` as texts to learn from are read: a `<mask>` that stands there is six characters."""
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    # Where the mask was looked for, nothing is found any more.
+    content["pre_tokenizer"] = json.loads(json.dumps(content["pre_tokenizer"]).replace(MASK, "(?!)"))
+    names = ("pad_token", "unk_token", "bos_token", "eos_token", "mask_token")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
+        **{name: getattr(tokenizer, name) for name in names},
+        model_input_names=list(tokenizer.model_input_names),
+        clean_up_tokenization_spaces=False,
+        split_special_tokens=True,
+        model_max_length=tokenizer.model_max_length,
     )
 
 
@@ -148,7 +183,7 @@ def _char(vocab_size, min_frequency, special_tokens):
 def _word(vocab_size, min_frequency, special_tokens):
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(_WITHOUT_SPACES), behavior="isolated"), pre_tokenizers.Whitespace()]
+        [pre_tokenizers.Split(Regex(WITHOUT_SPACES), behavior="isolated"), pre_tokenizers.Whitespace()]
     )
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special_tokens, show_progress=False

@@ -44,6 +44,18 @@ class TrainingArguments:
     lr_scheduler_type: Literal[
         "linear", "cosine", "inverse_sqrt", "constant", "constant_with_warmup", "polynomial"
     ] = flag("cosine", "How the learning rate falls after the warm-up.", "training")
+    freeze: list[str] | None = flag(
+        None,
+        "Modules that keep their weights, by their names or patterns of the shell, e.g. model.embed_tokens "
+        "'model.layers.[01]'.",
+        "training",
+    )
+    layerwise_lr_decay: float = flag(
+        1.0,
+        "Each layer learns at the rate of the one above it times this; the learning rate is that of the head.",
+        "training",
+        "(0, 1]",
+    )
     warmup_ratio: float = flag(0.1, "Share of the steps in which the learning rate rises.", "training", "[0, 1)")
     num_warmup_steps: int | None = flag(
         None, "The same as a number of steps; overrides warmup_ratio.", "training", "[0, inf)", "warmup_ratio"
@@ -80,7 +92,9 @@ class TrainingArguments:
     )
     torch_compile: bool = flag(False, "Train through torch.compile, which takes minutes at the start.", "training")
     report_to: str = flag(
-        "tensorboard", "Trackers that Accelerate knows, joined by commas, 'all' or 'none'.", "harmless"
+        "tensorboard",
+        "Trackers that Accelerate knows, e.g. wandb, joined by commas; 'all' that are installed, or 'none'.",
+        "harmless",
     )
     num_threads: int | None = flag(
         None,

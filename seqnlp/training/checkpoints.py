@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from .errors import in_one_line
 from .integrity import MANIFEST, WriteError, find_damage, remove_at_once, write_together, write_whole
+from .progress import Place
 from .run_record import write_json
 
 
@@ -288,7 +289,9 @@ def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
     for name, kind in STATE.items():
         if not isinstance(state.get(name), kind):
             return {}, f"{STATE_FILE} holds no {name} that this version can read"
-    if not isinstance(state["place"].get("step"), int) or not {"metric", "step"} <= state["best"].keys():
+    if Place().state().keys() - state["place"].keys():
+        return {}, f"{STATE_FILE} does not say all of its place that this version needs"
+    if not isinstance(state["place"]["step"], int) or not {"metric", "step"} <= state["best"].keys():
         return {}, f"{STATE_FILE} does not say at which step it was written, or which model was best"
     return state, None
 

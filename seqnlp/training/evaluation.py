@@ -17,6 +17,10 @@ from .batches import Batch, Collator
 RowFunction = Callable[[PreTrainedModel, Batch], list[Any]]
 
 
+class EvaluationEnded(Exception):
+    """An evaluation was told to end between two of its batches."""
+
+
 class Predictions(NamedTuple):
     """What a classifier says of a dataset, in the dataset's order, each example once."""
 
@@ -74,6 +78,10 @@ class Evaluator(ABC):
         """Whether this is the process that prints and writes."""
         return self.process_index == 0
 
+    def must_end(self) -> bool:
+        """Whether an evaluation ends before its next batch; every process asks and is told the same."""
+        return False
+
     def evaluate_rows(
         self,
         dataset: Dataset,
@@ -100,6 +108,7 @@ class Evaluator(ABC):
 
         Raises:
             ValueError: If `function` gives more or fewer objects than the batch has rows.
+            EvaluationEnded: If it is to end between two batches.
         """
         collator, model = collator or self.collator, self.unwrapped_model
         batches = cut_into_batches(len(dataset), self.eval_batch_size, lengths)
@@ -107,19 +116,23 @@ class Evaluator(ABC):
         model.eval()
         found = []
         many = getattr(dataset, "__getitems__", None)
-        for first in range(0, len(batches), self.num_processes):
-            mine = first + self.process_index
-            is_real = mine < len(batches)
-            rows = batches[mine] if is_real else batches[first][:1]
-            examples = many(rows) if many else [dataset[row] for row in rows]
-            batch = send_to_device(collator(examples), self.device)
-            with torch.no_grad():
-                results = list(function(model, batch))
-            if len(results) != len(rows):
-                raise ValueError(f"The function gave {len(results)} results for a batch of {len(rows)} examples.")
-            if is_real:
-                found.extend(zip(rows, results, strict=True))
-        model.train(was_training)
+        try:
+            for first in range(0, len(batches), self.num_processes):
+                if self.must_end():
+                    raise EvaluationEnded
+                mine = first + self.process_index
+                is_real = mine < len(batches)
+                rows = batches[mine] if is_real else batches[first][:1]
+                examples = many(rows) if many else [dataset[row] for row in rows]
+                batch = send_to_device(collator(examples), self.device)
+                with torch.no_grad():
+                    results = list(function(model, batch))
+                if len(results) != len(rows):
+                    raise ValueError(f"The function gave {len(results)} results for a batch of {len(rows)} examples.")
+                if is_real:
+                    found.extend(zip(rows, results, strict=True))
+        finally:
+            model.train(was_training)
         if self.num_processes > 1:
             found = gather_object(found)
         return [result for _, result in sorted(found, key=lambda pair: pair[0])]

@@ -21,7 +21,8 @@ def describe_setup(
     Arguments, data, tokenizer, model and number of processes, each under its name, as JSON gives them back.
 
     Args:
-        record: The run's record, with its arguments and, where the recipe filled it in, its dataset.
+        record: The run's record, with its arguments and, where the recipe filled it in, its dataset, and the
+            model or embeddings that it starts from, which count by their hash and not by their place.
         roles: The role of each argument, see [`seqnlp.training.flags.ROLES`]. Where the data comes from counts only if
             the record does not tell what it holds.
         config: The model's configuration.
@@ -33,6 +34,10 @@ def describe_setup(
     setup["num_processes"] = record.num_processes
     for split, description in splits.items():
         setup[f"data of the split {split}"] = description.get("fingerprint", description)
+    if record.base_model:
+        setup["starting weights"] = record.base_model["sha256"]
+    if record.embeddings:
+        setup["starting embeddings"] = record.embeddings["sha256"]
     if tokenizer is not None:
         setup["tokenizer"] = tokenizer_fingerprint(tokenizer)
     for name, value in config.to_diff_dict().items():

@@ -3,7 +3,8 @@ What is known of a flag stands in its dataclass field: default, help, role and r
 
 A field's `metadata` holds `help`, `role` (see [`ROLES`]) and, for a number, `range` as an interval in the usual
 notation, such as `[0, 1)`. From the role follow what a resumed run is compared by, what a record hides and what
-`verify` asks again.
+`verify` asks again. `fixed_by` names what settles the flag where it is not trained anew: an existing `model` or
+`tokenizer`.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from .errors import ArgumentsError
 ROLES = {
     "data source": "where the data comes from; what it holds counts, and its hash tells that",
     "data": "what is read of the data, and in which form",
+    "model source": "the model or tokenizer that a run starts from; what it holds counts, and its hash tells that",
     "model": "what is trained",
     "training": "how it is trained",
     "after training": "what is done with the trained model",
@@ -29,6 +31,8 @@ ROLES = {
 
 COMPARED = ("data", "model", "training")
 """Roles of the flags that a resumed run must have in common with the run before."""
+SOURCES = ("data source", "model source")
+"""Roles of the flags that may name a place of the machine."""
 
 _INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
 
@@ -89,6 +93,19 @@ def fields_of(*dataclass_types: type) -> dict[str, dataclasses.Field]:
     return {f.name: f for dataclass_type in dataclass_types for f in dataclasses.fields(dataclass_type) if f.init}
 
 
+def settled_flags(dataclass_type: type) -> dict[str, str]:
+    """
+    Flags that an existing model or tokenizer settles, each with which of the two: a field that takes a parent's place
+    is settled as that one.
+    """
+    return {
+        name: field.metadata["fixed_by"]
+        for parent in reversed(dataclass_type.__mro__)
+        for name, field in vars(parent).get("__dataclass_fields__", {}).items()
+        if "fixed_by" in field.metadata
+    }
+
+
 def role_of(field: dataclasses.Field) -> str:
     """
     The role of a flag.
@@ -124,8 +141,8 @@ def public_value(value: Any, field: dataclasses.Field | None = None) -> Any:
     """
     The value of a flag as it may be published: without a path of the machine.
 
-    Local data, and whatever lies outside of the working folder, becomes `<local:LAST_PART>`; other paths below the
-    working folder (`recipes/configs/x.yaml`) say nothing about the machine and stay.
+    Local data and models, and whatever lies outside of the working folder, become `<local:LAST_PART>`; other paths
+    below the working folder (`recipes/configs/x.yaml`) say nothing about the machine and stay.
 
     Args:
         value: The value; anything but a string is given back.
@@ -134,7 +151,7 @@ def public_value(value: Any, field: dataclasses.Field | None = None) -> Any:
     if not isinstance(value, str):
         return value
     path = Path(value).expanduser()
-    if field is not None and role_of(field) == "data source" and _exists(path):
+    if field is not None and role_of(field) in SOURCES and _exists(path):
         return f"<local:{path.resolve().name}>"
     if path.is_absolute() and path != Path.cwd() and path.is_relative_to(Path.cwd()):
         return str(path.relative_to(Path.cwd()))

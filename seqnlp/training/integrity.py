@@ -99,6 +99,13 @@ def is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
+def named(error: BaseException) -> str:
+    """An error of another library in one line, by its class and what it says."""
+    if is_full_disk(error):
+        return "no space is left on the disk"
+    return f"{type(error).__name__}: {in_one_line(error, 300)}".rstrip(": ")
+
+
 def remove_at_once(folder: Path) -> None:
     """Remove a folder, at once as far as anyone can see: half of it is never found under its name."""
     shutil.rmtree(folder.rename(folder.with_name(f"tmp-removed-{folder.name}")))

@@ -28,10 +28,11 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .evaluation import Evaluator
+from .evaluation import EvaluationEnded, Evaluator
 from .fingerprint import describe_setup, differences
 from .integrity import WEIGHTS, find_damage
 from .optimization import create_optimizer, create_scheduler, go_to_step
+from .parameters import freeze
 from .progress import BestModel, Clock, Meter, Place
 from .run import Run
 from .sharding import join_tied_embeddings, let_shards_generate
@@ -55,8 +56,9 @@ class TrainingLoop(Evaluator):
     Trains a model: accumulation, clipping, schedule, evaluation, early stopping, checkpoints and records.
 
     The loss of an optimizer step is the sum over all its targets, divided by their number, over accumulated batches
-    and processes alike; so the gradient does not depend on how a batch is divided. The model's `forward` must take
-    `num_items_in_batch` and divide its summed loss by it, as the models of transformers do.
+    and processes alike; so the gradient does not depend on how a batch is divided. Where the model's `forward` divides
+    its summed loss by `num_items_in_batch`, as many models of transformers do, that is all; where it gives the mean
+    over a batch, as others do, that is weighed by the batch's share of the targets. Which it does is measured.
 
     The randomness of a step (dropout) is a function of seed, step and process alone, and the order of the data of seed
     and epoch: a resumed run does what an uninterrupted one would have done. A process that has no examples left takes
@@ -114,7 +116,13 @@ class TrainingLoop(Evaluator):
         else:
             self.batches = SizedBatches(train_dataset, batch_sampler, collator, accelerator, arguments)
         self.steps_per_epoch = self.batches.steps_per_epoch
+        if arguments.freeze:
+            count = sum(parameter.numel() for parameter in model.parameters())
+            run.tell(f"Frozen: {freeze(model, arguments.freeze):,} of {count:,} parameters.")
         optimizer = create_optimizer(model, arguments)
+        if arguments.layerwise_lr_decay != 1:
+            rates = sorted(group["lr"] for group in optimizer.param_groups)
+            run.tell(f"Learning rates from {rates[0]:.3g} at the bottom to {rates[-1]:.3g} at the top.")
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             # Accelerate would ask one of its own data loaders.
             config = accelerator.state.deepspeed_plugin.deepspeed_config
@@ -136,6 +144,7 @@ class TrainingLoop(Evaluator):
         self.on_step_end: list[Callable[[TrainingLoop], None]] = []
         self.place, self.clock, self.best = Place(), Clock(), BestModel(arguments)
         self.meter = Meter(self.clock, accelerator.device)
+        self._gives_mean: bool | None = None  # whether the model's loss is a mean, whatever it is told; not known yet
         self._carried = None  # the cache after a process's last micro-batch
         self._carried_tensors: dict[str, torch.Tensor] | None = None  # the same, as a checkpoint holds it
         self._checkpointed = -1  # the step of the last checkpoint
@@ -171,7 +180,8 @@ class TrainingLoop(Evaluator):
             TrainingError: When the loss is no longer a number.
             CheckpointError: When the checkpoint to resume from is not there, is damaged, or was made with other
                 arguments, data or tokenizer; or when a checkpoint cannot be written.
-            RunStopped: When a signal has asked for an end; a checkpoint is written then.
+            RunStopped: When a signal has asked for an end, between two steps or two batches of a validation; a
+                checkpoint is written then.
         """
         if not isinstance(self.arguments.greater_is_better, bool):
             raise ArgumentsError(
@@ -195,6 +205,7 @@ class TrainingLoop(Evaluator):
                 self._train(progress)
             finally:
                 self.batches.close()
+            self._agree_on_signals()  # one that has come after the last step
             if self._checkpointed != self.step:  # while a second signal does not end it yet
                 self._checkpoint()
         if self._signal is not None:
@@ -225,6 +236,8 @@ class TrainingLoop(Evaluator):
         accelerator = self.accelerator
         if self._carried_tensors is not None:
             self._restore_carried(micro_batches[0].batch)
+        if self._gives_mean is None:
+            self._gives_mean = self._measure_loss(micro_batches[0].batch)
         torch.manual_seed((self.arguments.seed * 1_000_003 + self.step) * 4_099 + accelerator.process_index)
         targets, examples = self._agree(micro_batches)
         loss_sum = torch.zeros((), device=accelerator.device)
@@ -273,7 +286,10 @@ class TrainingLoop(Evaluator):
     def _train(self, progress: tqdm) -> None:
         if self.is_main_process:
             progress.write(f"{self.max_steps} steps of training, {self._told_of_device()}")
-        stop = self._is_patience_over  # of a run that was ended between its last step and its results
+        if self.place.owes_validation:
+            self._evaluate(progress)
+        # Patience may be over in a run that was ended between its last step and its results.
+        stop = self._is_patience_over or self._signal is not None
         while self.step < self.max_steps and not stop:
             if self.batches.begins_epoch(self.step):
                 self._carried = self._carried_tensors = None
@@ -303,8 +319,49 @@ class TrainingLoop(Evaluator):
         agreed = torch.tensor([*own, *self._signals.counts()], device=self.device)
         targets, examples, out_of_time, *signals = self.accelerator.reduce(agreed, reduction="sum").unbind()
         self._is_out_of_time = bool(out_of_time)
-        self._signal = next((number for number, count in zip(SIGNALS, signals, strict=True) if count), None)
+        self._take_note(signals)
         return targets, int(examples)
+
+    def _measure_loss(self, batch: Batch) -> bool:
+        """
+        Whether the model gives the mean over its batch instead of the sum divided by `num_items_in_batch`.
+
+        Args:
+            batch: Of which the first row is taken.
+
+        Raises:
+            TrainingError: If its loss follows neither rule, so that the gradient of a step would be a wrong one.
+        """
+        row, model = {name: tensor[:1] for name, tensor in batch.items()}, self.unwrapped_model.eval()
+        with torch.no_grad():
+            counts = torch.tensor([1, 2], device=self.device)
+            losses = [float(model(**row, num_items_in_batch=count).loss) for count in counts]
+        model.train()
+        if math.isnan(losses[0]) and math.isnan(losses[1]):
+            return True  # the mean over no targets; their sum is 0
+        divides, ignores = (
+            math.isclose(losses[0], factor * losses[1], rel_tol=1e-3, abs_tol=1e-6) for factor in (2, 1)
+        )
+        if not divides and not ignores:
+            raise TrainingError(
+                f"The loss of a {type(model).__name__} is {losses[0]:.4g} for one target and {losses[1]:.4g} for two: "
+                "it is neither a sum divided by their number nor a mean."
+            )
+        return ignores and not divides
+
+    def _take_note(self, counts: Iterable[torch.Tensor]) -> None:
+        """Of a signal that any process has received."""
+        self._signal = next((number for number, count in zip(SIGNALS, counts, strict=True) if count), self._signal)
+
+    def _agree_on_signals(self) -> bool:
+        """Whether any process has been told to stop."""
+        counts = torch.tensor(self._signals.counts(), device=self.device)
+        self._take_note(self.accelerator.reduce(counts, reduction="sum").unbind())
+        return self._signal is not None
+
+    def must_end(self) -> bool:
+        """Whether a signal asks for an end of training, and so of a validation."""
+        return self._signals.is_in_force and self._agree_on_signals()
 
     def _settle_gradient_buckets(self) -> None:
         """
@@ -329,7 +386,10 @@ class TrainingLoop(Evaluator):
         outputs = self._compiled(**micro.batch, **carried, num_items_in_batch=targets)
         if self.carries_state:
             self._carried = outputs.past_key_values.detach_()
-        return outputs.loss
+        if not self._gives_mean:
+            return outputs.loss
+        count = self.count_targets(micro.batch)
+        return outputs.loss * (count / targets) if count else outputs.logits.sum() * 0.0
 
     def _restore_carried(self, batch: Batch) -> None:
         """Put the state that a checkpoint held into a cache of the model's own kind, which any forward makes."""
@@ -382,8 +442,13 @@ class TrainingLoop(Evaluator):
         self.run.log(values, self.step)
 
     def _evaluate(self, progress: tqdm) -> bool:
-        with self.meter.paused():
-            metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
+        self.place.owes_validation = True
+        try:
+            with self.meter.paused():
+                metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
+        except EvaluationEnded:
+            return True
+        self.place.owes_validation = False
         self.record.log(self.step, self.epoch, **metrics)
         self.run.log(metrics, self.step)
         if self.is_main_process:

@@ -6,19 +6,32 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from .arguments import TrainingArguments
+from .parameters import depths
 
 
 def create_optimizer(model: nn.Module, arguments: TrainingArguments) -> torch.optim.AdamW:
     """
     AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) with weight decay on matrices alone.
 
-    Biases, gains and other vectors are left out of the decay: shrinking them towards zero is no simpler a model.
+    Biases, gains and other vectors are left out of the decay: shrinking them towards zero is no simpler a model. With
+    `layerwise_lr_decay` each layer has a rate of its own (Howard & Ruder 2018, arXiv 1801.06146, section 3.2,
+    discriminative fine-tuning): that of what stands on the last layer, times the decay for each step down.
+
+    Raises:
+        ArgumentsError: If a model without layers is to have a rate for each.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": arguments.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    decay = arguments.layerwise_lr_decay
+    depth_of = depths(model) if decay != 1 else dict.fromkeys((name for name, _ in trained), 0)
+    top = max(depth_of.values())
+    groups = []
+    for depth in range(top, -1, -1):  # the head first, whose rate is logged
+        rate = arguments.learning_rate * decay ** (top - depth)
+        parameters = [parameter for name, parameter in trained if depth_of[name] == depth]
+        groups += [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": arguments.weight_decay, "lr": rate},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0, "lr": rate},
+        ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=arguments.learning_rate,

@@ -15,26 +15,38 @@ import yaml
 from transformers import HfArgumentParser, PreTrainedConfig
 
 from .errors import ArgumentsError, in_one_line
-from .flags import check_ranges, fields_of
+from .flags import check_ranges, fields_of, settled_flags
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-OURS = ("role", "range", "replaces")  # of a field's metadata, which argparse does not know
+OURS = ("role", "range", "replaces", "fixed_by")  # of a field's metadata, which argparse does not know
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of a recipe's docstring, and says each flag's default."""
+    """Keeps the lines of a recipe's docstring, and says the default of each flag that has one."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 class _Parser(HfArgumentParser):
     """Says what is wrong in one line instead of printing every flag there is."""
 
     source_of = staticmethod(lambda flag: "")
+    settled: Mapping[str, str] = MappingProxyType({})
+
+    def _add_dataclass_arguments(self, dtype):
+        self.settled = settled_flags(dtype)
+        super()._add_dataclass_arguments(dtype)
 
     @staticmethod
     def _parse_dataclass_field(parser, field):
         known = copy.copy(field)
-        known.metadata = MappingProxyType({key: value for key, value in field.metadata.items() if key not in OURS})
+        metadata = {key: value for key, value in field.metadata.items() if key not in OURS}
+        if field.name in parser.settled:  # its default depends on what a run starts from
+            default = "" if field.default is None else f"{field.default}, or "
+            metadata["help"] += f" (default: {default}as a given {parser.settled[field.name]} has it)"
+        known.metadata = MappingProxyType(metadata)
         HfArgumentParser._parse_dataclass_field(parser, known)
 
     def error(self, message):
@@ -180,22 +192,56 @@ def build_config(config_class: type[ConfigType], overrides: str | None = None, *
     Raises:
         ArgumentsError: For a pair without `=`, a field that does not exist and a value that does not fit.
     """
-    known = {f.name for f in dataclasses.fields(config_class)}
-    for pair in re.split(r",(?=\s*\w+\s*=)", overrides) if overrides else []:
-        name, equals, text = (part.strip() for part in pair.partition("="))
-        if not equals or not text:
-            raise ArgumentsError(f"--config_overrides {pair.strip()!r} must be name=value, e.g. hidden_size=256.")
+    fields |= read_overrides(config_class, overrides)
+    try:
+        return config_class(**fields)
+    except Exception as error:
+        raise misfit(error, overrides) from error
+
+
+def misfit(error: Exception, overrides: str | None) -> ArgumentsError:
+    """What a configuration says of a value that does not fit, which strict dataclasses do in several lines."""
+    return ArgumentsError(f"--config_overrides {overrides or ''}: {in_one_line(error.__cause__ or error)}")
+
+
+def read_overrides(config_class: type[PreTrainedConfig], overrides: str | None) -> dict[str, Any]:
+    """
+    The fields that `--config_overrides` sets.
+
+    Args:
+        config_class: The configuration's class.
+        overrides: As for [`build_config`].
+
+    Raises:
+        ArgumentsError: For a pair without `=` and a field that does not exist.
+    """
+    known = {f.name for f in dataclasses.fields(config_class)} | set(config_class.attribute_map)
+    return read_fields("config_overrides", overrides, known, config_class.__name__, "hidden_size=256")
+
+
+def read_fields(flag: str, text: str | None, known: set[str], owner: str, example: str) -> dict[str, Any]:
+    """
+    The fields that a flag such as `--config_overrides` sets.
+
+    Args:
+        flag: Its name, for the error's line.
+        text: `name=value` pairs joined by commas, values written as in YAML; a number may also be `1e-3`.
+        known: The fields that there are.
+        owner: What has them.
+        example: A pair, for the error's line.
+
+    Raises:
+        ArgumentsError: For a pair without `=` and a field that does not exist.
+    """
+    fields = {}
+    for pair in re.split(r",(?=\s*\w+\s*=)", text) if text else []:
+        name, equals, written = (part.strip() for part in pair.partition("="))
+        if not equals or not written:
+            raise ArgumentsError(f"--{flag} {pair.strip()!r} must be name=value, e.g. {example}.")
         if name not in known:
-            raise ArgumentsError(
-                f"--config_overrides {pair.strip()}: {config_class.__name__} has no field {name!r}"
-                f"{_nearest(name, known)}."
-            )
-        value = yaml.safe_load(text)
+            raise ArgumentsError(f"--{flag} {pair.strip()}: {owner} has no field {name!r}{_nearest(name, known)}.")
+        value = yaml.safe_load(written)
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
             value = float(value)  # YAML 1.1 takes 1e-3 for a string
         fields[name] = value
-    try:
-        return config_class(**fields)
-    except Exception as error:  # strict dataclasses raise errors of their own, several lines long
-        reason = in_one_line(error.__cause__ or error)
-        raise ArgumentsError(f"--config_overrides {overrides or ''}: {reason}") from error
+    return fields

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,23 +20,26 @@ class Place:
         step: Optimizer steps so far.
         epoch: The pass over the data that the last step belonged to, from 0.
         examples: Examples read in that pass, by all processes.
+        owes_validation: Whether the validation after the last step was broken off.
     """
 
     step: int = 0
     epoch: int = 0
     examples: int = 0
+    owes_validation: bool = False
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing of this pass has been read yet."""
         self.epoch, self.examples = epoch, 0
 
-    def state(self) -> dict[str, int]:
+    def state(self) -> dict[str, int | bool]:
         """What a checkpoint holds of it."""
-        return {"step": self.step, "epoch": self.epoch, "examples": self.examples}
+        return asdict(self)
 
-    def load(self, state: dict[str, int]) -> None:
+    def load(self, state: dict[str, int | bool]) -> None:
         """Take up what [`Place.state`] gave."""
-        self.step, self.epoch, self.examples = state["step"], state["epoch"], state["examples"]
+        for name in self.state():
+            setattr(self, name, state[name])
 
 
 class Clock:
@@ -112,8 +115,10 @@ class Meter:
     def paused(self) -> Iterator[None]:
         """Time that does not count as training, such as evaluation."""
         before = self._clock.now()
-        yield
-        self._since += self._clock.now() - before
+        try:
+            yield
+        finally:
+            self._since += self._clock.now() - before
 
     def read(self) -> dict[str, float]:
         """The mean loss, the targets per second of training and the share of clipped steps; then begin anew."""

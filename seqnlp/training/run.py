@@ -23,12 +23,13 @@ from .arguments import TrainingArguments
 from .checkpoints import CheckpointFolder
 from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
-from .integrity import WriteError, is_full_disk, weights_hash, write_together
-from .output_folder import LOGS, RECORD, OutputFolder
+from .integrity import WriteError, is_full_disk, named, weights_hash, write_together
+from .output_folder import RECORD, OutputFolder
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
-from .stopping import RunStopped, follow_launcher
+from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
+from .trackers import Trackers, final_values, trackers_of
 
 
 logger = logging.get_logger(__name__)
@@ -74,27 +75,40 @@ class Run:
         """
         return on_main_process(self.accelerator, function)
 
+    @property
+    def trackers(self) -> Trackers:
+        """Those of `--report_to` that are running; none but in the main process."""
+        return Trackers(self.accelerator.trackers)
+
+    def main_process_first(self, function: Callable[[], Any]) -> Any:
+        """
+        Call `function` in every process, first in the main one, so that the others find what it has put into a cache.
+
+        Raises:
+            Exception: What `function` raises; if it does in the main process, then in every process.
+        """
+        found: list[Any] = []
+        self.on_main_process(lambda: found.append(function()))
+        return found[0] if found else function()
+
     def begin_logging(self) -> None:
         """Start the trackers; the logs of the run before go, unless this one goes on with it."""
-        trackers = trackers_of(self.arguments)
-        if not trackers:
+        names = trackers_of(self.arguments.report_to)
+        if not names or not self.accelerator.is_main_process:
             return
-        if self.accelerator.is_main_process and not self.folder.is_resumed(self.arguments.resume_from_checkpoint):
+        if not self.folder.is_resumed(self.arguments.resume_from_checkpoint):
             self.folder.remove_logs()
-        flat = {
-            name: value if isinstance(value, int | float | str) else str(value)
-            for name, value in self.record.hyperparameters.items()
-        }
-        self.track("start", lambda: self.accelerator.init_trackers(LOGS, config=flat))
+        self.trackers.start(names, self.record.task, self.output_dir, self.record.hyperparameters)
 
     def log(self, values: dict[str, float], step: int) -> None:
-        """Tell the trackers; where they fail, training goes on without them."""
-        self.track("be written", lambda: self.accelerator.log(values, step=step))
+        """Tell the trackers; where one fails, training goes on without it."""
+        self.trackers.log(values, step)
 
     def save(
         self,
         model: PreTrainedModel,
         processor: Processor | None = None,
+        *others: Callable[[Path], Any],
     ) -> PreTrainedModel:
         """
         Put model and processors into `output_dir`, together or not at all, before anything that may fail.
@@ -105,6 +119,7 @@ class Run:
             model: What was trained.
             processor: What makes its inputs and saves itself by `save_pretrained`: a tokenizer, an image processor, or
                 nothing where it reads numbers.
+            *others: What else is saved beside them: each is given the folder.
 
         Returns:
             The model without what Accelerate wrapped around it.
@@ -114,11 +129,12 @@ class Run:
         """
         accelerator, checkpoints = self.accelerator, CheckpointFolder(self.output_dir)
         saves = [] if processor is None else [processor.save_pretrained]
-        staged = checkpoints.save_weights(accelerator, model, "results", *saves)
+        staged = checkpoints.save_weights(accelerator, model, "results", *saves, *others)
         model = accelerator.unwrap_model(model)
         self.record.model = {
             "class": type(model).__name__,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **self._trained(model),
             "config": {name: value for name, value in model.config.to_diff_dict().items() if name[0] != "_"},
             "sha256": self.on_main_process(lambda: weights_hash(staged)),
         }
@@ -126,6 +142,12 @@ class Run:
             self.record.tokenizer = {"class": type(processor).__name__, "vocab_size": len(processor)}
         self._write("The model", lambda: self.folder.place(staged))
         return model
+
+    @staticmethod
+    def _trained(model: PreTrainedModel) -> dict[str, int]:
+        """How many parameters were trained, where those are not all."""
+        trained = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+        return {"trained_parameters": sum(trained)} if len(trained) < len(list(model.parameters())) else {}
 
     def attempt(self, what: str, function: Callable[[], Any], everywhere: bool = False) -> Any:
         """
@@ -145,7 +167,7 @@ class Run:
             return function()
         except Exception as error:
             if self.accelerator.is_main_process:
-                logger.warning(f"{what} could not be made: {_named(error)}")
+                logger.warning(f"{what} could not be made: {named(error)}")
             return None
 
     def finish(self) -> None:
@@ -162,15 +184,10 @@ class Run:
                 CheckpointFolder(self.output_dir).finish()
             self.folder.release()
         self.accelerator.wait_for_everyone()
-        self.track("be closed", self.accelerator.end_training)
-
-    def track(self, what: str, function: Callable[[], None]) -> None:
-        """Call something of the trackers; one that fails is not called again, and the run goes on."""
-        try:
-            function()
-        except Exception as error:
-            self.accelerator.trackers.clear()
-            logger.warning(f"--report_to {self.arguments.report_to}: the logs cannot {what}: {_named(error)}")
+        last = self.record.history[-1]["step"] if self.record.history else 0
+        self.trackers.log(final_values(self.record.metrics), last)
+        self.trackers.close()
+        self.accelerator.end_training()
 
     def _write(self, what: str, write: Callable[[], None]) -> None:
         try:
@@ -199,17 +216,6 @@ def on_main_process(accelerator: Accelerator, function: Callable[[], Any]) -> An
     return result
 
 
-def trackers_of(arguments: TrainingArguments) -> list[str]:
-    """The trackers that `--report_to` names."""
-    return [name for name in arguments.report_to.split(",") if name and name != "none"]
-
-
-def _named(error: BaseException) -> str:
-    if is_full_disk(error):
-        return "no space is left on the disk"
-    return f"{type(error).__name__}: {in_one_line(error, 300)}".rstrip(": ")
-
-
 def start_run(task: str, architecture: str, training: TrainingArguments, *others: Any) -> Run:
     """
     Set up devices, processes, threads, seed, trackers and output folder.
@@ -222,24 +228,22 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
 
     Raises:
         ArgumentsError: If the output folder cannot be written to, is in use, or holds a finished model or an
-            unfinished run that nobody said to continue or to throw away; or a tracker is not known.
+            unfinished run that nobody said to continue or to throw away; or a tracker is not known or not installed.
     """
     training.output_dir = training.output_dir or f"outputs/{task}-{architecture}"
     output_dir = Path(training.output_dir)
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     training.mixed_precision = choose_precision(training.mixed_precision, on_cpu)
+    trackers_of(training.report_to)  # now, and not when everything is ready
     try:
         accelerator = Accelerator(
             # Where several processes are launched for GPUs that are not there, each would train for itself otherwise.
             cpu=on_cpu,
             mixed_precision=training.mixed_precision,
-            log_with=trackers_of(training) or None,
             project_dir=str(output_dir),
         )
     except ValueError as error:
-        raise ArgumentsError(
-            f"--report_to {training.report_to}, --mixed_precision {training.mixed_precision}: {error}"
-        ) from error
+        raise ArgumentsError(f"--mixed_precision {training.mixed_precision}: {error}") from error
     follow_launcher()
 
     def claim() -> None:
@@ -279,11 +283,10 @@ def run_recipe(main: Callable[[], None]) -> None:
     lasting_output()
     before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
     try:
-        main()
+        with EndOnSignals():
+            main()
     except RunStopped as stopped:
         _exit(str(stopped), 128 + stopped.number)
-    except KeyboardInterrupt:
-        _exit("interrupted. A run that has written a checkpoint goes on by --resume_from_checkpoint latest.", 130)
     except Exception as error:
         if type(error).__module__.startswith("seqnlp."):
             _exit(f"error: {error}", 1)

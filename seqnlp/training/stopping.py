@@ -13,13 +13,14 @@ from .threads import is_launched
 
 
 # SLURM announces the end of a job by SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends it by SIGTERM.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
+# Of several that have come the first of these counts: at Ctrl-C a launcher may send SIGTERM too.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 SECONDS_OF_SILENCE = 300.0
 
 
-class RunStopped(Exception):
+class RunStopped(BaseException):
     """
-    The run was told to stop and has written a checkpoint; the message says how to go on.
+    The run was told to stop; the message says how to go on. Like an interruption, it is no error to go on after.
 
     Args:
         number: The signal's number.
@@ -34,18 +35,17 @@ class RunStopped(Exception):
         return self.message
 
 
-class StopSignals:
+class _Handlers:
     """
-    Notes, as a context, the signals that ask for an end, for training to come to one by itself.
-
-    A second Ctrl-C does what Ctrl-C always does. A signal that is ignored, as under `nohup`, stays ignored.
+    Has the signals that ask for an end in its hands, as a context; those that are ignored, as under `nohup`, stay so.
     """
 
     def __init__(self):
-        self._received: set[int] = set()
+        self.is_in_force = False
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> "StopSignals":
+    def __enter__(self):
+        self.is_in_force = True
         if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
             for number in SIGNALS:
                 if signal.getsignal(number) != signal.SIG_IGN:
@@ -55,6 +55,37 @@ class StopSignals:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+        self.is_in_force = False
+
+    def _note(self, number: int, frame: object) -> None:
+        raise NotImplementedError
+
+
+class EndOnSignals(_Handlers):
+    """
+    Ends, as a context, what a run does before and after training at a signal: at once, since nothing of it is lost.
+    """
+
+    def _note(self, number: int, frame: object) -> None:
+        for other in self._before:
+            signal.signal(other, signal.SIG_IGN)  # told twice, it ends once
+        raise RunStopped(
+            number,
+            f"{signal.Signals(number).name}: ended. A run that has written a checkpoint goes on by the same command "
+            "and --resume_from_checkpoint latest.",
+        )
+
+
+class StopSignals(_Handlers):
+    """
+    Notes, as a context, the signals that ask for an end, for training to come to one by itself.
+
+    A second Ctrl-C does what Ctrl-C always does.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._received: set[int] = set()
 
     def _note(self, number: int, frame: object) -> None:
         self._received.add(number)

@@ -1,6 +1,6 @@
 """Pictures and pages of what was measured."""
 
-from .attention import plot_attention, write_attention_page
+from .attention import heat_over_image, plot_attention, write_attention_page
 from .bleu_by_length import plot_bleu_by_length
 from .forecasts import plot_examples, plot_forecasts, plot_memory, plot_paths
 from .gradient_flow import plot_gradient_flow
@@ -9,6 +9,7 @@ from .learning_curves import plot_learning_curves
 
 
 __all__ = [
+    "heat_over_image",
     "plot_attention",
     "plot_bleu_by_length",
     "plot_examples",

@@ -120,7 +120,20 @@ def _over_image(found: AttentionMap, weights: np.ndarray, image: Image.Image) ->
     """The image in pale gray under the weights of its patches, `(height, width, 4)` colors."""
     rows, columns = found.grid
     num_extra = len(found.keys) - rows * columns
-    patches = (weights[0] if num_extra else weights.mean(axis=0))[num_extra:].reshape(rows, columns)
+    return heat_over_image(
+        (weights[0] if num_extra else weights.mean(axis=0))[num_extra:].reshape(rows, columns), image
+    )
+
+
+def heat_over_image(patches: np.ndarray, image: Image.Image) -> np.ndarray:
+    """
+    An image in pale gray under the weights of its patches, relative to the largest: `(height, width, 4)` colors.
+
+    Args:
+        patches: `(rows, columns)` weights.
+        image: The image.
+    """
+    rows, columns = patches.shape
     patches = patches / max(patches.max(), 1e-12)
     part = max(1, 96 // max(rows, columns))  # pixels that a patch is drawn with
     gray = np.asarray(image.convert("L").resize((columns * part, rows * part), Image.Resampling.NEAREST)) / 255

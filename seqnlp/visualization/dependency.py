@@ -25,12 +25,19 @@ def style_of(architecture: str, number: int = 0) -> tuple[str, str]:
     return STYLES.get(architecture, OTHERS[number % len(OTHERS)])
 
 
+def name_of(entry: dict[str, Any]) -> str:
+    """What a result's model is called: its architecture, and how it started where that is not the default."""
+    start = entry.get("start", "default")
+    return entry["architecture"] if start == "default" else f"{entry['architecture']}, {start}"
+
+
 def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: str = "") -> None:
     """
     Draw a panel for each task: the share of right answers against the distance, mean and range over the seeds.
 
     Args:
-        results: Entries with `task`, `architecture`, `distance`, `trained`, `accuracy` and `chance`.
+        results: Entries with `task`, `architecture`, `distance`, `trained`, `accuracy` and `chance`, and `start`
+            where there are several.
         path: Where the PNG goes.
         title: Stands above the picture.
     """
@@ -45,14 +52,19 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
     for axis, task in zip(panels, tasks, strict=False):
         entries = [entry for entry in results if entry["task"] == task]
         distances = sorted({entry["distance"] for entry in entries})
-        for number, architecture in enumerate(dict.fromkeys(entry["architecture"] for entry in entries)):
+        kinds = {name_of(entry): (entry["architecture"], entry.get("start", "default")) for entry in entries}
+        starts = list(dict.fromkeys(start for _, start in kinds.values()))
+        for number, (name, (architecture, start)) in enumerate(kinds.items()):
             found = defaultdict(list)
             for entry in entries:
-                if entry["architecture"] == architecture:
+                if name_of(entry) == name:
                     found[entry["distance"]].append(100 * entry["accuracy"])
             color, line = style_of(architecture, number)
             means = [statistics.mean(found[distance]) for distance in distances]
-            axis.plot(distances, means, line, color=color, label=architecture, markersize=5)
+            # One color per architecture; ways to start are told apart by the markers' filling and the line's width.
+            way = starts.index(start)
+            filling = {"fillstyle": ("full", "none", "left", "bottom")[way % 4], "linewidth": 1.5 + 0.7 * way}
+            axis.plot(distances, means, line, color=color, label=name, markersize=5 + way, **filling)
             lowest, highest = ([pick(found[distance]) for distance in distances] for pick in (min, max))
             axis.fill_between(distances, lowest, highest, color=color, alpha=0.15, linewidth=0)
         axis.axhline(100 * entries[0]["chance"], color="black", linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
@@ -68,6 +80,6 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
         axis.set_ylabel("right answers (%)")
         axis.grid(alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * columns))
     figure.suptitle(title)
     figure.savefig(path, dpi=120)

@@ -5,13 +5,17 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
+from transformers import AutoModelForTokenClassification, PreTrainedConfig
 from typer.testing import CliRunner
 
 from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
 from seqnlp.cli.main import app
+from seqnlp.cli.models import ModelError, _auto_class
 from seqnlp.cli.outputs import OutputError
 from seqnlp.publishing import PublishingError
+from seqnlp.publishing.auto import auto_classes
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -51,3 +55,15 @@ def test_a_bundle_loads_by_itself_and_is_never_written_over(tmp_path):
     assert isinstance(again.exception, OutputError)
     assert "it is there already" in str(again.exception)
     assert isinstance(CliRunner().invoke(app, ["bundle", str(tmp_path / "nothing")]).exception, PublishingError)
+
+
+def test_the_verbs_take_the_head_that_was_trained_of_all_that_the_code_has():
+    """A published configuration names every head of its family."""
+    config = RecurrentConfig(architectures=["RecurrentForTokenClassification"])
+    names = {name: f"modeling_recurrent.{known.__name__}" for name, known in auto_classes(RecurrentConfig)}
+    assert len(names) == 5
+    published = PreTrainedConfig(architectures=config.architectures, auto_map=names)  # seqnlp's class is not looked at
+    for one, trust_remote_code in ((config, False), (config, True), (published, True)):
+        assert _auto_class(one, "alice/model", trust_remote_code) is AutoModelForTokenClassification
+    with pytest.raises(ModelError, match="is a RecurrentForTokenClassification, which is neither"):
+        _auto_class(published, "alice/model", False)

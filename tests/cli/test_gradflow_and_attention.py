@@ -299,7 +299,7 @@ REFUSED = {
     "gradflow {elman}": "There is no text",
     "gradflow {elman} --text_file {root}/none.txt": "cannot be read: No such file",
     "gradflow {images} --text cat": "has no such head",
-    "gradflow {series} --text cat": "which is neither a language model nor a classifier",
+    "gradflow {series} --text cat": "this model has no such head",
     "gradflow {translation} --text cat": "needs a --target for each text",
     "gradflow {empty} --text cat": "holds no model",
     "gradflow {headless} --text cat": "names no class under 'architectures'",

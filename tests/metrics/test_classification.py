@@ -22,6 +22,24 @@ def test_scores_of_logits():
     assert scores["loss"] == pytest.approx(loss)
 
 
+def test_scores_of_skewed_data_by_hand():
+    # Right: four of class 0, one of class 1. Found: two of the four, and the one.
+    labels = np.array([0, 0, 0, 0, 1])
+    scores = classification_scores(np.eye(2)[[0, 0, 1, 1, 1]], labels)
+    assert scores["accuracy"] == pytest.approx(3 / 5)
+    assert scores["f1"] == pytest.approx(1 / 2)  # of class 1: precision 1/3, recall 1
+    assert scores["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)  # of class 0: precision 1, recall 1/2
+    # (TP TN - FP FN) / sqrt((TP + FP)(TP + FN)(TN + FP)(TN + FN)), Matthews 1975
+    assert scores["matthews_correlation"] == pytest.approx((1 * 2 - 2 * 0) / (3 * 1 * 4 * 2) ** 0.5)
+    always = classification_scores(np.eye(2)[[0, 0, 0, 0, 0]], labels)
+    assert (always["accuracy"], always["matthews_correlation"]) == (0.8, 0.0)
+    report = classification_report(["no", "yes"], list("abcde"), np.eye(2)[[0, 0, 1, 1, 1]], labels, {"ours": scores})
+    lines = [line.split() for line in report.splitlines()]
+    assert ["no", "100.0%", "50.0%", "66.7%", "4"] in lines
+    assert ["yes", "33.3%", "100.0%", "50.0%", "1"] in lines
+    assert ["ours", "60.0%", "50.0%", "58.3%", "0.408"] in lines
+
+
 def test_batches_add_up():
     metric = Accuracy()
     metric.add_batch(predictions=[0, 1], references=[0, 0])

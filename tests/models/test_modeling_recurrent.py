@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -31,6 +32,8 @@ from seqnlp import (
     RecurrentForTokenClassification,
     RecurrentModel,
     StaticRecurrentCache,
+    TransformerDecoderConfig,
+    TransformerDecoderForCausalLM,
 )
 from seqnlp.models.cells import CELLS
 from seqnlp.models.losses import causal_language_model_loss
@@ -151,8 +154,33 @@ def test_static_cache_gives_the_same_tokens_and_other_caches_are_refused():
     assert torch.equal(plain, static)
     with pytest.raises(ValueError, match="cache_implementation='quantized'"):
         model.generate(ids, attention_mask=mask, max_new_tokens=2, cache_implementation="quantized")
-    with pytest.raises(ValueError, match="assisted generation is not supported with stateful models"):
-        model.generate(ids[:1], max_new_tokens=2, assistant_model=copy.deepcopy(model))
+
+
+def transformer_language_model(**fields):
+    config = TransformerDecoderConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0, **fields
+    )
+    return TransformerDecoderForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_speculative_decoding_writes_what_each_model_writes_by_itself(cell_type):
+    """Leviathan et al. 2023: a draft saves steps of the model that it writes for, and changes no token."""
+    recurrent = language_model(cell_type=cell_type, eos_token_id=None)
+    attentive = transformer_language_model(eos_token_id=None)
+    ids = torch.tensor([[5, 7, 11, 5, 7]])
+    settings = {"max_new_tokens": 30, "suppress_tokens": [0]}  # padding is no token to write
+    for target, draft in ((recurrent, attentive), (attentive, recurrent), (recurrent, copy.deepcopy(recurrent))):
+        alone = target.generate(ids, **settings)
+        assert torch.equal(target.generate(ids, **settings, assistant_model=draft), alone)
+    assert torch.equal(recurrent.generate(ids, **settings, prompt_lookup_num_tokens=3), alone)
+    # Of a draft that is always right every round takes all the tokens, and one of its own.
+    draft.generation_config.update(num_assistant_tokens=5, num_assistant_tokens_schedule="constant")
+    draft.generation_config.assistant_confidence_threshold = 0.0
+    calls = []
+    recurrent.register_forward_hook(lambda *_: calls.append(1))
+    recurrent.generate(ids, **settings, assistant_model=draft)
+    assert len(calls) == 30 / (5 + 1)
 
 
 def test_generation_goes_on_from_a_state():
@@ -355,9 +383,66 @@ def test_initialization():
     assert (tied[0] == 0).all()  # padding
 
     identity = config_of(cell_type="elman", recurrent_initializer="identity", hidden_act="relu")
-    assert torch.equal(RecurrentModel(identity).layers[1].forward_cell.recurrent_proj.weight, torch.eye(12))
+    cell = RecurrentModel(identity).layers[1].forward_cell
+    assert torch.equal(cell.recurrent_proj.weight, torch.eye(12))
+    assert 0.0007 < cell.input_proj.weight.std() < 0.0013  # Le et al. 2015, section 3: 0.001
     uniform = RecurrentModel(config_of(recurrent_initializer="uniform")).layers[0].forward_cell.recurrent_proj.weight
     assert 0.9 * 12**-0.5 < uniform.abs().max() <= 12**-0.5
+
+
+# What a unit keeps of its state in a step without input, by the equations of each cell.
+KEPT = {
+    "lstm": lambda gates: gates["forget_gate"],
+    "gru": lambda gates: gates["update_gate"],
+    "mingru": lambda gates: 1 - gates["update_gate"],
+    "minlstm": lambda gates: gates["forget_gate"],
+}
+
+
+def gates_at_first(cell_type, **fields):
+    config = config_of(cell_type=cell_type, hidden_size=2000, embedding_size=2, num_hidden_layers=1, **fields)
+    cell = RecurrentModel(config).layers[0].forward_cell
+    zeros = (torch.zeros(1, 2000),) * cell.num_states
+    return cell(cell.input_proj(torch.zeros(1, 2)), zeros)[1]
+
+
+@pytest.mark.parametrize("cell_type", KEPT)
+def test_chrono_gates_keep_over_times_up_to_the_longest_that_is_asked_for(cell_type):
+    gates = gates_at_first(cell_type, gate_initializer="chrono", max_dependency_length=101)
+    # b = log U([1, 100]) is a share of sigmoid(b) = u / (u + 1), the memory of u + 1 steps (Tallec & Ollivier 2018).
+    times = 1 / (1 - KEPT[cell_type](gates)) - 1
+    assert 0.99 < times.min() < 1.3
+    assert 99 < times.max() < 100.1
+    assert 49 < times.mean() < 52
+    if "input_gate" in gates:
+        torch.testing.assert_close(gates["input_gate"], 1 - KEPT[cell_type](gates))
+
+
+@pytest.mark.parametrize("cell_type", KEPT)
+def test_uniform_gates_keep_shares_of_every_size(cell_type):
+    kept = KEPT[cell_type](gates_at_first(cell_type, gate_initializer="uniform"))
+    assert 1 / 2000 <= kept.min() < 0.01  # Gu et al. 2020: U([1/d, 1 - 1/d])
+    assert 0.99 < kept.max() <= 1 - 1 / 2000 + 1e-6
+    assert 0.48 < kept.mean() < 0.52
+    assert 0.27 < kept.std() < 0.31  # 1 / sqrt(12)
+
+
+def test_gates_that_cannot_start_so_are_refused():
+    with pytest.raises(StrictDataclassError, match="'elman' has none"):
+        config_of(cell_type="elman", gate_initializer="uniform")
+    with pytest.raises(StrictDataclassError, match="needs the longest time"):
+        config_of(gate_initializer="chrono")
+    with pytest.raises(StrictDataclassError, match="nothing else does"):
+        config_of(max_dependency_length=50)
+
+
+def test_a_net_of_rectified_units_that_starts_with_the_identity_begins_at_the_loss_of_a_guess():
+    config = config_of(
+        cell_type="elman", recurrent_initializer="identity", hidden_act="relu", hidden_size=64, vocab_size=300
+    )
+    ids = torch.randint(300, (4, 200))
+    loss = RecurrentForCausalLM(config).eval()(ids, labels=ids).loss
+    assert abs(loss - math.log(300)) < 0.05
 
 
 def test_losses_divide_by_num_items_in_batch_whatever_the_problem():

@@ -5,7 +5,7 @@ import torch
 from accelerate.utils import send_to_device
 from torch import nn
 
-from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel
+from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel, StaticRecurrentCache
 from seqnlp.models.recurrence import Padding
 
 
@@ -268,6 +268,39 @@ def test_quantized_weights_are_run_as_they_are(cell_type):
         torch.testing.assert_close(model(ids).last_hidden_state, rounded(ids).last_hidden_state)
 
 
+@every_cell
+def test_a_recording_cache_goes_back_to_the_state_before_the_last_tokens(cell_type):
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type, num_hidden_layers=2))
+    ids = torch.randint(9, (2, 90))
+    mask = torch.ones_like(ids)
+    mask[0, :30] = mask[1, 85:] = 0
+    cache = RecurrentCache(model.config)
+    cache.activate_past_recording()
+    with torch.no_grad():
+        whole = model(ids, attention_mask=mask, past_key_values=cache)
+        torch.testing.assert_close(whole.last_hidden_state, model(ids, attention_mask=mask).last_hidden_state)
+        for removed, length in ((7, 83), (0, 83), (57, 26)):
+            cache.crop(-removed)
+            shortened = model(ids[:, :length], attention_mask=mask[:, :length], use_cache=True).past_key_values
+            assert cache.get_seq_length() == length
+            for ours, theirs in zip(cache.to_torch(), shortened.to_torch(), strict=True):
+                torch.testing.assert_close(ours, theirs)
+        with pytest.raises(ValueError, match="can be taken back by 0 tokens, not by 1"):
+            cache.crop(-1)
+        cache.batch_select_indices(torch.tensor([1]))
+        model(ids[1:, 26:29], attention_mask=mask[1:, :29], past_key_values=cache)
+        cache.crop(-3)
+        torch.testing.assert_close(cache.to_torch()[0], shortened.to_torch()[0][:, 1:])
+        cache.reset()
+        assert cache.is_croppable
+        assert cache.get_seq_length() == 0
+
+
+def test_a_static_cache_cannot_record():
+    with pytest.raises(ValueError, match="keeps one state alone"):
+        StaticRecurrentCache(RecurrentConfig(vocab_size=9, hidden_size=4)).activate_past_recording()
+
+
 def test_cache_repeats_selects_resets_and_refuses_to_crop():
     model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4))
     cache = model(torch.randint(9, (3, 5))).past_key_values
@@ -277,7 +310,7 @@ def test_cache_repeats_selects_resets_and_refuses_to_crop():
     cache.batch_select_indices(torch.tensor([0, 2, 4]))
     cache.reorder_cache(torch.tensor([2, 0, 1]))
     assert torch.equal(cache.to_torch()[0], hidden[:, [2, 0, 1]])
-    with pytest.raises(ValueError, match="cannot be taken back by 2 tokens"):
+    with pytest.raises(ValueError, match="can be taken back by 0 tokens, not by 2"):
         cache.crop(-2)
     assert not cache.is_croppable
     cache.reset()

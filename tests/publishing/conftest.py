@@ -2,8 +2,11 @@
 
 import json
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from families import FAMILIES, make, write_data
 from finished_run import write_run
 from local_hub import Hub, connect
 
@@ -52,3 +55,29 @@ def naps(monkeypatch):
 @pytest.fixture
 def run_folder(tmp_path):
     return write_run(tmp_path / "sentiment-lstm")
+
+
+class Published(NamedTuple):
+    """What the recipes have left, and a Hub that holds it."""
+
+    hub: Hub
+    data: Path
+    folders: dict[str, Path]
+    printed: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """Every family, trained a few steps and published by `--push_to_hub`."""
+    home, server = tmp_path_factory.mktemp("whole_way"), Hub()
+    (home / "data").mkdir()
+    write_data(home / "data")
+    found = Published(server, home / "data", {}, {})
+    with pytest.MonkeyPatch.context() as patch:
+        connect(server, patch, home)
+        for family in FAMILIES:
+            name = family.model
+            found.folders[name] = home / name
+            found.printed[name] = make(family, found.data, home / name, f"alice/{name}")
+    yield found
+    server.stop()

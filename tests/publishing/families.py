@@ -15,13 +15,8 @@ from finished_run import write_run
 from transformers import AutoTokenizer
 
 from seqnlp import (
-    RecurrentConfig,
-    RecurrentForTokenClassification,
     TransformerDecoderConfig,
     TransformerDecoderForSequenceClassification,
-    TransformerEncoderConfig,
-    TransformerEncoderForMaskedLM,
-    TransformerEncoderForTokenClassification,
 )
 from seqnlp.publishing import publish
 from seqnlp.tokenization import train_tokenizer
@@ -112,16 +107,31 @@ FAMILIES = [
         None,
         f"--architecture transformer {HEADS} {BALLS}",
     ),
-    # No recipe makes these.
-    Family("TransformerEncoderForMaskedLM", "AutoModelForMaskedLM"),
-    Family("RecurrentForTokenClassification", "AutoModelForTokenClassification"),
-    Family("TransformerEncoderForTokenClassification", "AutoModelForTokenClassification"),
+    Family(
+        "RecurrentForTokenClassification",
+        "AutoModelForTokenClassification",
+        "tagging",
+        "names",
+        f"--architecture lstm {SIZES},bidirectional=true --min_frequency 1",
+    ),
+    Family(
+        "TransformerEncoderForTokenClassification",
+        "AutoModelForTokenClassification",
+        "tagging",
+        "names",
+        f"--architecture transformer {HEADS} --tokenizer_type wordpiece --vocab_size 90 --max_length 20",
+    ),
+    Family(
+        "TransformerEncoderForMaskedLM",
+        "AutoModelForMaskedLM",
+        "masked_language_modeling",
+        "cats",
+        f"{HEADS} --tokenizer_type word --min_frequency 1 --max_length 16",
+    ),
+    # No recipe makes this one.
     Family("TransformerDecoderForSequenceClassification", "AutoModelForSequenceClassification"),
 ]
 BY_HAND = {
-    "TransformerEncoderForMaskedLM": (TransformerEncoderForMaskedLM, TransformerEncoderConfig),
-    "RecurrentForTokenClassification": (RecurrentForTokenClassification, RecurrentConfig),
-    "TransformerEncoderForTokenClassification": (TransformerEncoderForTokenClassification, TransformerEncoderConfig),
     "TransformerDecoderForSequenceClassification": (
         TransformerDecoderForSequenceClassification,
         TransformerDecoderConfig,
@@ -130,9 +140,9 @@ BY_HAND = {
 
 
 def write_data(folder: Path) -> None:
-    """Folders with texts to tell apart, to go on with, to translate and to play."""
+    """Folders with texts to tell apart, to go on with, to tag, to translate and to play."""
     chance = random.Random(0)
-    for name in ("films", "cats", "tunes", "numbers"):
+    for name in ("films", "cats", "names", "tunes", "numbers"):
         (folder / name).mkdir()
     start = 0
     for split, count in SPLITS:
@@ -141,6 +151,9 @@ def write_data(folder: Path) -> None:
         rows = [{"text": text, "label": "good" if "good" in text else "awful"} for text in texts]
         (folder / "films" / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
         (folder / "cats" / f"{split}.txt").write_text("".join(f"the cat sat on mat {n % 7}\n" for n in numbers))
+        people = [chance.choice(["Ann", "Bob", "Cy Dee"]).split() for _ in numbers]
+        named = [{"tokens": [*who, "met", "us", "."], "tags": tags_of(who)} for who in people]
+        (folder / "names" / f"{split}.jsonl").write_text("\n".join(map(json.dumps, named)))
         notes = ["".join(chance.choices("ABcdefg", k=4)) for _ in numbers]
         tunes = [f"X:1\nT:Reel\nM:4/4\nL:1/8\nK:G\n{bar}{bar}|GABc {bar}|{bar} dcBA|\n" for bar in notes]
         (folder / "tunes" / f"{split}.abc").write_text("\n".join(tunes))
@@ -149,9 +162,14 @@ def write_data(folder: Path) -> None:
             (folder / "numbers" / f"{split}.{language}").write_text("".join(f"{' '.join(x)}\n" for x in lines))
 
 
+def tags_of(name: list[str]) -> list[str]:
+    """Of a name and the three words behind it."""
+    return ["B-PER", *["I-PER"] * (len(name) - 1), "O", "O", "O"]
+
+
 def data_flags(family: Family, data: Path) -> list[str]:
     """What tells the recipe of its data: a folder, or files one by one."""
-    if family.data in ("films", "cats"):
+    if family.data in ("films", "cats", "names"):
         return ["--dataset_name", str(data / family.data)]
     flags = []
     for split, _ in SPLITS:
@@ -195,8 +213,7 @@ def train_by_hand(family: Family, folder: Path) -> None:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    task = "token_classification" if "Token" in family.model else "text"
-    write_run(folder, model=model, processor=tokenizer, task=task, metrics={"test": {"loss": float(loss.detach())}})
+    write_run(folder, model=model, processor=tokenizer, task="text", metrics={"test": {"loss": float(loss.detach())}})
 
 
 def inputs_of(folder: Path, model) -> dict[str, torch.Tensor]:

@@ -27,6 +27,7 @@ TOKENS = {
 }
 ORGANISATIONS = {"acme": {"alice": "admin", "bob": "read"}}
 DATASET = "films/reviews"
+SPACES = "spaces/"  # what the names of Spaces begin with here, so that a model may have the same name
 LARGE = ("*.safetensors", "*.bin", "*.png", "*.pt", "*.pkl")
 
 
@@ -140,7 +141,7 @@ class Hub:
     def find(self, name, user, need="read"):
         """A repository that `user` may `read`, `write` or open a pull request in (`pr`)."""
         repo = self.repos.get(name)
-        role = self.role(user, name.split("/")[0])
+        role = self.role(user, name.removeprefix(SPACES).split("/")[0])
         if repo is None or (repo.private and not role):
             raise HubError(404 if user else 401, "Repository not found", "RepoNotFound")
         if need != "read":
@@ -166,6 +167,16 @@ def card_errors(text):
             for metric in result.get("metrics") or [{}]:
                 errors += [f'"metrics.{key}" is required' for key in ("type", "value") if metric.get(key) is None]
     return errors
+
+
+def space_errors(files):
+    """What the Hub refuses in a Space: colors it does not know, and an app that is not there."""
+    match = re.match(r"---\s*\n(.*?)\n---", files["README.md"].data.decode(), re.DOTALL)
+    data = yaml.safe_load(match[1]) if match else {}
+    colors = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
+    errors = [f'"{side}" must be one of {colors}' for side in ("colorFrom", "colorTo") if data.get(side) not in colors]
+    errors += [] if data.get("sdk") == "gradio" else ['"sdk" must be gradio']
+    return errors + ([] if data.get("app_file") in files else ['"app_file" is not there'])
 
 
 def connect(server, monkeypatch, home):
@@ -284,13 +295,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def route(self, parts, body):
         if parts[0] == "_lfs":  # what the answer to `objects/batch` told the client to do
-            name, oid = "/".join(parts[1:3]), parts[3]
+            name, oid = "/".join(parts[1:-1]), parts[-1]
             if hashlib.sha256(body).hexdigest() != oid:
                 raise HubError(400, f"the bytes received are not {oid}")
             self.hub.repos[name].large[oid] = body
             return 200, b"", {"ETag": f'"{oid}"'}
         if parts[-3:] == ["lfs", "objects", "batch"]:
-            return self.large_files("/".join(parts[:2]).removesuffix(".git"), json.loads(body))
+            name = "/".join(parts[: 3 if parts[0] == "spaces" else 2])
+            return self.large_files(name.removesuffix(".git"), json.loads(body))
+        if parts[0] == "spaces":
+            return self.download("/".join(parts[:3]), parts[4], "/".join(parts[5:]))
         if parts[0] != "api":
             return self.download("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         if parts[1] == "whoami-v2":
@@ -312,25 +326,30 @@ class _Handler(BaseHTTPRequestHandler):
                 {},
             )
         name, verb, rest = "/".join(parts[2:4]), (parts[4:5] or [""])[0], parts[5:]
-        if parts[1] != "models" or not hasattr(self, f"api_{verb.replace('-', '_') or 'revision'}"):
+        name = f"{SPACES}{name}" if parts[1] == "spaces" else name
+        if parts[1] not in ("models", "spaces") or not hasattr(self, f"api_{verb.replace('-', '_') or 'revision'}"):
             raise HubError(404, f"no such call: {self.command} {self.path}")
         return getattr(self, f"api_{verb.replace('-', '_') or 'revision'}")(name, rest, body)
 
     def create(self, body):
         namespace = body.get("organization") or (self.user or {}).get("user")
         name = f"{namespace}/{body['name']}"
+        is_space = body.get("type") == "space"
+        if is_space and body.get("sdk") not in ("gradio", "docker", "static"):
+            raise HubError(400, '"sdk" must be one of gradio, docker, static')
+        key = f"{SPACES}{name}" if is_space else name
         if self.user is None:
             raise HubError(401, "Invalid username or password.")
         if self.user["role"] != "write" or self.hub.role(self.user, namespace) != "write":
             raise HubError(403, f"You don't have the rights to create a model under the namespace {namespace}")
-        if name in self.hub.repos:
+        if key in self.hub.repos:
             return (
                 409,
                 {"error": "You already created this model repo", "url": f"{self.hub.url}/{name}", "name": name},
                 {},
             )
         private = body.get("visibility") == "private" or bool(body.get("private"))
-        self.hub.repos[name] = Repo(name, private)
+        self.hub.repos[key] = Repo(key, private)
         return 200, {"url": f"{self.hub.url}/{name}", "name": name, "id": name}, {}
 
     def api_revision(self, name, rest, _):
@@ -412,6 +431,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif files.pop(value["path"], None) is None:
                 raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
         errors = card_errors(files["README.md"].data.decode()) if "README.md" in files else []
+        if name.startswith(SPACES):
+            errors += space_errors(files)
         if errors:
             raise HubError(400, f"Invalid metadata in README.md: {errors}")
         ref = f"refs/heads/{revision}" if f"refs/heads/{revision}" in repo.refs else revision
@@ -451,7 +472,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": sha}
         if blob is None:
             raise HubError(404, "Entry not found", "EntryNotFound", headers)
-        if repo.gated and not self.hub.role(self.user, name.split("/")[0]):
+        if repo.gated and not self.hub.role(self.user, name.removeprefix(SPACES).split("/")[0]):
             raise HubError(403, f"Access to model {name} is restricted.", "GatedRepo", headers)
         etag = blob.sha256 if blob.large else blob.oid
         headers |= {"ETag": f'"{etag}"', "X-Linked-Size": str(len(blob.data)), "Accept-Ranges": "bytes"}

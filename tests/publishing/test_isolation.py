@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,8 @@ from finished_run import write_run
 from hostile import hostile_code
 
 from seqnlp import RecurrentConfig, RecurrentForTimeSeriesPrediction
-from seqnlp.publishing import Limits, PublishingError, build_bundle, verify
-from seqnlp.publishing.isolation import NOT_HELD, LimitError, run_limited, why_not_isolated
+from seqnlp.publishing import Limits, PublishingError, build_bundle, isolation, verify
+from seqnlp.publishing.isolation import NOT_HELD, LimitError, run_isolated, run_limited, why_not_isolated
 from seqnlp.publishing.verify import _answer_of_probe, _Steps
 
 
@@ -182,6 +183,43 @@ def test_a_record_that_asks_for_more_memory_than_there_is_is_a_failed_line(tmp_p
     found = {check.name: check for check in answer["checks"]}
     assert found["the card's numbers"].outcome == "failed", answer
     assert "memory" in found["the card's numbers"].detail.lower()
+
+
+# Four processes of 200 MiB, in sessions of their own and without a parent, as one that is to outlive it would start.
+FOUR = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        os.setsid()
+        if ORPHANED and os.fork():
+            os._exit(0)
+        taken = b"x" * (200 << 20)
+        time.sleep(60)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("isolated", [pytest.param(True, marks=isolates), False], ids=["isolated", "as it is"])
+def test_memory_is_limited_for_all_processes_of_a_step_together(tmp_path, isolated):
+    mark = f"limit-{uuid.uuid4()}"
+    code = f"ORPHANED = {isolated}  # {mark}{FOUR}"
+    home, limits = tmp_path / "home", Limits(seconds=60, memory=GIB // 2)
+    home.mkdir()
+    (home / "request.json").write_text("{}")
+    arguments = ["-I", "-S", "-c", code]
+    run = partial(run_isolated, visible=[], holds=True) if isolated else run_limited
+    with pytest.raises(LimitError, match=r"^its processes took more than 0\.5 GiB of memory together$"):
+        run(arguments, home, limits=limits)
+    assert not processes(mark)
+    big = Limits(seconds=60, memory=2 * GIB)
+    run_limited(["-I", "-S", "-c", code.replace("sleep(60)", "sleep(0.5)")], home, big)
+
+
+def test_processes_without_end_are_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(isolation, "MOST_PROCESSES", 20)
+    code = "import os, time\nfor _ in range(40):\n    if os.fork() == 0:\n        break\ntime.sleep(60)"
+    with pytest.raises(LimitError, match="it started more than 20 processes"):
+        run_limited(["-I", "-S", "-c", code], tmp_path, Limits(seconds=60))
 
 
 def test_a_step_that_hangs_or_dies_is_told_in_one_line(tmp_path):

@@ -7,13 +7,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
-from families import FAMILIES, inputs_of, make, outputs_of, write_data
+from families import FAMILIES, inputs_of, outputs_of
 from huggingface_hub import ModelCard
-from local_hub import Hub, card_errors, connect
+from local_hub import card_errors, connect
 from PIL import Image
 from safetensors.torch import load
 
@@ -82,32 +81,6 @@ def test_two_processes_train_and_publish_once_and_a_stranger_verifies_it(hub, fi
     assert {"loads without seqnlp", "answers alike with and without seqnlp", "accuracy, test"} <= found
 
 
-class Published(NamedTuple):
-    """What the recipes have left, and a Hub that holds it."""
-
-    hub: Hub
-    data: Path
-    folders: dict[str, Path]
-    printed: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """Every family, trained a few steps and published by `--push_to_hub`."""
-    home, server = tmp_path_factory.mktemp("whole_way"), Hub()
-    (home / "data").mkdir()
-    write_data(home / "data")
-    found = Published(server, home / "data", {}, {})
-    with pytest.MonkeyPatch.context() as patch:
-        connect(server, patch, home)
-        for family in FAMILIES:
-            name = family.model
-            found.folders[name] = home / name
-            found.printed[name] = make(family, found.data, home / name, f"alice/{name}")
-    yield found
-    server.stop()
-
-
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model)
 
 
@@ -126,7 +99,10 @@ def test_one_commit_with_all_it_needs_and_nothing_of_this_machine(published, fam
     assert load(content["model.safetensors"])
     auto_map = json.loads(content["config.json"])["auto_map"]
     assert auto_map[family.auto_class].endswith(f".{family.model}")
-    assert "AutoModel" in auto_map
+    modeling = (ROOT / "seqnlp" / "models" / f"{auto_map['AutoModel'].split('.')[0]}.py").read_text()
+    heads = re.findall(r"^class (\w+(?:Model|For\w+))\(", modeling, re.MULTILINE)
+    heads = [name for name in heads if not name.endswith("PreTrainedModel")]
+    assert sorted(name.split(".")[1] for name in auto_map.values() if "Config" not in name) == sorted(heads)
     for found in (str(published.data.parent), str(ROOT), str(Path.home()), "hf_alice"):
         assert not [file for file, data in content.items() if found.encode() in data], found
         assert found not in published.printed[family.model] or found == str(published.data.parent)
@@ -247,6 +223,17 @@ def test_every_family_loads_where_seqnlp_is_not(published, tmp_path):
             whole, part = dict(model.named_parameters()), dict(base.named_parameters())
             for key, value in part.items():
                 assert torch.equal(whole[model.base_model_prefix + "." + key], value), key
+            for other in model.config.auto_map:  # every other head, with new weights on the trained ones
+                is_series = getattr(model.config, "input_size", None) is not None
+                if other in ("AutoConfig", "AutoModel") or is_series != ("TimeSeries" in other):
+                    continue
+                if other == "AutoModelForCausalLM" and getattr(model.config, "bidirectional", False):
+                    continue  # it would read what it is to predict, and says so
+                head = getattr(transformers, other).from_pretrained(name, **options)
+                weights = dict(head.named_parameters())
+                for key, value in part.items():
+                    assert torch.equal(weights[head.base_model_prefix + "." + key], value), key
+                assert type(head).__name__ == model.config.auto_map[other].split(".")[1]
             print("loaded", name)
     """
     done = subprocess.run(

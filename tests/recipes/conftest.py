@@ -81,18 +81,20 @@ def reviews(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lines(tmp_path_factory):
-    """Files of lines: a text, the same as rows of JSON, pairs of sentences and tunes in ABC notation."""
+    """Files of lines: a text, the same as rows of JSON, pairs of sentences, labeled words, tunes in ABC notation."""
     folder, chance = tmp_path_factory.mktemp("lines"), random.Random(0)
     words = {"one": "eins", "two": "zwei", "three": "drei", "four": "vier", "five": "fünf", "six": "sechs"}
     head = "X:1\nT:Jig\nM:6/8\nL:1/8\nK:G\n"
     for split, count in (("train", 200), ("validation", 11), ("test", 13)):
         pairs = [chance.choices(list(words), k=chance.randint(1, 6)) for _ in range(count)]
         bars = ["".join(chance.choices("ABcdefg", k=3)) for _ in range(count)]
+        labeled = [[f"{word} {words[word][0]}\n" for word in pair] for pair in pairs]
         contents = {
             "txt": [f"the cat sat on mat {chance.randint(0, 9)}" for _ in range(count)],
             "jsonl": [json.dumps({"text": f"the cat sat on mat {number}"}) for number in range(count)],
             "en": [" ".join(pair) for pair in pairs],
             "de": [" ".join(words[word] for word in pair) for pair in pairs],
+            "conll": ["".join(sentence) for sentence in labeled],
             "abc": [f"{head}{bar} GAG|{bar} GAG|{bar} AGA|GAG AGA|\n" for bar in bars],
         }
         for suffix, rows in contents.items():

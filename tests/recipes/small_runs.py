@@ -32,11 +32,21 @@ def language_modeling_streamed(reviews, lines):
     return ["--train_file", lines / "train.jsonl", *size]
 
 
+def tagging(reviews, lines):
+    size = words_of("--config_overrides hidden_size=32,embedding_size=8 --per_device_train_batch_size 4")
+    return [*files(lines, "conll"), *size]
+
+
 def music_generation(reviews, lines):
     size = words_of(
         "--config_overrides hidden_size=32,embedding_size=8 --max_length 80 --per_device_train_batch_size 2"
     )
     return [*files(lines, "abc"), *size, "--num_tunes", 2, "--num_files", 0]
+
+
+def masked_language_modeling(reviews, lines):
+    size = words_of("--config_overrides hidden_size=32,num_hidden_layers=1,num_attention_heads=2 --max_length 16")
+    return [*files(lines, "txt"), "--tokenizer_type", "word", *size, "--per_device_train_batch_size", 4]
 
 
 def translation(reviews, lines):
@@ -61,7 +71,9 @@ CASES = [
     sentiment_analysis,
     language_modeling,
     language_modeling_streamed,
+    tagging,
     music_generation,
+    masked_language_modeling,
     translation,
     image_classification,
     trajectory,

@@ -3,10 +3,12 @@
 import math
 
 import pytest
+import torch
 from uniform_models import begin, outcome_of, uniform
 
-from seqnlp.tasks.sentiment_analysis import BASELINE, SentimentAnalysis
+from seqnlp.tasks.sentiment_analysis import BASELINE, SentimentAnalysis, balanced_weights
 from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import ArgumentsError
 
 
 GOOD, BAD = "fine day and fine", "poor day and poor"
@@ -39,6 +41,32 @@ def test_what_words_tell_and_what_a_model_says_that_knows_nothing(prepared):
     assert report.startswith("Test: 4 examples")
     assert (f"{GOOD} 1" in report, f"{BAD} 1" in report) == (True, False)  # all are bad
     assert report.endswith("Unknown tokens: 20.0% of those of test.")
+
+
+def test_balanced_classes_count_alike_in_training_and_nowhere_else(tmp_path):
+    """Three of one class and one of the other: 4 / (2 * 3) and 4 / (2 * 1)."""
+    rows = "".join(f"{text},{label}\n" for text, label in [(GOOD, "good")] * 3 + [(BAD, "bad")])
+    files = []
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + rows)
+        files += [f"--{split}_file", tmp_path / f"{split}.csv"]
+    task, run = begin(SentimentAnalysis, tmp_path, *files, "--class_weights", "balanced")
+    loaded = task.load_data(run)
+    data = task.prepare_data(run, loaded, train_tokenizer([GOOD, BAD], "word", 20))
+    assert run.record.dataset["class_weights"] == pytest.approx([2, 2 / 3])  # bad, good
+    assert "In training each text counts by its class: bad 2, good 0.667." in data.remarks
+    model = task.model_class(task.build_config(vocab_size=len(data.processor), hidden_size=4, num_labels=2))
+    task.weigh_classes(model, data)
+    with torch.no_grad():
+        model.score.weight.zero_()
+        model.score.bias.copy_(torch.tensor([0.0, math.log(3)]))  # p(good) = 3/4 for any text
+    batch = data.collator([data.examples["train"][row] for row in range(4)])
+    expected = (3 * 2 / 3 * -math.log(3 / 4) + 2 * -math.log(1 / 4)) / 4
+    assert model(**batch).loss.item() == pytest.approx(expected)
+    assert model(**batch, num_items_in_batch=8).loss.item() == pytest.approx(expected / 2)
+    with pytest.raises(ArgumentsError, match="a Linear computes its loss by itself"):
+        task.weigh_classes(torch.nn.Linear(1, 1), data)
+    assert balanced_weights([0, 0, 2, 2, 2, 2], 3) == [6 / 4, 0.0, 6 / 8]
 
 
 def test_a_row_of_the_readme():

@@ -4,8 +4,10 @@ import math
 from types import SimpleNamespace
 
 import pytest
+from transformers import MarianConfig
 from uniform_models import begin, outcome_of, uniform
 
+from seqnlp import RecurrentSeq2SeqConfig, TransformerConfig
 from seqnlp.data import train_pair_tokenizers
 from seqnlp.tasks.translation import BeamArguments, Tokenizers, Translation, Translations, longest_translation, speed
 from seqnlp.training import ArgumentsError
@@ -70,7 +72,18 @@ def test_beams_are_those_of_the_flags(beams, penalty, prepare, monkeypatch):
     (given,) = asked  # one batch, the longer source first
     assert (given["num_beams"], given["length_penalty"], given["do_sample"]) == (beams, penalty, False)
     assert given["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert given["max_new_tokens"] == 2 * 4 + 20
+    assert given["max_length"] == 2 * 4 + 20 + 1  # and the token that begins it
+
+
+def test_there_is_a_position_for_each_token_that_is_trained_on_or_scored(prepare):
+    task, _, _ = prepare("--max_length", 3, "--config_overrides", "position_embedding_type=learned")
+    assert task.build_config(hidden_size=4, num_attention_heads=2).max_position_embeddings == 4  # ba ab ab </s>
+    task, _, _ = prepare("--max_length", 9)
+    assert task.build_config(hidden_size=4, num_attention_heads=2).max_position_embeddings == 9
+    few = "position_embedding_type=learned,max_position_embeddings=3"
+    task, _, _ = prepare("--max_length", 3, "--config_overrides", few)
+    with pytest.raises(ArgumentsError, match="=3 are fewer than the 4 positions that a scored sentence of 4 tokens"):
+        task.build_config(hidden_size=4, num_attention_heads=2)
 
 
 def test_bleu_is_validated_now_and_then(prepare, monkeypatch):
@@ -115,10 +128,13 @@ def test_a_card_shows_how_to_translate(monkeypatch):
 
 
 def test_how_long_a_translation_may_be():
-    learned = SimpleNamespace(position_embedding_type="learned", max_position_embeddings=25)
+    learned = TransformerConfig(position_embedding_type="learned", max_position_embeddings=25)
     assert [longest_translation(learned, length) for length in (2, 3)] == [24, 25]
-    assert longest_translation(SimpleNamespace(position_embedding_type="rotary", max_position_embeddings=9), 3) == 26
-    assert longest_translation(SimpleNamespace(), 3) == 26  # a recurrent model has no positions
+    rotary = TransformerConfig(position_embedding_type="rotary", max_position_embeddings=9)
+    assert longest_translation(rotary, 3) == 26
+    assert longest_translation(RecurrentSeq2SeqConfig(), 3) == 26  # a recurrent model has no positions
+    # The first token of another's decoder takes one of its positions.
+    assert longest_translation(MarianConfig(max_position_embeddings=25, decoder_vocab_size=9), 3) == 24
 
 
 def test_how_fast_training_was():

@@ -94,6 +94,18 @@ def test_a_setup_holds_what_the_training_depends_on():
     assert known["tokenizer"] == tokenizer_fingerprint(TOKENIZER)
 
 
+def test_a_given_model_counts_by_its_weights_and_not_by_its_place():
+    roles = {**ROLES, "model_name_or_path": "model source"}
+    setups = []
+    for place, digest in (("here/lm", "ab"), ("there/lm", "ab"), ("here/lm", "cd")):
+        record = record_of()
+        record.hyperparameters["model_name_or_path"] = place
+        record.base_model = {"name": place, "sha256": digest}
+        setups.append(describe_setup(record, roles, RecurrentConfig(), None))
+    assert differences(*setups[:2]) == []
+    assert differences(setups[0], setups[2]) == ["starting weights ab there, cd here"]
+
+
 def test_a_tokenizer_is_what_it_does_and_not_what_it_was_used_for():
     before = tokenizer_fingerprint(TOKENIZER)
     TOKENIZER(["a b c"], truncation=True, max_length=2, padding="max_length")

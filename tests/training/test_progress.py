@@ -74,7 +74,7 @@ def test_a_place_is_taken_up_as_it_was_left():
     again = Place()
     again.load(place.state())
     assert again == place
-    assert Place().state() == {"step": 0, "epoch": 0, "examples": 0}
+    assert Place().state() == {"step": 0, "epoch": 0, "examples": 0, "owes_validation": False}
     again.begin_epoch(3)
     assert again == Place(step=7, epoch=3, examples=0)
 

@@ -14,8 +14,7 @@ from tiny_runs import TOKENIZER, make_loop
 from transformers import AutoTokenizer
 
 from seqnlp import RecurrentForSequenceClassification
-from seqnlp.training import ArgumentsError, CheckpointError, TrainingArguments, run_recipe
-from seqnlp.training.run import trackers_of
+from seqnlp.training import ArgumentsError, CheckpointError, run_recipe
 
 
 def full(*arguments, **settings):
@@ -76,20 +75,6 @@ def test_a_full_disk_at_the_end_is_one_line_and_what_was_there_stays(tmp_path, m
     assert (tmp_path / "run.json").exists()
 
 
-@pytest.mark.parametrize("when", ["init_trackers", "log", "end_training"])
-def test_trackers_that_fail_do_not_end_the_run(tmp_path, caplog, monkeypatch, when):
-    run, loop = make_loop(tmp_path, report_to="tensorboard", logging_steps=1, max_train_steps=3)
-    monkeypatch.setattr(run.accelerator, when, full)
-    loop.train()
-    run.save(loop.model, TOKENIZER)
-    run.finish()
-    assert loop.step == 3
-    said = [line for line in caplog.messages if "--report_to tensorboard: the logs cannot" in line]
-    assert len(said) >= 1
-    assert all("no space is left on the disk" in line for line in said)
-    assert (tmp_path / "run.json").exists()
-
-
 def test_errors_for_the_user_are_one_line_and_others_keep_their_traceback(capsys):
     def wrong():
         raise ArgumentsError("--seed x is no number.")
@@ -135,14 +120,6 @@ def test_the_thread_of_a_tracker_that_finds_the_disk_full_prints_no_traceback(mo
 
     run_recipe(main)
     assert told == [ZeroDivisionError]
-
-
-@pytest.mark.parametrize(
-    ("report_to", "expected"),
-    [("tensorboard,wandb", ["tensorboard", "wandb"]), ("none", []), ("", []), ("none,wandb", ["wandb"])],
-)
-def test_the_trackers_are_parted_by_commas(report_to, expected):
-    assert trackers_of(TrainingArguments(report_to=report_to)) == expected
 
 
 TALKER = """

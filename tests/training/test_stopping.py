@@ -11,9 +11,10 @@ import time
 
 import pytest
 import torch
-from tiny_runs import make_loop, weights
+from tiny_runs import DATA, entries, make_loop, weights
 
 from seqnlp.training import CheckpointFolder, run_recipe
+from seqnlp.training.evaluation import logits_and_labels
 from seqnlp.training.stopping import RunStopped, StopSignals, follow_launcher
 
 
@@ -29,15 +30,18 @@ def talk_to(log):
     sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", buffering=1) for stream in (1, 2))
 
 
-def train_as_a_recipe(folder, log, hook, settings):
+def run_as_a_recipe(log, main):
     talk_to(log)
+    run_recipe(main)
 
+
+def train_as_a_recipe(folder, log, hook, settings):
     def main():
         loop = make_loop(folder, **SETTINGS, **settings)[1]
         loop.on_step_begin.append(hook)
         loop.train()
 
-    run_recipe(main)
+    run_as_a_recipe(log, main)
 
 
 def trained(tmp_path, hook, **settings):
@@ -88,7 +92,8 @@ def test_a_second_interruption_does_not_wait(tmp_path):
     code, printed = trained(tmp_path, tell)
     assert code == 130
     assert printed.endswith(
-        "interrupted. A run that has written a checkpoint goes on by --resume_from_checkpoint latest.\n"
+        "SIGINT: ended. A run that has written a checkpoint goes on by the same command and --resume_from_checkpoint "
+        "latest.\n"
     )
     assert "Traceback" not in printed
 
@@ -112,6 +117,73 @@ def test_a_second_sigterm_does_not_lose_the_checkpoint(tmp_path, monkeypatch):
     assert (tmp_path / "run" / "checkpoints" / "step-00000005").is_dir()
 
 
+def told_in_the_third_batch(number, at_step):
+    """A validation of five batches; after that step the process is told to stop in the third of them."""
+
+    def evaluate(loop):
+        calls = []
+
+        def function(model, batch):
+            calls.append(loop.step)
+            if len(calls) == 3 and loop.step == at_step:
+                os.kill(os.getpid(), number)
+            return logits_and_labels(model, batch)
+
+        rows = loop.evaluate_rows(DATA[:40], function)
+        print(f"{len(calls)} batches at {loop.step}", flush=True)
+        return {"loss": float(sum(logits[0] for logits, _ in rows))}
+
+    return evaluate
+
+
+@pytest.mark.parametrize("at_step", [9, 18], ids=["in training", "after the last step"])
+def test_a_signal_during_a_validation_ends_it_after_its_batch(tmp_path, at_step):
+    """The validation that was broken off is made good when the run goes on: it ends as one that was left alone."""
+    settings = {"eval_steps": 3, "per_device_eval_batch_size": 8, "report_to": "none", "num_threads": 1}
+
+    def main():
+        evaluate = told_in_the_third_batch(signal.SIGUSR1, at_step)
+        make_loop(tmp_path / "run", evaluate=evaluate, **SETTINGS, **settings)[1].train()
+
+    child = FORK.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
+    child.start()
+    child.join(120)
+    printed = (tmp_path / "log").read_text()
+    assert child.exitcode == 128 + signal.SIGUSR1, printed
+    assert f"SIGUSR1: stopped at step {at_step} of 18, with a checkpoint in " in printed
+    assert f"5 batches at {at_step - 3}\n" in printed
+    assert f"batches at {at_step}\n" not in printed
+    evaluate = told_in_the_third_batch(signal.SIGUSR1, None)
+    loops = [make_loop(tmp_path / "whole", evaluate=evaluate, **SETTINGS, **settings)[1]]
+    resume = {"resume_from_checkpoint": "latest"}
+    loops.append(make_loop(tmp_path / "run", evaluate=evaluate, **resume, **SETTINGS, **settings)[1])
+    for loop in loops:
+        loop.train()
+    assert [entry["step"] for entry in entries(loops[0]) if "validation_loss" in entry] == [3, 6, 9, 12, 15, 18]
+    assert entries(loops[0]) == entries(loops[1])
+    assert loops[0].best.state() == loops[1].best.state()
+    assert all(torch.equal(tensor, weights(loops[0])[key]) for key, tensor in weights(loops[1]).items())
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_before_and_after_training_a_signal_ends_the_run_at_once(tmp_path, name):
+    """Even where a part of it may fail alone."""
+    number = getattr(signal, name)
+
+    def main():
+        run, _ = make_loop(tmp_path / "run", **SETTINGS)
+        run.attempt("The baselines", lambda: os.kill(os.getpid(), number) or time.sleep(60))
+
+    child = FORK.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 128 + number
+    assert (tmp_path / "log").read_text() == (
+        f"{name}: ended. A run that has written a checkpoint goes on by the same command and "
+        "--resume_from_checkpoint latest.\n"
+    )
+
+
 def test_signals_are_as_before_when_training_is_over():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)]
     try:
@@ -120,7 +192,7 @@ def test_signals_are_as_before_when_training_is_over():
             os.kill(os.getpid(), signal.SIGUSR1)  # ignored, as nohup and its like want it
             assert signals.counts() == [0, 0, 0]
             os.kill(os.getpid(), signal.SIGTERM)
-            assert signals.counts() == [1, 0, 0]
+            assert signals.counts() == [0, 1, 0]
         assert signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGUSR1, before[1])

@@ -1,0 +1,112 @@
+"""`seqnlp serve`: a language model behind the API that OpenAI's clients speak, by the server of transformers."""
+
+import json
+import socket
+from importlib.util import find_spec
+from typing import Annotated, Any
+from unittest import mock
+
+import transformers
+import typer
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from .. import models
+from ..training.errors import in_one_line
+
+
+PACKAGES = ("fastapi", "uvicorn", "openai")
+"""What the server of transformers is made of."""
+
+
+class ServeError(ValueError):
+    """What cannot be served, or not here; the message says why and what would do."""
+
+
+def serve(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a run, or a model on the Hub.")],
+    host: Annotated[str, typer.Option("--host", help="The address to listen at; localhost is this machine's.")] = (
+        "localhost"
+    ),
+    port: Annotated[int, typer.Option("--port", help="The port to listen at.", min=1, max=65535)] = 8000,
+    device: Annotated[str, typer.Option("--device", help="Where the model computes: auto, cpu, cuda:0.")] = "auto",
+) -> None:
+    """
+    Answer OpenAI's clients by a language model: POST /v1/completions, streamed or whole, for several clients at once.
+
+    A client names the model as it is named here, and begins a text by its prompt: the models that recipes train
+    have no chat.
+
+    Example:
+
+        seqnlp serve outputs/language_modeling-lstm --port 8000
+
+        curl localhost:8000/v1/completions -H 'Content-Type: application/json'
+        -d '{"model": "outputs/language_modeling-lstm", "prompt": "In the", "max_tokens": 40}'
+    """
+    config = check(model, host, port)
+    typer.echo(f"{model} answers at http://{host}:{port}/v1/completions; Ctrl-C ends it.")
+    if (positions := getattr(config, "max_position_embeddings", None)) is not None:
+        typer.echo(f"It reads {positions} tokens, prompt and answer together: let clients ask for max_tokens.")
+    make_server(model, host, port, device).run()
+
+
+def check(model: str, host: str, port: int) -> transformers.PreTrainedConfig:
+    """
+    Whether this can be served, before anything is loaded.
+
+    Returns:
+        The model's configuration.
+
+    Raises:
+        ServeError: For a package that is not installed, a model that is none or writes no text, and a port that is
+            taken.
+    """
+    if missing := [package for package in PACKAGES if find_spec(package) is None]:
+        raise ServeError(f"seqnlp serve needs {', '.join(missing)}: pip install 'seqnlp[serve]'.")
+    try:
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ServeError(f"Model {model!r} cannot be read: {in_one_line(error, 300)}") from error
+    architecture = (config.architectures or ["model without a class"])[0]
+    if architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
+        raise ServeError(f"Model {model!r} is a {architecture}, and what can be served are language models alone.")
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        reason = error.strerror.split(" (")[0]
+        raise ServeError(f"--host {host} --port {port}: {reason}. Give another --port or --host.") from error
+    return config
+
+
+def make_server(model: str, host: str, port: int, device: str) -> Any:
+    """
+    The server of transformers, with the model loaded, as a `uvicorn.Server` that does not run yet.
+
+    It looks a class up in `transformers` alone, so ours are set there. An empty prompt, which has no token to go on
+    from, is answered by one line and the status 400.
+    """
+    import uvicorn
+    from fastapi.responses import JSONResponse
+    from transformers.cli.serve import Serve
+
+    for name in models.__all__:
+        setattr(transformers, name, getattr(models, name))
+    made: list[uvicorn.Server] = []
+    # It would run before its caller gets hold of it.
+    with mock.patch.object(uvicorn.Server, "run", lambda server: made.append(server)):
+        Serve(force_model=model, host=host, port=port, device=device)
+
+    @made[0].config.app.middleware("http")
+    async def refuse_nothing(request, call_next):
+        if request.url.path == "/v1/completions":
+            try:
+                asked = json.loads(await request.body())
+            except ValueError:
+                asked = None
+            if not isinstance(asked, dict) or asked.get("prompt") in (None, ""):
+                detail = "Give a prompt, a string that is not empty, in an object of JSON."
+                return JSONResponse({"detail": detail}, status_code=400)
+        return await call_next(request)
+
+    return made[0]

@@ -1,0 +1,196 @@
+"""Answers on a terminal: in color where it has colors, in plain letters elsewhere."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ..demo import (
+    Answer,
+    ClassAnswer,
+    ImageAnswer,
+    MaskAnswer,
+    SeriesAnswer,
+    TagAnswer,
+    TextAnswer,
+    TranslationAnswer,
+    TuneAnswer,
+)
+from ..demo.answers import Scored, visible
+
+
+BAR = 24
+TALLEST_PLOT = 10
+MOST_CLASSES = 5
+SHADES = " ░▒▓█"
+_LABEL_COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red", "bright_cyan", "bright_magenta")
+
+
+def show(answer: Answer, console: Console) -> None:
+    """Print an answer that is whole; of a text that was streamed, what comes after it."""
+    _SHOWN[type(answer)](answer, console)
+    for remark in answer.remarks:
+        console.print(Text(remark, style="dim"))
+
+
+def show_candidates(answer: TextAnswer, console: Console) -> None:
+    """What may come next, before anything of it is written."""
+    console.print(Text("next: ", style="dim"), end="")
+    parts = [f"{visible(one.text)} {one.probability:.1%}" for one in answer.next]
+    console.print(Text("   ".join(parts), style="dim"))
+
+
+def _show_class(answer: ClassAnswer, console: Console) -> None:
+    if answer.value is not None:
+        console.print(Text(f"{answer.value:.4g}", style="bold"))
+    else:
+        _bars(answer.scores, console)
+    measured = [word for word in answer.words if word.weight is not None]
+    if not measured:
+        return
+    largest = max(abs(word.weight) for word in measured) or 1.0
+    if console.color_system:
+        line, at = Text(), 0
+        for word in answer.words:
+            line.append(answer.text[at : word.start])
+            line.append(word.text, style=_heat((word.weight or 0.0) / largest))
+            at = word.end
+        line.append(answer.text[at:])
+        console.print(line)
+    most = sorted(measured, key=lambda word: -abs(word.weight))[:MOST_CLASSES]
+    sign = "" if answer.weights == "attention pooling" else "+"
+    shown = "   ".join(f"{word.text} {word.weight:{sign}.2f}" for word in most)
+    console.print(Text(f"{answer.weights}: {shown}", style="dim"))
+
+
+def _heat(share: float) -> str:
+    """A background between none and orange, or blue for what speaks against: -1 to 1."""
+    strength = min(1.0, abs(share))
+    if strength < 0.08:
+        return ""
+    red, green, blue = (213, 94, 0) if share > 0 else (0, 114, 178)
+    mixed = (round(30 + (part - 30) * strength) for part in (red, green, blue))
+    return "white on #{:02x}{:02x}{:02x}".format(*mixed)
+
+
+def _show_tags(answer: TagAnswer, console: Console) -> None:
+    labels = sorted({tag.label.partition("-")[2] or tag.label for tag in answer.tags if tag.label != "O"})
+    colors = {label: _LABEL_COLORS[index % len(_LABEL_COLORS)] for index, label in enumerate(labels)}
+    line, at = Text(), 0
+    shown = answer.spans if answer.spans or any(tag.label == "O" for tag in answer.tags) else answer.tags
+    for part in shown:
+        line.append(answer.text[at : part.start])
+        line.append(part.text, style=f"bold {colors.get(part.label, '')}".strip())
+        line.append(f"[{part.label}]", style=f"dim {colors.get(part.label, '')}".strip())
+        at = part.end
+    line.append(answer.text[at:])
+    console.print(line)
+
+
+def _show_gaps(answer: MaskAnswer, console: Console) -> None:
+    console.print(Text(answer.filled, style="bold"))
+    for number, gap in enumerate(answer.gaps, start=1):
+        if len(answer.gaps) > 1:
+            console.print(Text(f"gap {number}", style="dim"))
+        _bars(gap, console)
+
+
+def _show_text(answer: TextAnswer, console: Console) -> None:
+    if not answer.tokens:
+        console.print(Text("The model ends the text at once.", style="dim"))
+        return
+    mean = sum(math.log(max(token.probability, 1e-30)) for token in answer.tokens) / len(answer.tokens)
+    why = "the model ended it" if answer.end == "end" else "the length was reached"
+    told = f"{len(answer.tokens)} tokens, {why}; on average each was given {math.exp(mean):.1%}"
+    console.print(Text(told, style="dim"))
+
+
+def _show_tune(answer: TuneAnswer, console: Console) -> None:
+    _show_text(answer, console)
+    console.print(Text(f"\n{answer.abc}"))
+    if answer.problem:
+        console.print(Text(f"It cannot be played: {answer.problem}.", style="yellow"))
+    else:
+        is_valid = "its bars fill the metre" if answer.is_valid else "some bars do not fill the metre"
+        console.print(Text(f"It can be played; {is_valid}. Files: {', '.join(answer.files)}."))
+
+
+def _show_translation(answer: TranslationAnswer, console: Console) -> None:
+    console.print(Text(answer.translation, style="bold"))
+    for token, shares in zip(answer.target_tokens, answer.alignment or [], strict=False):
+        best = sorted(range(len(shares)), key=lambda place: -shares[place])[:2]
+        looked = ", ".join(f"{visible(answer.source_tokens[place])} {shares[place]:.0%}" for place in best)
+        console.print(Text(f"  {visible(token):>14}  <-  {looked}", style="dim"))
+    probability = math.exp(answer.score)
+    console.print(Text(f"each token was given {probability:.1%} on average", style="dim"))
+
+
+def _show_image(answer: ImageAnswer, console: Console) -> None:
+    _bars(answer.scores, console)
+    if answer.attention is None:
+        return
+    largest = max(map(max, answer.attention))
+    console.print(Text("where it looks:", style="dim"))
+    for row in answer.attention:
+        shades = (SHADES[math.ceil((len(SHADES) - 1) * value / largest)] * 2 for value in row)
+        console.print(Text("  " + "".join(shades)))
+
+
+def _show_series(answer: SeriesAnswer, console: Console) -> None:
+    unit = f" ({answer.unit})" if answer.unit else ""
+    for place, channel in enumerate(answer.channels[:3]):
+        past, future = ([row[place] for row in rows] for rows in (answer.past, answer.forecast))
+        console.print(Text(f"{channel}{unit}", style="bold"))
+        for line in plot(past, future, max(20, min(console.width - 12, 100))):
+            console.print(line)
+    console.print(Text(f"  o past, x forecast; a step is {answer.step:g} {answer.step_unit}", style="dim"))
+    for number, row in enumerate(answer.forecast, start=1):
+        values = "  ".join(f"{value:>10.4g}" for value in row)
+        console.print(Text(f"  {number:>4}  {values}"))
+
+
+def plot(past: list[float | None], future: list[float], width: int) -> list[Text]:
+    """
+    Lines of a plot: `o` for the past, `x` for the forecast, the lowest and the highest value at the left. Where there
+    are more steps than columns, only the last steps of the past are drawn.
+    """
+    past = past[-max(1, width - len(future)) :] if width > len(future) else past[-1:]
+    points = [(value, "o") for value in past] + [(value, "x") for value in future[: width - len(past)]]
+    known = [value for value, _ in points if value is not None]
+    low, high = min(known), max(known)
+    scale = (TALLEST_PLOT - 1) / (high - low) if high > low else 0.0
+    rows = [[" "] * len(points) for _ in range(TALLEST_PLOT)]
+    for column, (value, mark) in enumerate(points):
+        if value is not None:
+            rows[TALLEST_PLOT - 1 - round((value - low) * scale)][column] = mark
+    lines = []
+    for number, row in enumerate(rows):
+        edge = f"{high:.4g}" if number == 0 else f"{low:.4g}" if number == TALLEST_PLOT - 1 else ""
+        line = Text(f"{edge:>9} |", style="dim")
+        for mark in row:
+            line.append(mark, style="bold cyan" if mark == "x" else "not dim")
+        lines.append(line)
+    return lines
+
+
+def _bars(scores: list[Scored], console: Console) -> None:
+    shown = scores[:MOST_CLASSES]
+    width = max(len(visible(score.text)) for score in shown)
+    for place, score in enumerate(shown):
+        style = "bold" if place == 0 else ""
+        bar = "█" * round(BAR * score.probability)
+        console.print(Text(f"{visible(score.text):<{width}}  {score.probability:>6.1%}  {bar}", style=style))
+
+
+_SHOWN: dict[type[Answer], Callable[[Any, Console], None]] = {
+    ClassAnswer: _show_class,
+    TagAnswer: _show_tags,
+    MaskAnswer: _show_gaps,
+    TextAnswer: _show_text,
+    TuneAnswer: _show_tune,
+    TranslationAnswer: _show_translation,
+    ImageAnswer: _show_image,
+    SeriesAnswer: _show_series,
+}

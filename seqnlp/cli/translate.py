@@ -1,0 +1,102 @@
+"""`seqnlp translate`: a file, line by line."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from tqdm import tqdm
+
+from ..data.tables import read_text
+from ..tasks.file_translation import JOURNAL, TorchEngine, TranslationError, translate_lines
+from ..tasks.translation import Tokenizers
+from .models import ModelError, NamedModel, load_model
+from .outputs import OutputError, check_outputs, make_folder
+
+
+def translate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Text, a sentence on each line; the standard input if not given.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Where the translations go; the standard output if not given.")
+    ] = None,
+    num_beams: Annotated[
+        int | None, typer.Option("--num_beams", min=1, help="Beams; as the model was saved if not given.")
+    ] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option("--length_penalty", help="Of beams; as the model was saved if not given.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option("--max_new_tokens", min=1, help="Tokens of a translation; twice the source's and 20 by default."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Lines of a batch, at most.")] = 32,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
+    ] = False,
+) -> None:
+    """
+    Translate a file: one line in, one line out, in its order; empty lines stay empty.
+
+    Lines of similar length are translated together. After a kill the same command goes on where it was.
+
+    Examples:
+
+        seqnlp translate outputs/translation-transformer --file in.txt --output out.txt --num_beams 5
+
+        head -100 in.txt | seqnlp translate outputs/translation-transformer > out.txt
+    """
+    if output is not None:
+        check_outputs([output], f"--output {output}", [file] if file else [], overwrite)
+        make_folder(output.parent, f"--output {output}")
+    lines = (read_text(str(file)) if file else sys.stdin.read()).split("\n")
+    lines = lines[:-1] if lines[-1] == "" else lines  # the last line's end begins no other
+    named = load_model(model, trust_remote_code)
+    beams = {"num_beams": num_beams, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
+    engine = _engine(named, {name: value for name, value in beams.items() if value is not None})
+    journal = output.with_name(f"{output.name}{JOURNAL}") if output else None
+    try:
+        with tqdm(total=len(lines), unit=" lines", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+            found = translate_lines(lines, engine, batch_size, journal, bar.update)
+        text = "".join(f"{line}\n" for line in found.lines)
+        if output is None:
+            sys.stdout.write(text)
+        else:
+            _write(output, text)
+            journal.unlink()
+    except KeyboardInterrupt:
+        kept = f"What is done is in {journal}; the same command goes on." if journal else "Nothing was kept."
+        sys.stderr.write(f"\nStopped. {kept}\n")
+        raise typer.Exit(130) from None
+    except OSError as error:
+        raise OutputError(f"--output {output}: it cannot be written: {error.strerror}.") from error
+    told = f"{len(lines):,} lines" + (f", of which {found.empty:,} are empty" if found.empty else "")
+    told += f"; {found.resumed:,} of them were done before" if found.resumed else ""
+    sys.stderr.write(f"{told}{f': {output}' if output else ''}\n")
+
+
+def _engine(named: NamedModel, beams: dict[str, Any]) -> TorchEngine:
+    if not named.model.config.is_encoder_decoder:
+        raise ModelError(
+            f"{named.source!r} is a {type(named.model).__name__}, which translates nothing: name an encoder-decoder."
+        )
+    penalty, usual = beams.get("length_penalty"), named.model.generation_config.num_beams or 1
+    if penalty is not None and beams.get("num_beams", usual) == 1:
+        raise TranslationError(f"--length_penalty {penalty}: it compares beams, so give --num_beams 2 or more.")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchEngine(named.model.to(device), Tokenizers(named.tokenizer(), named.target_tokenizer()), **beams)
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

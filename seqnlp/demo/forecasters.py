@@ -1,0 +1,92 @@
+"""Answers of predictors of time series."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from .answerers import Answerer, Named
+from .answers import Options, SeriesAnswer
+from .errors import DemoError
+from .inputs import Series
+
+
+class Forecaster(Answerer):
+    """
+    The steps after a series.
+
+    It reads as many of the last steps as its run had for a past, since that is what was trained; a run of logarithms
+    gives values in the units of what it was given.
+    """
+
+    auto_class = "AutoModelForTimeSeriesPrediction"
+    title = "Predict a series"
+    explanation = "Give a table of numbers: see the steps that the model expects next."
+    reads = "series"
+    options = frozenset({"max_new_tokens"})
+
+    def prepare(self, named: Named) -> None:
+        """What its run says of the channels."""
+        self.num_channels = getattr(self.model.config, "input_size", None)
+        if self.num_channels is None:
+            raise DemoError(
+                f"{self.model_name}, of {self.name!r}, does not say by input_size how many channels it reads."
+            )
+        known = (self.run.get("dataset") or {}).get("channels") or []
+        numbered = [f"channel {number + 1}" for number in range(self.num_channels)]
+        self.channels = known if len(known) == self.num_channels else numbered
+        self.has_logarithm = bool(self.settings.get("logarithm"))
+
+    def usual_options(self) -> Options:
+        """As many steps as its run predicted."""
+        steps = self.settings.get("prediction_length") or self.model.config.prediction_length
+        return Options(max_new_tokens=steps)
+
+    def respond(self, given: Series, options: Options) -> Iterator[SeriesAnswer]:
+        """At once."""
+        values, remarks = self._choose(given)
+        context = self.settings.get("context_length")
+        if context and len(values) > context:
+            remarks.append(f"Of {len(values):,} steps the last {context} are read, as many as it was trained on.")
+            values = values[-context:]
+        if not np.isfinite(values).any():
+            raise DemoError("There is no number in what the model would read.")
+        shown = values
+        if self.has_logarithm:
+            if (values <= 0).any():
+                raise DemoError(
+                    f"The model reads logarithms, and the least value is {np.nanmin(values):g}: give values above 0."
+                )
+            values = np.log(values)
+            remarks.append("The model reads and predicts logarithms; they are taken and undone here.")
+        past = torch.tensor(values, dtype=torch.float32).unsqueeze(0)  # (1, steps, channels)
+        length = (
+            options.max_new_tokens or self.settings.get("prediction_length") or self.model.config.prediction_length
+        )
+        with torch.no_grad():
+            found = self.model(past.nan_to_num(), ~past.isnan(), prediction_length=length).prediction_outputs[0]
+        forecast = found.double().numpy()
+        forecast = np.exp(forecast) if self.has_logarithm else forecast
+        yield SeriesAnswer(
+            self.channels,
+            self.settings.get("value_unit", ""),
+            [[None if np.isnan(value) else value for value in row] for row in shown.tolist()],
+            forecast.tolist(),
+            float(self.settings.get("step", 1.0)),
+            self.settings.get("step_unit", "steps"),
+            remarks=remarks,
+        )
+
+    def _choose(self, given: Series) -> tuple[np.ndarray, list[str]]:
+        """The model's channels, by name where they have the names of its own, and in their order else."""
+        if set(self.channels) <= set(given.channels):
+            left = [name for name in given.channels if name not in self.channels]
+            remarks = [f"Not read: {', '.join(left)}."] if left else []
+            return given.values[:, [given.channels.index(name) for name in self.channels]], [*given.remarks, *remarks]
+        if given.values.shape[1] != self.num_channels:
+            found = (
+                f"{given.values.shape[1]} ({', '.join(given.channels)})" if given.channels else given.values.shape[1]
+            )
+            raise DemoError(f"The model reads {self.num_channels} channels ({', '.join(self.channels)}), not {found}.")
+        pairs = [f"{one} as {other}" for one, other in zip(given.channels, self.channels, strict=False)]
+        return given.values, [*given.remarks, *([f"Read: {', '.join(pairs)}."] if pairs else [])]

@@ -1,0 +1,230 @@
+"""Whether exported graphs compute what the model computes, whatever runs them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+
+from .base import Check
+from .graphs import PAST, Graph, after
+from .inputs import largest_difference, padded, random_texts
+
+
+Tensors = dict[str, torch.Tensor]
+Runners = dict[str, Callable[[Tensors], Tensors]]
+"""By the name of a graph, what runs it."""
+
+NEW_TOKENS = 24
+
+
+@dataclass
+class Comparison:
+    """What a graph gave and what the model gives, of one shape, and the mask of the places that count."""
+
+    found: torch.Tensor
+    expected: torch.Tensor
+    mask: torch.Tensor | None = None
+
+    def agreeing(self) -> tuple[int, int]:
+        """At how many places the largest of the last axis is the same one, and how many there are."""
+        same = self.found.argmax(dim=-1) == self.expected.argmax(dim=-1)
+        same = same[self.mask.bool()] if self.mask is not None else same
+        return int(same.sum()), same.numel()
+
+
+def examples_of(graph: Graph, config: PreTrainedConfig) -> list[tuple[torch.Tensor, ...]]:
+    """
+    Inputs of several sizes for which a traced graph takes the roads of the model: with padding, since without it
+    transformers leaves the mask out, and with more than one row and token, since one is copied or not as its strides
+    say and attention then adds in another order.
+    """
+    num_tokens = getattr(config, "vocab_size", 1)
+    found = []
+    for rows, tokens, past, source in ((2, 2, 0, 2), (2, 3, 0, 3), (3, 2, 5, 4), (3, 6, 4, 8)):
+        sizes = {"rows": rows, "tokens": tokens, "past_tokens": past, "source_tokens": source, "steps": tokens}
+        sizes["total_tokens"] = past + tokens
+        found.append(graph.examples(sizes, num_tokens, seed=len(found)))
+    return found
+
+
+def compare(model: PreTrainedModel, graphs: list[Graph], runners: Runners) -> list[Comparison]:
+    """
+    Outputs of the graphs beside those of the model, called as anybody calls it.
+
+    Texts of several lengths, alone and padded on the right, on the left and inside; what writes reads them in steps,
+    the first of several tokens.
+    """
+    if model.main_input_name == "pixel_values":
+        batches = _images(model)
+    elif model.main_input_name == "past_values":
+        batches = _series(model)
+    else:
+        batches = _texts(model)
+    if not model.can_generate():
+        return [_at_once(model, graphs[0], runners, batch) for batch in batches]
+    if model.config.is_encoder_decoder:
+        return [_translated(model, graphs[1], runners, batch) for batch in batches]
+    return [_read(model, graphs[0], runners, batch) for batch in batches]
+
+
+def check_outputs(model: PreTrainedModel, comparisons: list[Comparison], limit: float) -> Check:
+    """The largest difference, relative to the largest output where that is above 1."""
+    largest = max(1.0, *(float(one.expected.abs().max()) for one in comparisons))
+    found = max(largest_difference(one.found, one.expected, one.mask) for one in comparisons) / largest
+    padded = "" if model.main_input_name == "pixel_values" else ", whole and padded"
+    name = f"outputs of {len(comparisons)} batches{padded}"
+    return Check(name, found <= limit, f"{found:.1e} of {largest:.3g}", f"at most {limit:.0e} of it")
+
+
+def check_agreement(comparisons: list[Comparison], limit: float) -> Check:
+    """The share of answers that are the same ones; of numbers, the correlation."""
+    if comparisons[0].expected.shape[-1] == 1:  # one number: there is no choice
+        pair = [
+            torch.cat([one.found.flatten() for one in comparisons]),
+            torch.cat([one.expected.flatten() for one in comparisons]),
+        ]
+        share = float(torch.corrcoef(torch.stack(pair))[0, 1])
+        return Check("correlation with the answers", share >= limit, f"{share:.3f}", f"at least {limit}")
+    counts = torch.tensor([one.agreeing() for one in comparisons]).sum(dim=0).tolist()
+    found = f"{counts[0]} of {counts[1]} ({counts[0] / counts[1]:.1%})"
+    return Check("same answers", counts[0] >= limit * counts[1], found, f"at least {limit:.0%}")
+
+
+def _at_once(model: PreTrainedModel, graph: Graph, runners: Runners, batch: Tensors) -> Comparison:
+    name = graph.outputs[0]
+    expected = model(**batch)[name]
+    mask = batch.get("attention_mask") if name == "logits" and expected.dim() == 3 else None
+    return Comparison(runners[graph.name](batch)[name], expected, mask)
+
+
+def _read(model: PreTrainedModel, graph: Graph, runners: Runners, batch: Tensors) -> Comparison:
+    """A prompt in one step, and then token by token, beside the whole text at once."""
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    memory, logits, read = empty_memory(graph, len(ids)), [], 0
+    for size in _steps(ids.shape[1], max(1, ids.shape[1] // 2)):
+        now = slice(read, read + size)
+        read += size
+        outputs = runners[graph.name]({"input_ids": ids[:, now], "attention_mask": mask[:, :read], **memory})
+        memory = {name: outputs[after(name)] for name in memory}
+        logits.append(outputs["logits"])
+    return Comparison(torch.cat(logits, dim=1), model(**batch).logits, mask)
+
+
+def _translated(model: PreTrainedModel, graph: Graph, runners: Runners, batch: Tensors) -> Comparison:
+    """A target read in steps behind an encoded source, beside both at once."""
+    rows = len(batch["input_ids"])
+    target = random_texts(model.config, (6,) * rows, seed=1)
+    target = torch.cat(target)
+    encoded = runners["encoder"](batch)
+    constant = {"attention_mask": batch["attention_mask"]}
+    constant |= {name: tensor for name, tensor in encoded.items() if not name.startswith(PAST)}
+    memory = empty_memory(graph, rows) | {name: tensor for name, tensor in encoded.items() if name.startswith(PAST)}
+    logits, read = [], 0
+    first = 1 if graph.inputs["decoder_input_ids"][1] == 1 else 3
+    for size in _steps(target.shape[1], first):
+        inputs = {"decoder_input_ids": target[:, read : read + size], **constant, **memory}
+        outputs = runners["decoder"]({name: inputs[name] for name in graph.inputs})
+        memory = {name: outputs[after(name)] for name in memory}
+        logits.append(outputs["logits"])
+        read += size
+    return Comparison(torch.cat(logits, dim=1), model(**batch, decoder_input_ids=target).logits)
+
+
+def _steps(length: int, first: int) -> Iterator[int]:
+    yield min(first, length)
+    yield from [1] * (length - first)
+
+
+def empty_memory(graph: Graph, rows: int) -> Tensors:
+    """What a step remembers before the first token: zeros, and no keys and values."""
+    sizes = {"rows": rows, "past_tokens": 0}
+    return {
+        name: torch.zeros([sizes.get(size, size) for size in shape])
+        for name, shape in graph.inputs.items()
+        if name.startswith(PAST)
+    }
+
+
+def _texts(model: PreTrainedModel) -> list[Tensors]:
+    found = padded(random_texts(model.config), model.config.pad_token_id)
+    batches = [{"input_ids": batch.input_ids, "attention_mask": batch.attention_mask} for batch in found]
+    holes = found[-1].attention_mask.clone()
+    holes[:, -3:-2] = 0  # of texts on the right: all but the shortest have a token there
+    return [*batches, {"input_ids": found[-1].input_ids, "attention_mask": holes}]
+
+
+def _images(model: PreTrainedModel) -> list[Tensors]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (model.config.num_channels, *model.config.image_shape)
+    return [{"pixel_values": torch.randn(rows, *shape, generator=generator)} for rows in (1, 8)]
+
+
+def _series(model: PreTrainedModel) -> list[Tensors]:
+    """Series of several lengths: whole, and with gaps and padding before the first step."""
+    generator, config = torch.Generator().manual_seed(0), model.config
+    mean, scale = torch.tensor(config.input_mean or 0.0), torch.tensor(config.input_scale or 1.0)
+    batches = []
+    for rows, steps in ((1, 1), (1, 20), (4, 31)):
+        observed = torch.ones(rows, steps, config.input_size, dtype=torch.long)
+        if rows > 1:
+            observed = (torch.rand(observed.shape, generator=generator) < 0.8).long()
+            observed[1, : steps // 2] = 0
+        values = mean + scale * torch.randn(observed.shape, generator=generator)
+        batches.append({"past_values": values, "past_observed_mask": observed})
+    return batches
+
+
+def check_greedy(
+    model: PreTrainedModel, write: Callable[[list[int], int], list[int]], start: int | None, texts: int, limit: float
+) -> Check:
+    """
+    Whether as many texts of random tokens are gone on from, or translated, as `generate` does greedily.
+
+    Args:
+        model: The model.
+        write: Gives the ids behind some ids, a number of them at most.
+        start: The token that a decoder reads first.
+        texts: How many.
+        limit: Two tokens whose logits differ by no more, relative to what is above 1, are tied: either may follow.
+    """
+    lengths = tuple(1 + place % 20 for place in range(texts))
+    same, tied = 0, 0
+    for text in random_texts(model.config, lengths, seed=2):
+        ids = text[0].tolist()
+        expected, logits = _greedy(model, ids, _room(model, ids), start)
+        found = write(ids, len(expected))
+        pairs = enumerate(zip(found, expected, strict=False))
+        first = next((place for place, (token, other) in pairs if token != other), None)
+        if first is None:
+            same += found == expected
+        else:
+            best, second = logits[first][0].topk(2).values.tolist()
+            tied += best - second <= limit * max(1.0, abs(best))
+    told = f"{same} of {texts} texts alike" + (f", {tied} but for a tie" if tied else "")
+    return Check(f"tokens, greedy, up to {NEW_TOKENS}", same + tied == texts, told, "all of them")
+
+
+def _room(model: PreTrainedModel, ids: list[int]) -> int:
+    """How many tokens are written: fewer where the positions end."""
+    if getattr(model.config, "position_embedding_type", None) != "learned":
+        return NEW_TOKENS
+    begun = 1 if model.config.is_encoder_decoder else len(ids)
+    return max(1, min(NEW_TOKENS, model.config.max_position_embeddings - begun))
+
+
+def _greedy(model: PreTrainedModel, ids: list[int], max_new_tokens: int, start: int | None):
+    """The new tokens by `generate`, and the logits of each step."""
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=model.generation_config.eos_token_id,
+        pad_token_id=model.config.pad_token_id,
+        decoder_start_token_id=start,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    input_ids = torch.tensor([ids])
+    outputs = model.generate(input_ids, attention_mask=torch.ones_like(input_ids), generation_config=config)
+    return outputs.sequences[0, -len(outputs.logits) :].tolist(), outputs.logits

@@ -1,0 +1,322 @@
+"""Models as graphs: tensors in, tensors out, by names, for any number of rows and tokens.
+
+A head that answers at once is one graph, `model`. A model that writes is the graph of a step, with its memory among
+inputs and outputs: what comes out as `present.*` goes in again as `past_key_values.*`. An encoder-decoder has its
+encoder in a graph of its own, `encoder`, whose outputs are inputs of every step of `decoder` by the same names.
+
+Shapes: `B` rows, `T` tokens read now, `P` tokens read before, `S` tokens of a source.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+
+from ..models import (
+    RecurrentCache,
+    RecurrentForCausalLM,
+    RecurrentSeq2SeqCache,
+    RecurrentSeq2SeqForConditionalGeneration,
+    TransformerDecoderForCausalLM,
+    TransformerForConditionalGeneration,
+)
+from ..models.cells import CELLS
+from ..models.recurrent_cache import read_state, write_state
+from .base import ExportError
+
+
+PAST, PRESENT = "past_key_values.", "present."
+"""What the names of a step's memory begin with, before it and after it."""
+# How many of each an example has that a graph is traced with. No two are alike, and none is 1: a trace takes equal
+# numbers for the same one, and a 1 for a constant.
+EXAMPLE = {"rows": 2, "tokens": 5, "past_tokens": 7, "total_tokens": 12, "source_tokens": 9, "steps": 11}
+
+
+@dataclass
+class Graph:
+    """
+    One graph of a model.
+
+    Attributes:
+        name: `model`, or `encoder` and `decoder`.
+        module: Takes the inputs by place and gives the outputs as a tuple.
+        inputs: The shape of each input by name, its open dimensions by theirs (see `EXAMPLE`).
+        outputs: The names of the outputs.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, tuple[int | str, ...]]
+    outputs: list[str]
+
+    def examples(self, sizes: dict[str, int], num_tokens: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
+        """
+        Random inputs; masks are 0 at the first place, and 1 at the last.
+
+        Args:
+            sizes: Of the open dimensions.
+            num_tokens: Ids are below it.
+            seed: Of the draws.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        found = []
+        for name, shape in self.inputs.items():
+            shape = tuple(sizes.get(size, size) for size in shape)
+            if name.endswith("_ids"):
+                tensor = torch.randint(num_tokens, shape, generator=generator)
+            elif name.endswith("_mask"):
+                tensor = (torch.rand(shape, generator=generator) < 0.7).long()
+                tensor[:, 0], tensor[:, -1] = 0, 1
+            else:
+                tensor = torch.randn(shape, generator=generator)
+            found.append(tensor)
+        return tuple(found)
+
+    def trace(self) -> ExportedProgram:
+        """The graph as a program of `torch.export`."""
+        shapes = tuple(
+            {place: Dim.DYNAMIC for place, size in enumerate(shape) if isinstance(size, str)}
+            for shape in self.inputs.values()
+        )
+        # `forward` takes `*tensors`, whose shapes are one argument's.
+        with torch.no_grad():
+            return torch.export.export(self.module, self.examples(EXAMPLE), dynamic_shapes=(shapes,), strict=False)
+
+
+def refuse_head(model: PreTrainedModel) -> None:
+    """
+    Refuse models that are not of this package or have no head.
+
+    Raises:
+        ExportError: With the name of the class.
+    """
+    kind = type(model).__name__
+    if not model.config.model_type.startswith("seqnlp_"):
+        raise ExportError(
+            f"A {kind} (model_type={model.config.model_type!r}) is not of seqnlp, whose models these are."
+        )
+    if "For" not in kind:
+        raise ExportError(f"A {kind} has no head: export one that classifies, predicts or writes.")
+
+
+@contextlib.contextmanager
+def ready_to_trace(model: PreTrainedModel, recurrence: str = "fused") -> Iterator[PreTrainedModel]:
+    """The model for the time of a `with` as it is traced: cells as one operator over time, or else `eager` steps."""
+    before = getattr(model.config, "recurrence_implementation", None)
+    if before is None:
+        yield model
+        return
+    model.set_recurrence_implementation(recurrence)
+    try:
+        yield model
+    finally:
+        model.set_recurrence_implementation(before)
+
+
+def graphs_of(model: PreTrainedModel) -> list[Graph]:
+    """The graphs of a model of this package that has a head, in the order in which they run."""
+    if isinstance(model, RecurrentForCausalLM | TransformerDecoderForCausalLM):
+        memory = _memory(model, model.config.num_hidden_layers)
+        inputs = {"input_ids": ("rows", "tokens"), "attention_mask": ("rows", "total_tokens"), **memory}
+        step = RecurrentStep if isinstance(model, RecurrentForCausalLM) else TransformerStep
+        return [Graph("model", step(model), inputs, ["logits", *map(after, memory)])]
+    if isinstance(model, RecurrentSeq2SeqForConditionalGeneration):
+        return _recurrent_seq2seq(model)
+    if isinstance(model, TransformerForConditionalGeneration):
+        return _transformer_seq2seq(model)
+    config, output = model.config, "logits"
+    inputs = {"input_ids": ("rows", "tokens"), "attention_mask": ("rows", "tokens")}
+    if model.main_input_name == "pixel_values":
+        inputs = {"pixel_values": ("rows", config.num_channels, *config.image_shape)}
+    elif model.main_input_name == "past_values":
+        shape = ("rows", "steps", config.input_size)
+        inputs, output = {"past_values": shape, "past_observed_mask": shape}, "prediction_outputs"
+    return [Graph("model", AtOnce(model, list(inputs), output), inputs, [output])]
+
+
+def after(name: str) -> str:
+    """The name under which a step's memory comes out that goes in as `name`."""
+    return name.replace(PAST, PRESENT)
+
+
+def _memory(model: PreTrainedModel, num_layers: int, of: str = PAST, length: str = "past_tokens"):
+    """Names and shapes of what a stack of layers keeps: recurrent states, or keys and values."""
+    config, memory = model.config, {}
+    for layer in range(num_layers):
+        if hasattr(config, "cell_type"):
+            for state in CELLS[config.cell_type].states:
+                memory[f"{of}{layer}.{state}"] = ("rows", 1, config.hidden_size)
+        else:
+            for part in ("key", "value"):
+                memory[f"{of}{layer}.{part}"] = ("rows", config.num_key_value_heads, length, config.head_dim)
+    return memory
+
+
+def _recurrent_seq2seq(model: RecurrentSeq2SeqForConditionalGeneration) -> list[Graph]:
+    config = model.config
+    source = {"input_ids": ("rows", "source_tokens"), "attention_mask": ("rows", "source_tokens")}
+    memory = _memory(model, config.num_hidden_layers)
+    # With input feeding the decoder reads one token at a time: each waits for what attention found for the last.
+    ids = ("rows", 1) if config.input_feeding else ("rows", "tokens")
+    looked_at = {}
+    if config.attention_type != "none":
+        looked_at["encoder_hidden_states"] = ("rows", "source_tokens", config.source_size)
+        projection = model.model.decoder.attention.k_proj
+        looked_at["projected_keys"] = ("rows", "source_tokens", projection.out_features)
+    if config.input_feeding:
+        memory[f"{PAST}attentional_vector"] = ("rows", config.hidden_size)
+    inputs = {"decoder_input_ids": ids, "attention_mask": source["attention_mask"], **looked_at, **memory}
+    return [
+        Graph("encoder", RecurrentEncoder(model), source, [*looked_at, *memory]),
+        Graph("decoder", RecurrentDecoder(model, list(inputs)), inputs, ["logits", *map(after, memory)]),
+    ]
+
+
+def _transformer_seq2seq(model: TransformerForConditionalGeneration) -> list[Graph]:
+    num_layers = len(model.model.decoder.layers)
+    source = {"input_ids": ("rows", "source_tokens"), "attention_mask": ("rows", "source_tokens")}
+    encoded = _memory(model, num_layers, "encoder_key_values.", "source_tokens")
+    memory = _memory(model, num_layers)
+    ids = {"decoder_input_ids": ("rows", "tokens")}
+    inputs = {**ids, "attention_mask": source["attention_mask"], **encoded, **memory}
+    return [
+        Graph("encoder", TransformerEncoder(model), source, list(encoded)),
+        Graph("decoder", TransformerDecoder(model), inputs, ["logits", *map(after, memory)]),
+    ]
+
+
+class _Module(nn.Module):
+    def __init__(self, model: PreTrainedModel):
+        super().__init__()
+        self.model = model
+
+
+class AtOnce(_Module):
+    """A head that answers in one pass."""
+
+    def __init__(self, model: PreTrainedModel, names: list[str], output: str):
+        super().__init__(model)
+        self.names, self.output = names, output
+
+    def forward(self, *tensors):
+        return (self.model(**dict(zip(self.names, tensors, strict=True)))[self.output],)
+
+
+class RecurrentStep(_Module):
+    """Tokens, the mask of all tokens so far and the state before them in; logits and the state after them out."""
+
+    def forward(self, *tensors):
+        input_ids, attention_mask, *state = tensors
+        length = input_ids.shape[1]
+        mask = attention_mask.narrow(1, attention_mask.shape[1] - length, length)
+        cache = RecurrentCache(self.model.config)
+        _write_states(cache, state)
+        logits = self.model(input_ids=input_ids, attention_mask=mask, past_key_values=cache).logits
+        return logits, *_states(cache)
+
+
+class TransformerStep(_Module):
+    """Tokens, the mask of all so far, keys and values before them in; logits, keys and values after them out."""
+
+    def forward(self, *tensors):
+        input_ids, attention_mask, *past = tensors
+        # By an index: a trace would tie the length of the mask to the sum of two others, at least two each.
+        length = past[0].shape[2] + input_ids.shape[1]
+        mask = attention_mask.index_select(1, torch.arange(length, device=attention_mask.device))
+        cache = _key_values(past)
+        logits = self.model(input_ids=input_ids, attention_mask=mask, past_key_values=cache).logits
+        return logits, *_flat(cache)
+
+
+class RecurrentEncoder(_Module):
+    """A source in; out comes what attention looks at and the state that the decoder starts from."""
+
+    def forward(self, *tensors):
+        input_ids, attention_mask = tensors
+        decoder = self.model.model.decoder
+        encoded = self.model.model.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        found = []
+        if decoder.attention is not None:
+            found += [encoded.last_hidden_state, decoder.attention.project_keys(encoded.last_hidden_state)]
+        found += [tensor for state in decoder.bridge(encoded.final_state) for tensor in state]
+        if self.model.config.input_feeding:
+            found.append(encoded.last_hidden_state.new_zeros(input_ids.shape[0], self.model.config.hidden_size))
+        return tuple(found)
+
+
+class RecurrentDecoder(_Module):
+    """Target tokens, what the encoder gave and the state before them in; logits and the state after them out."""
+
+    def __init__(self, model: PreTrainedModel, names: list[str]):
+        super().__init__(model)
+        self.names = names
+
+    def forward(self, *tensors):
+        given = dict(zip(self.names, tensors, strict=True))
+        config = self.model.config
+        cache = RecurrentSeq2SeqCache(config)
+        num_states = config.num_hidden_layers * config.number_of_conv_states
+        memory = [tensor for name, tensor in given.items() if name.startswith(PAST)]
+        _write_states(cache.self_attention_cache, memory[:num_states])
+        if config.attention_type != "none":
+            write_state(cache.cross_attention_cache, 0, (given["projected_keys"], *memory[num_states:]))
+            cache.is_updated[0] = True
+        outputs = self.model(
+            attention_mask=given["attention_mask"],
+            decoder_input_ids=given["decoder_input_ids"],
+            encoder_outputs=(given.get("encoder_hidden_states"), None),
+            past_key_values=cache,
+        )
+        feed = read_state(cache.cross_attention_cache, 0)[1:] if config.input_feeding else ()
+        return outputs.logits, *_states(cache.self_attention_cache), *feed
+
+
+class TransformerEncoder(_Module):
+    """A source in; out come the keys and values that each layer of the decoder looks at."""
+
+    def forward(self, *tensors):
+        input_ids, attention_mask = tensors
+        states = self.model.model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        layers = self.model.model.decoder.layers
+        return tuple(tensor for layer in layers for tensor in layer.cross_attn.encoded_keys_and_values(states))
+
+
+class TransformerDecoder(_Module):
+    """Target tokens, the encoder's and their own keys and values before them in; logits, keys and values out."""
+
+    def forward(self, *tensors):
+        decoder_input_ids, attention_mask, *states = tensors
+        encoded, past = states[: len(states) // 2], states[len(states) // 2 :]
+        cache = EncoderDecoderCache(_key_values(past), _key_values(encoded))
+        rows, length = attention_mask.shape
+        # Only the number of its tokens is read: the layers take the source's keys and values from the cache.
+        source = encoded[0].new_zeros(rows, length, 1)
+        outputs = self.model(
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            encoder_outputs=(source,),
+            past_key_values=cache,
+        )
+        return outputs.logits, *_flat(cache.self_attention_cache)
+
+
+def _write_states(cache: RecurrentCache, tensors: list[torch.Tensor]) -> None:
+    num_states = len(tensors) // len(cache.layers)
+    for layer in range(len(cache.layers)):
+        write_state(cache, layer, tuple(tensors[layer * num_states : (layer + 1) * num_states]))
+
+
+def _states(cache: RecurrentCache) -> list[torch.Tensor]:
+    return [tensor for layer in range(len(cache.layers)) for tensor in read_state(cache, layer)]
+
+
+def _key_values(tensors: list[torch.Tensor]) -> DynamicCache:
+    return DynamicCache(zip(tensors[::2], tensors[1::2], strict=True))
+
+
+def _flat(cache: DynamicCache) -> list[torch.Tensor]:
+    return [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]

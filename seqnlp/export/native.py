@@ -1,0 +1,192 @@
+"""The target `transformers`: a class of transformers of the same mathematics, which needs no code of anybody's."""
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+
+from .base import Check, Export, ExportError
+from .inputs import TokenBatch, largest_difference, padded, random_texts
+from .native_classes import NATIVE_CLASSES, NativeClass
+
+
+LIMIT = 1e-5
+"""By how much outputs may differ, relative to the largest of them where that is above 1."""
+
+NEW_TOKENS = 24
+AUTO_CLASSES = {
+    "ForCausalLM": (AutoModelForCausalLM, "text-generation"),
+    "ForConditionalGeneration": (AutoModelForSeq2SeqLM, None),
+    "ForMaskedLM": (AutoModelForMaskedLM, None),
+    "ForSequenceClassification": (AutoModelForSequenceClassification, "text-classification"),
+    "ForTokenClassification": (AutoModelForTokenClassification, "token-classification"),
+    "ForImageClassification": (AutoModelForImageClassification, "image-classification"),
+}
+"""By the end of a class's name, what loads it and the pipeline that runs it, if there is one for it."""
+
+
+class TransformersExport(Export):
+    """As Llama, GPT-2, BERT, Marian, Pegasus or ViT, whichever computes the same."""
+
+    name = "transformers"
+    title = "transformers by itself, as its Llama, GPT-2, BERT, Marian, Pegasus or ViT, without code of seqnlp's"
+
+    native: type[NativeClass]
+
+    def refuse(self):
+        """By the fields that keep the model from being any of the classes."""
+        head = type(self.model).__name__
+        candidates = [known for known in NATIVE_CLASSES if head in known.heads]
+        if not candidates:
+            kind = f"model_type={self.config.model_type!r}"
+            raise ExportError(f"No class of transformers computes what a {head} ({kind}) computes.")
+        if self.target_processor is not None:
+            raise ExportError(
+                f"target_tokenizer={self.config.target_tokenizer!r}: a class of transformers has one tokenizer for "
+                "what it reads and what it writes."
+            )
+        misfits = {known.__name__: known.misfits(self.config, head) for known in candidates}
+        fitting = [known for known in candidates if not misfits[known.__name__]]
+        if not fitting:
+            reasons = "; ".join(f"{name}: {', '.join(found)}" for name, found in misfits.items())
+            raise ExportError(f"No class of transformers computes what this {head} computes. {reasons}.")
+        self.native = fitting[0]
+
+    @property
+    def _kind(self) -> str:
+        return next(kind for kind in AUTO_CLASSES if type(self.model).__name__.endswith(kind))
+
+    def write(self, folder: Path) -> None:
+        """Configuration, weights, how it generates, and the processor."""
+        self.native.build(self.model).save_pretrained(folder)
+        if self.processor is not None:
+            processor = copy.deepcopy(self.processor)
+            if "left" not in self.native.padding and not self.model.can_generate():
+                processor.padding_side = "right"  # it counts positions from the left
+            processor.save_pretrained(folder)
+
+    def verify(self, folder: Path) -> list[Check]:
+        """As it is loaded by anybody: its class, its processor, its outputs, and what it writes."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        auto_class, _ = AUTO_CLASSES[self._kind]
+        native = auto_class.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
+        is_native = type(native).__module__.startswith("transformers.") and "auto_map" not in config
+        checks = [Check("class", is_native, type(native).__name__, "one of transformers")]
+        if self._kind == "ForImageClassification":
+            return [*checks, *self._check_image_processor(folder), self._check_images(native)]
+        checks += self._check_tokenizer(folder)
+        texts = random_texts(self.config)
+        sides = tuple(side for side in self.native.padding if self.config.pad_token_id is not None)
+        checks.append(self._check_texts(native, padded(texts, self.config.pad_token_id, sides)))
+        return checks + (self._check_generation(native, texts) if self.model.can_generate() else [])
+
+    def usage(self, folder: str) -> str:
+        """A pipeline where there is one, or else the model by itself; and the server for language models."""
+        auto_class, pipeline = AUTO_CLASSES[self._kind]
+        if pipeline is not None:
+            read = "image.png" if pipeline == "image-classification" else "In the beginning"
+            call = f'("{read}")'
+            if pipeline == "text-generation":
+                call = f'("{read}", max_new_tokens={min(50, self.config.max_position_embeddings // 2)})'
+                call += f")\n# or, as a server: transformers serve {folder}"
+            else:
+                call += ")"
+            return f'from transformers import pipeline\n\nprint(pipeline("{pipeline}", model="{folder}"){call}'
+        lines = [
+            f"from transformers import {auto_class.__name__}, AutoTokenizer",
+            "",
+            f'model = {auto_class.__name__}.from_pretrained("{folder}")',
+            f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
+            'inputs = tokenizer("A man sleeps.", return_tensors="pt")',
+        ]
+        if self.model.can_generate():
+            longest = self.config.max_position_embeddings - 1
+            lines += [
+                f"ids = model.generate(**inputs, num_beams=5, max_new_tokens={min(100, longest)})",
+                "print(tokenizer.decode(ids[0], skip_special_tokens=True))",
+            ]
+        else:
+            lines.append("print(tokenizer.decode(model(**inputs).logits[0].argmax(-1)))")
+        return "\n".join(lines)
+
+    def _check_tokenizer(self, folder: Path) -> list[Check]:
+        """What the saved tokenizer makes of texts, and of tokens, is what ours makes."""
+        if self.processor is None:
+            return []
+        saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        texts = [self.processor.decode(text[0]) for text in random_texts(self.config, (5, 20, 60), seed=1)]
+        same = sum(
+            saved(text)["input_ids"] == (ids := self.processor(text)["input_ids"])
+            and saved.decode(ids) == self.processor.decode(ids)
+            for text in texts
+        )
+        return [Check("tokenizer", same == len(texts), f"{same} of {len(texts)} texts alike", "all of them")]
+
+    def _check_image_processor(self, folder: Path) -> list[Check]:
+        if self.processor is None:
+            return []
+        saved = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        shape = (3, *(2 * side for side in self.config.image_shape))
+        image = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
+        made, expected = (each(image, return_tensors="pt")["pixel_values"] for each in (saved, self.processor))
+        same = torch.equal(made, expected)
+        return [Check("image processor", same, "alike" if same else "another image", "alike")]
+
+    def _check_images(self, native: PreTrainedModel) -> Check:
+        shape = (8, self.config.num_channels, *self.config.image_shape)
+        pixels = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        expected = self.model(pixels).logits
+        return self._difference("logits of 8 images of noise", [(native(pixels).logits, expected, None)])
+
+    def _check_texts(self, native: PreTrainedModel, batches: list[TokenBatch]) -> Check:
+        outputs = []
+        for batch in batches:
+            inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+            if self.config.is_encoder_decoder:
+                inputs["decoder_input_ids"] = batch.input_ids
+            mask = batch.attention_mask if self._kind != "ForSequenceClassification" else None
+            outputs.append((native(**inputs).logits, self.model(**inputs).logits, mask))
+        sides = " and ".join(dict.fromkeys(batch.name for batch in batches if batch.name != "none"))
+        name = f"logits of {len(batches)} batches" + (f", padded {sides}" if sides else "")
+        return self._difference(name, outputs)
+
+    def _difference(self, name: str, outputs) -> Check:
+        largest = max(float(expected.abs().max()) for _, expected, _ in outputs)
+        found = max(largest_difference(*output) for output in outputs) / max(1.0, largest)
+        return Check(name, found <= LIMIT, f"{found:.1e} of {max(1.0, largest):.3g}", f"at most {LIMIT:.0e} of it")
+
+    def _check_generation(self, native: PreTrainedModel, texts: list[torch.Tensor]) -> list[Check]:
+        """Greedily and by beams, one text at a time and in a padded batch."""
+        longest = self.config.max_position_embeddings if self.native.bounded else None
+        checks = []
+        pad = self.config.pad_token_id
+        side = "right" if self.config.is_encoder_decoder else "left"
+        batches = padded(texts, pad, () if pad is None else (side,))[-3:]
+        for num_beams, name in ((1, "greedy"), (4, "4 beams")):
+            same, total = 0, 0
+            for batch in batches:
+                length = 1 if self.config.is_encoder_decoder else batch.input_ids.shape[1]
+                new = NEW_TOKENS if longest is None else min(NEW_TOKENS, longest - length)
+                if new < 1:
+                    continue
+                options = {"max_new_tokens": new, "num_beams": num_beams, "do_sample": False}
+                rows = [
+                    model.generate(batch.input_ids, attention_mask=batch.attention_mask, **options).tolist()
+                    for model in (self.model, native)
+                ]
+                same += sum(ours == theirs for ours, theirs in zip(*rows, strict=True))
+                total += len(batch.input_ids)
+            checks.append(Check(f"tokens, {name}", same == total, f"{same} of {total} texts alike", "all of them"))
+        return checks

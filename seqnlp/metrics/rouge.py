@@ -1,0 +1,64 @@
+"""ROUGE, computed by rouge-score: how much of a reference, such as a summary, a text has, and how little else."""
+
+import re
+import statistics
+from typing import Any
+
+import datasets
+import evaluate
+from rouge_score import rouge_scorer, tokenizers
+
+from .score import ONE_SENTENCE, OfflineMetric, Score
+
+
+_TYPES = {"rouge1": "words", "rouge2": "pairs of words", "rougeL": "words of the longest common subsequence"}
+_WITHOUT_SPACES = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
+_WORD = re.compile(rf"{_WITHOUT_SPACES}|(?:(?!{_WITHOUT_SPACES})\w)+")
+
+
+class UnicodeWords(tokenizers.Tokenizer):
+    """
+    Words of any language, lower-cased; of scripts that put no spaces between words each character.
+
+    rouge-score's own tokenizer knows the letters from a to z alone, and would drop all others.
+    """
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words of a text."""
+        return _WORD.findall(text.lower())
+
+
+class ROUGE(OfflineMetric):
+    """
+    ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004, W04-1013): F1 of what a text and its reference have in common, in percent,
+    the mean over the texts; without stemming. Computed by rouge-score, over words of any language.
+    """
+
+    scores = tuple(
+        Score(
+            key,
+            f"ROUGE-{key[-1]}",
+            f"mean over the texts of the F1 of the {what} in common with the reference (rouge-score, lower-cased, not "
+            "stemmed)",
+            greater_is_better=True,
+            unit="%",
+            digits=2,
+            weight_of_an_example=ONE_SENTENCE,
+            type="rouge",
+        )
+        for key, what in _TYPES.items()
+    )
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=type(self).__doc__,
+            citation="",
+            inputs_description="\nArgs:\n    predictions: The texts.\n    references: The right one for each.\n",
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, predictions, references) -> dict[str, Any]:
+        scorer = rouge_scorer.RougeScorer(list(_TYPES), tokenizer=UnicodeWords())
+        found = [scorer.score(right, text) for text, right in zip(predictions, references, strict=True)]
+        return {key: 100 * statistics.fmean(scores[key].fmeasure for scores in found) for key in _TYPES}

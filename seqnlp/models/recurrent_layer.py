@@ -1,0 +1,86 @@
+"""One recurrent layer: a cell, or one for each direction, over time."""
+
+import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .cells import CELLS, RecurrentCell, State
+from .configuration_recurrent import RecurrentConfig
+from .recurrence import RECURRENCE_FUNCTIONS, Padding
+
+
+class RecurrentLayer(GradientCheckpointingLayer):
+    """One recurrent layer: a cell that reads forward and, if bidirectional, one that reads backward."""
+
+    def __init__(self, config: RecurrentConfig, layer_idx: int):
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer_idx
+        reads_embeddings = layer_idx == 0 and config.block == "plain"
+        input_size = config.embedding_size if reads_embeddings else config.output_size
+        cell_class = CELLS[config.cell_type]
+        # Between layers, not before the first: what is dropped there is `embedding_dropout`'s to say.
+        self.dropout = nn.Dropout(config.dropout if layer_idx > 0 else 0.0)
+        self.forward_cell = cell_class(input_size, config.hidden_size, config.hidden_act)
+        self.backward_cell = (
+            cell_class(input_size, config.hidden_size, config.hidden_act) if config.bidirectional else None
+        )
+
+    @property
+    def cells(self) -> list[RecurrentCell]:
+        """The forward cell and, if there is one, the backward cell."""
+        return [self.forward_cell] if self.backward_cell is None else [self.forward_cell, self.backward_cell]
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        state: State | None = None,
+        padding: Padding | None = None,
+        num_states: int = 1,
+    ) -> tuple[torch.Tensor, list[State]]:
+        """
+        Args:
+            hidden_states: `(batch_size, sequence_length, input_size)`.
+            state: The state to start from, tensors of shape `(batch_size, num_directions, hidden_size)`; `None` for
+                zeros.
+            padding: Which tokens are padding.
+            num_states: How many states are wanted: those after the last tokens, 0 for none. All of them but one cost
+                a step by itself.
+
+        Returns:
+            `(batch_size, sequence_length, num_directions * hidden_size)`, zero at padding; and `num_states` states, or
+            one for each token if there are fewer, the final state last.
+        """
+        hidden_states = self.dropout(hidden_states)
+        length = hidden_states.shape[1]
+        first = max(length - num_states, 0) + 1  # from here on each token is read by itself
+        if num_states < 2 or first == length:
+            outputs, state = self._read(hidden_states, state, padding, num_states > 0)
+            return outputs, [] if state is None else [state]
+        outputs, states = [], []
+        for start, end in [(0, first), *((step, step + 1) for step in range(first, length))]:
+            here = None if padding is None else Padding.from_mask(padding.mask[:, start:end], 1)
+            output, state = self._read(hidden_states[:, start:end], state, here, True)
+            outputs.append(output)
+            states.append(state)
+        return torch.cat(outputs, dim=1), states
+
+    def _read(self, hidden_states, state, padding, return_state) -> tuple[torch.Tensor, State | None]:
+        recurrence = RECURRENCE_FUNCTIONS[self.config.recurrence_implementation]
+        if state is None:
+            shape = (hidden_states.shape[0], self.config.num_directions, self.config.hidden_size)
+            state = (hidden_states.new_zeros(shape),) * self.forward_cell.num_states
+
+        outputs, final_states = [], []
+        for direction, cell in enumerate(self.cells):
+            start = tuple(tensor[:, direction] for tensor in state)
+            output, final = recurrence(cell, hidden_states, start, padding, direction == 1, return_state)
+            outputs.append(output)
+            final_states.append(final)
+        outputs = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
+        if not return_state:
+            return outputs, None
+        return outputs, tuple(torch.stack(tensors, dim=1) for tensors in zip(*final_states, strict=True))
+
+
+__all__ = []

@@ -1,0 +1,320 @@
+"""Tagging: one label per word, such as its part of speech or whether it belongs to a name."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from ..data import LoadedData, TaggingArguments, labels_of, load_tagging
+from ..metrics import TAGGING_SCORES, entity_scheme, tagging_report, tagging_scores
+from ..models import RecurrentForTokenClassification, TransformerEncoderForTokenClassification
+from ..models.losses import IGNORE_INDEX
+from ..tokenization import first_continuing_id, train_spelling_tokenizer, train_tokenizer
+from ..tokenization.train import TokenizerType
+from ..training import ArgumentsError
+from ..training.batches import Batch
+from ..training.evaluation import Evaluator
+from ..training.flags import flag
+from .arguments import TextModelArguments
+from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
+from .results import spread
+from .unknown import shown_unknown, tell_unknown
+
+
+BASELINE = "most_frequent_tag"
+SPELLING = "spelling"
+NO_ENTITY = "O"
+UNSEEN_WORDS = "unseen_words"
+"""Key of `run.json`'s dataset: by split, the share of its words that are not among the training words."""
+
+
+@dataclass
+class TaggingModelArguments(TextModelArguments):
+    """What is trained, and the tokenizer that makes its inputs."""
+
+    tokenizer_type: str = flag(
+        SPELLING,
+        "How words are read: by their spelling and, if frequent, as wholes; or by a tokenizer of another kind.",
+        "model",
+        choices=(SPELLING, *get_args(TokenizerType)),
+    )
+    vocab_size: int = flag(
+        10000,
+        "Largest size of the vocabulary, special tokens included; with spelling, most words known as wholes.",
+        "model",
+        "[5, 10000000]",
+    )
+    lowercase: bool = flag(False, "Lower-case the text.", "model")
+    max_length: int = flag(1024, "Tokens of a sentence that are read; the rest is cut off.", "model", "[2, inf)")
+    word_dropout: float = flag(
+        0.25, "With spelling, how often training takes a known word for an unknown one.", "model", "[0, 1)"
+    )
+
+
+class Tagging(Task):
+    """One label per word: parts of speech, named entities."""
+
+    name = "tagging"
+    title = "Tagging of words"
+    pipeline_tag = "token-classification"
+    use = "Labeling words of texts like those it was trained on; a baseline; teaching and study of sequence models."
+    limits = (
+        OF_ITS_DATA,
+        "Its scores are for words as its data divides them; other kinds of text and other languages are beyond what "
+        "was measured here.",
+    )
+    longest_input = "It was trained on the first {} tokens of a sentence."
+    widget = ("My name is Sarah and I live in London.",)
+
+    data_arguments = TaggingArguments
+    model_arguments = TaggingModelArguments
+    default_dataset = "sample:turkish"
+    auto_class = AutoModelForTokenClassification
+    model_classes = {
+        "recurrent": RecurrentForTokenClassification,
+        "transformer": TransformerEncoderForTokenClassification,
+    }
+    scores = TAGGING_SCORES
+    validated = ("accuracy", "f1", "loss")
+    loss_unit = "nats per word"
+
+    @classmethod
+    def example(cls, record: dict[str, Any], revision: str) -> str:
+        """Words in groups of one label."""
+        text = json.dumps(cls.widget_of(record)[0], ensure_ascii=False)
+        return (
+            f'tag = pipeline("{cls.pipeline_tag}", model=model, tokenizer=tokenizer, aggregation_strategy="simple")\n'
+            f"print(tag({text}))"
+        )
+
+    @property
+    def positions(self) -> int:
+        """The sentences are cut to that."""
+        return self.model_args.max_length
+
+    def load(self) -> LoadedData:
+        """Columns `tokens` and `tags`."""
+        loaded = load_tagging(self.data_args)
+        asked = self.training_args.metric_for_best_model.removeprefix("validation_")
+        labels = labels_of(loaded.splits["train"])
+        if asked == "f1" and not entity_scheme(labels):
+            raise ArgumentsError(
+                f"--metric_for_best_model {asked}: the labels ({', '.join(labels[:5])}, ...) mark no entities, so "
+                "there is no F1 of entities. Choose accuracy or loss."
+            )
+        return loaded
+
+    def train_tokenizer(self, rows: Dataset) -> PreTrainedTokenizerBase:
+        """The tokenizer that `--tokenizer_type` asks for, trained on sentences."""
+        arguments = self.model_args
+        texts = [" ".join(words) for words in rows["tokens"]]
+        if arguments.tokenizer_type == SPELLING:
+            return train_spelling_tokenizer(
+                texts, lowercase=arguments.lowercase, model_max_length=arguments.max_length
+            )
+        settings = arguments.tokenizer_settings()
+        # A word has the same tokens alone as in a text.
+        return train_tokenizer(texts, **settings, model_max_length=arguments.max_length, add_prefix_space=True)
+
+    def reading_of(self, tokenizer: PreTrainedTokenizerBase, data: PreparedData) -> dict[str, Any]:
+        """The fields of a model's configuration that follow from how it reads words."""
+        fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        if self.model_args.tokenizer_type != SPELLING:
+            return fields
+        known = {"word_vocab_size": len(self.known_words(data)), "word_dropout": self.model_args.word_dropout}
+        return {**fields, "first_continuing_id": first_continuing_id(tokenizer), **known}
+
+    def known_words(self, data: PreparedData) -> list[list[int]]:
+        """Spellings of the words that are known as wholes: the most frequent ones of training, as they are read."""
+        counts = Counter()
+        start = first_continuing_id(data.processor)
+        for row in data.examples["train"]["input_ids"]:
+            begins = [place for place, token in enumerate(row) if token < start or place == 0]
+            counts.update(tuple(row[a:b]) for a, b in zip(begins, [*begins[1:], len(row)], strict=True))
+        frequent = [word for word, count in counts.most_common() if count >= self.model_args.min_frequency]
+        return [list(word) for word in frequent[: self.model_args.vocab_size]]
+
+    def teach_words(self, model: PreTrainedModel, data: PreparedData) -> None:
+        """Make a model that reads words by their spelling know the frequent ones as wholes."""
+        if model.word_reader is not None:
+            model.word_reader.know(self.known_words(data))
+
+    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
+        """The tokenizer."""
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+    def prepare(
+        self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
+    ) -> PreparedData:
+        """Rows of token ids and labels: the first token of a word has the word's, the others have -100."""
+        examples, counts, remarks = {}, {}, []
+        seen = {word for words in loaded.splits["train"]["tokens"] for word in words}
+        for split in splits or loaded.splits:
+            rows = loaded.splits[split]
+            encoding = processor(list(rows["tokens"]), is_split_into_words=True, truncation=True, verbose=False)
+            aligned = [align_labels(encoding.word_ids(row), tags) for row, tags in enumerate(rows["tags"])]
+            columns = {name: encoding[name] for name in ("input_ids", "attention_mask")}
+            examples[split] = Dataset.from_dict({**columns, "labels": [labels for labels, _ in aligned]})
+            scored = [[place for place, tag in enumerate(tags) if tag is not None] for tags in rows["tags"]]
+            read = [places for _, places in aligned]
+            unseen = [
+                [tokens[place] not in seen for place in places]
+                for tokens, places in zip(rows["tokens"], scored, strict=True)
+            ]
+            counts[split] = {"scored": scored, "read": read, "unseen": unseen}
+            lost = sum(map(len, scored)) - sum(map(len, read))
+            if lost:
+                fate = "do not enter training" if split == "train" else "count as wrong"
+                remarks.append(
+                    f"The split {split!r}: {lost:,} words are behind the first {processor.model_max_length:,} tokens "
+                    f"of their sentence (--max_length), or have no token; they {fate}."
+                )
+        collator = DataCollatorForTokenClassification(processor)
+        data = PreparedData(loaded, processor, examples, collator, counts=counts, remarks=remarks)
+        data.details[UNSEEN_WORDS] = {
+            split: _share(count["unseen"]) for split, count in counts.items() if split != "train"
+        }
+        tell_unknown(data, processor, self.model_args.tokenizer_type, "input_ids")
+        return data
+
+    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[tuple[list[int], float]]:
+        """Of each sentence the labels of its words, those that were read, and the nats of the right ones."""
+        rows = data.examples[split]
+        return evaluator.evaluate_rows(rows, labels_and_nats, data.collator, list(map(len, rows["input_ids"])))
+
+    def score(self, predictions: list[tuple[list[int], float]], data: PreparedData, split: str) -> dict[str, float]:
+        """Accuracy, on unseen words too, scores of entities if labels mark them, and loss."""
+        count = sum(len(labels) for labels, _ in predictions)
+        nats = sum(nats for _, nats in predictions) / max(1, count)
+        predicted, right = self.predicted_names(predictions, data, split), right_names(data, split)
+        return tagging_scores(predicted, right, data.counts[split]["unseen"], nats)
+
+    def predicted_names(
+        self, predictions: list[tuple[list[int], float]], data: PreparedData, split: str
+    ) -> list[list[str]]:
+        """The names of the predicted labels of a split's words; a word that was not read has none, or no entity's."""
+        counts, names = data.counts[split], labels_of(data.loaded.splits[split])
+        unread = NO_ENTITY if entity_scheme(names) else ""
+        predicted = []
+        for (labels, _), read, scored in zip(predictions, counts["read"], counts["scored"], strict=True):
+            found = dict(zip(read, labels, strict=True))
+            predicted.append([names[found[place]] if place in found else unread for place in scored])
+        return predicted
+
+    def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
+        """Each word's most frequent label in training; an unseen word has that of the words that occur once there."""
+        rows, counts = data.loaded.splits[split], data.counts[split]
+        names, found = labels_of(rows), most_frequent_labels(data.loaded.splits["train"], rows["tokens"])
+        predicted = [
+            [names[labels[place]] for place in scored] for labels, scored in zip(found, counts["scored"], strict=True)
+        ]
+        return {BASELINE: {split: tagging_scores(predicted, right_names(data, split), counts["unseen"])}}
+
+    def report(self, outcome: Outcome) -> str:
+        """Scores beside the most frequent label's, each label's own, and what is confused most."""
+        data, split = outcome.data, outcome.split
+        table = {f"{self.architecture} (seqnlp)": outcome.metrics}
+        if BASELINE in outcome.baselines:
+            table["most frequent label of each word"] = outcome.baselines[BASELINE]
+        rows, scored = data.loaded.splits[split], data.counts[split]["scored"]
+        words = [[tokens[place] for place in places] for tokens, places in zip(rows["tokens"], scored, strict=True)]
+        predicted = self.predicted_names(outcome.predictions[split], data, split)
+        text = tagging_report(words, predicted, right_names(data, split), table)
+        unseen = f"Words that are not in training: {data.details[UNSEEN_WORDS][split]:.1%} of those of {split}."
+        return f"{split.capitalize()}: {text}\n\n{unseen} {shown_unknown(data, split)}"
+
+    @classmethod
+    def results_row(cls, records: list[Record], split: str) -> dict[str, str]:
+        """F1 of entities, or else accuracy, over the seeds, beside the baseline on the same split."""
+        key = "f1" if "f1" in records[0]["metrics"][split] else "accuracy"
+        name = {"f1": "entity F1", "accuracy": "accuracy"}[key]
+        return {
+            "validation": spread(record["metrics"]["validation"][key] for record in records),
+            f"{name}, %": f"{spread(record['metrics'][split][key] for record in records)} ({split})",
+            "unseen words": spread(record["metrics"][split]["unseen_accuracy"] for record in records),
+            "most frequent label": spread([records[0]["baselines"][BASELINE][split][key]]),
+        }
+
+
+def right_names(data: PreparedData, split: str) -> list[list[str]]:
+    """The names of the labels of a split's words, of those that have one."""
+    rows = data.loaded.splits[split]
+    names = labels_of(rows)
+    return [[names[tag] for tag in tags if tag is not None] for tags in rows["tags"]]
+
+
+def align_labels(word_ids: list[int | None], tags: list[int | None]) -> tuple[list[int], list[int]]:
+    """
+    The labels of the tokens of a sentence: that of its word for the first token of a word, -100 for the others.
+
+    Args:
+        word_ids: The word that each token belongs to, `None` for tokens that a tokenizer adds.
+        tags: The label of each word, `None` for one that has none.
+
+    Returns:
+        The labels; and the words whose labels are among them, in order.
+    """
+    labels, words, before = [], [], None
+    for word in word_ids:
+        is_first = word is not None and word != before
+        before = word
+        if is_first and tags[word] is not None:
+            labels.append(tags[word])
+            words.append(word)
+        else:
+            labels.append(IGNORE_INDEX)
+    return labels, words
+
+
+def labels_and_nats(model: PreTrainedModel, batch: Batch) -> list[tuple[list[int], float]]:
+    """For each row of a batch the predicted label of each labeled token, and the sum of the nats of the right ones."""
+    labels = batch["labels"]
+    logits = model(**{name: value for name, value in batch.items() if name != "labels"}).logits.float()
+    nats = torch.nn.functional.cross_entropy(
+        logits.transpose(1, 2), labels, ignore_index=IGNORE_INDEX, reduction="none"
+    ).sum(1)
+    found = logits.argmax(-1)
+    return [
+        (row[wanted != IGNORE_INDEX].tolist(), float(loss))
+        for row, wanted, loss in zip(found, labels, nats, strict=True)
+    ]
+
+
+def most_frequent_labels(train: Dataset, sentences: Iterable[list[str]]) -> list[list[int]]:
+    """
+    The most frequent label in training of each word of some sentences; of equally frequent ones the first.
+
+    A word that is not in training has the most frequent label of the words that occur there once, which are most like
+    it (Baayen & Sproat 1996), or, if there are none, of all words.
+    """
+    counts: dict[str, Counter] = defaultdict(Counter)
+    for tokens, tags in zip(train["tokens"], train["tags"], strict=True):
+        for word, tag in zip(tokens, tags, strict=True):
+            if tag is not None:
+                counts[word][tag] += 1
+    once = Counter(tag for count in counts.values() if count.total() == 1 for tag in count)
+    everywhere = Counter(tag for count in counts.values() for tag in count.elements())
+    best = {word: _first_of_most(count) for word, count in counts.items()}
+    other = _first_of_most(once or everywhere)
+    return [[best.get(word, other) for word in words] for words in sentences]
+
+
+def _first_of_most(counts: Counter) -> int:
+    return min(counts, key=lambda label: (-counts[label], label))
+
+
+def _share(flags: Iterable[list[bool]]) -> float:
+    every = [flag for row in flags for flag in row]
+    return sum(every) / max(1, len(every))

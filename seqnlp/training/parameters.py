@@ -1,0 +1,78 @@
+"""Which weights are trained, and how fast: modules that stay as they are, and a learning rate for each layer."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from .errors import ArgumentsError
+
+
+SHOWN = 6
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
+    """
+    Let modules keep their weights in training.
+
+    Args:
+        model: The model.
+        patterns: Patterns of the shell (`*`, `?`, `[01]`) for the names of modules or weights; what lies in a module
+            that one names goes with it. A weight that has several names goes by each of them.
+
+    Returns:
+        How many numbers stay as they are.
+
+    Raises:
+        ArgumentsError: For a pattern that fits nothing, and where nothing is left to train.
+    """
+    named = list(model.named_parameters(remove_duplicate=False))
+    for pattern in patterns:
+        chosen = [parameter for name, parameter in named if any(fnmatchcase(part, pattern) for part in prefixes(name))]
+        if not chosen:
+            known = sorted({name for name, _ in model.named_modules() if name and name.count(".") < 2})
+            more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+            raise ArgumentsError(
+                f"--freeze {pattern}: no module or weight has such a name; there is {', '.join(known[:SHOWN])}{more}."
+            )
+        for parameter in chosen:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ArgumentsError(f"--freeze {' '.join(patterns)}: nothing is left to train.")
+    return sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+
+
+def prefixes(name: str) -> list[str]:
+    """The names of the modules in which a weight lies, from the outermost on, and its own."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def depths(model: nn.Module) -> dict[str, int]:
+    """
+    How deep each weight lies, by its name: 0 below the first layer, where embeddings are; then the number of its
+    layer; and one more for what stands on the last layer, such as a head.
+
+    A layer is an entry of a `ModuleList` that lies in no other one. Several lists, as those of an encoder and a
+    decoder, are counted on in the order in which the model holds them; what stands between two of them goes with the
+    layer before.
+
+    Raises:
+        ArgumentsError: If the model has no such list.
+    """
+    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)]
+    outer = [name for name in lists if not any(other in prefixes(name)[:-1] for other in lists)]
+    layers: dict[str, int] = {}
+    for name in outer:
+        for index in range(len(model.get_submodule(name))):
+            layers[f"{name}.{index}"] = len(layers) + 1
+    if not layers:
+        raise ArgumentsError(f"--layerwise_lr_decay: a {type(model).__name__} has no layers to tell apart.")
+    found, current = {}, 0
+    for name, _ in model.named_parameters():
+        inside = next((layers[part] for part in prefixes(name) if part in layers), None)
+        if inside is None and current == len(layers):
+            inside = current + 1
+        current = current if inside is None else min(inside, len(layers))
+        found[name] = current if inside is None else inside
+    return found

@@ -1,0 +1,151 @@
+"""Language models behind the API of OpenAI's clients: whole, streamed, and for several clients at once."""
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from openai import OpenAI
+
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    TransformerDecoderConfig,
+    TransformerDecoderForCausalLM,
+)
+from seqnlp.cli import serve as verb
+from seqnlp.cli.serve import ServeError, check, make_server
+from seqnlp.tokenization import train_tokenizer
+
+
+PROMPTS = ["the c", "a mat", "on", "cats sat"]
+NEW = 12
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Untrained models; what they write is as arbitrary as it is fixed."""
+    tokenizer, made = train_tokenizer(["the cats sat on a mat"], "char", 30), {}
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "initializer_range": 1.0,
+        **special,
+    }
+    torch.manual_seed(0)
+    for model in (
+        RecurrentForCausalLM(RecurrentConfig(cell_type="lstm", **sizes)),
+        TransformerDecoderForCausalLM(TransformerDecoderConfig(max_position_embeddings=64, **sizes)),
+        RecurrentForSequenceClassification(RecurrentConfig(**sizes)),
+    ):
+        folder = made[type(model).__name__] = tmp_path_factory.mktemp("served")
+        model.eval().save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return tokenizer, made
+
+
+def greedy(model, tokenizer, prompt):
+    inputs = tokenizer(prompt, return_tensors="pt")
+    written = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+    return tokenizer.decode(written, skip_special_tokens=True), len(written)
+
+
+MODELS = [RecurrentForCausalLM, TransformerDecoderForCausalLM]
+
+
+@pytest.mark.parametrize("model_class", MODELS, ids=lambda model_class: model_class.__name__)
+def test_it_answers_what_generate_writes(folders, model_class):
+    tokenizer, made = folders
+    folder = str(made[model_class.__name__])
+    model = model_class.from_pretrained(folder).eval()
+    with TestClient(make_server(folder, "localhost", 8000, "cpu").config.app) as client:
+
+        def ask(**body):
+            return client.post("/v1/completions", json={"model": folder, "max_tokens": NEW, "temperature": 0, **body})
+
+        for prompt in PROMPTS:
+            text, count = greedy(model, tokenizer, prompt)
+            answer = ask(prompt=prompt).json()
+            assert answer["choices"][0]["text"] == text
+            assert answer["usage"]["completion_tokens"] == count
+            assert answer["usage"]["prompt_tokens"] == len(tokenizer(prompt)["input_ids"])
+            lines = [line for line in ask(prompt=prompt, stream=True).text.split("\n\n") if line]
+            chunks = [json.loads(line.removeprefix("data: "))["choices"][0] for line in lines]
+            assert "".join(chunk["text"] for chunk in chunks) == text
+            assert len(chunks) > 2  # as they come
+            assert chunks[-1]["finish_reason"] == ("length" if count == NEW else "stop")
+        for body in ({"prompt": ""}, {}):
+            assert ask(**body).status_code == 400
+            assert "Give a prompt" in ask(**body).json()["detail"]
+        assert client.post("/v1/completions", content="{").status_code == 400
+        wrong = client.post("/v1/completions", json={"model": "another", "prompt": "a"})
+        assert wrong.status_code == 400
+        assert "pinned" in wrong.text
+
+
+def test_what_cannot_be_served_is_one_line(folders, tmp_path, monkeypatch):
+    _, made = folders
+    good = str(made["RecurrentForCausalLM"])
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ServeError, match=rf"^--host localhost --port {port}: Address already in use\. Give another"
+        ):
+            check(good, "localhost", port)
+    assert check(good, "localhost", port).model_type == "seqnlp_recurrent"
+    with pytest.raises(ServeError, match="is a RecurrentForSequenceClassification, and what can be served"):
+        check(str(made["RecurrentForSequenceClassification"]), "localhost", port)
+    with pytest.raises(ServeError, match="cannot be read") as raised:
+        check(str(tmp_path / "nothing"), "localhost", port)
+    assert "\n" not in str(raised.value)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(verb, "find_spec", lambda name: None if name == "uvicorn" else find(name))
+    with pytest.raises(ServeError, match=r"^seqnlp serve needs uvicorn: pip install 'seqnlp\[serve\]'\.$"):
+        check(good, "localhost", port)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model_class", MODELS, ids=lambda model_class: model_class.__name__)
+def test_several_clients_of_openai_at_once(folders, model_class):
+    """The command as a user starts it; each client gets the answer to its own prompt."""
+    tokenizer, made = folders
+    folder = str(made[model_class.__name__])
+    model = model_class.from_pretrained(folder).eval()
+    expected = {prompt: greedy(model, tokenizer, prompt)[0] for prompt in PROMPTS}
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "seqnlp.cli.main", "serve", folder, "--port", str(port), "--device", "cpu"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as server:
+        try:
+            assert f"http://localhost:{port}/v1/completions" in server.stdout.readline()
+            while "Uvicorn running" not in server.stderr.readline():
+                assert server.poll() is None
+            client = OpenAI(base_url=f"http://localhost:{port}/v1", api_key="none", max_retries=0)
+
+            def ask(number):
+                prompt, is_streamed = PROMPTS[number % len(PROMPTS)], number % 2 == 1
+                body = {"model": folder, "prompt": prompt, "max_tokens": NEW, "temperature": 0}
+                answer = client.completions.create(**body, stream=is_streamed)
+                parts = [answer] if not is_streamed else answer
+                return prompt, "".join(part.choices[0].text for part in parts)
+
+            with ThreadPoolExecutor(6) as clients:
+                for prompt, text in clients.map(ask, range(24)):
+                    assert text == expected[prompt]
+        finally:
+            server.send_signal(signal.SIGINT)
+            _, told = server.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert server.returncode in (0, 130)

@@ -1,0 +1,78 @@
+"""Series: which numbers are read, and that the forecast is the model's."""
+
+import numpy as np
+import pytest
+import torch
+
+from seqnlp.demo import DemoError, Options, Series, answerer_for, parse_series, read_image, read_series
+
+
+def test_the_forecast_is_the_models_for_the_last_steps_of_its_channels(named, ask):
+    model = named("series").model
+    values = np.random.default_rng(0).normal(size=(9, 3))
+    found = ask("series").answer(Series(values, ["width", "weight", "height"]))
+    past = torch.tensor(values[-4:, [2, 0]], dtype=torch.float32).unsqueeze(0)
+    with torch.no_grad():
+        wanted = model(past, prediction_length=3).prediction_outputs[0]
+    assert np.array(found.forecast) == pytest.approx(wanted.numpy(), abs=1e-5)
+    assert np.array(found.past) == pytest.approx(values[-4:, [2, 0]])
+    assert (found.channels, found.unit, found.step, found.step_unit) == (["height", "width"], "mg", 5.0, "min")
+    assert found.remarks == ["Not read: weight.", "Of 9 steps the last 4 are read, as many as it was trained on."]
+    assert len(ask("series").answer(Series(values[:, :2]), Options(max_new_tokens=7)).forecast) == 7
+
+
+def test_gaps_stay_gaps(named, ask):
+    values = np.array([[1.0, 2.0], [np.nan, 3.0], [2.0, np.nan]])
+    found = ask("series").answer(Series(values))
+    past, observed = torch.tensor(values).float().nan_to_num()[None], torch.tensor(~np.isnan(values))[None]
+    with torch.no_grad():
+        wanted = named("series").model(past, observed, prediction_length=3).prediction_outputs[0]
+    assert np.array(found.forecast) == pytest.approx(wanted.numpy(), abs=1e-5)
+    assert found.past == [[1.0, 2.0], [None, 3.0], [2.0, None]]
+    with pytest.raises(DemoError, match="no number in what the model would read"):
+        ask("series").answer(Series(np.full((3, 2), np.nan)))
+
+
+def test_a_run_of_logarithms_gives_values_in_the_users_units(named):
+    answerer = answerer_for(named("series"))
+    answerer.has_logarithm = True
+    values = np.array([[1.0, 2.0], [2.0, 4.0]])
+    found = answerer.answer(Series(values))
+    with torch.no_grad():
+        past = torch.tensor(np.log(values)).float()[None]
+        wanted = named("series").model(past, prediction_length=3).prediction_outputs[0].exp()
+    assert np.array(found.forecast) == pytest.approx(wanted.numpy(), rel=1e-4)
+    assert found.past == values.tolist()
+    assert "logarithms" in found.remarks[0]
+    with pytest.raises(DemoError, match="the least value is -1"):
+        answerer.answer(Series(-values[:1] * [1, 0.1]))
+
+
+def test_channels_are_told_by_name_or_counted(ask):
+    found = ask("series").answer(Series(np.ones((3, 2)), ["a", "b"]))
+    assert found.remarks == ["Read: a as height, b as width."]
+    with pytest.raises(DemoError, match=r"reads 2 channels \(height, width\), not 3 \(a, b, c\)"):
+        ask("series").answer(Series(np.ones((3, 3)), ["a", "b", "c"]))
+
+
+def test_series_are_read_from_files_and_typed(tmp_path):
+    file = tmp_path / "walk.csv"
+    file.write_text("row,day,steps,km\n1,mon,10,0.5\n2,tue,n/a,1.5\n")
+    found = read_series(file)
+    assert found.channels == ["steps", "km"]
+    assert np.isnan(found.values[1, 0])
+    assert found.values[[0, 0, 1], [0, 1, 1]].tolist() == [10, 0.5, 1.5]
+    assert "counts the rows" in found.remarks[0]
+    assert parse_series("1 2, 3").values.tolist() == [[1], [2], [3]]
+    assert parse_series("1 2; 3 4;").values.tolist() == [[1, 2], [3, 4]]
+    for wrong in ("", "1 2; 3", "one"):
+        with pytest.raises(DemoError):
+            parse_series(wrong)
+
+
+def test_what_is_no_image_is_refused(tmp_path):
+    with pytest.raises(DemoError, match="There is no image"):
+        read_image(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("text")
+    with pytest.raises(DemoError, match="cannot be read"):
+        read_image(tmp_path / "text.png")

@@ -1,0 +1,60 @@
+"""Every head as graphs for any number of rows and tokens: traced programs give what the model's code gives."""
+
+import pytest
+import torch
+from exported_heads import HEADS, head
+from transformers import BertConfig, BertForMaskedLM
+
+from seqnlp import RecurrentConfig, RecurrentModel
+from seqnlp.export import ExportError, create_export
+from seqnlp.export.graph_checks import check_outputs, compare, examples_of
+from seqnlp.export.graphs import graphs_of, ready_to_trace
+
+
+def runner(program, graph):
+    def run(inputs):
+        return dict(zip(graph.outputs, program(*(inputs[name] for name in graph.inputs)), strict=True))
+
+    return run
+
+
+@pytest.mark.parametrize("name", HEADS)
+@torch.no_grad()
+def test_a_trace_computes_for_every_size_what_the_model_computes(name):
+    model = head(name)
+    graphs = graphs_of(model)
+    with ready_to_trace(model):
+        programs = {graph.name: graph.trace().module(check_guards=False) for graph in graphs}
+    with ready_to_trace(model, "eager"):
+        for graph in graphs:
+            for inputs in examples_of(graph, model.config):
+                found, expected = programs[graph.name](*inputs), graph.module(*inputs)
+                assert len(found) == len(expected) == len(graph.outputs)
+                assert all(map(torch.equal, found, expected)), f"{graph.name}: {inputs[0].shape}"
+    comparisons = compare(model, graphs, {graph.name: runner(programs[graph.name], graph) for graph in graphs})
+    check = check_outputs(model, comparisons, 1e-5)
+    assert check.passed, check
+    assert min(float(one.expected.std()) for one in comparisons if one.expected.numel() > 5) > 1e-3  # not all alike
+    if hasattr(model.config, "recurrence_implementation"):
+        assert model.config.recurrence_implementation == "fused"
+
+
+def test_memory_has_names_and_shapes_that_fit():
+    encoder, decoder = graphs_of(head("feeding translator"))
+    assert list(encoder.inputs) == ["input_ids", "attention_mask"]
+    assert encoder.outputs[:2] == ["encoder_hidden_states", "projected_keys"]
+    assert set(encoder.outputs) < set(decoder.inputs)
+    assert decoder.inputs["past_key_values.0.hidden"] == ("rows", 1, 6)
+    assert decoder.outputs == ["logits", "present.0.hidden", "present.attentional_vector"]
+    (step,) = graphs_of(head("transformer writer"))
+    assert step.inputs["past_key_values.1.value"] == ("rows", 1, "past_tokens", 4)
+    assert step.outputs[-1] == "present.1.value"
+
+
+@pytest.mark.parametrize("target", ["onnx", "torch"])
+def test_a_model_that_has_no_head_here_is_refused_by_name(target):
+    with pytest.raises(ExportError, match="RecurrentModel has no head"):
+        create_export(RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4)), target)
+    config = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    with pytest.raises(ExportError, match="model_type='bert'"):
+        create_export(BertForMaskedLM(config), target)

@@ -1,0 +1,44 @@
+"""Programs of torch.export, loaded where neither transformers nor seqnlp can be imported."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from exported_heads import HEADS, head, tokenizer
+
+from seqnlp.export import export
+
+
+STRANGER = """
+import sys
+for name in ("transformers", "seqnlp"):
+    sys.modules[name] = None
+sys.path.insert(0, sys.argv[1])
+import torch
+from load import load
+with torch.no_grad():
+    (logits,) = load()["model"](torch.tensor([[7, 5, 9, 6], [0, 0, 8, 5]]), torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]]))
+print(logits.tolist())
+"""
+
+
+@torch.no_grad()
+def test_a_stranger_loads_it_and_has_the_same_logits(tmp_path):
+    model = head("encoder classifier")
+    checks = export(model, tokenizer(), "torch", tmp_path / "program")
+    assert [check.name for check in checks] == ["outputs to the bit", "outputs of 8 batches, whole and padded"]
+    assert all(check.passed for check in checks), checks
+    command = [sys.executable, "-I", "-c", STRANGER, str(tmp_path / "program")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    ids, mask = torch.tensor([[7, 5, 9, 6], [0, 0, 8, 5]]), torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])
+    assert torch.equal(torch.tensor(json.loads(done.stdout)), model(ids, attention_mask=mask).logits)
+    assert len((tmp_path / "program" / "load.py").read_text().splitlines()) <= 15
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head(name, tmp_path):
+    checks = export(head(name), None, "torch", tmp_path / "program")
+    assert all(check.passed for check in checks), checks
