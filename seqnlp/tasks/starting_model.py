@@ -470,6 +470,8 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, flag: str, start: Start
             f"{flag}: the vocabulary does not fit, it has {len(tokenizer):,} tokens and {start.source.name} knows "
             f"{known:,}."
         )
+    if tokenizer.name_or_path == start.source.name:
+        return  # it is the model's own
     try:
         own = load_tokenizer(start.source).get_vocab()
     except ArgumentsError:
