@@ -139,19 +139,27 @@ class LanguageModeling(Task):
         super().fit_tokenizer(tokenizer, flag)
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """What it says of a token must not depend on those after it."""
+        """What it says of a token must not depend on those after it; its loss must be that of the labels as given."""
         model.loss_type = "ForCausalLM"  # or transformers warns where the name of a class does not tell it
         known = model.config.get_text_config().vocab_size
         one = torch.arange(8).unsqueeze(0) % known
         other = one.clone()
         other[0, -1] = known - 1
+        labels = one.flip(1)  # of windows, which are shifted already
         with torch.no_grad():
-            logits = [model.eval()(input_ids=ids).logits[:, :-1] for ids in (one, other)]
-        if not torch.allclose(*logits, rtol=1e-3, atol=1e-4):
-            name, kind = self.start_model.source.name, type(model).__name__
+            logits = [model.eval()(input_ids=ids).logits for ids in (one, other)]
+            loss = model(input_ids=one, labels=labels, shift_labels=labels, num_items_in_batch=labels.numel()).loss
+            expected = torch.nn.functional.cross_entropy(logits[0][0].float(), labels[0])
+        told = f"--model_name_or_path {self.start_model.source.name}: this {type(model).__name__}"
+        if not torch.allclose(logits[0][:, :-1], logits[1][:, :-1], rtol=1e-3, atol=1e-4):
             raise ArgumentsError(
-                f"--model_name_or_path {name}: this {kind} reads the tokens that it is to predict, as an encoder "
-                "does. Give a causal model, or choose another recipe."
+                f"{told} reads the tokens that it is to predict, as an encoder does. Give a causal model, or choose "
+                "another recipe."
+            )
+        if not torch.isclose(loss.float(), expected, rtol=1e-3, atol=1e-4):
+            raise ArgumentsError(
+                f"{told} shifts labels by itself, where they are shifted already: it would learn the token after the "
+                "next. Give a model that takes shift_labels."
             )
 
     def load(self) -> LoadedData:
