@@ -203,6 +203,8 @@ TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "machines": (SPEED, machine_lines),
     "runtimes": (RUNTIMES, runtimes_table),
     "machine of the runtimes": (RUNTIMES, runtime_machine),
+    "exported": (EXPORTED, exported_table),
+    "machine of the exported": (EXPORTED, runtime_machine),
 }
 
 
