@@ -279,7 +279,7 @@ class Translator(Answerer):
         if options.temperature and options.num_beams is None:
             how["num_beams"] = 1
         try:
-            found = self.pipeline(given, return_alignment=self.aligns, **how)
+            found = self.pipeline(given, return_score=True, return_alignment=self.aligns, **how)
         except ValueError as error:  # longer than the positions it learned
             raise DemoError(str(error)) from error
         remarks = self.unknown_remark(given)

@@ -149,7 +149,8 @@ def test_a_translation_with_its_alignment(named, ask):
     found = ask("translator").answer("the cat sat", Options(num_beams=2, max_new_tokens=4))
     tokenizer = named("translator").tokenizer()
     pipeline = TranslationPipeline(named("translator").model, tokenizer=tokenizer)
-    theirs = pipeline("the cat sat", num_beams=2, max_new_tokens=4, do_sample=False, return_alignment=True)
+    asked = {"return_score": True, "return_alignment": True}
+    theirs = pipeline("the cat sat", num_beams=2, max_new_tokens=4, do_sample=False, **asked)
     assert found.translation == theirs["translation_text"]
     assert found.score == pytest.approx(theirs["score"])
     assert found.source_tokens == ["the", "cat", "sat"]
