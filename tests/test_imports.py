@@ -18,7 +18,7 @@ ALLOWED = {
     "visualization": {"diagnostics"},
     "training": {"metrics", "models.losses", "models.requirements"},
     "pipelines": {"models"},
-    "labs": {"models"},
+    "labs": {"models", "metrics"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
     "export": {"models", "pipelines"},
     "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},

@@ -13,11 +13,31 @@ from .errors import DataError
 from .loaded import LoadedData
 from .loading import find_column, listed, load_splits, select_split
 from .samples import split_of
+from .tables import read_lines
 
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
 _IF_A_CLASS = "; if -1 is a class, write it as a word, such as negative"
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
+
+
+def load_unlabeled(file: str, text_column: str | None) -> Dataset:
+    """
+    Texts without labels, as the column `text`: the lines of a txt file, or a table's column; empty ones left out.
+
+    Raises:
+        DataError: For a file that cannot be read, or has no text.
+    """
+    if file.lower().endswith(".txt"):
+        texts = read_lines(file)
+    else:
+        part = select_split(load_splits(None, None, None, {"train": file}).splits, "train", file)
+        column = find_column(part, text_column, TEXT_COLUMNS, "text", file, "train")
+        texts = [text for text in values_of(part, column) if isinstance(text, str)]
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise DataError(f"--unlabelled_file {file}: there is no text in it.")
+    return Dataset.from_dict({"text": texts})
 
 
 @without_looking_for_cycles()

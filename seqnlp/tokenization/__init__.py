@@ -2,8 +2,8 @@
 
 from .bpe_dropout import BPEDropout
 from .encode import encode_documents, pieces_of, unknown_pieces, unknown_remark, unknown_share
-from .spelling import first_continuing_id, train_spelling_tokenizer
-from .train import MASK_TYPES, TokenizationError, read_literally, train_tokenizer
+from .spelling import first_continuing_id, is_spelling, train_spelling_tokenizer
+from .train import MASK_TYPES, TokenizationError, read_literally, take_masks_literally, train_tokenizer
 
 
 __all__ = [
@@ -12,8 +12,10 @@ __all__ = [
     "TokenizationError",
     "encode_documents",
     "first_continuing_id",
+    "is_spelling",
     "pieces_of",
     "read_literally",
+    "take_masks_literally",
     "train_spelling_tokenizer",
     "train_tokenizer",
     "unknown_pieces",

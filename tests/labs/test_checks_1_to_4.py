@@ -170,7 +170,7 @@ RIGHT = {
 
 WRONG = [
     ("windows", windows_with(lambda p, n, a: p[n - 1 : n - 1 + len(p) - n - a + 1]), "given away"),
-    ("windows", windows_with(lambda p, n, a: p[n : n + len(p) - n - a + 1]), "one step too early|whatever `ahead`"),
+    ("windows", windows_with(lambda p, n, a: p[n : n + len(p) - n - a + 1]), "one step too early"),
     ("windows", lambda p, n, a: (windows(p, n, a)[0].flip(1), windows(p, n, a)[1]), "turned round"),
     ("windows", lambda p, n, a: tuple(part[:-1] for part in windows(p, n, a)), "last window is missing"),
     ("windows", lambda p, n, a: windows(p, n, a)[0], "returns one value"),
@@ -213,7 +213,7 @@ WRONG = [
         "next row",
     ),
     ("next_characters", lambda ids, n: (ids[:20].view(n, -1).T, next_characters(ids, n)[1]), "down the columns"),
-    ("next_characters", lambda ids, n: (ids.unfold(0, n, 1)[:-1], ids.unfold(0, n, 1)[1:]), "asked for|overlap"),
+    ("next_characters", lambda ids, n: (ids.unfold(0, n, 1)[:-1], ids.unfold(0, n, 1)[1:]), "overlap"),
     ("cross_entropy", lambda x, y: functional.cross_entropy(x, y, reduction="sum"), "sum over the targets"),
     ("cross_entropy", lambda x, y: -functional.cross_entropy(x, y), "sign is wrong"),
     ("cross_entropy", lambda x, y: functional.nll_loss(x, y), "softmax is missing"),
@@ -272,8 +272,7 @@ def test_a_right_answer_is_right(name):
 def test_a_wrong_answer_is_told_what_is_wrong(name, answer, sentence):
     verdict = check(name, answer)
     assert not verdict
-    with_alternatives = sentence.split("|")
-    assert any(part in verdict.sentence for part in with_alternatives), verdict
+    assert sentence in verdict.sentence, verdict
     assert "\n" not in repr(verdict)
 
 
