@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,7 +31,7 @@ from ..metrics import (
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
-from ..tokenization import encode_documents, unknown_pieces, unknown_remark
+from ..tokenization import encode_documents, pieces_of, unknown_pieces, unknown_remark
 from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
@@ -233,8 +234,9 @@ class LanguageModeling(Task):
         train = data.loaded.splits["train"]
         if isinstance(train, IterableDataset) or not data.counts[split]["is_whole"]:
             return {}
-        sides = (spelled(data.processor, values_of(part, "text")) for part in (train, data.loaded.splits[split]))
-        return {"xz": {split: xz_bits_per_character(*sides)}}
+        sides = (values_of(part, "text") for part in (train, data.loaded.splits[split]))
+        pieces = (chain.from_iterable(_spelled_pieces(data.processor, text) for text in side) for side in sides)
+        return {"xz": {split: xz_bits_per_character(*pieces)}}
 
     def report(self, outcome: Outcome) -> str:
         """Each score with what it is divided by."""
@@ -262,9 +264,14 @@ class LanguageModeling(Task):
 
 def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
     """Texts as the tokenizer reads them: what its normalizer makes of them, such as one way to write an accent."""
-    normalizer = json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
-    normalize = tokenizer.backend_tokenizer.normalizer.normalize_str if normalizer else str
-    return [normalize(text) for text in texts]
+    return ["".join(_spelled_pieces(tokenizer, text)) for text in texts]
+
+
+def _spelled_pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> Iterator[str]:
+    """One of them in pieces, since a normalizer takes more than 30 bytes per character while it is at work."""
+    backend = tokenizer.backend_tokenizer
+    normalize = backend.normalizer.normalize_str if json.loads(backend.to_str())["normalizer"] else str
+    return map(normalize, pieces_of([text], backend.model))
 
 
 def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: list[np.ndarray]) -> dict[str, Any]:
