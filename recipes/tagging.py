@@ -29,20 +29,21 @@ def main() -> None:
     task = Tagging.from_command_line(__doc__, **SCHEDULE)
     run = task.start()
 
-    # Data: columns `tokens` and `tags`. The tokenizer is trained on training words alone, once, for every process.
+    # Data: columns `tokens` and `tags`. The tokenizer is a given one, or trained on training words alone, once, for
+    # every process.
     words = task.load_data(run)
     label_names = labels_of(words.splits["train"])
-    tokenizer = run.on_main_process(lambda: task.train_tokenizer(words.splits["train"]))
+    tokenizer = task.given_processor or run.on_main_process(lambda: task.train_tokenizer(words.splits["train"]))
     data = task.prepare_data(run, words, tokenizer)
 
-    # Model: words in, each by its tokens; the names of the labels out.
+    # Model: words in, each by its tokens; the names of the labels out; new, or from --model_name_or_path.
     config = task.build_config(
         **(RECURRENT if task.is_recurrent else TRANSFORMER),
         **task.reading_of(tokenizer, data),
         id2label=dict(enumerate(label_names)),
         label2id={name: index for index, name in enumerate(label_names)},
     )
-    model = task.model_class(config)
+    model = task.create_model(run, config)
     task.teach_words(model, data)
 
     # Training: sentences of similar length together; the model that is best on validation is kept.

@@ -16,7 +16,7 @@ ALLOWED = {
     "data": {"tokenization"},
     "diagnostics": set(),
     "visualization": {"diagnostics"},
-    "training": {"metrics", "models.losses"},
+    "training": {"metrics", "models.losses", "models.requirements"},
     "pipelines": {"models"},
     "labs": {"models", "metrics"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},

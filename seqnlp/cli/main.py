@@ -1,10 +1,12 @@
 """The command `seqnlp` and its verbs."""
 
 import sys
+from typing import Annotated
 
 import typer
 from transformers.utils import logging
 
+from .. import __version__
 from .attention import attention
 from .bundle import bundle
 from .compare import compare
@@ -38,8 +40,18 @@ app = typer.Typer(
 )
 
 
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"seqnlp {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def seqnlp() -> None:
+def seqnlp(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Train sequence models, look inside them, compare them, publish them and check what is published."""
 
 

@@ -30,7 +30,7 @@ from ..metrics import (
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
-from ..tokenization import encode_documents, unknown_remark
+from ..tokenization import encode_documents, unknown_pieces, unknown_remark
 from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
@@ -212,7 +212,7 @@ class LanguageModeling(Task):
         streamer = TextStreamer(tokenizer, skip_special_tokens=True) if evaluator.is_main_process else None
         samples = []
         for prompt in arguments.prompt.split("|"):
-            unknown = sorted({part for part in prompt if tokenizer.unk_token_id in tokenizer(part)["input_ids"]})
+            unknown = unknown_pieces(tokenizer, prompt)
             shown = f"\nOf the prompt {prompt!r} the tokenizer does not know {', '.join(unknown)}: it is left out."
             run.tell(shown if unknown else "")
             how = arguments.sample_length, arguments.temperature, longest, streamer

@@ -3,6 +3,7 @@
 import statistics
 from abc import ABC
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,13 @@ class Evaluator(ABC):
         """Whether this is the process that prints and writes."""
         return self.process_index == 0
 
+    def autocast(self) -> AbstractContextManager:
+        """
+        Entered once per batch, around all that is asked of the model: autocast keeps the weights that it has cast
+        until its outermost context is left, and a text is written by one forward pass per token.
+        """
+        return nullcontext()
+
     def must_end(self) -> bool:
         """Whether an evaluation ends before its next batch; every process asks and is told the same."""
         return False
@@ -125,7 +133,7 @@ class Evaluator(ABC):
                 rows = batches[mine] if is_real else batches[first][:1]
                 examples = many(rows) if many else [dataset[row] for row in rows]
                 batch = send_to_device(collator(examples), self.device)
-                with torch.no_grad():
+                with torch.no_grad(), self.autocast():
                     results = list(function(model, batch))
                 if len(results) != len(rows):
                     raise ValueError(f"The function gave {len(results)} results for a batch of {len(rows)} examples.")

@@ -3,7 +3,7 @@
 import math
 import signal
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,11 @@ class TrainingLoop(Evaluator):
     def unwrapped_model(self) -> PreTrainedModel:
         """The model without what Accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model)
+
+    def autocast(self) -> AbstractContextManager:
+        """That of the run; a sharded model's is left to each forward pass, or every process would hold all weights."""
+        is_sharded = self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        return nullcontext() if is_sharded else self.accelerator.autocast()
 
     @property
     def step(self) -> int:

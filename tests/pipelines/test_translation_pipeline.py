@@ -73,6 +73,8 @@ def folder(request, models, tokenizer, tmp_path):
 def test_one_sentence_or_many_and_in_batches(folder):
     translate = pipeline("seqnlp-translation", model=folder, device="cpu")
     assert type(translate) is TranslationPipeline
+    assert translate("one two three") == {"translation_text": "eins zwei drei"}
+    translate = pipeline("seqnlp-translation", model=folder, device="cpu", return_score=True)
     answer = translate("one two three")
     assert set(answer) == {"translation_text", "score"}
     assert answer["translation_text"] == "eins zwei drei"
@@ -96,11 +98,34 @@ def test_one_sentence_or_many_and_in_batches(folder):
 
 
 def test_beams_find_what_is_at_least_as_likely(folder):
-    greedy = pipeline("seqnlp-translation", model=folder, device="cpu", num_beams=1)
+    greedy = pipeline("seqnlp-translation", model=folder, device="cpu", return_score=True, num_beams=1)
     beams = pipeline("seqnlp-translation", model=folder, device="cpu", num_beams=4, length_penalty=1.0)
     sentences = [sentence for sentence in SENTENCES if sentence.strip()]
-    for one, several in zip(greedy(sentences), beams(sentences, batch_size=3), strict=True):
+    for one, several in zip(greedy(sentences), beams(sentences, batch_size=3, return_score=True), strict=True):
         assert several["score"] >= one["score"] - 1e-4
+
+
+def test_a_translation_is_read_again_only_where_that_is_asked_for(folder):
+    """The decoder sees each token once, and all of them once more for a score, an alignment or both."""
+    translate, seen = pipeline("seqnlp-translation", model=folder, device="cpu", num_beams=1), []
+
+    def count(_, arguments, given):
+        tokens = next(given[name] for name in ("decoder_input_ids", "input_ids") if given.get(name) is not None)
+        seen.append(tokens.shape[1])
+
+    translate.model.register_forward_pre_hook(count, with_kwargs=True)
+    expected = [1] * 4  # eins zwei drei </s>
+    for asked, again in (
+        ({}, []),
+        ({"return_score": True}, [4]),
+        ({"return_alignment": True}, [4]),
+        ({"return_score": True, "return_alignment": True}, [4]),
+    ):
+        seen.clear()
+        answer = translate("one two three", **asked)
+        assert seen == expected + again
+        assert ("score" in answer) == ("return_score" in asked)
+        assert ("alignment" in answer) == ("return_alignment" in asked)
 
 
 def test_the_alignment_of_a_batch_is_that_of_each_sentence(folder):
@@ -146,7 +171,7 @@ def test_what_cannot_be_translated_or_aligned_is_said_in_one_line(tokenizer):
     config = RecurrentSeq2SeqConfig(cell_type="gru", attention_type="none", **SIZES, **IDS)
     model = RecurrentSeq2SeqForConditionalGeneration(config)
     translate = pipeline("seqnlp-translation", model=model, tokenizer=tokenizer, device="cpu", max_new_tokens=3)
-    assert set(translate("one")) == {"translation_text", "score"}
+    assert set(translate("one", return_score=True)) == {"translation_text", "score"}
     with pytest.raises(ValueError, match="attention_type='none' does not align anything"):
         translate("one", return_alignment=True)
     with pytest.raises(ValueError, match="translates strings, and was given a int"):

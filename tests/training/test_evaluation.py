@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import DATA, ROWS, make_loop
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqnlp.training import ModelEvaluator
+from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
+from seqnlp.training import ModelEvaluator, TrainingArguments, TrainingLoop, start_run
 from seqnlp.training.evaluation import cut_into_batches
 
 
@@ -26,6 +28,50 @@ def loop(tmp_path):
 @pytest.fixture(params=["loop", "bare model"])
 def evaluator(request, loop):
     return loop if request.param == "loop" else ModelEvaluator(loop.unwrapped_model, 16, loop.collator, seed=7)
+
+
+class Casts(TorchDispatchMode):
+    """Counts how often a matrix of the model is cast to bfloat16."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.shapes, self.count = {weight.shape for weight in model.parameters() if weight.dim() == 2}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.ops.aten._to_copy.default and kwargs.get("dtype") == torch.bfloat16:
+            self.count += args[0].shape in self.shapes
+        return function(*args, **kwargs)
+
+
+def test_weights_are_cast_once_per_batch_however_many_tokens_are_written(tmp_path):
+    """In a run in bf16, and what is written and scored is what it is where each forward pass casts anew."""
+    torch.manual_seed(0)
+    run = start_run("test", "gru", TrainingArguments(str(tmp_path), mixed_precision="bf16", report_to="none"))
+    config = TransformerDecoderConfig(vocab_size=20, hidden_size=24, num_attention_heads=2, num_hidden_layers=2)
+    model = run.accelerator.prepare_model(TransformerDecoderForCausalLM(config), evaluation_mode=True)
+    loop = ModelEvaluator(model, 4, lambda rows: {"input_ids": torch.tensor(rows)})
+
+    def write(tokens):
+        def function(model, batch):
+            options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
+            written = model.generate(**batch, **options, output_logits=True, return_dict_in_generate=True)
+            logits = torch.stack(written.logits, dim=1)
+            return list(zip(written.sequences.tolist(), logits.tolist(), strict=True))
+
+        with Casts(model) as casts:
+            found = loop.evaluate_rows([[5, 6], [7, 8], [9, 10]], function)
+        return found, casts.count
+
+    anew, many = write(9)
+    loop.accelerator, loop.autocast = (
+        run.accelerator,
+        lambda: TrainingLoop.autocast(loop),
+    )  # a loop's, without training
+    (once, few), (_, fewer) = write(9), write(2)
+    assert once == anew
+    assert few == fewer == 1 + 2 * 7  # the output matrix and seven of each layer
+    assert many == 9 * few
 
 
 def test_predictions_are_every_example_once_in_order(evaluator):
