@@ -312,9 +312,9 @@ axis.legend(loc="upper right")
 plt.show()
 
 # %% [markdown]
-# Both go along the edge, where the gradient is gentle on one side and huge on the other. Without clipping a single step
-# over the edge throws the weights far away, to a place where the loss is flat and nothing leads back. Clipped, the same
-# step is a small one.
+# Both go along the edge, where the gradient is gentle on one side and huge on the other. Without clipping a single
+# step over the edge throws the weights far away, to a place where the loss is flat and nothing leads back. Clipped,
+# the same step is a small one.
 #
 # ## 6. In real models
 #
