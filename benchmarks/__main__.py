@@ -67,6 +67,7 @@ def runtimes(
 def exported(
     model: Annotated[str, typer.Argument(help="The folder of a translator's run, or its name on the Hub.")],
     split: Annotated[str, typer.Option(help="What is translated.")] = "test",
+    beams: Annotated[int, typer.Option(min=1, help="1 takes the likeliest token each time.")] = 1,
     dataset_name: Annotated[
         str | None, typer.Option("--dataset_name", help="A folder with the data, if that is not on the Hub.")
     ] = None,
@@ -77,7 +78,9 @@ def exported(
     """Translate a split by `generate` and by the exported model: tokens alike, BLEU, times."""
     from benchmarks import runtimes as runtimes_module  # needs the extra `export`
 
-    typer.echo(speed_tables.exported_table([runtimes_module.measure_translator(model, split, dataset_name, keep)]))
+    typer.echo(
+        speed_tables.exported_table([runtimes_module.measure_translator(model, split, beams, dataset_name, keep)])
+    )
 
 
 @app.command()

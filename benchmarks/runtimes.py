@@ -30,7 +30,6 @@ from seqnlp.training import write_json
 
 PROMPT, NEW_TOKENS = 16, 32
 BATCHES = (1, 32)
-BEAMS = 5
 MODELS: dict[str, Callable[[Sizes], PreTrainedModel]] = {"decoder": our_decoder, "translator": our_translator}
 QUANTIZATIONS = {"CTranslate2": None, "CTranslate2 int8": "int8"}
 """Names of the runtimes that CTranslate2 is, and how its weights are kept."""
@@ -156,13 +155,14 @@ def measure_speed(rounds: int, keep: bool) -> dict[str, Any]:
     return record
 
 
-def measure_translator(source: str, split: str, dataset: str | None, keep: bool) -> dict[str, Any]:
+def measure_translator(source: str, split: str, beams: int, dataset: str | None, keep: bool) -> dict[str, Any]:
     """
     Translate a split of a trained translator's data by `generate` and by CTranslate2, batch by batch in turns.
 
     Args:
         source: The folder of the run or the model's id.
         split: What is translated.
+        beams: Of both sides; 1 takes the likeliest token each time.
         dataset: A folder with the data, where the record's name does not lead to it.
         keep: Whether to keep the result as JSON and in benchmarks/README.md.
     """
@@ -174,22 +174,20 @@ def measure_translator(source: str, split: str, dataset: str | None, keep: bool)
     ids = [tokenizer(text)["input_ids"] for text in pairs["source"]]
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     batches = [[ids[row] for row in order[start : start + 32]] for start in range(0, len(order), 32)]
-    runs = []
     with tempfile.TemporaryDirectory() as folder:
         runtimes = {
             name: exported_to_ctranslate2(named.model, tokenizer, quantization, f"{folder}/{name}")
             for name, quantization in QUANTIZATIONS.items()
         }
-        for beams in (1, BEAMS):
-            found = [_translate(named.model, tokenizer, runtimes, batch, beams) for batch in batches]
-            bleu = {}
-            for side in ("generate", *runtimes):
-                tokens = [row for batch in found for row in batch[side].tokens]
-                texts = dict(zip(order, tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True))
-                how = {"tokenize": "13a", "lowercase": True, "references": pairs["target"]}
-                predictions = [texts[row].strip() for row in range(len(order))]
-                bleu[side] = BLEU().compute(predictions=predictions, **how)["bleu"]
-            runs += [_compared(found, name, beams, bleu) for name in runtimes]
+        found = [_translate(named.model, tokenizer, runtimes, batch, beams) for batch in batches]
+        bleu = {}
+        for side in ("generate", *runtimes):
+            tokens = [row for batch in found for row in batch[side].tokens]
+            texts = dict(zip(order, tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True))
+            how = {"tokenize": "13a", "lowercase": True, "references": pairs["target"]}
+            predictions = [texts[row].strip() for row in range(len(order))]
+            bleu[side] = BLEU().compute(predictions=predictions, **how)["bleu"]
+        runs = [_compared(found, name, beams, bleu) for name in runtimes]
     config = named.model.config
     record = {
         "model": type(named.model).__name__,
@@ -202,7 +200,7 @@ def measure_translator(source: str, split: str, dataset: str | None, keep: bool)
         "runs": runs,
     }
     if keep:
-        write_json(EXPORTED / "translator.json", record)
+        write_json(EXPORTED / f"translator-{beams}.json", record)
         write_readme()
     return record
 

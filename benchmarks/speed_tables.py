@@ -185,13 +185,13 @@ def exported_table(records: list[dict]) -> str:
 
 
 def runtime_machine(records: list[dict]) -> str:
-    """Processor and date of each record."""
+    """Processor and date of the records."""
     lines = [
         f"- `{record['machine']['processor']}` ({', '.join(record['machine']['instruction_sets'])}), one thread, "
         f"torch {record['machine']['torch']}, {record['date']}"
         for record in records
     ]
-    return "\n".join(lines)
+    return "\n".join(dict.fromkeys(lines))
 
 
 TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
@@ -203,6 +203,8 @@ TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "machines": (SPEED, machine_lines),
     "runtimes": (RUNTIMES, runtimes_table),
     "machine of the runtimes": (RUNTIMES, runtime_machine),
+    "exported": (EXPORTED, exported_table),
+    "machine of the exported": (EXPORTED, runtime_machine),
 }
 
 

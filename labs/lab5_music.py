@@ -92,7 +92,7 @@ def batch_of(chosen):
     return {"input_ids": ids, "attention_mask": mask.long(), "labels": ids.masked_fill(~mask, -100)}
 
 
-steps = size(500, 10)
+steps = size(1000, 10)
 generator = torch.Generator().manual_seed(0)
 optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.2)
@@ -294,8 +294,8 @@ for tune in model_notes[: size(4, 1)]:
 # 3. The table of section 5, and two sentences on it.
 # 4. Your answers to the open questions, half a page in all.
 #
-# **Open question 1.** Your model copies about as many runs as people do. Is its music its own? Name a measurement that
-# would change your mind, and what it would have to show.
+# **Open question 1.** Traditional tunes share many short runs, and your model shares some with them. Is its music its
+# own? Name a measurement that would change your mind, and what it would have to show.
 #
 # **Open question 2.** The tunes are free of rights. Imagine the same model trained on songs of living people. What
 # would you want to know of it before you publish it, and whom would you ask?

@@ -353,12 +353,12 @@ for epoch in range(epochs):
         losses.append(loss.item())
     if epoch % 5 == 4:
         print(f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.2f}")
-translator.eval()
 
 
 # %%
 def alignment(text):
     """Translate, and draw where the decoder looked."""
+    translator.eval()
     read = english(text, return_tensors="pt").input_ids
     with torch.no_grad():
         out = translator.generate(read, num_beams=1, do_sample=False, max_new_tokens=20)

@@ -269,7 +269,8 @@ seqnlp("publish", "outputs/tweets", "YOUR_NAME/tweets", "--license", "mit", "--d
 # seqnlp demo YOUR_NAME/tweets
 # ```
 #
-# The last one is a page on which anybody can try the model, for you alone or as a Space.
+# The last one is a page on which anybody can try the model; it takes the folder of a run as well, and needs the extra
+# `demo` (`pip install "seqnlp[demo]"`). In the terminal, `seqnlp try outputs/tweets` does without.
 #
 # ## To hand in
 #

@@ -227,7 +227,10 @@ def write_report(
     headers = ["architecture", measure.header, "parameters", f"MFLOP / {matching.length} {read}"]
     headers += ["targets / s", "training, s", "memory, MiB"]
     outcome, rows, notes = answer(scores, measure), table_of(scores, measure), _notes(first)
-    picture = plot_comparison([_drawn(one, measure) for one in scores], measure.header, first.curve_metric, equal)
+    drawn_under = f"{equal}; fine-tuned models as they are" if matching.given else equal
+    picture = plot_comparison(
+        [_drawn(one, measure) for one in scores], measure.header, first.curve_metric, drawn_under
+    )
     details = _details(scores, commands, record)
     page = comparison_page(title, outcome, conditions, headers, rows, picture, notes, details)
     tables = [

@@ -1,7 +1,7 @@
 """Tokenizers trained on one's own text, that load without custom code."""
 
 from .bpe_dropout import BPEDropout
-from .encode import encode_documents, unknown_pieces, unknown_remark, unknown_share
+from .encode import encode_documents, pieces_of, unknown_pieces, unknown_remark, unknown_share
 from .spelling import first_continuing_id, is_spelling, train_spelling_tokenizer
 from .train import MASK_TYPES, TokenizationError, read_literally, take_masks_literally, train_tokenizer
 
@@ -13,6 +13,7 @@ __all__ = [
     "encode_documents",
     "first_continuing_id",
     "is_spelling",
+    "pieces_of",
     "read_literally",
     "take_masks_literally",
     "train_spelling_tokenizer",

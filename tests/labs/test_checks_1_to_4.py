@@ -293,6 +293,27 @@ def test_a_blank_is_not_written_yet_and_a_number_is_no_function(name):
     assert "raises ZeroDivisionError" in check(name, lambda *arguments: 1 / 0).sentence
 
 
+ODD = [
+    {},
+    "text",
+    float("nan"),
+    torch.zeros(0),
+    [torch.zeros(2)],
+    (None, None),
+    (1, "two", object()),
+    1 + 2j,
+    [[1], [1, 2]],
+]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_whatever_an_answer_returns_the_verdict_is_a_sentence(name):
+    for odd in ODD:
+        verdict = check(name, lambda *arguments, odd=odd: odd)
+        assert not verdict
+        assert "\n" not in verdict.sentence
+
+
 def test_a_check_of_another_name_is_refused_with_the_nearest():
     with pytest.raises(LabsError, match=r"There is no check 'lstm'; there is"):
         check("lstm", blank)
