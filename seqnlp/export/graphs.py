@@ -18,6 +18,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from ..models import (
     RecurrentCache,
+    RecurrentConfig,
     RecurrentForCausalLM,
     RecurrentSeq2SeqCache,
     RecurrentSeq2SeqForConditionalGeneration,
@@ -152,10 +153,13 @@ def after(name: str) -> str:
 def _memory(model: PreTrainedModel, num_layers: int, of: str = PAST, length: str = "past_tokens"):
     """Names and shapes of what a stack of layers keeps: recurrent states, or keys and values."""
     config, memory = model.config, {}
+    has_convolution = isinstance(config, RecurrentConfig) and config.conv_kernel_size is not None
     for layer in range(num_layers):
         if hasattr(config, "cell_type"):
             for state in CELLS[config.cell_type].states:
                 memory[f"{of}{layer}.{state}"] = ("rows", 1, config.hidden_size)
+            if has_convolution:
+                memory[f"{of}{layer}.convolved"] = ("rows", config.conv_kernel_size - 1, config.output_size)
         else:
             for part in ("key", "value"):
                 memory[f"{of}{layer}.{part}"] = ("rows", config.num_key_value_heads, length, config.head_dim)

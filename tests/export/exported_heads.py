@@ -33,6 +33,10 @@ SERIES = {"input_size": 2, "prediction_length": 3, "input_mean": [5.0, -1.0], "i
 HEADS = {
     "lstm writer": (RecurrentForCausalLM, {**CELLS, "cell_type": "lstm", "num_hidden_layers": 2}),
     "minlstm writer": (RecurrentForCausalLM, {**CELLS, "cell_type": "minlstm"}),
+    "deep writer": (
+        RecurrentForCausalLM,
+        {**CELLS, "cell_type": "mingru", "num_hidden_layers": 2, "block": "residual", "conv_kernel_size": 3},
+    ),
     "transformer writer": (TransformerDecoderForCausalLM, {**ATTENTION, "num_key_value_heads": 1}),
     "learned writer": (
         TransformerDecoderForCausalLM,
