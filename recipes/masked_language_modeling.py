@@ -54,7 +54,7 @@ def main() -> None:
     collator = MaskingCollator(task.masking(tokenizer), tokenizer.pad_token_id)
 
     # Model: tokens in, the hidden ones out.
-    config = task.build_config(**MODEL, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    config = task.build_config(**MODEL, **task.special_tokens(tokenizer))
 
     # Training: the model that is best on validation, where the same tokens are hidden each time, is kept.
     loop = TrainingLoop(

@@ -130,7 +130,7 @@ class Tagging(Task):
 
     def reading_of(self, tokenizer: PreTrainedTokenizerBase, data: PreparedData) -> dict[str, Any]:
         """The fields of a model's configuration that follow from how it reads words."""
-        fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        fields: dict[str, Any] = self.special_tokens(tokenizer)
         if self.model_args.tokenizer_type != SPELLING:
             return fields
         known = {"word_vocab_size": len(self.known_words(data)), "word_dropout": self.model_args.word_dropout}
