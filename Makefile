@@ -9,7 +9,7 @@ style:  ## mend what can be mended
 	ruff format .
 
 test:  ## unit tests and smoke runs of the recipes
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 test-long:  ## kill tests and quality runs: minutes to hours
 	python -m pytest -m long

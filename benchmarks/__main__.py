@@ -51,6 +51,39 @@ def profiles(
 
 
 @app.command()
+def runtimes(
+    rounds: Annotated[int, typer.Option(min=5, help="Turns of each side.")] = 7,
+    keep: Annotated[
+        bool, typer.Option(help="Write the results to benchmarks/results/runtimes/ and the README.")
+    ] = True,
+) -> None:
+    """Tokens per second of `generate` and of exported models, by turns, with one thread."""
+    from benchmarks import runtimes as runtimes_module  # needs the extra `export`
+
+    typer.echo(speed_tables.runtimes_table([runtimes_module.measure_speed(rounds, keep)]))
+
+
+@app.command()
+def exported(
+    model: Annotated[str, typer.Argument(help="The folder of a translator's run, or its name on the Hub.")],
+    split: Annotated[str, typer.Option(help="What is translated.")] = "test",
+    beams: Annotated[int, typer.Option(min=1, help="1 takes the likeliest token each time.")] = 1,
+    dataset_name: Annotated[
+        str | None, typer.Option("--dataset_name", help="A folder with the data, if that is not on the Hub.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option(help="Write the result to benchmarks/results/exported/ and the README.")
+    ] = True,
+) -> None:
+    """Translate a split by `generate` and by the exported model: tokens alike, BLEU, times."""
+    from benchmarks import runtimes as runtimes_module  # needs the extra `export`
+
+    typer.echo(
+        speed_tables.exported_table([runtimes_module.measure_translator(model, split, beams, dataset_name, keep)])
+    )
+
+
+@app.command()
 def readme() -> None:
     """Write the tables of benchmarks/README.md from the kept records of speed and profiles."""
     speed_tables.write_readme()

@@ -1,4 +1,4 @@
-"""The tables of `benchmarks/README.md`, from the JSON files of `benchmarks/results/speed/` and `profiles/`.
+"""The tables of `benchmarks/README.md`, from the JSON files of the folders in `benchmarks/results/`.
 
 The text around the tables is kept; what stands between the markers is written anew.
 """
@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 HERE = Path(__file__).parent
 SPEED, PROFILES, README = HERE / "results" / "speed", HERE / "results" / "profiles", HERE / "README.md"
+RUNTIMES, EXPORTED = HERE / "results" / "runtimes", HERE / "results" / "exported"
 
 
 def read(folder: Path) -> list[dict]:
@@ -150,6 +151,49 @@ def _recipe(record: dict) -> str:
     return f"`{record['recipe']}` {record['arguments']}".rstrip()
 
 
+def runtimes_table(records: list[dict]) -> str:
+    """Tokens per second of `generate`, and of each runtime with how many times that is, by model and batch."""
+    rows: dict[tuple[str, int], dict[str, str]] = {}
+    for result in (result for record in records for result in record["results"]):
+        row = rows.setdefault(
+            (result["model"], result["batch"]),
+            {
+                "model": result["model"],
+                "batch": f"{result['batch']}",
+                "`generate`": f"{median(result['generate_tokens_per_second']):,.0f}",
+            },
+        )
+        row[result["runtime"]] = f"{median(result['tokens_per_second']):,.0f} ({result['ratio']:.1f} times)"
+    return tabulate(list(rows.values()), headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def exported_table(records: list[dict]) -> str:
+    """A trained translator in each runtime: sentences alike, BLEU of both sides, and how many times faster."""
+    rows = [
+        {
+            "runtime": run["runtime"],
+            "beams": f"{run['beams']}",
+            "sentences alike": f"{run['alike']:,} of {record['rows']:,}",
+            "BLEU, `generate`": f"{run['bleu_lowercase']['generate']:.2f}",
+            "BLEU, exported": f"{run['bleu_lowercase']['exported']:.2f}",
+            "times faster": f"{run['ratio']:.1f}",
+        }
+        for record in records
+        for run in record["runs"]
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def runtime_machine(records: list[dict]) -> str:
+    """Processor and date of the records."""
+    lines = [
+        f"- `{record['machine']['processor']}` ({', '.join(record['machine']['instruction_sets'])}), one thread, "
+        f"torch {record['machine']['torch']}, {record['date']}"
+        for record in records
+    ]
+    return "\n".join(dict.fromkeys(lines))
+
+
 TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "targets": (SPEED, targets_table),
     "limits": (SPEED, limits_table),
@@ -157,6 +201,10 @@ TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "recipes": (PROFILES, recipe_kinds),
     "operations": (PROFILES, recipe_operations),
     "machines": (SPEED, machine_lines),
+    "runtimes": (RUNTIMES, runtimes_table),
+    "machine of the runtimes": (RUNTIMES, runtime_machine),
+    "exported": (EXPORTED, exported_table),
+    "machine of the exported": (EXPORTED, runtime_machine),
 }
 
 

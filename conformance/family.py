@@ -159,6 +159,9 @@ class RecurrentStates:
         assert len(cache) == config.num_hidden_layers
         for states in cache:
             assert len(states) == config.number_of_conv_states
+            if getattr(config, "conv_kernel_size", None) is not None:
+                *states, read = states
+                assert tuple(read.shape) == (batch_size, config.conv_kernel_size - 1, config.hidden_size)
             for state in states:
                 assert tuple(state.shape) == (batch_size, 1, config.hidden_size)
 

@@ -308,10 +308,14 @@ for max_norm, color, marker in ((0.5, "tab:blue", "o-"), (None, "tab:red", "s--"
     print(f"{name:15} last loss {loss_of(*path[-1]).item():.4f}, longest step {longest:.2f}")
     axis.plot(*path.T, marker, ms=3, lw=1, color=color, label=name)
 axis.set(xlabel="u", ylabel="b", title="Down a cliff, with and without clipping")
-axis.legend()
+axis.legend(loc="upper right")
 plt.show()
 
 # %% [markdown]
+# Both go along the edge, where the gradient is gentle on one side and huge on the other. Without clipping a single
+# step over the edge throws the weights far away, to a place where the loss is flat and nothing leads back. Clipped,
+# the same step is a small one.
+#
 # ## 6. In real models
 #
 # seqnlp has an instrument for what you did by hand: it computes the loss at one token alone and follows its gradient

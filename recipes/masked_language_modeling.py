@@ -33,11 +33,13 @@ def main() -> None:
     run = task.start()
     args = task.training_args
 
-    # Data: documents in the column `text`. The tokenizer is trained on training texts alone, once, for every process.
+    # Data: documents in the column `text`. The tokenizer is a given one, or trained on training texts alone, once, for
+    # every process.
     texts = task.load_data(run)
     train = texts.splits["train"]
     some = (row["text"] for row in itertools.islice(train, STREAMED_DOCUMENTS if task.data_args.streaming else None))
-    tokenizer = run.on_main_process(lambda: train_tokenizer(some, **task.tokenizer_settings()))
+    settings = task.tokenizer_settings()
+    tokenizer = task.given_processor or run.on_main_process(lambda: train_tokenizer(some, **settings))
     data = task.prepare_data(run, texts, tokenizer)
 
     # Blocks of the stream of all texts, cut elsewhere in each epoch; each time other tokens are hidden in them.
@@ -53,14 +55,14 @@ def main() -> None:
     )
     collator = MaskingCollator(task.masking(tokenizer), tokenizer.pad_token_id)
 
-    # Model: tokens in, the hidden ones out.
+    # Model: tokens in, the hidden ones out; new, or from --model_name_or_path.
     config = task.build_config(**MODEL, **task.special_tokens(tokenizer))
 
     # Training: the model that is best on validation, where the same tokens are hidden each time, is kept.
     loop = TrainingLoop(
         run,
         args,
-        task.model_class(config),
+        task.create_model(run, config),
         blocks,
         sampler,
         collator,

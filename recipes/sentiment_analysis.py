@@ -50,6 +50,7 @@ def main() -> None:
     )
     model = task.create_model(run, config)
     task.weigh_classes(model, data)
+    task.learn_from_teacher(run, model, data)
 
     # Training: texts of similar length together; the model that is best on validation is kept.
     args, train = task.training_args, data.examples["train"]

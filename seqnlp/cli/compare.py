@@ -7,7 +7,15 @@ import typer
 
 from ..tasks import ARCHITECTURES
 from .compare_report import Matching, write_report
-from .compare_runs import launch, open_folder, overrides_for, read_comparison
+from .compare_runs import (
+    launch,
+    launch_from,
+    name_models,
+    open_folder,
+    overrides_for,
+    read_comparison,
+    split_flags,
+)
 from .compare_scores import summarize
 from .flags import parse_list
 from .sizes import UNITS, size_models
@@ -35,6 +43,17 @@ def compare(
     length: Annotated[
         int, typer.Option("--length", help="Length of the text for which operations are counted, in tokens.", min=1)
     ] = 64,
+    models: Annotated[
+        str,
+        typer.Option(
+            "--models",
+            help="Models that exist, joined by commas, to fine-tune beside them: folders, or names on the Hub.",
+        ),
+    ] = "",
+    model_flags: Annotated[
+        str,
+        typer.Option("--model_flags", help="Further flags of the recipe for those, e.g. '--learning_rate 3e-5'."),
+    ] = "",
     flags: Annotated[
         str, typer.Option("--flags", help="Further flags of the recipe, e.g. '--max_train_samples 500'.")
     ] = "",
@@ -43,7 +62,8 @@ def compare(
     ] = None,
 ) -> None:
     """
-    The same recipe with each architecture: same data, tokenizer and metric, sizes matched within 2 %.
+    The same recipe with each architecture: same data, tokenizer and metric, sizes matched within 2 %. With --models,
+    models that exist are fine-tuned beside them, each with its own tokenizer and size: is my LSTM worth it?
 
     Starts the recipe that the YAML names through accelerate launch, once per architecture and seed. The command can be
     repeated: finished runs are kept, and an interrupted run goes on. Writes compare.md, compare.html (one page that
@@ -52,6 +72,7 @@ def compare(
     Example: seqnlp compare recipes/configs/sentiment_sst2_sentences.yaml --architectures lstm,transformer --seeds 3
     """
     names = parse_list(architectures, ARCHITECTURES, "--architectures")
+    given, given_flags = name_models(models), split_flags(model_flags, "--model_flags")
     comparison = read_comparison(config, flags, output_dir)
     open_folder(comparison)
     fields = {name: overrides_for(name, comparison.overrides) for name in names}
@@ -71,6 +92,13 @@ def compare(
             records.append(launch(comparison, name, overrides, folder, "--seed", str(seed), *timed))
         commands += [f"accelerate launch {record['command']}" for record in records]
         scores.append(summarize(name, records, length))
-    matching = Matching(match, target, length, minutes)
+    for name, model in given.items():
+        records = []
+        for seed in range(first_seed, first_seed + seeds):
+            typer.echo(f"{name}, seed {seed}")
+            records.append(launch_from(comparison, name, model, seed, [*given_flags, *timed]))
+        commands += [f"accelerate launch {record['command']}" for record in records]
+        scores.append(summarize(name, records, length))
+    matching = Matching(match, target, length, minutes, tuple(given), " ".join(given_flags))
     typer.echo(write_report(comparison, scores, matching, commands, records[-1]))
     typer.echo(f"The page to show is {comparison.folder / 'compare.html'}.")

@@ -18,12 +18,23 @@ class Matching(NamedTuple):
         target: The count that was matched.
         length: Tokens of a text for which operations are counted.
         minutes: Training time of each run, if that was matched.
+        given: The models that exist and were fine-tuned beside the others, which nothing is matched of.
+        given_flags: The flags that they alone had.
     """
 
     match: str
     target: float
     length: int
     minutes: float
+    given: tuple[str, ...] = ()
+    given_flags: str = ""
+
+    def exceptions(self) -> str:
+        """A sentence on the models that exist, if there are any."""
+        if not self.given:
+            return ""
+        flags = f", by {self.given_flags}" if self.given_flags else ""
+        return f" {', '.join(self.given)}: with the tokenizer and the size of the model that it starts from{flags}."
 
     def words(self, read: str) -> str:
         """In words; `read` is what a text consists of, tokens or steps."""
@@ -211,11 +222,15 @@ def write_report(
     conditions = (
         f"{comparison.recipe.stem} on {record['dataset']['name']}: same data, tokenizer, schedule and metric. "
         f"{equal}; {seeds} seed{'s' * (seeds > 1)}. {'More' if first.score.greater_is_better else 'Less'} is better."
+        f"{matching.exceptions()}"
     )
     headers = ["architecture", measure.header, "parameters", f"MFLOP / {matching.length} {read}"]
     headers += ["targets / s", "training, s", "memory, MiB"]
     outcome, rows, notes = answer(scores, measure), table_of(scores, measure), _notes(first)
-    picture = plot_comparison([_drawn(one, measure) for one in scores], measure.header, first.curve_metric, equal)
+    drawn_under = f"{equal}; fine-tuned models as they are" if matching.given else equal
+    picture = plot_comparison(
+        [_drawn(one, measure) for one in scores], measure.header, first.curve_metric, drawn_under
+    )
     details = _details(scores, commands, record)
     page = comparison_page(title, outcome, conditions, headers, rows, picture, notes, details)
     tables = [

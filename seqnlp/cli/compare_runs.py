@@ -12,7 +12,9 @@ from typing import Any
 import yaml
 
 from .. import models
+from ..tasks import TASKS, Task
 from ..training import write_json
+from ..training.flags import settled_flags
 from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
 
@@ -20,7 +22,15 @@ from .recipes import RecipesError, find_config, find_recipe, recipes_folder
 RECURRENT = (models.RecurrentConfig, models.RecurrentSeq2SeqConfig)
 TRANSFORMERS = (models.TransformerConfig, models.TransformerDecoderConfig, models.TransformerEncoderConfig)
 # Flags of a recipe that compare sets itself.
-OWN_FLAGS = ("architecture", "config", "config_overrides", "output_dir", "overwrite_output_dir", "seed")
+OWN_FLAGS = (
+    "architecture",
+    "model_name_or_path",
+    "config",
+    "config_overrides",
+    "output_dir",
+    "overwrite_output_dir",
+    "seed",
+)
 SETTINGS = "compare.json"  # marks a folder that compare made, and holds what it was made with
 
 
@@ -77,7 +87,7 @@ def read_comparison(config: Path, flags: str, folder: Path | None) -> Comparison
         raise CompareError(f"{config}: {error}") from error
     folder = folder or Path("outputs") / f"compare_{config.stem}"
     overrides = _read_overrides(config, content.pop("config_overrides", None))
-    return Comparison(config, recipe, overrides, _split_flags(flags), folder, content)
+    return Comparison(config, recipe, overrides, split_flags(flags), folder, content)
 
 
 def _read_overrides(config: Path, overrides: Any) -> dict[str, Any]:
@@ -90,15 +100,21 @@ def _read_overrides(config: Path, overrides: Any) -> dict[str, Any]:
     return overrides or {}
 
 
-def _split_flags(flags: str) -> list[str]:
+def split_flags(flags: str, option: str = "--flags") -> list[str]:
+    """
+    Further flags of the recipe, as an option of the verb gives them.
+
+    Raises:
+        CompareError: If they cannot be read, or compare sets one of them itself.
+    """
     try:
         parts = shlex.split(flags)
     except ValueError as error:
-        raise CompareError(f"--flags {flags!r} cannot be read: {error}.") from error
+        raise CompareError(f"{option} {flags!r} cannot be read: {error}.") from error
     for part in parts:
         name = part.split("=")[0].removeprefix("--").replace("-", "_")
         if part.startswith("--") and name in OWN_FLAGS:
-            raise CompareError(f"--flags {flags!r}: compare sets --{name} itself. Leave it out.")
+            raise CompareError(f"{option} {flags!r}: compare sets --{name} itself. Leave it out.")
     return parts
 
 
@@ -131,6 +147,47 @@ def overrides_for(architecture: str, overrides: dict[str, Any]) -> dict[str, Any
     return {name: value for name, value in overrides.items() if name not in foreign}
 
 
+def name_models(text: str) -> dict[str, str]:
+    """
+    The models that `--models` lists, each by what a comparison calls it.
+
+    Raises:
+        CompareError: If two of them have the same name.
+    """
+    named: dict[str, str] = {}
+    for place in filter(None, (part.strip() for part in text.split(","))):
+        folder = Path(place).expanduser()
+        place = str(folder.absolute()) if folder.is_dir() else place
+        name = f"{re.sub(r'[^a-zA-Z0-9_.-]', '-', Path(place).name)} (fine-tuned)"
+        if name in named:
+            raise CompareError(f"--models {text!r}: two of them are called {Path(place).name}. Rename a folder.")
+        named[name] = place
+    return named
+
+
+def launch_from(comparison: Comparison, name: str, model: str, seed: int, flags: list[str]) -> dict:
+    """
+    The same for a run that starts from a model that exists, without what the YAML says of models that are drawn anew.
+
+    Args:
+        comparison: What is compared.
+        name: What the comparison calls the model.
+        model: A folder, or a name on the Hub.
+        seed: The run's seed.
+        flags: Further flags of such runs.
+    """
+    folder = comparison.folder / f"from-{name.removesuffix(' (fine-tuned)')}-{seed}"
+    task = TASKS.get(comparison.recipe.stem, Task)
+    left_out = {"config_overrides", *settled_flags(task.model_arguments)} - {"max_length"}
+    kept = {key: value for key, value in comparison.hyperparameters.items() if key not in left_out | {"requires"}}
+    make_folder(folder, f"--output_dir {comparison.folder}")
+    config = folder.parent / f"{folder.name}.yaml"
+    config.write_text(yaml.safe_dump({"recipe": comparison.recipe.stem, **kept}), encoding="utf-8")
+    given = dataclasses.replace(comparison, config=config, overrides={}, hyperparameters=kept)
+    start = {"model_name_or_path": model, "seed": str(seed)}
+    return _launch(given, start, {}, folder, flags, name)
+
+
 def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any], folder: Path, *flags: str) -> dict:
     """
     Run the recipe through `accelerate launch`, unless its finished record with the same settings is there, and go on
@@ -140,9 +197,18 @@ def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any],
         CompareError: If it fails; with its last line.
         OutputError: If its folder holds what compare did not make.
     """
-    written = ",".join(f"{name}={json.dumps(value)}" for name, value in overrides.items())
-    asked = {"architecture": architecture, "config_overrides": written or None}
-    asked |= {name.lstrip("-"): value for name, value in zip(flags[::2], flags[1::2], strict=True)}
+    asked = {name.lstrip("-"): value for name, value in zip(flags[::2], flags[1::2], strict=True)}
+    return _launch(comparison, {"architecture": architecture, **asked}, overrides, folder, [], architecture)
+
+
+def _launch(
+    comparison: Comparison, asked: dict[str, str], overrides: dict[str, Any], folder: Path, more: list[str], name: str
+) -> dict:
+    written = ",".join(f"{field}={json.dumps(value)}" for field, value in overrides.items())
+    # An empty list of fields too, where the YAML has some and none of them is for this architecture.
+    given = ["--config_overrides", written] if written or comparison.overrides else []
+    flags = [word for flag, value in asked.items() for word in (f"--{flag}", value)]
+    asked = {"config_overrides": written or None, **asked, **({"more": more} if more else {})}
     settings = {"asked": asked, "flags": comparison.flags, "yaml": str(comparison.hyperparameters)}
     is_same = _read_json(folder / SETTINGS) == settings
     record = _read_json(folder / "run.json")
@@ -154,16 +220,13 @@ def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any],
     write_json(folder / SETTINGS, settings)
     unfinished = (folder / "checkpoints" / "unfinished").is_file() and any(folder.glob("checkpoints/step-*"))
     again = ["--resume_from_checkpoint", "latest"] if is_same and unfinished else ["--overwrite_output_dir", "true"]
-    # An empty list of fields too, where the YAML has some and none of them is for this architecture.
-    given = ["--config_overrides", written] if written or comparison.overrides else []
     command = [*_launcher(), str(comparison.recipe), "--config", str(comparison.config)]
-    command += ["--architecture", architecture, *given, "--output_dir", str(folder)]
-    command += [*comparison.flags, *flags, *again]
+    command += [*flags, *given, "--output_dir", str(folder), *comparison.flags, *more, *again]
     with open(folder / "output.txt", "w", encoding="utf-8") as output:
         code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
     record = _read_json(folder / "run.json")
     if code != 0 or record is None:
-        raise CompareError(f"{comparison.recipe.stem}, {architecture}: {_reason(folder / 'output.txt')}")
+        raise CompareError(f"{comparison.recipe.stem}, {name}: {_reason(folder / 'output.txt')}")
     return record
 
 

@@ -1,6 +1,7 @@
 """What a model costs: floating-point operations of a forward pass, counted operation by operation."""
 
 import torch
+import transformers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -13,14 +14,17 @@ class CostsError(ValueError):
 
 def class_of(name: str) -> type[PreTrainedModel]:
     """
-    A model class of seqnlp by the name that `run.json` gives.
+    A model class of seqnlp or transformers by the name that `run.json` gives.
 
     Raises:
         CostsError: If there is none.
     """
-    if name not in models.__all__:
-        raise CostsError(f"There is no model class {name!r} in seqnlp, so its size cannot be matched.")
-    return getattr(models, name)
+    if name in models.__all__:
+        return getattr(models, name)
+    found = getattr(transformers, name, None)
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        raise CostsError(f"There is no model class {name!r} in seqnlp or transformers, so its cost cannot be counted.")
+    return found
 
 
 def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, length: int) -> int:

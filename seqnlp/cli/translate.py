@@ -76,6 +76,7 @@ def translate(
     except OSError as error:
         raise OutputError(f"--output {output}: it cannot be written: {error.strerror}.") from error
     told = f"{len(lines):,} lines" + (f", of which {found.empty:,} are empty" if found.empty else "")
+    told += f"; {found.cut:,} the model did not end, and they are cut off" if found.cut else ""
     told += f"; {found.resumed:,} of them were done before" if found.resumed else ""
     sys.stderr.write(f"{told}{f': {output}' if output else ''}\n")
 

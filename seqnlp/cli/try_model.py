@@ -138,7 +138,7 @@ class _Tries:
             return read_image(given)
         if reads == "series":
             is_file = isinstance(given, Path) or Path(given).is_file()
-            return read_series(given) if is_file else parse_series(given)
+            return read_series(given, self.answerer.channels) if is_file else parse_series(given)
         return given
 
     def _play(self, answer: TuneAnswer) -> None:

@@ -11,14 +11,22 @@ from .arguments import (
 )
 from .batching import LengthGroupedBatchSampler, TokenBatchSampler
 from .caching import map_once
-from .classification import load_text_classification
+from .classification import load_text_classification, load_unlabeled
 from .columns import count_tokens, join_lists, lengths_of, values_of
 from .errors import DataError
 from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
 from .masking import MaskedBlocks, Masking, MaskingCollator, masking_of
-from .pairs import DropoutCollator, PairCollator, keep_short_pairs, pair_lengths, tokenize_pairs, train_pair_tokenizers
+from .pairs import (
+    DropoutCollator,
+    PairCollator,
+    cut_long_texts,
+    keep_short_pairs,
+    pair_lengths,
+    tokenize_pairs,
+    train_pair_tokenizers,
+)
 from .parallel_text import load_translation
 from .samples import DIGITS, SAMPLES, SIMULATION, Sample, load_sample, normalize_tweet, split_of, words_of
 from .series import SeriesWindows, channel_statistics, cut_windows, load_series, read_series_file
@@ -83,6 +91,7 @@ __all__ = [
     "check_text",
     "count_text",
     "count_tokens",
+    "cut_long_texts",
     "cut_windows",
     "find_column",
     "fingerprint",
@@ -101,6 +110,7 @@ __all__ = [
     "load_texts",
     "load_translation",
     "load_tunes",
+    "load_unlabeled",
     "map_once",
     "masking_of",
     "normalize_key",

@@ -8,6 +8,8 @@ import datasets
 from datasets import Dataset
 from datasets.fingerprint import Hasher
 
+from .errors import DataError
+
 
 def map_once(dataset: Dataset, function: Callable[..., dict[str, list]], **settings: Any) -> Dataset:
     """
@@ -21,10 +23,19 @@ def map_once(dataset: Dataset, function: Callable[..., dict[str, list]], **setti
         dataset: What is mapped.
         function: From a batch of rows to columns.
         **settings: For `Dataset.map`.
+
+    Raises:
+        DataError: If the cache cannot be written to, as on a full disk.
     """
     if not datasets.is_caching_enabled():
         return dataset.map(function, batched=True, **settings)
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "seqnlp"
-    folder.mkdir(parents=True, exist_ok=True)
     made_of = Hasher.hash((dataset._fingerprint, function, sorted(settings.items())))
-    return dataset.map(function, batched=True, cache_file_name=str(folder / f"{made_of}.arrow"), **settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return dataset.map(function, batched=True, cache_file_name=str(folder / f"{made_of}.arrow"), **settings)
+    except OSError as error:
+        raise DataError(
+            f"The cache of prepared data, {folder}, cannot be written to: {' '.join(str(error).split())}. Make room "
+            "there, or name another folder by the environment's HF_DATASETS_CACHE."
+        ) from error

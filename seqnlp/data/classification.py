@@ -13,10 +13,31 @@ from .errors import DataError
 from .loaded import LoadedData
 from .loading import find_column, listed, load_splits, select_split
 from .samples import split_of
+from .tables import read_lines
 
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
+_IF_A_CLASS = "; if -1 is a class, write it as a word, such as negative"
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
+
+
+def load_unlabeled(file: str, text_column: str | None) -> Dataset:
+    """
+    Texts without labels, as the column `text`: the lines of a txt file, or a table's column; empty ones left out.
+
+    Raises:
+        DataError: For a file that cannot be read, or has no text.
+    """
+    if file.lower().endswith(".txt"):
+        texts = read_lines(file)
+    else:
+        part = select_split(load_splits(None, None, None, {"train": file}).splits, "train", file)
+        column = find_column(part, text_column, TEXT_COLUMNS, "text", file, "train")
+        texts = [text for text in values_of(part, column) if isinstance(text, str)]
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise DataError(f"--unlabelled_file {file}: there is no text in it.")
+    return Dataset.from_dict({"text": texts})
 
 
 @without_looking_for_cycles()
@@ -71,7 +92,8 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
             # Not the first ones: files are often sorted by topic or label.
             prepared[split] = rows.shuffle(seed=0).select(range(limit))
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    remarks += _missing_classes(ordered)
+    remarks += _lookalikes(ordered["train"].features["label"].names)
+    remarks += [*_missing_classes(ordered), *_repeated(ordered)]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -115,13 +137,13 @@ def _is_missing(label: Any) -> bool:
 def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> list[str]:
     """The class of each row by its name: `5` for 5 and, where all numbers are whole, for 5.0."""
     feature, labels = part.features[column], list(values_of(part, column))
-    names, stripped, whole = [], 0, 0
+    names, stripped, composed, whole = [], 0, 0, 0
     for row, label in enumerate(labels):
         if _is_missing(label) or (isinstance(label, int) and label < 0):
             shown = f"holds {label}" if isinstance(label, int) else "is blank"
             raise DataError(
                 f"{where}: row {row} is not labeled (it {shown}). Leave such rows out, or choose a labeled split by "
-                "--train_split, --validation_split or --test_split."
+                f"--train_split, --validation_split or --test_split{_IF_A_CLASS if label == -1 else ''}."
             )
         if isinstance(label, float) and label.is_integer():
             label, whole = int(label), whole + 1
@@ -133,14 +155,44 @@ def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> 
         if isinstance(feature, ClassLabel):
             names.append(feature.int2str(label))
             continue
-        name = unicodedata.normalize("NFC", str(label)).strip()
+        name = str(label).strip()
         stripped += name != str(label)
-        names.append(name)
+        names.append(unicodedata.normalize("NFC", name))
+        composed += names[-1] != name
     if whole:
         remarks.append(f"{where}: {whole:,} labels are written as {labels[0]} and read as {names[0]}.")
     if stripped:
         remarks.append(f"{where}: {stripped:,} labels had white space around them, which is dropped.")
+    if composed:
+        remarks.append(f"{where}: {composed:,} labels had accents written as marks of their own, and are read in NFC.")
     return names
+
+
+def _lookalikes(names: list[str]) -> list[str]:
+    """A line if classes differ only by what a reader may not see: they may have been meant as one."""
+    alike: dict[Any, list[str]] = {}
+    for name in names:
+        seen = "".join(mark for mark in name if unicodedata.category(mark) != "Cf").casefold().strip()
+        try:
+            alike.setdefault(float(seen), []).append(name)
+        except ValueError:
+            alike.setdefault(seen, []).append(name)
+    pair = next((group for group in alike.values() if len(group) > 1), None)
+    if pair is None:
+        return []
+    shown = " and ".join(ascii(name) if not name.isprintable() else repr(name) for name in pair[:3])
+    return [f"The classes {shown} differ only in case, hidden characters or the way a number is written: kept apart."]
+
+
+def _repeated(splits: dict[str, Dataset]) -> list[str]:
+    """A line for each held-out split some of whose texts were trained on."""
+    trained = set(values_of(splits["train"], "text"))
+    counts = {name: sum(text in trained for text in values_of(rows, "text")) for name, rows in splits.items()}
+    return [
+        f"{count:,} of the {len(splits[name]):,} texts of {name!r} are among the training texts too."
+        for name, count in counts.items()
+        if count and name != "train"
+    ]
 
 
 def _encode_labels(prepared: dict, feature, name: str, column: str) -> dict[str, Dataset]:

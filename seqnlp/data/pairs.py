@@ -53,6 +53,23 @@ def pair_lengths(tokenized: Dataset) -> list[tuple[int, int]]:
     return list(zip(lengths_of(tokenized, "input_ids"), lengths_of(tokenized, "labels"), strict=True))
 
 
+def cut_long_texts(tokenized: Dataset, max_length: int) -> tuple[Dataset, dict[str, int]]:
+    """
+    The same pairs with each side cut to `max_length` tokens, of which the last is the side's own last one, its end.
+
+    Returns:
+        The pairs; and how many sources and targets were cut.
+    """
+    counts, columns = {}, {}
+    for side, column in (("sources", "input_ids"), ("targets", "labels")):
+        texts = tokenized[column]
+        counts[side] = sum(len(ids) > max_length for ids in texts)
+        columns[column] = [[*ids[: max_length - 1], ids[-1]] if len(ids) > max_length else ids for ids in texts]
+    if not any(counts.values()):
+        return tokenized, counts
+    return Dataset.from_dict({**columns, "row": tokenized["row"]}), counts
+
+
 def keep_short_pairs(tokenized: Dataset, max_length: int) -> Dataset:
     """
     The pairs with at most `max_length` tokens on either side.

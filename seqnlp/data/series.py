@@ -66,24 +66,28 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
     return LoadedData(splits, source, details={"channels": columns}, remarks=remarks)
 
 
-def read_series_file(file: str, columns: list[str] | None = None) -> tuple[np.ndarray, list[str], list[str]]:
+def read_series_file(file: str, wanted: Sequence[str] = ()) -> tuple[np.ndarray, list[str], list[str]]:
     """
     One series from a file, its rows as they stand.
 
     Args:
         file: A csv, tsv, json, jsonl or parquet file.
-        columns: The columns of numbers that are wanted; by default all, but for a first one that counts the rows.
+        wanted: The columns that are read where the file has all of them; else every column of numbers is, but for a
+            first one that counts the rows.
 
     Returns:
         `(steps, channels)` values, NaN in gaps; the names of the channels; and remarks on how they were read.
 
     Raises:
-        DataError: If there is no such file or column, or it holds no numbers.
+        DataError: If there is no such file, or it holds no numbers.
     """
     rows, remarks = read_file(file)
     table, where = rows.to_pandas(), f"The file {file!r}"
+    columns = list(wanted) if wanted and set(wanted) <= set(table.columns) else None
     found = _find_channels(table, SeriesArguments(columns=columns), where, remarks)
     values = [_numbers(table[column], f"{where}, column {column!r}", remarks) for column in found]
+    left = [str(column) for column in table.columns if column not in found] if columns else []
+    remarks += [f"Not read: {', '.join(left)}."] if left else []
     return np.stack([column.to_numpy(dtype=np.float64) for column in values], axis=1), found, remarks
 
 

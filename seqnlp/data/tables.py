@@ -32,7 +32,7 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]$")
 _QUOTED_CELL = re.compile(r'"((?:[^"]|"")*)"(?=[\t\n]|\Z)|([^\t\n]*)')
-_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def file_type(path: Path) -> str | None:
@@ -98,7 +98,7 @@ def read_text(file: str) -> str:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"The file {file!r} cannot be read: {error}.") from error
-    encoding = _ENCODINGS.get(content[:2])
+    encoding = next((name for mark, name in _ENCODINGS.items() if content.startswith(mark)), None)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,6 +109,12 @@ def read_text(file: str) -> str:
             f"The file {file!r} cannot be read as UTF-8: {found}. Save it as UTF-8, e.g. by "
             f"`iconv -f {name} -t UTF-8`."
         ) from error
+    if "\0" in text:
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise DataError(
+            f"The file {file!r} holds NUL characters (first in line {line}), which no text has: it is UTF-16 without "
+            "a mark, of which `iconv -f UTF-16LE -t UTF-8` makes UTF-8, or no text at all."
+        )
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text

@@ -1,5 +1,6 @@
 """What a person gives, read: images and tables of numbers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,15 +44,16 @@ def read_image(path: str | Path) -> Image.Image:
     return image
 
 
-def read_series(path: str | Path) -> Series:
+def read_series(path: str | Path, channels: Sequence[str] = ()) -> Series:
     """
     Numbers from a csv, tsv, json or parquet file, by the rules of training data (docs/data.md): columns of numbers are
-    channels, cells without a number are gaps.
+    channels, cells without a number are gaps. Where the file has all the `channels` that a model reads, it is those
+    alone.
 
     Raises:
         DataError: If it cannot be read, or holds no numbers.
     """
-    return Series(*read_series_file(str(path)))
+    return Series(*read_series_file(str(path), channels))
 
 
 def parse_series(text: str) -> Series:

@@ -354,7 +354,7 @@ class SeriesPanel(Panel):
         """A plot to zoom in, and the numbers."""
         self.outputs = [
             gr.LinePlot(x="step", y="value", color="series", label="Past and forecast"),
-            gr.Dataframe(label="Forecast", interactive=False),
+            gr.Dataframe(headers=self.answerer.channels, label="Forecast", interactive=False),
         ]
 
     def triggers(self, start: gr.Button) -> Iterator[Trigger]:
@@ -365,7 +365,7 @@ class SeriesPanel(Panel):
     def read(self, given: Any) -> Series:
         """A file, or the rows that hold a number."""
         if isinstance(given, str):
-            return read_series(given)
+            return read_series(given, self.answerer.channels)
         rows = np.array([[_number(cell) for cell in row] for row in given], dtype=np.float64)
         rows = rows.reshape(-1, len(self.answerer.channels))
         return Series(rows[~np.isnan(rows).all(axis=1)], self.answerer.channels)

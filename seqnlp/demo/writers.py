@@ -6,6 +6,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,12 @@ class TextWriter(Answerer):
         answer = self.kind_of_answer(given, "", self._candidates(ids), remarks=[*remarks, *more])
         yield answer
         how, is_streamed = self._how(options), (options.num_beams or 1) == 1
-        for new in self._generate(ids, count, how, is_streamed):
-            text = self._text_after(ids, new)
-            if is_streamed and not text.endswith("\ufffd"):  # part of a character
-                answer.text = text
-                yield answer
+        with closing(self._generate(ids, count, how, is_streamed)) as parts:  # or the writer outlives its reader
+            for new in parts:
+                text = self._text_after(ids, new)
+                if is_streamed and not text.endswith("\ufffd"):  # part of a character
+                    answer.text = text
+                    yield answer
         answer.text = self._text_after(ids, new)
         probabilities = self._probabilities(ids + new)[len(ids) - 1 :].tolist()
         texts = self.tokens_of(new)

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from ..models.attention import MultiHeadAttention
 from ..models.transformer_layers import DecoderLayer, GatedFeedForward, TransformerLayer, TransformerStack
 from .base import Check, Export, ExportError
-from .inputs import random_texts
+from .inputs import random_texts, writing_options
 from .positions import position_table
 
 
@@ -219,7 +219,7 @@ class CTranslate2Export(Export):
             new = self._new_tokens(text.shape[1])
             if new < 1:
                 continue
-            written = self.model.generate(text, max_new_tokens=new, do_sample=False, num_beams=1)[0].tolist()
+            written = self.model.generate(text, **writing_options(self.config, text.shape[1], new))[0].tolist()
             tokens = [self._tokens(self.processor, text[0])]
             end = {} if self._ends() else {"end_token": []}
             if self._is_translator:

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .base import Check, Export, ExportError
-from .inputs import largest_difference, random_texts
+from .inputs import largest_difference, random_texts, writing_options
 from .native_classes import Llama
 
 
@@ -157,11 +157,10 @@ class GGUFExport(Export):
         found = max(largest_difference(*pair) for pair in outputs) / largest
         limit = f"at most {LIMIT:.0e} of it"
         logits = Check(f"logits of {len(texts)} texts", found <= LIMIT, f"{found:.1e} of {largest:.3g}", limit)
-        options = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1, "eos_token_id": None}
-        same = sum(
-            native.generate(text, **options).tolist() == self.model.generate(text, **options).tolist()
-            for text in texts
-        )
+        same = 0
+        for text in texts:
+            options = {**writing_options(self.config, text.shape[1], NEW_TOKENS), "eos_token_id": None}
+            same += native.generate(text, **options).tolist() == self.model.generate(text, **options).tolist()
         tokens = Check("tokens, greedy", same == len(texts), f"{same} of {len(texts)} texts alike", "all of them")
         return [self._check_tokenizer(folder), logits, tokens]
 

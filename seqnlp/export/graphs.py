@@ -89,7 +89,7 @@ class Graph:
 
 def refuse_head(model: PreTrainedModel) -> None:
     """
-    Refuse models that are not of this package or have no head.
+    Refuse models that are not of this package or have no head, and taggers that read words by their spelling.
 
     Raises:
         ExportError: With the name of the class.
@@ -101,6 +101,12 @@ def refuse_head(model: PreTrainedModel) -> None:
         )
     if "For" not in kind:
         raise ExportError(f"A {kind} has no head: export one that classifies, predicts or writes.")
+    first = getattr(model.config, "first_continuing_id", None) if kind.endswith("ForTokenClassification") else None
+    if first is not None:
+        raise ExportError(
+            f"A {kind} that reads words by their spelling (first_continuing_id={first}) is no graph: how many words "
+            "there are depends on the tokens. Train it with --tokenizer_type wordpiece."
+        )
 
 
 @contextlib.contextmanager

@@ -61,6 +61,21 @@ def padded(texts: list[torch.Tensor], pad_token_id: int | None, sides: tuple[str
     return batches
 
 
+def writing_options(config: PreTrainedConfig, prompt_length: int, new_tokens: int, num_beams: int = 1) -> dict:
+    """
+    Arguments of `generate` for up to so many new tokens, whatever the model's own generation configuration says.
+
+    Args:
+        config: Of the model.
+        prompt_length: Tokens of the prompt, or of the source.
+        new_tokens: How many are written at most.
+        num_beams: 1 takes the likeliest token each time.
+    """
+    begun = 1 if config.is_encoder_decoder else prompt_length  # the start token counts
+    length = {"max_length": begun + new_tokens, "max_new_tokens": None}
+    return {**length, "do_sample": False, "num_beams": num_beams}
+
+
 def largest_difference(found: torch.Tensor, expected: torch.Tensor, mask: torch.Tensor | None = None) -> float:
     """The largest difference of two outputs of one shape, at the places where `mask` is not 0; infinite for NaN."""
     difference = (found - expected).abs()

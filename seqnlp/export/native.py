@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from .base import Check, Export, ExportError
-from .inputs import TokenBatch, largest_difference, padded, random_texts
+from .inputs import TokenBatch, largest_difference, padded, random_texts, writing_options
 from .native_classes import NATIVE_CLASSES, NativeClass
 
 
@@ -181,7 +181,7 @@ class TransformersExport(Export):
                 new = NEW_TOKENS if longest is None else min(NEW_TOKENS, longest - length)
                 if new < 1:
                     continue
-                options = {"max_new_tokens": new, "num_beams": num_beams, "do_sample": False}
+                options = writing_options(self.config, batch.input_ids.shape[1], new, num_beams)
                 rows = [
                     model.generate(batch.input_ids, attention_mask=batch.attention_mask, **options).tolist()
                     for model in (self.model, native)

@@ -250,6 +250,8 @@ class Bert(NativeClass):
         found = super().misfits(config, head)
         if head == "TransformerEncoderForSequenceClassification" and config.pooling != "first":
             found.append(f"pooling={config.pooling!r} (not 'first')")
+        if head == "TransformerEncoderForTokenClassification" and config.first_continuing_id is not None:
+            found.append(f"first_continuing_id={config.first_continuing_id} (not None: words of their spelling)")
         if head == "TransformerEncoderForMaskedLM" and config.hidden_act == "relu":
             found.append("hidden_act='relu' (not 'gelu', which stands before lm_head)")
         return found

@@ -80,6 +80,9 @@ def check(name: str, answer: Any) -> Verdict:
         praise = CHECKS[name](answer)
     except Wrong as wrong:
         return Verdict(name, False, " ".join(str(wrong).split()))
+    except Exception as error:  # of an answer that returns what nobody thought of
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        return Verdict(name, False, f"the check can make nothing of what it returns ({said}).")
     finally:
         torch.set_rng_state(random_state)
     return Verdict(name, True, praise or "right.")

@@ -83,7 +83,7 @@ def next_characters(answer):
         right,
         {
             "the text runs down the columns; it is to run along the rows.": ids[: rows * length].view(length, rows).T,
-            "the rows overlap: each character is to be read once.": ids.unfold(0, length, 1),
+            "the rows overlap: each character is to be read once.": ids[:-1].unfold(0, length, 1),
             "the last full row is missing.": right[:-1],
         },
         "`inputs`",

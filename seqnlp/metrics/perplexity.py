@@ -2,6 +2,7 @@
 
 import lzma
 import math
+from collections.abc import Iterable
 
 import datasets
 import evaluate
@@ -227,7 +228,21 @@ def nats_of_rows(model, batch: dict[str, torch.Tensor], window: int | None = Non
     return nats.tolist()
 
 
-def xz_bits_per_character(train: list[str], held_out: list[str]) -> dict[str, float]:
-    """Bits that the compressor xz, having read the training texts, needs for a character of the held-out ones."""
-    sizes = [len(lzma.compress("".join(texts).encode())) for texts in (train, [*train, *held_out])]
-    return {"bits_per_character": 8 * (sizes[1] - sizes[0]) / sum(map(len, held_out))}
+def xz_bits_per_character(train: Iterable[str], held_out: Iterable[str]) -> dict[str, float]:
+    """
+    Bits that the compressor xz, having read the training texts, needs for a character of the held-out ones.
+
+    Args:
+        train: The texts, or pieces of them, which are read one after the other.
+        held_out: Likewise.
+    """
+    alone, together = lzma.LZMACompressor(), lzma.LZMACompressor()
+    size = characters = 0
+    for text in train:
+        content = text.encode()
+        size += len(together.compress(content)) - len(alone.compress(content))
+    size -= len(alone.flush())
+    for text in held_out:
+        size += len(together.compress(text.encode()))
+        characters += len(text)
+    return {"bits_per_character": 8 * (size + len(together.flush())) / characters}

@@ -216,6 +216,53 @@ class WeightedCrossEntropy:
         return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
 
 
+class DistillationLoss:
+    """
+    A classifier's loss that listens to a teacher as well as to the labels, `(1 - w)` times the cross-entropy of the
+    labels and `w` times the distance from what the teacher said; a mean over the examples.
+
+    `"kl"`: the Kullback-Leibler divergence of the student's distribution from the teacher's, both of logits divided by
+    the temperature `T`, times `T^2`, so that its gradient does not shrink with it (Hinton et al. 2015, arXiv
+    1503.02531, section 2). `"mse"`: the squared Euclidean distance between the logits (Ba & Caruana 2014, arXiv
+    1312.6184; Tang et al. 2019, arXiv 1903.12136, section 3). Where there are no logits of a teacher, as in an
+    evaluation, the cross-entropy alone.
+
+    Set as a model's `loss_function`.
+
+    Args:
+        kind: `"kl"` or `"mse"`.
+        weight: `w`, from 0 to 1.
+        temperature: `T`; `"mse"` has none.
+    """
+
+    def __init__(self, kind: str, weight: float, temperature: float):
+        self.kind = kind
+        self.weight = weight
+        self.temperature = temperature
+
+    def __call__(
+        self,
+        labels: torch.Tensor,
+        pooled_logits: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        teacher_logits: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """From `(B,)` class ids, `(B, num_labels)` logits and those of the teacher to a scalar."""
+        logits = pooled_logits.float()
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        if teacher_logits is not None:
+            loss = (1 - self.weight) * loss + self.weight * self._distance(logits, teacher_logits.float())
+        return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
+
+    def _distance(self, logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+        if self.kind == "mse":
+            return (logits - teacher_logits).pow(2).sum()
+        ours, theirs = ((each / self.temperature).log_softmax(dim=-1) for each in (logits, teacher_logits))
+        divergence = nn.functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+        return self.temperature**2 * divergence
+
+
 def divide_by_items(
     loss: torch.Tensor, labels: torch.Tensor, problem_type: str, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor:

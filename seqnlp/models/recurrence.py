@@ -3,11 +3,13 @@
 Each has the contract of [`eager_recurrence`]. Shapes: `B` rows, `T` time steps, `D` input width, `H` hidden width.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from torch import nn
 from torch._higher_order_ops.scan import scan
 from transformers.utils import logging
 
@@ -132,12 +134,79 @@ def fused_recurrence(
         return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
     has_a_fast_way = cell.kernel is not None or cell.forward_packed is not None
     if has_a_fast_way and not cell.is_plain:
-        logger.warning_once(
-            "The projections of a recurrent cell are wrapped, hooked or offloaded (LoRA, quantization, device_map, "
-            "...), which the fused recurrence cannot see: such cells run by recurrence_implementation='eager'."
-        )
-        return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
+        return _run_wrapped(cell, inputs, state, padding, reverse, return_state)
     return _run_fused(cell, inputs, state, padding, reverse, return_state)
+
+
+@torch.compiler.disable  # whether maps fold is read off their values
+def _run_wrapped(cell, inputs, state, padding, reverse, return_state):
+    folded = fold(cell, inputs)
+    if folded is not None:
+        return _run_fused(folded, inputs, state, padding, reverse, return_state)
+    logger.warning_once(
+        "The projections of a recurrent cell are wrapped, hooked or offloaded (LoRA with dropout, quantization, "
+        "device_map, ...) such that the fused recurrence cannot see what they compute: such cells run by "
+        "recurrence_implementation='eager'."
+    )
+    return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
+
+
+class FoldedProjection(nn.Module):
+    """A map as the weight and bias that some module computes with."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor):
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(inputs, self.weight, self.bias)
+
+
+def fold(cell: RecurrentCell, inputs: torch.Tensor) -> RecurrentCell | None:
+    """
+    The same cell with plain maps for wrapped ones that are affine: `W + s B A` for a LoRA (Hu et al. 2021, arXiv
+    2106.09685, section 4.1), through which gradients flow to `A` and `B`.
+
+    What a map computes is asked of the map itself: its bias is what it makes of zeros, its weight what it makes of the
+    unit vectors. That costs as much as reading `H` tokens.
+
+    Args:
+        cell: Its maps may be wrapped by anything.
+        inputs: `(B, T, D)`, what it is to read.
+
+    Returns:
+        `None` where that would cost more than the steps, where a map is hooked, drops out or is not affine, and in
+        half precision, in which a sum of weights is rounded otherwise than a sum of products.
+    """
+    num_tokens, device = inputs.shape[0] * inputs.shape[1], inputs.device.type
+    is_exact = inputs.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(device)
+    if num_tokens < cell.hidden_size or not is_exact:
+        return None
+    folded = copy.copy(cell)
+    folded._modules = {"recurrent_proj": None}
+    names = ["input_proj"] if cell.recurrent_proj is None else ["input_proj", "recurrent_proj"]
+    for name, size in zip(names, (cell.input_size, cell.hidden_size), strict=False):
+        projection = _fold_map(getattr(cell, name), size, inputs)
+        if projection is None:
+            return None
+        folded._modules[name] = projection
+    return folded
+
+
+def _fold_map(module: nn.Module, size: int, like: torch.Tensor) -> FoldedProjection | None:
+    for part in module.modules():
+        drops = isinstance(part, nn.Dropout) and part.training and part.p > 0
+        if drops or part._forward_hooks or part._forward_pre_hooks or part._backward_hooks:
+            return None
+    bias = module(like.new_zeros(1, size)).squeeze(0)
+    weight = (module(torch.eye(size, dtype=like.dtype, device=like.device)) - bias).t().contiguous()
+    folded = FoldedProjection(weight, bias)
+    with torch.no_grad():
+        probe = torch.linspace(-1, 1, size, dtype=like.dtype, device=like.device).unsqueeze(0)
+        found, expected = folded(probe), module(probe)
+        if not torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * max(1.0, float(expected.abs().max()))):
+            return None
+    return folded
 
 
 @torch.compiler.disable  # traced, a loop over time falls apart into a block of operations per step: minutes to compile

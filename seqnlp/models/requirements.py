@@ -17,7 +17,7 @@ logger = logging.get_logger(__name__)
 
 
 TRANSFORMERS = "5.23"
-_INTERVAL = re.compile(r"([\[(])(\S+), (\S+)([\])])")
+_INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
 # Settings of transformers' own models; the layers here would ignore it.
 _NOT_HERE = {
     "rope_parameters": "neither it nor rope_scaling is read, since rope_theta is the one setting of rotary positions",
@@ -52,6 +52,34 @@ if _numbers(transformers.__version__) < _numbers(TRANSFORMERS):
         f"This model needs transformers {TRANSFORMERS} or newer, and {transformers.__version__} is installed: "
         f'pip install -U "transformers>={TRANSFORMERS}"'
     )
+
+
+class Range:
+    """
+    An interval of numbers in the usual notation: `[0, 1)` holds 0 and not 1, `(0, inf)` every number above 0.
+
+    Raises:
+        ValueError: If `text` is no interval.
+    """
+
+    def __init__(self, text: str):
+        found = _INTERVAL.fullmatch(text.strip())
+        if found is None:
+            raise ValueError(f"{text!r} is no interval; write one such as [0, 1) or (0, inf).")
+        self.has_low, self.has_high = found.group(1) == "[", found.group(4) == "]"
+        self.low, self.high = float(found.group(2)), float(found.group(3))
+
+    def __contains__(self, value: float) -> bool:  # what is not a number is in none
+        above = value >= self.low if self.has_low else value > self.low
+        return above and (value <= self.high if self.has_high else value < self.high)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.low != float("-inf"):
+            parts.append(f"{'at least' if self.has_low else 'above'} {self.low:.10g}")
+        if self.high != float("inf"):
+            parts.append(f"{'at most' if self.has_high else 'below'} {self.high:.10g}")
+        return " and ".join(parts) or "a finite number"
 
 
 def ranged(default: Any, interval: str) -> Any:
@@ -96,23 +124,10 @@ def check_fields(config: transformers.PreTrainedConfig) -> None:
 
 
 def _check_range(name: str, value: Any, interval: str, reason: str = "") -> None:
-    left, low, high, right = _INTERVAL.fullmatch(interval).groups()
+    allowed = Range(interval)
     for number in value if isinstance(value, list | tuple) else [value]:
-        if number is None:
-            continue
-        above = number >= float(low) if left == "[" else number > float(low)
-        below = number <= float(high) if right == "]" else number < float(high)
-        if not (above and below):  # not a number is neither
-            raise ValueError(f"{name}={value} must be {_in_words(left, low, high, right)}{reason}.")
-
-
-def _in_words(left: str, low: str, high: str, right: str) -> str:
-    parts = []
-    if low != "-inf":
-        parts.append(f"{'at least' if left == '[' else 'above'} {low}")
-    if high != "inf":
-        parts.append(f"{'at most' if right == ']' else 'below'} {high}")
-    return " and ".join(parts) or "a finite number"
+        if number is not None and number not in allowed:
+            raise ValueError(f"{name}={value} must be {allowed}{reason}.")
 
 
 def check_tied_sizes(config: transformers.PreTrainedConfig) -> None:

@@ -40,6 +40,11 @@ class WordReader(nn.Module):
         self.embed_words = nn.Embedding(num_words + 1, size)
         self.known = nn.Buffer(torch.full((num_words,), _NO_WORD))
 
+    @property
+    def knows_words(self) -> bool:
+        """Whether there is a word that has a vector of its own."""
+        return bool((self.known != _NO_WORD).any())
+
     def reset_known(self) -> None:
         """Know no word, unless the words were loaded from a checkpoint."""
         init.constant_(self.known, _NO_WORD)

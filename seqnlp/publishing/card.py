@@ -78,6 +78,7 @@ def build_card(
         limits=[*_limits(task, record), *_measured_limits(record)],
         base=_base(record),
         embeddings=_embeddings(record),
+        teacher=_teacher(record),
         brings_code=not _is_of_transformers(record),
         results=_results_table(record),
         definitions=_definitions(record),
@@ -214,6 +215,22 @@ def _embeddings(record: dict[str, Any]) -> str | None:
     return (
         f"The embeddings of {escape(vectors['tokens_found'])} of {escape(vectors['tokens'])} tokens began as the "
         f"vectors of {name} (SHA-256 {digest}...), whose license is not on record."
+    )
+
+
+def _teacher(record: dict[str, Any]) -> str | None:
+    """What the card says of the model that this one learned from."""
+    teacher = record.get("teacher")
+    if not teacher:
+        return None
+    name = str(teacher.get("name"))
+    shown = f"[{name}](https://huggingface.co/{name})" if is_on_the_hub(name) else code(_plain_name(name))
+    shown += f", revision {escape(teacher['revision'])}" if teacher.get("revision") else ""
+    return (
+        f"Beside the labels it learned what {shown} ({escape(teacher.get('class'))}, "
+        f"{format(teacher.get('parameters') or 0, ',')} parameters, SHA-256 of its weights "
+        f"{code(str(teacher.get('sha256'))[:12])}...) said of {escape(teacher.get('rows_judged'))} texts. What that "
+        "model has seen, and its slant, is in this one too; its license is not on record."
     )
 
 

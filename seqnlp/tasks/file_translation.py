@@ -22,13 +22,26 @@ class TranslationError(ValueError):
     """Lines that cannot be translated, or work that cannot be gone on with; the message says why and what would do."""
 
 
+class TranslatedLine(NamedTuple):
+    """
+    The translation of a line.
+
+    Attributes:
+        text: The translation.
+        is_whole: Whether the model ended it; else the length at most did.
+    """
+
+    text: str
+    is_whole: bool
+
+
 class Engine(Protocol):
     """What translates: this model by torch, or an export of it in another runtime."""
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """The number of tokens of each text."""
 
-    def translate(self, texts: list[str]) -> list[str]:
+    def translate(self, texts: list[str]) -> list[TranslatedLine]:
         """The translations of a batch."""
 
     def describe(self) -> dict[str, Any]:
@@ -68,15 +81,22 @@ class TorchEngine:
             )
         return lengths
 
-    def translate(self, texts: list[str]) -> list[str]:
-        """The translations of a batch."""
+    def translate(self, texts: list[str]) -> list[TranslatedLine]:
+        """The translations of a batch; each is as long at most as it would be alone."""
         batch = self.tokenizers.source(texts, padding=True, return_tensors="pt", verbose=False)
         batch = {name: batch[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
-        longest = longest_translation(self.model.config, batch["input_ids"].shape[1])
+        bounds = [longest_translation(self.model.config, length) for length in batch["attention_mask"].sum(1).tolist()]
+        how = {"do_sample": False, "max_length": None, "max_new_tokens": max(bounds), **self.beams}
         with torch.no_grad():
-            how = {"do_sample": False, "max_length": None, "max_new_tokens": longest, **self.beams}
-            tokens = self.model.generate(**batch, **how)
-        return [text.strip() for text in self.tokenizers.target.batch_decode(tokens, skip_special_tokens=True)]
+            written = self.model.generate(**batch, **how)[:, 1:].tolist()  # without the token that starts it
+        end = self.model.generation_config.eos_token_id
+        ends = set(end if isinstance(end, list) else [end])
+        found = []
+        for tokens, bound in zip(written, bounds, strict=True):
+            tokens = tokens[: min(bound, how["max_new_tokens"])]
+            text = self.tokenizers.target.decode(tokens, skip_special_tokens=True).strip()
+            found.append(TranslatedLine(text, not ends.isdisjoint(tokens)))
+        return found
 
     def describe(self) -> dict[str, Any]:
         """The weights and how they are used."""
@@ -95,11 +115,13 @@ class Translated(NamedTuple):
         lines: A line for each line of the input.
         empty: How many of them are, since there was nothing to translate.
         resumed: How many came from work that was begun before.
+        cut: How many the model did not end, so that they were cut off at the length at most.
     """
 
     lines: list[str]
     empty: int
     resumed: int
+    cut: int
 
 
 def translate_lines(
@@ -124,7 +146,7 @@ def translate_lines(
         TranslationError: If the journal is that of other work.
     """
     wanted = [row for row, line in enumerate(lines) if line.strip()]
-    done: dict[int, str] = {}
+    done: dict[int, TranslatedLine] = {}
     if journal is not None:
         identity = {
             "batch_size": batch_size,
@@ -141,18 +163,20 @@ def translate_lines(
     progress(len(lines) - len(wanted) + resumed)
     for batch in left:
         found = engine.translate([lines[row] for row in batch])
-        new = {row: " ".join(text.split("\n")) for row, text in zip(batch, found, strict=True)}
+        new = {row: one._replace(text=one.text.replace("\n", " ")) for row, one in zip(batch, found, strict=True)}
         if journal is not None:
             with journal.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(pair, ensure_ascii=False) + "\n" for pair in new.items())
+                file.writelines(json.dumps([row, *one], ensure_ascii=False) + "\n" for row, one in new.items())
                 file.flush()
                 os.fsync(file.fileno())
         done |= new
         progress(len(batch))
-    return Translated([done.get(row, "") for row in range(len(lines))], len(lines) - len(wanted), resumed)
+    texts = [done[row].text if row in done else "" for row in range(len(lines))]
+    cut = sum(not one.is_whole for one in done.values())
+    return Translated(texts, len(lines) - len(wanted), resumed, cut)
 
 
-def _open_journal(path: Path, identity: dict[str, Any], num_lines: int) -> dict[int, str]:
+def _open_journal(path: Path, identity: dict[str, Any], num_lines: int) -> dict[int, TranslatedLine]:
     """The translations that a journal holds, by their rows; a new one holds none."""
     entries = []
     if path.exists():
@@ -170,4 +194,4 @@ def _open_journal(path: Path, identity: dict[str, Any], num_lines: int) -> dict[
             path.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
     if not entries:
         path.write_text(json.dumps(identity) + "\n", encoding="utf-8")
-    return {row: text for row, text in entries[1:] if 0 <= row < num_lines}
+    return {row: TranslatedLine(*one) for row, *one in entries[1:] if 0 <= row < num_lines}

@@ -8,6 +8,7 @@ from accelerate import DistributedType
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
+from ..tokenization import take_masks_literally
 from ..training import ArgumentsError, Run
 from ..training.flags import public_value, settled_flags
 from .adapters import Adapter, read_adapter_config
@@ -37,6 +38,7 @@ class FineTuning:
         starts_from_others: Whether it can start from a model that is not one of seqnlp.
         fields_of_data: Fields of a configuration that the data decides, whatever model a run starts from.
         has_ends: Whether its texts need a token that begins and one that ends them.
+        asks_by_masks: Whether a `<mask>` in a text is a question to its models, and not six characters.
         start_model: The model that the run starts from; `None` where all weights are drawn anew.
         given_processor: What makes its inputs, where a model or a flag gives it; `None` where it is yet to be made.
         processor: What makes its inputs, once the data is prepared.
@@ -47,6 +49,7 @@ class FineTuning:
     starts_from_others: ClassVar[bool] = True
     fields_of_data: ClassVar[tuple[str, ...]] = LABELS
     has_ends: ClassVar[bool] = False
+    asks_by_masks: ClassVar[bool] = False
 
     start_model: StartingModel | None = None
     given_processor: Any = None
@@ -188,6 +191,8 @@ class FineTuning:
         start = self.start_model
         if start is not None:
             check_vocabulary(tokenizer, flag, start)
+        if not self.asks_by_masks:
+            take_masks_literally(tokenizer)
         give_padding(tokenizer, start is not None, self.remarks)
         if self.has_ends:
             give_ends(tokenizer, self.remarks)
@@ -224,8 +229,7 @@ class FineTuning:
         start = self.start_model
         if start is None:
             return self._new_model(run, config)
-        with run.accelerator.main_process_first():
-            model, described = start.load(config, self.model_args.config_overrides)
+        model, described = run.main_process_first(lambda: start.load(config, self.model_args.config_overrides))
         self.check_model(model)
         if model.can_generate():
             special = {name: getattr(model.config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}

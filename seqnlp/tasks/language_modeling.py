@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,7 +31,7 @@ from ..metrics import (
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
-from ..tokenization import encode_documents, unknown_remark
+from ..tokenization import encode_documents, pieces_of, unknown_pieces, unknown_remark
 from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
@@ -139,19 +140,27 @@ class LanguageModeling(Task):
         super().fit_tokenizer(tokenizer, flag)
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """What it says of a token must not depend on those after it."""
+        """What it says of a token must not depend on those after it; its loss must be that of the labels as given."""
         model.loss_type = "ForCausalLM"  # or transformers warns where the name of a class does not tell it
         known = model.config.get_text_config().vocab_size
         one = torch.arange(8).unsqueeze(0) % known
         other = one.clone()
         other[0, -1] = known - 1
+        labels = one.flip(1)  # of windows, which are shifted already
         with torch.no_grad():
-            logits = [model.eval()(input_ids=ids).logits[:, :-1] for ids in (one, other)]
-        if not torch.allclose(*logits, rtol=1e-3, atol=1e-4):
-            name, kind = self.start_model.source.name, type(model).__name__
+            logits = [model.eval()(input_ids=ids).logits for ids in (one, other)]
+            loss = model(input_ids=one, labels=labels, shift_labels=labels, num_items_in_batch=labels.numel()).loss
+            expected = torch.nn.functional.cross_entropy(logits[0][0].float(), labels[0])
+        told = f"--model_name_or_path {self.start_model.source.name}: this {type(model).__name__}"
+        if not torch.allclose(logits[0][:, :-1], logits[1][:, :-1], rtol=1e-3, atol=1e-4):
             raise ArgumentsError(
-                f"--model_name_or_path {name}: this {kind} reads the tokens that it is to predict, as an encoder "
-                "does. Give a causal model, or choose another recipe."
+                f"{told} reads the tokens that it is to predict, as an encoder does. Give a causal model, or choose "
+                "another recipe."
+            )
+        if not torch.isclose(loss.float(), expected, rtol=1e-3, atol=1e-4):
+            raise ArgumentsError(
+                f"{told} shifts labels by itself, where they are shifted already: it would learn the token after the "
+                "next. Give a model that takes shift_labels."
             )
 
     def load(self) -> LoadedData:
@@ -212,7 +221,7 @@ class LanguageModeling(Task):
         streamer = TextStreamer(tokenizer, skip_special_tokens=True) if evaluator.is_main_process else None
         samples = []
         for prompt in arguments.prompt.split("|"):
-            unknown = sorted({part for part in prompt if tokenizer.unk_token_id in tokenizer(part)["input_ids"]})
+            unknown = unknown_pieces(tokenizer, prompt)
             shown = f"\nOf the prompt {prompt!r} the tokenizer does not know {', '.join(unknown)}: it is left out."
             run.tell(shown if unknown else "")
             how = arguments.sample_length, arguments.temperature, longest, streamer
@@ -225,8 +234,9 @@ class LanguageModeling(Task):
         train = data.loaded.splits["train"]
         if isinstance(train, IterableDataset) or not data.counts[split]["is_whole"]:
             return {}
-        sides = (spelled(data.processor, values_of(part, "text")) for part in (train, data.loaded.splits[split]))
-        return {"xz": {split: xz_bits_per_character(*sides)}}
+        sides = (values_of(part, "text") for part in (train, data.loaded.splits[split]))
+        pieces = (chain.from_iterable(_spelled_pieces(data.processor, text) for text in side) for side in sides)
+        return {"xz": {split: xz_bits_per_character(*pieces)}}
 
     def report(self, outcome: Outcome) -> str:
         """Each score with what it is divided by."""
@@ -254,9 +264,14 @@ class LanguageModeling(Task):
 
 def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
     """Texts as the tokenizer reads them: what its normalizer makes of them, such as one way to write an accent."""
-    normalizer = json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
-    normalize = tokenizer.backend_tokenizer.normalizer.normalize_str if normalizer else str
-    return [normalize(text) for text in texts]
+    return ["".join(_spelled_pieces(tokenizer, text)) for text in texts]
+
+
+def _spelled_pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> Iterator[str]:
+    """One of them in pieces, since a normalizer takes more than 30 bytes per character while it is at work."""
+    backend = tokenizer.backend_tokenizer
+    normalize = backend.normalizer.normalize_str if json.loads(backend.to_str())["normalizer"] else str
+    return map(normalize, pieces_of([text], backend.model))
 
 
 def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: list[np.ndarray]) -> dict[str, Any]:

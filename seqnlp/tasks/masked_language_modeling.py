@@ -24,6 +24,7 @@ from ..data import (
 from ..metrics import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from ..models import TransformerEncoderForMaskedLM
 from ..tokenization import MASK_TYPES, encode_documents, read_literally
+from ..training import ArgumentsError
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
 from .arguments import TRANSFORMER, TextModelArguments
@@ -72,6 +73,8 @@ class MaskedLanguageModeling(Task):
     scores = MASKED_LANGUAGE_MODELING_SCORES
     validated = ("loss", "accuracy")
     loss_unit = "nats per hidden token"
+    fields_of_data = ()
+    has_ends = asks_by_masks = True
 
     @property
     def positions(self) -> int:
@@ -82,6 +85,12 @@ class MaskedLanguageModeling(Task):
         """The arguments of [`seqnlp.tokenization.train_tokenizer`]."""
         settings = self.model_args.tokenizer_settings()
         return {**settings, "model_max_length": self.positions, "add_mask_token": True}
+
+    def fit_tokenizer(self, tokenizer: PreTrainedTokenizerBase, flag: str) -> None:
+        """It needs a token that hides others."""
+        super().fit_tokenizer(tokenizer, flag)
+        if tokenizer.mask_token is None:
+            raise ArgumentsError(f"{flag}: its tokenizer has no mask token, so nothing can be hidden from the model.")
 
     def masking(self, tokenizer: PreTrainedTokenizerBase) -> Masking:
         """What is hidden of a text in this tokenizer's tokens."""
@@ -144,7 +153,7 @@ class MaskedLanguageModeling(Task):
     def report(self, outcome: Outcome) -> str:
         """The scores beside those of the tokens' frequencies."""
         split, counts = outcome.split, outcome.data.counts[outcome.split]
-        table = {f"{self.architecture} (seqnlp)": outcome.metrics}
+        table = {self.label: outcome.metrics}
         if BASELINE in outcome.baselines:
             table["frequencies of the tokens"] = outcome.baselines[BASELINE]
         rows = [[name, *(score.shown(found[score.key]) for score in self.scores)] for name, found in table.items()]

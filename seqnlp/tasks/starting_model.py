@@ -14,8 +14,8 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
-from transformers.utils.hub import get_checkpoint_shard_files
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
+from transformers.utils.hub import extract_commit_hash, get_checkpoint_shard_files
 
 from ..training import ArgumentsError
 from ..training.errors import in_one_line
@@ -102,12 +102,18 @@ class Source:
         except (ImportError, TypeError, AttributeError) as error:
             raise self._failure(what, error) from error
 
+    def settle_commit(self) -> None:
+        """From now on take everything from the commit that the configuration was of, whatever the branch moves to."""
+        if not self.is_folder:
+            path = cached_file(self.name, CONFIG_NAME, revision=self.revision)
+            self.revision = extract_commit_hash(path, None) or self.revision
+
     def _failure(self, what: str, error: Exception) -> ArgumentsError:
         reason, hint = in_one_line(error), ""
         if "trust_remote_code" in reason:
             reason, hint = "it brings code of its own", " Read that code, then run it by --trust_remote_code."
         elif not self.is_folder and isinstance(error, HfHubHTTPError | HFValidationError | OSError):
-            hint = " Check the name, and the connection to the Hub."
+            reason, hint = reason.split(". ")[0], " Check the name, and the connection to the Hub."
         reason = reason[:240].rstrip(".")
         return ArgumentsError(f"--{self.flag} {self.name}: its {what} cannot be loaded: {reason}.{hint}")
 
@@ -187,7 +193,7 @@ class StartingModel:
                 "that is finished."
             )
         config = source.load("configuration", AutoConfig.from_pretrained)
-        source.revision = getattr(config, "_commit_hash", None) or source.revision
+        source.settle_commit()
         is_custom = source.trust_remote_code and auto_class.__name__ in (getattr(config, "auto_map", None) or {})
         if not is_custom and type(config) not in auto_class._model_mapping:
             raise ArgumentsError(
@@ -464,6 +470,8 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, flag: str, start: Start
             f"{flag}: the vocabulary does not fit, it has {len(tokenizer):,} tokens and {start.source.name} knows "
             f"{known:,}."
         )
+    if tokenizer.name_or_path == start.source.name:
+        return  # it is the model's own
     try:
         own = load_tokenizer(start.source).get_vocab()
     except ArgumentsError:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,8 +20,9 @@ from transformers import (
 from ..data import LoadedData, TaggingArguments, labels_of, load_tagging
 from ..metrics import TAGGING_SCORES, entity_scheme, tagging_report, tagging_scores
 from ..models import RecurrentForTokenClassification, TransformerEncoderForTokenClassification
+from ..models.heads import TokenClassifier
 from ..models.losses import IGNORE_INDEX
-from ..tokenization import first_continuing_id, train_spelling_tokenizer, train_tokenizer
+from ..tokenization import first_continuing_id, is_spelling, train_spelling_tokenizer, train_tokenizer
 from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError
 from ..training.batches import Batch
@@ -59,7 +60,11 @@ class TaggingModelArguments(TextModelArguments):
     lowercase: bool = flag(False, "Lower-case the text.", "model")
     max_length: int = flag(1024, "Tokens of a sentence that are read; the rest is cut off.", "model", "[2, inf)")
     word_dropout: float = flag(
-        0.25, "With spelling, how often training takes a known word for an unknown one.", "model", "[0, 1)"
+        0.25,
+        "With spelling, how often training takes a known word for an unknown one.",
+        "model",
+        "[0, 1)",
+        fixed_by="model",
     )
 
 
@@ -130,8 +135,8 @@ class Tagging(Task):
 
     def reading_of(self, tokenizer: PreTrainedTokenizerBase, data: PreparedData) -> dict[str, Any]:
         """The fields of a model's configuration that follow from how it reads words."""
-        fields: dict[str, Any] = self.special_tokens(tokenizer)
-        if self.model_args.tokenizer_type != SPELLING:
+        fields = self.special_tokens(tokenizer)
+        if not is_spelling(tokenizer):
             return fields
         known = {"word_vocab_size": len(self.known_words(data)), "word_dropout": self.model_args.word_dropout}
         return {**fields, "first_continuing_id": first_continuing_id(tokenizer), **known}
@@ -143,13 +148,18 @@ class Tagging(Task):
         for row in data.examples["train"]["input_ids"]:
             begins = [place for place, token in enumerate(row) if token < start or place == 0]
             counts.update(tuple(row[a:b]) for a, b in zip(begins, [*begins[1:], len(row)], strict=True))
-        frequent = [word for word, count in counts.most_common() if count >= self.model_args.min_frequency]
-        return [list(word) for word in frequent[: self.model_args.vocab_size]]
+        # With a tokenizer that was given nobody has said these.
+        least, most = (
+            vars(self.model_args)[name] or self.fields()[name].default for name in ("min_frequency", "vocab_size")
+        )
+        frequent = [word for word, count in counts.most_common() if count >= least]
+        return [list(word) for word in frequent[:most]]
 
     def teach_words(self, model: PreTrainedModel, data: PreparedData) -> None:
-        """Make a model that reads words by their spelling know the frequent ones as wholes."""
-        if model.word_reader is not None:
-            model.word_reader.know(self.known_words(data))
+        """Make a model that reads words by their spelling know the frequent ones as wholes, if it knows none yet."""
+        reader = model.word_reader if isinstance(model, TokenClassifier) else None
+        if reader is not None and not reader.knows_words:
+            reader.know(self.known_words(data)[: len(reader.known)])
 
     def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
         """The tokenizer."""
@@ -214,9 +224,9 @@ class Tagging(Task):
         return predicted
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
-        """Each word's most frequent label in training; an unseen word has that of the words that occur once there."""
-        rows, counts = data.loaded.splits[split], data.counts[split]
-        names, found = labels_of(rows), most_frequent_labels(data.loaded.splits["train"], rows["tokens"])
+        """Each word's most frequent label in training; an unseen word has that of the unseen words of validation."""
+        splits, rows, counts = data.loaded.splits, data.loaded.splits[split], data.counts[split]
+        names, found = labels_of(rows), most_frequent_labels(splits["train"], splits["validation"], rows["tokens"])
         predicted = [
             [names[labels[place]] for place in scored] for labels, scored in zip(found, counts["scored"], strict=True)
         ]
@@ -225,7 +235,7 @@ class Tagging(Task):
     def report(self, outcome: Outcome) -> str:
         """Scores beside the most frequent label's, each label's own, and what is confused most."""
         data, split = outcome.data, outcome.split
-        table = {f"{self.architecture} (seqnlp)": outcome.metrics}
+        table = {self.label: outcome.metrics}
         if BASELINE in outcome.baselines:
             table["most frequent label of each word"] = outcome.baselines[BASELINE]
         rows, scored = data.loaded.splits[split], data.counts[split]["scored"]
@@ -292,23 +302,26 @@ def labels_and_nats(model: PreTrainedModel, batch: Batch) -> list[tuple[list[int
     ]
 
 
-def most_frequent_labels(train: Dataset, sentences: Iterable[list[str]]) -> list[list[int]]:
+def most_frequent_labels(train: Dataset, validation: Dataset, sentences: Iterable[list[str]]) -> list[list[int]]:
     """
     The most frequent label in training of each word of some sentences; of equally frequent ones the first.
 
-    A word that is not in training has the most frequent label of the words that occur there once, which are most like
-    it (Baayen & Sproat 1996), or, if there are none, of all words.
+    A word that is not in training has the label that most of such words have in validation, or, if there are none, the
+    most frequent one of training.
     """
     counts: dict[str, Counter] = defaultdict(Counter)
-    for tokens, tags in zip(train["tokens"], train["tags"], strict=True):
-        for word, tag in zip(tokens, tags, strict=True):
-            if tag is not None:
-                counts[word][tag] += 1
-    once = Counter(tag for count in counts.values() if count.total() == 1 for tag in count)
+    for word, tag in _labeled_words(train):
+        counts[word][tag] += 1
+    unseen = Counter(tag for word, tag in _labeled_words(validation) if word not in counts)
     everywhere = Counter(tag for count in counts.values() for tag in count.elements())
     best = {word: _first_of_most(count) for word, count in counts.items()}
-    other = _first_of_most(once or everywhere)
+    other = _first_of_most(unseen or everywhere)
     return [[best.get(word, other) for word in words] for words in sentences]
+
+
+def _labeled_words(rows: Dataset) -> Iterator[tuple[str, int]]:
+    for tokens, tags in zip(rows["tokens"], rows["tags"], strict=True):
+        yield from ((word, tag) for word, tag in zip(tokens, tags, strict=True) if tag is not None)
 
 
 def _first_of_most(counts: Counter) -> int:

@@ -21,6 +21,7 @@ from ..data import (
     LoadedData,
     PairArguments,
     PairCollator,
+    cut_long_texts,
     lengths_of,
     load_translation,
     pair_lengths,
@@ -29,6 +30,7 @@ from ..data import (
 from ..metrics import (
     BLEU,
     BLEU_TOKENIZERS,
+    ROUGE,
     ChrF,
     NegativeLogLikelihood,
     Score,
@@ -72,9 +74,14 @@ class TranslationModelArguments(TextModelArguments):
     lowercase: bool = flag(False, "Lower-case the text, the translations too.", "model")
     max_length: int = flag(
         256,
-        "Training pairs with more tokens on either side are left out; no other is cut.",
+        "Training pairs with more tokens on either side are left out, and none is cut, unless --truncate is given.",
         "model",
         "[2, inf)",
+    )
+    truncate: bool = flag(
+        False,
+        "Read texts up to --max_length tokens, held-out ones too, as summaries of long texts need it.",
+        "model",
     )
     joint_vocabulary: bool = flag(
         True,
@@ -120,6 +127,7 @@ class BeamArguments(GenerationArguments):
         "after training",
         choices=BLEU_TOKENIZERS,
     )
+    rouge: bool = flag(False, "Report ROUGE besides, as for summaries.", "after training")
     length_penalty: float = flag(
         1.0,
         "Beams are compared by their log-probability divided by their length to this power.",
@@ -176,9 +184,17 @@ class Translation(Task):
         "recurrent": RecurrentSeq2SeqForConditionalGeneration,
         TRANSFORMER: TransformerForConditionalGeneration,
     }
-    scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores)
+    scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores, *ROUGE.scores)
     validated = ("loss", "bleu")
     loss_unit, score_unit = "nats per token", "BLEU"
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        if self.model_args.truncate and self.training_args.bpe_dropout:
+            raise ArgumentsError(
+                f"--truncate cuts tokens, and with --bpe_dropout {self.training_args.bpe_dropout:g} a text has others "
+                "each time: leave out one of them."
+            )
 
     @classmethod
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
@@ -249,14 +265,28 @@ class Translation(Task):
         return self.processor.source
 
     def prepare(self, loaded: LoadedData, processor: Tokenizers, splits: Iterable[str] | None = None) -> PreparedData:
-        """Token ids of source and target; nothing is cut off."""
+        """Token ids of source and target; nothing is cut off, unless `--truncate` asks for it."""
         examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
+        remarks = self._cut(examples) if self.model_args.truncate else []
         self._refuse_long(examples)
         held_out = (pair_lengths(rows) for split, rows in examples.items() if split != "train")
         self.longest = max((length for pairs in held_out for pair in pairs for length in pair), default=0)
-        data = PreparedData(loaded, processor, examples, PairCollator(processor.source))
+        data = PreparedData(loaded, processor, examples, PairCollator(processor.source), remarks=remarks)
         tell_unknown(data, processor.source, self.model_args.tokenizer_type, "input_ids")
         return data
+
+    def _cut(self, examples: dict[str, Dataset]) -> list[str]:
+        """Cut long texts, in their place; a line for each split that has some."""
+        remarks, most = [], self.model_args.max_length
+        for split, rows in examples.items():
+            examples[split], counts = cut_long_texts(rows, most)
+            cut = " and ".join(f"{count:,} {side}" for side, count in counts.items() if count)
+            if cut:
+                remarks.append(
+                    f"The split {split!r}: of {len(rows):,} pairs {cut} have more than the {most:,} tokens of "
+                    "--max_length and are cut there."
+                )
+        return remarks
 
     def _refuse_long(self, examples: dict[str, Dataset]) -> None:
         """Held-out texts must fit the positions of a given model; of the training pairs long ones are left out."""
@@ -274,10 +304,12 @@ class Translation(Task):
         return Translations(self.loss(evaluator, data, split), self.translate(evaluator, data, split, **self.beams))
 
     def score(self, predictions: Translations, data: PreparedData, split: str) -> dict[str, Any]:
-        """Loss, BLEU in three ways and chrF."""
+        """Loss, BLEU in three ways and chrF; and ROUGE, if it is asked for."""
         pairs, target = data.loaded.splits[split], data.loaded.details["target"]
         tokenizer = self.generation_args.bleu_tokenizer
         scores = translation_scores(pairs["source"], predictions.texts, pairs["target"], target, tokenizer)
+        if self.generation_args.rouge:
+            scores |= ROUGE().compute(predictions=predictions.texts, references=list(pairs["target"]))
         return {"loss": predictions.loss, **scores}
 
     def loss(self, evaluator: Evaluator, data: PreparedData, split: str) -> float:
@@ -347,7 +379,9 @@ class Translation(Task):
         """The scores, and some translations beside their references."""
         pairs, texts = outcome.data.loaded.splits[outcome.split], outcome.predictions[outcome.split].texts
         report = translation_report(outcome.split, pairs, texts, outcome.metrics)
-        return f"{report}\n\n{shown_unknown(outcome.data, outcome.split)}"
+        found = [score for score in ROUGE.scores if score.key in outcome.metrics]
+        rouge = ", ".join(f"{score.name} {score.shown(outcome.metrics[score.key])} %" for score in found)
+        return "\n\n".join(filter(None, (report, rouge, shown_unknown(outcome.data, outcome.split))))
 
     def draw(self, outcome: Outcome) -> None:
         """BLEU by the length of the source."""

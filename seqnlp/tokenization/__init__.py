@@ -1,9 +1,9 @@
 """Tokenizers trained on one's own text, that load without custom code."""
 
 from .bpe_dropout import BPEDropout
-from .encode import encode_documents, unknown_remark, unknown_share
-from .spelling import first_continuing_id, train_spelling_tokenizer
-from .train import MASK_TYPES, TokenizationError, read_literally, train_tokenizer
+from .encode import encode_documents, pieces_of, unknown_pieces, unknown_remark, unknown_share
+from .spelling import first_continuing_id, is_spelling, train_spelling_tokenizer
+from .train import MASK_TYPES, TokenizationError, read_literally, take_masks_literally, train_tokenizer
 
 
 __all__ = [
@@ -12,9 +12,13 @@ __all__ = [
     "TokenizationError",
     "encode_documents",
     "first_continuing_id",
+    "is_spelling",
+    "pieces_of",
     "read_literally",
+    "take_masks_literally",
     "train_spelling_tokenizer",
     "train_tokenizer",
+    "unknown_pieces",
     "unknown_remark",
     "unknown_share",
 ]

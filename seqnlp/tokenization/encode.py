@@ -59,6 +59,14 @@ def _ids(tokenizer: PreTrainedTokenizerBase, pieces: list[str]) -> np.ndarray:
     return np.concatenate([np.array(ids, dtype=np.int32) for ids in found])
 
 
+def unknown_pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
+    """The parts of a text that a tokenizer takes for `<unk>`, each once, in their order."""
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    places = zip(found["input_ids"], found["offset_mapping"], strict=True)
+    unknown = (text[start:end] for token, (start, end) in places if token == tokenizer.unk_token_id)
+    return list(dict.fromkeys(unknown))
+
+
 def unknown_share(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> float:
     """The share of the tokens of some texts that are `<unk>`; 0 where there are no tokens."""
     unknown = total = 0

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .train import BOS, EOS, PAD, SPECIAL_TOKENS, UNK, WITHOUT_SPACES, TokenizationError
 
@@ -82,6 +82,12 @@ def train_spelling_tokenizer(
         split_special_tokens=True,  # the words of a text never become control tokens
         **({} if model_max_length is None else {"model_max_length": model_max_length}),
     )
+
+
+def is_spelling(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer is one of [`train_spelling_tokenizer`]: all its tokens are characters."""
+    ordinary = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+    return any(map(_continues, ordinary)) and all(len(token) == 1 or _continues(token) for token in ordinary)
 
 
 def first_continuing_id(tokenizer: PreTrainedTokenizerFast) -> int:

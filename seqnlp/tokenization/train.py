@@ -1,5 +1,6 @@
 """Train a character, word, BPE, WordPiece or unigram tokenizer with the `tokenizers` library."""
 
+import copy
 import json
 from collections.abc import Iterable
 from typing import Literal
@@ -15,7 +16,7 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .encode import pieces_of
 
@@ -154,20 +155,24 @@ def train_tokenizer(
     )
 
 
-def read_literally(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A tokenizer with a `<mask>` as texts to learn from are read: a `<mask>` that stands there is six characters."""
+def take_masks_literally(tokenizer: PreTrainedTokenizerBase) -> None:
+    """
+    Let a tokenizer read a text that holds `<mask>` as one to learn from, where these are six characters. A tokenizer
+    that is not of [`train_tokenizer`] stays as it is.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        return
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     # Where the mask was looked for, nothing is found any more.
     content["pre_tokenizer"] = json.loads(json.dumps(content["pre_tokenizer"]).replace(MASK, "(?!)"))
-    names = ("pad_token", "unk_token", "bos_token", "eos_token", "mask_token")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(content)),
-        **{name: getattr(tokenizer, name) for name in names},
-        model_input_names=list(tokenizer.model_input_names),
-        clean_up_tokenization_spaces=False,
-        split_special_tokens=True,
-        model_max_length=tokenizer.model_max_length,
-    )
+    tokenizer.backend_tokenizer.pre_tokenizer = Tokenizer.from_str(json.dumps(content)).pre_tokenizer
+
+
+def read_literally(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The same tokenizer for texts to learn from, see [`take_masks_literally`]."""
+    tokenizer = copy.deepcopy(tokenizer)
+    take_masks_literally(tokenizer)
+    return tokenizer
 
 
 def _char(vocab_size, min_frequency, special_tokens):

@@ -38,6 +38,9 @@ def describe_setup(
         setup["starting weights"] = record.base_model["sha256"]
     if record.embeddings:
         setup["starting embeddings"] = record.embeddings["sha256"]
+    if record.teacher:
+        setup["teacher"] = record.teacher["sha256"]
+        setup["texts that it judges"] = record.teacher["further_texts"]
     if tokenizer is not None:
         setup["tokenizer"] = tokenizer_fingerprint(tokenizer)
     for name, value in config.to_diff_dict().items():

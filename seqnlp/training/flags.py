@@ -8,12 +8,12 @@ notation, such as `[0, 1)`. From the role follow what a resumed run is compared 
 """
 
 import dataclasses
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..models.requirements import Range
 from .errors import ArgumentsError
 
 
@@ -33,36 +33,6 @@ COMPARED = ("data", "model", "training")
 """Roles of the flags that a resumed run must have in common with the run before."""
 SOURCES = ("data source", "model source")
 """Roles of the flags that may name a place of the machine."""
-
-_INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
-
-
-class Range:
-    """
-    An interval of numbers in the usual notation: `[0, 1)` holds 0 and not 1, `(0, inf)` every number above 0.
-
-    Raises:
-        ValueError: If `text` is no interval.
-    """
-
-    def __init__(self, text: str):
-        found = _INTERVAL.fullmatch(text.strip())
-        if found is None:
-            raise ValueError(f"{text!r} is no interval; write one such as [0, 1) or (0, inf).")
-        self.has_low, self.has_high = found.group(1) == "[", found.group(4) == "]"
-        self.low, self.high = float(found.group(2)), float(found.group(3))
-
-    def __contains__(self, value: float) -> bool:
-        above = value >= self.low if self.has_low else value > self.low
-        return above and (value <= self.high if self.has_high else value < self.high)
-
-    def __str__(self) -> str:
-        parts = []
-        if self.low != float("-inf"):
-            parts.append(f"{'at least' if self.has_low else 'above'} {self.low:.10g}")
-        if self.high != float("inf"):
-            parts.append(f"{'at most' if self.has_high else 'below'} {self.high:.10g}")
-        return " and ".join(parts) or "a finite number"
 
 
 def flag(

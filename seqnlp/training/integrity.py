@@ -17,6 +17,7 @@ from .run_record import write_json
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class WriteError(RuntimeError):
@@ -89,10 +90,10 @@ def why(error: BaseException, folder: Path) -> str:
 
 
 def is_full_disk(error: BaseException | None) -> bool:
-    """Whether this error, or one behind it, came of a full disk or a used up quota."""
+    """Whether this error, or one behind it, came of a full disk, a used up quota or a file as large as it may be."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+        if getattr(error, "errno", None) in FULL or any(os.strerror(number) in str(error) for number in FULL):
             return True  # libraries in Rust have no errno, but the system's words
         seen.append(error)
         error = error.__cause__ or error.__context__

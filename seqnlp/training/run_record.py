@@ -47,6 +47,8 @@ class RunRecord:
         base_model: The model that the run started from: its name, revision, class, the SHA-256 of its weights, and
             what was taken over of them. Empty where all weights were drawn anew.
         embeddings: The word vectors with which the embeddings began, and of how many tokens there were any.
+        teacher: The model whose answers it learned from: its name, revision, class, the SHA-256 of its weights and its
+            parameters, and how it was listened to.
         metrics: Final metrics by split, e.g. `{"validation": {...}, "test": {...}}`.
         baselines: The same for what the model is compared with.
         history: Metrics over time; each entry has `step` and `epoch`.
@@ -65,6 +67,7 @@ class RunRecord:
     model: dict[str, Any] = field(default_factory=dict)
     base_model: dict[str, Any] = field(default_factory=dict)
     embeddings: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)

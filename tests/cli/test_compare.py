@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerDecoderConfig, TransformerDecoderForCausalLM
@@ -30,9 +31,12 @@ with open(folder.parent / "launched", "a") as file:
     file.write(" ".join(sys.argv[1:]) + "\\n")
 if flags.get("break") == "yes":
     sys.exit("error: this recipe is broken")
-transformer = flags["architecture"] == "transformer"
-config = {"vocab_size": 500, "num_hidden_layers": 1, **({} if transformer else {"cell_type": flags["architecture"]})}
-pairs = [pair.split("=") for pair in flags["config_overrides"].split(",") if pair]
+architecture = flags.get("architecture")
+transformer = architecture == "transformer"
+config = {"vocab_size": 500, "num_hidden_layers": 1}
+config |= {"cell_type": architecture} if architecture and not transformer else {}
+config |= {} if architecture else {"hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2}
+pairs = [pair.split("=") for pair in flags.get("config_overrides", "").split(",") if pair]
 config |= {key: yaml.safe_load(value) for key, value in pairs}
 seed = int(flags.get("seed", 0))
 score = 0.8 + 0.01 * seed + 0.1 * transformer
@@ -42,7 +46,9 @@ record = {
     "hyperparameters": {"metric_for_best_model": "accuracy"},
     "dataset": {"name": "sample:quick"},
     "model": {
-        "class": "TransformerDecoderForCausalLM" if transformer else "RecurrentForCausalLM",
+        "class": {None: "BertForSequenceClassification", "transformer": "TransformerDecoderForCausalLM"}.get(
+            architecture, "RecurrentForCausalLM"
+        ),
         "parameters": 12345,
         "config": config,
     },
@@ -148,6 +154,35 @@ def test_each_architecture_and_seed_once_with_matched_sizes_table_and_page(quick
     assert len(launched(quick)) == 6  # all there, nothing is run again
     assert compare(quick, "--flags", "--weight_decay 0.5").exit_code == 0
     assert len(launched(quick)) == 12  # other settings, other runs
+
+
+def test_models_that_exist_stand_beside_them_with_sizes_and_flags_of_their_own(quick, without_accelerate):
+    quick.write_text("recipe: quick\nseed: 5\narchitecture: gru\nconfig_overrides: {hidden_size: 40}\n")
+    (quick.parent.parent / "mine").mkdir()
+    given = ["--models", f"someone/bert-tiny,{quick.parent.parent / 'mine'}", "--model_flags", "--learning_rate 3e-5"]
+    result = compare(quick, *given)
+    assert result.exit_code == 0, result.output
+    lines = [line for line in launched(quick) if "--model_name_or_path" in line]
+    assert len(lines) == 2 * 2
+    assert not any(word in line for line in lines for word in ("--architecture", "--config_overrides"))
+    assert sum("--model_name_or_path someone/bert-tiny --seed 1" in line for line in lines) == 1
+    assert all("--learning_rate 3e-5" in line for line in lines)
+    out = quick.parent.parent / "out"
+    config = yaml.safe_load((out / "from-bert-tiny-1.yaml").read_text())
+    assert config == {"recipe": "quick", "seed": 5}  # without what it says of models that are drawn anew
+    table = (out / "compare.md").read_text()
+    # A layer's four 8 x 8 and two 8 x 16 maps and two products of attention over 64 tokens, the pooler, two classes.
+    flops = 2 * (64 * (4 * 8 * 8 + 2 * 8 * 16) + 2 * 64 * 64 * 8 + 8 * 8 + 8 * 2)
+    assert re.search(rf"\| bert-tiny \(fine-tuned\) +\| 81\.5 ± 6\.4 +\| 12,345 +\| {flops / 1e6:,.2f} ", table)
+    told = (
+        "bert-tiny (fine-tuned), mine (fine-tuned): with the tokenizer and the size of the model that it starts from"
+    )
+    assert f"{told}, by --learning_rate 3e-5." in table
+    count = len(launched(quick))
+    assert compare(quick, *given).exit_code == 0
+    assert len(launched(quick)) == count
+    refused = compare(quick, "--models", "a/bert,b/bert")
+    assert "two of them are called bert" in str(refused.exception or refused.output)
 
 
 def test_one_real_launch_and_its_error(quick):

@@ -1,12 +1,15 @@
 """What was made of a dataset once is not made again, in this process or another."""
 
 import multiprocessing
+import os
+import resource
+import signal
 
 import datasets
 import pytest
 from datasets import Dataset
 
-from seqnlp.data import map_once
+from seqnlp.data import DataError, map_once
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -66,3 +69,27 @@ def test_without_a_cache_nothing_is_kept(cache):
     finally:
         datasets.enable_caching()
     assert not cache.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it limits a process of its own")
+def test_a_cache_that_takes_no_more_is_one_line(cache):
+    data = Dataset.from_dict({"text": [str(row) * 100 for row in range(2000)]})
+
+    def fill(said):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        try:
+            map_once(data, lambda rows: {"more": rows["text"]})
+        except DataError as error:
+            said.send(str(error))
+
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=fill, args=(there,))
+    child.start()
+    child.join(60)
+    assert here.poll(), "no DataError"
+    said = here.recv()
+    assert said.startswith(f"The cache of prepared data, {cache}, cannot be written to: ")
+    assert "File too large" in said
+    assert said.endswith("HF_DATASETS_CACHE.")

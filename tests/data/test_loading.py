@@ -249,7 +249,8 @@ def test_a_split_without_a_class_is_said(tmp_path):
     rows = [{"text": f"mail {number}", "label": "spam" if number < 2 else "ham"} for number in range(40)]
     files = {"train_file": write(tmp_path / "t.jsonl", rows), "validation_file": write(tmp_path / "v.jsonl", rows[5:])}
     loaded = load_text_classification(DataArguments(**files))
-    assert loaded.remarks == ["The split 'validation' has no text of the class spam."]
+    repeated = "35 of the 35 texts of 'validation' are among the training texts too."
+    assert loaded.remarks == ["The split 'validation' has no text of the class spam.", repeated]
 
 
 def test_words_of_a_table_on_the_hub_are_words(tmp_path, monkeypatch):
@@ -263,3 +264,47 @@ def test_words_of_a_table_on_the_hub_are_words(tmp_path, monkeypatch):
     rows = load_splits("somebody/reviews").splits["train"]
     assert list(rows["text"]) == ["None", "null", None]
     assert list(rows["n"]) == [1, None, 3]
+
+
+def remarks_on(tmp_path, labels, **files):
+    path = write(tmp_path / "a.csv", [{"text": f"text {n}", "label": labels[n % len(labels)]} for n in range(60)])
+    loaded = load_text_classification(DataArguments(train_file=path, **files))
+    return loaded.splits["train"].features["label"].names, [
+        said for said in loaded.remarks if "has no text of" not in said
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "alike"),
+    [
+        (["neg", "Neg", "pos"], "'Neg' and 'neg'"),
+        (["01", "1", "1.0", "2"], "'01' and '1' and '1.0'"),
+        (["\u200bpos", "pos", "neg"], r"'pos' and '\u200bpos'"),
+    ],
+)
+def test_classes_that_look_alike_are_kept_apart_and_named(tmp_path, labels, alike):
+    names, remarks = remarks_on(tmp_path, labels)
+    assert sorted(names) == sorted(labels)
+    assert remarks == [
+        f"The classes {alike} differ only in case, hidden characters or the way a number is written: kept apart."
+    ]
+
+
+def test_labels_in_nfc_and_without_white_space_are_counted_each_for_itself(tmp_path):
+    names, remarks = remarks_on(tmp_path, ["e\u0301", "\u00e9", "x ", "x"])
+    assert names == ["x", "\u00e9"]
+    assert [said.split(": ")[1] for said in remarks] == [
+        "15 labels had white space around them, which is dropped.",
+        "15 labels had accents written as marks of their own, and are read in NFC.",
+    ]
+
+
+def test_held_out_texts_that_were_trained_on_are_counted(tmp_path):
+    rows = [{"text": f"text {n}", "label": "ab"[n % 2]} for n in (*range(5), *range(100, 120))]
+    _, remarks = remarks_on(tmp_path, ["a", "b"], validation_file=write(tmp_path / "v.csv", rows))
+    assert remarks == ["5 of the 25 texts of 'validation' are among the training texts too."]
+
+
+def test_minus_one_may_have_been_meant_as_a_class(tmp_path):
+    with pytest.raises(DataError, match=r"it holds -1.*if -1 is a class, write it as a word"):
+        remarks_on(tmp_path, ["-1", "0", "1"])

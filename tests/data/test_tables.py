@@ -202,3 +202,14 @@ def test_a_stream_gives_the_same_rows(tmp_path, name, content):
 def test_lines_of_any_file(tmp_path):
     (tmp_path / "a.en").write_text("\ufeffHello\u2028you\r\n\r\nbye")
     assert read_lines(str(tmp_path / "a.en")) == ["Hello\u2028you", "", "bye"]
+
+
+def test_encodings_without_a_mark_and_files_that_are_no_text(read):
+    table = "text,label\nn\u00e9,pos\n"
+    assert "looks like UTF-32. Save it as UTF-8, e.g. by `iconv -f UTF-32" in refusal(
+        read, "a.csv", table.encode("utf-32")
+    )
+    for encoding in ("utf-16-le", "utf-16-be"):
+        said = refusal(read, "a.csv", "text,label\nne,pos\n".encode(encoding))
+        assert "holds NUL characters (first in line 1)" in said
+    assert "holds NUL characters (first in line 2)" in refusal(read, "a.csv", "text,label\na\0b,pos\n")

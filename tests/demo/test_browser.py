@@ -7,6 +7,8 @@ import time
 import pytest
 from PIL import Image, ImageDraw
 
+from seqnlp.demo import read_series
+
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'seqnlp[demo]'")
 playwright = pytest.importorskip(
@@ -167,11 +169,9 @@ def test_a_digit_is_drawn_and_one_is_uploaded(visit, ask, tmp_path):
 def test_a_file_of_numbers(visit, ask, tmp_path):
     file = tmp_path / "walk.csv"
     file.write_text("height,width\n" + "".join(f"{n},{n * n}\n" for n in range(6)))
-    from seqnlp.demo import read_series
-
     tab = visit("series")
-    tab.set_input_files("input[type=file]", file)
-    wanted = ask("series").answer(read_series(file))
+    tab.set_input_files("[data-testid='Read a csv file-upload-button']", file)
+    wanted = ask("series").answer(read_series(file, ["height", "width"]))
     wait_for(tab, "body", f"{round(wanted.forecast[0][0], 5):g}"[:6])
     wait_for(tab, "body", "Of 6 steps the last 4 are read")
     assert tab.locator("canvas, svg").count() > 0

@@ -63,6 +63,9 @@ def test_series_are_read_from_files_and_typed(tmp_path):
     assert np.isnan(found.values[1, 0])
     assert found.values[[0, 0, 1], [0, 1, 1]].tolist() == [10, 0.5, 1.5]
     assert "counts the rows" in found.remarks[0]
+    found = read_series(file, ["row", "km"])  # a channel of the model, though it counts the rows
+    assert found.values.tolist() == [[1, 0.5], [2, 1.5]]
+    assert found.remarks == ["Not read: day, steps."]
     assert parse_series("1 2, 3").values.tolist() == [[1], [2], [3]]
     assert parse_series("1 2; 3 4;").values.tolist() == [[1, 2], [3, 4]]
     for wrong in ("", "1 2; 3", "one"):

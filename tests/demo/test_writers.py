@@ -1,5 +1,7 @@
 """What models write: against `generate` and step by step."""
 
+import threading
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
@@ -84,10 +86,23 @@ def test_a_seed_makes_what_is_drawn_the_same(ask):
 
 
 def test_whoever_stops_waiting_stops_the_writing(ask):
-    stream = ask("lm").stream("the", Options(max_new_tokens=100_000))
+    before, stream = threading.active_count(), ask("lm").stream("the", Options(max_new_tokens=100_000))
     for _ in range(3):
         next(stream)
     stream.close()  # waits for the writer, which would go on for minutes
+    assert threading.active_count() == before
+
+
+def test_whoever_is_interrupted_stops_the_writing(ask):
+    before, caught = threading.active_count(), []
+    try:
+        with closing(ask("lm").stream("the", Options(max_new_tokens=100_000))) as stream:
+            for answer in stream:
+                if answer.text:
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        caught.append(error)  # and with it all that it passed through
+    assert threading.active_count() == before
 
 
 def test_an_error_while_writing_is_raised_to_who_waits(ask, monkeypatch):

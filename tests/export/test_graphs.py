@@ -5,10 +5,15 @@ import torch
 from exported_heads import HEADS, head
 from transformers import BertConfig, BertForMaskedLM
 
-from seqnlp import RecurrentConfig, RecurrentModel
+from seqnlp import RecurrentConfig, RecurrentForTokenClassification, RecurrentModel, models
 from seqnlp.export import ExportError, create_export
 from seqnlp.export.graph_checks import check_outputs, compare, examples_of
 from seqnlp.export.graphs import graphs_of, ready_to_trace
+
+
+def test_no_head_is_left_out():
+    heads = {name for name in models.__all__ if "For" in name and not name.endswith("Config")}
+    assert heads == {model_class.__name__ for model_class, _ in HEADS.values()}
 
 
 def runner(program, graph):
@@ -58,3 +63,6 @@ def test_a_model_that_has_no_head_here_is_refused_by_name(target):
     config = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
     with pytest.raises(ExportError, match="model_type='bert'"):
         create_export(BertForMaskedLM(config), target)
+    spelled = RecurrentForTokenClassification(RecurrentConfig(vocab_size=9, hidden_size=4, first_continuing_id=5))
+    with pytest.raises(ExportError, match=r"reads words by their spelling \(first_continuing_id=5\) is no graph"):
+        create_export(spelled, target)

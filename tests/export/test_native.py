@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import random_models
@@ -165,6 +167,12 @@ def test_saving_again_keeps_it(name, tmp_path):
             r"Bert: pooling='mean' \(not 'first'\)",
         ),
         (
+            lambda: TransformerEncoderForTokenClassification(
+                TransformerEncoderConfig(vocab_size=9, first_continuing_id=5)
+            ),
+            r"first_continuing_id=5 \(not None",
+        ),
+        (
             lambda: TransformerEncoderForMaskedLM(TransformerEncoderConfig(vocab_size=9, hidden_act="relu")),
             "hidden_act='relu' .*before lm_head",
         ),
@@ -236,3 +244,27 @@ def test_the_tokenizer_of_an_encoder_pads_where_positions_allow(tokenizer, tmp_p
     finally:
         tokenizer.padding_side = "right"
     assert AutoTokenizer.from_pretrained(tmp_path / "native").padding_side == "right"
+
+
+@pytest.mark.long
+def test_transformers_serve_answers_the_openai_client(tokenizer, tmp_path):
+    openai = pytest.importorskip("openai")
+    pytest.importorskip("uvicorn")
+    model = built("LlamaForCausalLM", 3)
+    export(model, tokenizer, "transformers", tmp_path / "native")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    program = Path(sys.executable).with_name("transformers")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
+    command = [program, "serve", "native", "--host", "127.0.0.1", "--port", port]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as server:
+        try:
+            client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="-", max_retries=20, timeout=120)
+            options = {"model": "native", "prompt": "a good film", "max_tokens": 8, "temperature": 0}
+            answer = client.completions.create(**options).choices[0].text
+        finally:
+            server.terminate()
+    ids = tokenizer("a good film", return_tensors="pt")
+    written = model.generate(**ids, max_new_tokens=8, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert answer == tokenizer.decode(written, skip_special_tokens=True)

@@ -170,7 +170,7 @@ RIGHT = {
 
 WRONG = [
     ("windows", windows_with(lambda p, n, a: p[n - 1 : n - 1 + len(p) - n - a + 1]), "given away"),
-    ("windows", windows_with(lambda p, n, a: p[n : n + len(p) - n - a + 1]), "one step too early|whatever `ahead`"),
+    ("windows", windows_with(lambda p, n, a: p[n : n + len(p) - n - a + 1]), "one step too early"),
     ("windows", lambda p, n, a: (windows(p, n, a)[0].flip(1), windows(p, n, a)[1]), "turned round"),
     ("windows", lambda p, n, a: tuple(part[:-1] for part in windows(p, n, a)), "last window is missing"),
     ("windows", lambda p, n, a: windows(p, n, a)[0], "returns one value"),
@@ -213,7 +213,7 @@ WRONG = [
         "next row",
     ),
     ("next_characters", lambda ids, n: (ids[:20].view(n, -1).T, next_characters(ids, n)[1]), "down the columns"),
-    ("next_characters", lambda ids, n: (ids.unfold(0, n, 1)[:-1], ids.unfold(0, n, 1)[1:]), "asked for|overlap"),
+    ("next_characters", lambda ids, n: (ids.unfold(0, n, 1)[:-1], ids.unfold(0, n, 1)[1:]), "overlap"),
     ("cross_entropy", lambda x, y: functional.cross_entropy(x, y, reduction="sum"), "sum over the targets"),
     ("cross_entropy", lambda x, y: -functional.cross_entropy(x, y), "sign is wrong"),
     ("cross_entropy", lambda x, y: functional.nll_loss(x, y), "softmax is missing"),
@@ -272,8 +272,7 @@ def test_a_right_answer_is_right(name):
 def test_a_wrong_answer_is_told_what_is_wrong(name, answer, sentence):
     verdict = check(name, answer)
     assert not verdict
-    with_alternatives = sentence.split("|")
-    assert any(part in verdict.sentence for part in with_alternatives), verdict
+    assert sentence in verdict.sentence, verdict
     assert "\n" not in repr(verdict)
 
 
@@ -292,6 +291,27 @@ def test_a_blank_is_not_written_yet_and_a_number_is_no_function(name):
     assert "a function or class is asked for" in check(name, 3).sentence
     assert "returns nothing" in check(name, lambda *arguments: None).sentence
     assert "raises ZeroDivisionError" in check(name, lambda *arguments: 1 / 0).sentence
+
+
+ODD = [
+    {},
+    "text",
+    float("nan"),
+    torch.zeros(0),
+    [torch.zeros(2)],
+    (None, None),
+    (1, "two", object()),
+    1 + 2j,
+    [[1], [1, 2]],
+]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_whatever_an_answer_returns_the_verdict_is_a_sentence(name):
+    for odd in ODD:
+        verdict = check(name, lambda *arguments, odd=odd: odd)
+        assert not verdict
+        assert "\n" not in verdict.sentence
 
 
 def test_a_check_of_another_name_is_refused_with_the_nearest():

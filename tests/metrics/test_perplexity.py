@@ -1,4 +1,6 @@
+import lzma
 import math
+import random
 import re
 
 import evaluate
@@ -88,6 +90,16 @@ def test_the_nats_of_rows_are_the_models_loss():
     loss = model(input_ids=batch["input_ids"], labels=labels, shift_labels=labels).loss
     assert sum(nats) / 17 == pytest.approx(loss.item(), rel=1e-5)
     assert nats[0] < nats[1]
+
+
+@pytest.mark.parametrize("length", [0, 1, 5000])
+def test_xz_reads_pieces_as_the_whole(length):
+    chance = random.Random(0)
+    train = ["".join(chance.choices("abcd é猫😀\n", k=length)) for _ in range(7)]
+    held_out = ["".join(chance.choices("abcd é猫😀\n", k=3000)) for _ in range(2)]
+    sizes = [len(lzma.compress("".join(texts).encode())) for texts in (train, train + held_out)]
+    found = xz_bits_per_character(iter(train), iter(held_out))
+    assert found == {"bits_per_character": 8 * (sizes[1] - sizes[0]) / 6000}
 
 
 def test_xz_profits_from_what_it_has_read():

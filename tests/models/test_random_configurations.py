@@ -204,7 +204,9 @@ FAMILIES = {
     VisionTransformerConfig: VisionTransformerForImageClassification,
 }
 every_family = pytest.mark.parametrize("config_class", FAMILIES, ids=lambda family: family.model_type)
-WITHIN = {"[1, inf)": [1, 2, 3, 8], "[0, 1)": [0, 0.5, 0.999]}  # as sizes, small enough to be built
+# As sizes, small enough to be built.
+WITHIN = {"[1, inf)": [1, 2, 3, 8], "[0, 1)": [0, 0.5, 0.999], "[2, 1024]": [2, 3], "[3, inf)": [3, 9], "(0, 64]": [2]}
+WHOLE = ("[1, inf)", "[2, 1024]", "[3, inf)")
 WIDE = [-1e30, -1, -1e-9, 0, 1e-30, 1e-6, 0.3, 1, 7, 100, 101.0, 1e30, float("nan"), float("inf"), float("-inf")]
 # What a draw must not leave open, and what is read instead of tokens.
 GIVEN = {"image_size": 4, "patch_size": 2, "input_size": None, "input_mean": None, "input_scale": None}
@@ -240,13 +242,17 @@ def test_numbers_from_wide_ranges_are_refused_by_name_or_give_a_finite_loss(conf
     drawn |= {"num_attention_heads": 2, "num_key_value_heads": 1} if "num_attention_heads" in fields else {}
     ranged = [name for name in fields if "range" in fields[name].metadata and name not in GIVEN]
     wild = {name: draw.choice(WIDE) for name in draw.sample(ranged, 2)}
-    sizes = [name for name in wild if fields[name].metadata["range"] == "[1, inf)"]
+    sizes = [name for name in wild if fields[name].metadata["range"] in WHOLE]
     wild |= {name: draw.choice([-3, 0, 1]) for name in sizes}
     if "pad_token_id" in fields:
         wild["pad_token_id"] = draw.choice([-1, 0, 6, 7])
     drawn |= wild
     if "embedding_size" in fields:
         drawn["embedding_size"] = drawn["hidden_size"]
+    if "block" in fields:
+        drawn["block"] = "residual"
+    if "gate_initializer" in fields:
+        drawn["gate_initializer"] = "chrono"
     if "position_embedding_type" in fields and "rope_theta" in fields:
         drawn["position_embedding_type"] = "rotary"
     try:

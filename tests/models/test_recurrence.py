@@ -233,6 +233,76 @@ def test_fused_does_not_pass_over_a_wrapped_projection(target):
     torch.testing.assert_close(fused, model(ids).last_hidden_state)
 
 
+def with_lora(cell_type, **options):
+    """The model twice, with adapters that change what it computes: run fused, and run step by step."""
+    from peft import LoraConfig, get_peft_model
+
+    models = []
+    for implementation in ("fused", "eager"):
+        torch.manual_seed(0)
+        _, model = make(cell_type, implementation, bidirectional=True)
+        lora = LoraConfig(target_modules=["input_proj", "recurrent_proj"], r=2, init_lora_weights=False, **options)
+        models.append(get_peft_model(model, lora).double().train())
+    return models
+
+
+def refuse_to_step(*arguments):
+    raise AssertionError("it runs step by step")
+
+
+@every_cell
+@pytest.mark.parametrize("padding", ["none", "middle"])
+def test_adapters_run_in_the_kernels_with_outputs_and_gradients_of_the_steps(cell_type, padding, monkeypatch):
+    fused, eager = with_lora(cell_type)
+    inputs = torch.randn(3, 7, 5, dtype=torch.double, requires_grad=True)
+    mask = None if MASKS[padding] is None else torch.tensor(MASKS[padding])
+    expected = eager(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+    parameters = [inputs, *(parameter for parameter in eager.parameters() if parameter.requires_grad)]
+    weights = torch.randn_like(expected)
+    gradients = torch.autograd.grad((expected * weights).sum(), parameters)
+
+    monkeypatch.setattr("seqnlp.models.recurrence.eager_recurrence", refuse_to_step)
+    outputs = fused(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(outputs, expected)
+    parameters = [inputs, *(parameter for parameter in fused.parameters() if parameter.requires_grad)]
+    assert len(parameters) == 1 + 2 * 2 * 2 * 2  # A and B of two maps in two directions of two layers
+    found = torch.autograd.grad((outputs * weights).sum(), parameters)
+    for ours, theirs in zip(found, gradients, strict=True):
+        assert theirs.abs().max() > 1e-3
+        torch.testing.assert_close(ours, theirs)
+    with fused.disable_adapter():
+        assert not torch.allclose(fused(inputs_embeds=inputs, attention_mask=mask).last_hidden_state, expected)
+
+
+class Bent(nn.Module):
+    """A wrapper that is not affine."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.weight, self.bias = inner, inner.weight, inner.bias
+
+    def forward(self, inputs):
+        return self.inner(inputs) + self.inner(inputs.tanh())
+
+
+@pytest.mark.parametrize("why", ["dropout", "hook", "not affine", "half precision", "few tokens"])
+def test_what_does_not_fold_runs_step_by_step(why):
+    from seqnlp.models.recurrence import fold
+
+    adapted, _ = with_lora("lstm", lora_dropout=0.5 if why == "dropout" else 0.0)
+    cell = adapted.base_model.model.layers[0].forward_cell
+    inputs = torch.randn(2, 1 if why == "few tokens" else 4, 5, dtype=torch.double)
+    if why == "hook":
+        cell.recurrent_proj.register_forward_hook(lambda *arguments: None)
+    if why == "not affine":
+        cell.recurrent_proj = Bent(cell.recurrent_proj)
+    if why == "half precision":
+        cell, inputs = cell.bfloat16(), inputs.bfloat16()
+    assert fold(cell, inputs) is None
+    if why == "dropout":
+        assert fold(cell.eval(), inputs) is not None
+
+
 class Int8Weight(torch.Tensor):
     """A weight as quantization leaves it in an untouched `nn.Linear`: whole numbers that say they are float32."""
 

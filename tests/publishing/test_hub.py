@@ -31,11 +31,14 @@ FILES = {
     "pretrained.py",
     "recurrence.py",
     "recurrent_cache.py",
+    "recurrent_layer.py",
     "requirements.py",
+    "residual_recurrent_layer.py",
     "run.json",
     "time_series.py",
     "tokenizer.json",
     "tokenizer_config.json",
+    "word_reader.py",
 }
 NAME = "alice/sentiment-lstm"
 

@@ -274,6 +274,16 @@ def test_an_encoder_is_no_language_model_unless_it_is_told_to_look_back_alone(fo
     made.check_model(model)
 
 
+def test_a_model_that_would_shift_shifted_labels_is_refused(folder):
+    for name in ("lstm", "gpt2"):
+        made, model, _ = start("language_modeling", name, folder)
+        made.check_model(model)
+    forward = model.forward
+    model.forward = lambda *args, shift_labels=None, **kwargs: forward(*args, **kwargs)
+    with pytest.raises(ArgumentsError, match="GPT2LMHeadModel shifts labels by itself"):
+        made.check_model(model)
+
+
 def test_the_folder_of_the_given_model_is_never_written_over(folder):
     made = task("sentiment_analysis", MODEL, folder / "bert", "--output_dir", folder / "bert")
     with pytest.raises(ArgumentsError, match="is the folder of the model that the run starts from"):

@@ -46,10 +46,12 @@ def test_the_first_token_of_a_word_carries_its_label():
 def test_the_most_frequent_label_of_each_word():
     rows = {"tokens": [words.split() for words, _ in TRAIN], "tags": [tags.split() for _, tags in TRAIN]}
     rows["tags"] = [["NVPD".index(tag) for tag in tags] for tags in rows["tags"]]
-    # saw: V twice, N once. Once: Ann, Bob, dog, Cy as N, is as V, ! as P, so an unseen word is an N.
-    assert most_frequent_labels(rows, [["saw", "a", "."], ["Zoë"]]) == [[1, 3, 2], [0]]
+    # saw: V twice, N once. Of the unseen words of validation two are V and one, and all of a seen one, something else.
+    validation = {"tokens": [["go", "saw", "saw", "saw"], ["run", "Zed", "no"]], "tags": [[1, 0, 0, 0], [1, 2, None]]}
+    assert most_frequent_labels(rows, validation, [["saw", "a", "."], ["Zoë"]]) == [[1, 3, 2], [1]]
     twice = {"tokens": [["b", "b"], ["a", "a"]], "tags": [[1, 0], [1, 1]]}
-    assert most_frequent_labels(twice, [["b", "c"]]) == [[0, 1]]  # the first of two as frequent; most of all
+    none = {"tokens": [["a"]], "tags": [[0]]}
+    assert most_frequent_labels(twice, none, [["b", "c"]]) == [[0, 1]]  # the first of two as frequent; most of all
 
 
 @pytest.mark.parametrize("kind", ["spelling", "word", "bpe", "wordpiece", "unigram", "char"])
@@ -73,7 +75,7 @@ def test_what_words_tell_and_what_a_model_says_that_knows_nothing(folder):
     assert run.record.dataset["unknown_share"]["test"] > 0  # of ë
     assert any("'test' has 1 words with labels that no training word has (X)" in line for line in data.loaded.remarks)
     baseline = task.baselines(data, "test")[BASELINE]["test"]
-    assert baseline == {"accuracy": 7 / 8, "unseen_accuracy": 1 / 2}
+    assert baseline == {"accuracy": 7 / 8, "unseen_accuracy": 1 / 2}  # Zoë and Yes are N and X: the first is taken
     reading = task.reading_of(data.processor, data)
     assert reading["word_vocab_size"] == 3  # saw, a and the full stop
     labels = dict(enumerate(["D", "N", "P", "V", "X"]))

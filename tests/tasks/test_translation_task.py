@@ -86,6 +86,32 @@ def test_there_is_a_position_for_each_token_that_is_trained_on_or_scored(prepare
         task.build_config(hidden_size=4, num_attention_heads=2)
 
 
+def test_long_texts_are_cut_where_that_is_asked_for_and_references_stay_whole(prepare):
+    task, run, data = prepare("--max_length", 3, "--truncate", "true", "--rouge", "true")
+    tokenizer = data.processor.target
+    # ba ab ab </s> has four tokens, x y x </s> too; each keeps its end.
+    cut = data.examples["validation"][1]["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(cut) == ["ba", "ab", "</s>"]
+    assert tokenizer.convert_ids_to_tokens(data.examples["train"][0]["labels"]) == ["x", "y", "</s>"]
+    assert data.examples["train"]["row"][:] == list(range(6))
+    assert data.remarks[:2] == [
+        "The split 'train': of 6 pairs 3 targets have more than the 3 tokens of --max_length and are cut there.",
+        "The split 'validation': of 2 pairs 1 sources have more than the 3 tokens of --max_length and are cut there.",
+    ]
+    assert task.longest == 3
+    scores = task.score(Translations(1.0, ["x", "x y"]), data, "test")
+    # x is x; of x y both words of y x, in the other order, no pair, and one word in order.
+    assert scores["rouge1"] == pytest.approx(100)
+    assert scores["rouge2"] == pytest.approx(0)
+    assert scores["rougeL"] == pytest.approx(100 * (1 + 1 / 2) / 2)
+    run.record.metrics["test"] = scores
+    report = task.report(outcome_of(run, data, "test", test=Translations(1.0, ["x", "x y"])))
+    assert "ROUGE-1 100.00 %, ROUGE-2 0.00 %, ROUGE-L 75.00 %" in report
+    assert "rouge1" not in prepare("--max_length", 3)[0].score(Translations(1.0, ["x", "x y"]), data, "test")
+    with pytest.raises(ArgumentsError, match=r"with --bpe_dropout 0\.1 a text has others each time"):
+        prepare("--truncate", "true", "--bpe_dropout", 0.1)
+
+
 def test_bleu_is_validated_now_and_then(prepare, monkeypatch):
     task, _, data = prepare("--bleu_every", 2)
     asked = []

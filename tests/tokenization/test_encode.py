@@ -7,7 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from seqnlp.tokenization import encode, encode_documents, train_tokenizer, unknown_remark, unknown_share
+from seqnlp.tokenization import (
+    encode,
+    encode_documents,
+    train_tokenizer,
+    unknown_pieces,
+    unknown_remark,
+    unknown_share,
+)
 
 
 def rough_text(length, seed=0):
@@ -58,6 +65,16 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(result.stdout) < 400  # MB; as a whole it took some 380 per MB of text
+
+
+@pytest.mark.parametrize(
+    ("tokenizer_type", "unknown"),
+    [("char", ["Ω", "7"]), ("word", ["Ω7", "tea"]), ("wordpiece", ["Ω7", "tea"]), ("bpe", [])],
+)
+def test_the_parts_of_a_prompt_that_are_unknown(tokenizer_type, unknown):
+    """A word tokenizer knows words: that it knows no single letters of `the` is nothing to tell."""
+    tokenizer = train_tokenizer(["the teeth are the best there are"] * 5, tokenizer_type, 400)
+    assert unknown_pieces(tokenizer, "the Ω7 tea the Ω7") == unknown
 
 
 def test_the_share_of_unknown_tokens():

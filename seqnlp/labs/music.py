@@ -1,0 +1,147 @@
+"""Checks of lab 5: drawing from the likeliest only, and how much of a tune was copied."""
+
+import torch
+
+from ..metrics.tune_validity import copied_share as share_of_runs
+from .checking import Wrong, call, exercise, randn, same, tensor
+
+
+@exercise
+def top_k(answer):
+    """`top_k(logits, k)`: the logits of the `k` likeliest; minus infinity elsewhere."""
+    logits = randn(3, 7)
+
+    def kept(k, largest=True):
+        places = logits.topk(k, largest=largest).indices
+        return torch.full_like(logits, -torch.inf).scatter(1, places, logits.gather(1, places))
+
+    for k in (2, 4):
+        whole = logits.flatten().topk(k).values[-1]
+        one = logits[:1].topk(k).values[:, -1:]
+        right = kept(k)
+        same(
+            call(answer, logits, k).nan_to_num(neginf=-1e6),
+            right.nan_to_num(neginf=-1e6),
+            {
+                "the unlikely ones are kept.": kept(k, largest=False).nan_to_num(neginf=-1e6),
+                "what is left out is set to zero, and exp(0) is one: it may still be drawn.": right.nan_to_num(
+                    neginf=0
+                ),
+                "one too few is kept: the smallest of the k counts too.": kept(k - 1).nan_to_num(neginf=-1e6),
+                "one too many is kept.": kept(k + 1).nan_to_num(neginf=-1e6),
+                "the k likeliest of the whole batch are kept: each row is to have its own.": logits.masked_fill(
+                    logits < whole, -1e6
+                ),
+                "the threshold of the first row is used for all rows.": logits.masked_fill(logits < one, -1e6),
+                "these are probabilities: logits are asked for.": right.softmax(-1),
+                "nothing is left out.": logits,
+            },
+            "the table of logits",
+        )
+
+
+_TEXTS = ("ABcd ABcd", "xyzABcx", "ab")
+_TRAINING = ("zzABcdz", "cd ABx", "qqqqq")
+
+
+@exercise
+def runs(answer):
+    """`runs(text, length)`: every piece of `length` characters of a text, from left to right."""
+    for text, length in (("ababc", 2), ("abcdefg", 4), ("ab", 3)):
+        got = call(answer, text, length)
+        if not isinstance(got, (list, tuple)):
+            raise Wrong(f"a list is asked for, and this is of type {type(got).__name__}: a set would lose repeats.")
+        right = [text[start : start + length] for start in range(max(0, len(text) - length + 1))]
+        mistakes = {
+            "the last run is missing: count how many starts there are.": right[:-1],
+            "the runs do not overlap: one begins at every character.": right[::length],
+            "a run that occurs twice is listed once.": list(dict.fromkeys(right)),
+            "the last runs are shorter than `length`.": [text[start : start + length] for start in range(len(text))],
+            "the runs are one character too long.": [
+                text[start : start + length + 1] for start in range(len(text) - length)
+            ],
+            "the runs stand in another order.": sorted(right),
+        }
+        _equal(list(got), right, mistakes, f"the list of runs of {length} of {text!r}")
+
+
+def _equal(got, right, mistakes, what):
+    if got == right:
+        return
+    for sentence, value in mistakes.items():
+        if got == value:
+            raise Wrong(sentence)
+    raise Wrong(f"{what} is not right: it has {len(got)} entries, of {len(right)} that there are.")
+
+
+@exercise
+def copied_share(answer):
+    """`copied_share(texts, training, length)`: the share of runs that occur in a training text."""
+    length = 3
+    texts, training = list(_TEXTS), list(_TRAINING)
+    got = tensor(call(answer, texts, training, length), "the share")
+
+    def pieces(text):
+        return [text[start : start + length] for start in range(len(text) - length + 1)]
+
+    known = {piece for text in training for piece in pieces(text)}
+    found = [[piece in known for piece in pieces(text)] for text in texts]
+    counted = [piece for text in texts for piece in pieces(text)]
+    joined = pieces("".join(texts))
+    turned = [piece in set(counted) for text in training for piece in pieces(text)]
+    right = share_of_runs(texts, training, length)
+    same(
+        got.double(),
+        torch.tensor(right).double(),
+        {
+            "each run is counted once, however often it occurs.": torch.tensor(
+                len(set(counted) & known) / len(set(counted))
+            ),
+            "that is the mean over the texts: each run is to count the same.": torch.tensor(
+                sum(sum(part) / len(part) for part in found if part) / sum(1 for part in found if part)
+            ),
+            "runs go across the end of a text: each text is by itself.": torch.tensor(
+                sum(piece in known for piece in joined) / len(joined)
+            ),
+            "that is the share of the training runs that occur in the texts: it is turned round.": torch.tensor(
+                sum(turned) / len(turned)
+            ),
+            "that is a number of runs: the share is asked for.": torch.tensor(sum(map(sum, found))),
+            "that is what was *not* copied.": torch.tensor(1 - right),
+            "that is in percent: a share between 0 and 1 is asked for.": torch.tensor(100 * right),
+        },
+        "the share",
+    )
+    try:
+        nothing = answer(["ab"], training, length)
+    except ZeroDivisionError:
+        raise Wrong("for texts without a single run it divides by zero; nothing was copied then.") from None
+    same(nothing, torch.tensor(0.0), {}, "the share for a text without a single run")
+
+
+@exercise
+def longest_copy(answer):
+    """`longest_copy(text, training)`: the longest piece of a text that occurs in a training text."""
+    for text, right in (("xyABcd!cd ", "ABcd"), ("q cd ABy", "cd AB"), ("???", ""), ("zzABcdz", "zzABcdz")):
+        got = call(answer, text, list(_TRAINING))
+        if not isinstance(got, str):
+            raise Wrong(f"a piece of text is asked for, and this is of type {type(got).__name__}.")
+        begins = next((text[:n] for n in range(len(text), 0, -1) if any(text[:n] in t for t in _TRAINING)), "")
+        only_first = _longest(text, _TRAINING[:1])
+        across = _longest(text, ("".join(_TRAINING),))
+        mistakes = {
+            "one character is missing at its end.": right[:-1],
+            "one character is missing at its start.": right[1:],
+            "only pieces at the start of the text are looked at.": begins,
+            "only the first training text is looked at.": only_first,
+            "a piece that goes across two training texts occurs in none of them.": across,
+        }
+        if got != right:
+            sentence = next((said for said, value in mistakes.items() if got == value), None)
+            fallback = f"for {text!r} it is not the longest: there is one of {len(right)} characters."
+            raise Wrong(sentence or fallback)
+
+
+def _longest(text, training):
+    pieces = [text[a:b] for a in range(len(text)) for b in range(a + 1, len(text) + 1)]
+    return max((piece for piece in pieces if any(piece in known for known in training)), key=len, default="")

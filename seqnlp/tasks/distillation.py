@@ -1,0 +1,177 @@
+"""A small model learns what a large one says of texts.
+
+Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), section 2; Tang et al.
+2019, "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (arXiv 1903.12136), section 3.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset, concatenate_datasets
+from torch.nn.functional import softmax
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from ..data import map_once, values_of
+from ..training import ArgumentsError
+from .starting_model import Source, StartingModel, load_tokenizer, positions_of, quiet
+
+
+LOGITS = "teacher_logits"
+ROWS_AT_ONCE = 64
+# Tang et al. 2019, section 3.2: the share of words that are hidden, the share of texts cut to a piece, and the longest
+# piece in words.
+HIDDEN, CUT, LONGEST_PIECE = 0.1, 0.25, 5
+
+
+@dataclass
+class Teacher:
+    """
+    A classifier of texts that others learn from.
+
+    Attributes:
+        name: As the flag has it.
+        model: In float32, set to `eval()`.
+        tokenizer: Its own.
+        order: For each class of the data the teacher's number of it.
+        described: What `run.json` says of it.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    order: list[int]
+    described: dict[str, Any]
+
+    @classmethod
+    def load(cls, source: Source, task: str, classes: Sequence[str]) -> "Teacher":
+        """
+        Read a teacher and see that it knows the same classes, by their names.
+
+        Args:
+            source: Where it is.
+            task: The task's name.
+            classes: The names of the data's classes.
+
+        Raises:
+            ArgumentsError: If it is not there, is no classifier of texts, or knows other classes.
+        """
+        found = StartingModel.find(source, AutoModelForSequenceClassification, task)
+        known = [found.config.id2label[number] for number in sorted(found.config.id2label)]
+        if sorted(known) != sorted(classes):
+            raise ArgumentsError(
+                f"--{source.flag} {source.name}: it tells the classes {', '.join(known)} apart, and the data has "
+                f"{', '.join(classes)}. Fine-tune it on these classes first, by --model_name_or_path."
+            )
+        model, described = found.load(found.configure(None, {}), None)
+        if described["weights_new"]:
+            raise ArgumentsError(
+                f"--{source.flag} {source.name}: it has no trained head ({', '.join(described['weights_new'])} are "
+                "new). Fine-tune it first, by --model_name_or_path."
+            )
+        kept = {name: described[name] for name in ("class", "model_type", "sha256")}
+        kept |= {"revision": None if source.is_folder else source.revision, "parameters": model.num_parameters()}
+        tokenizer = load_tokenizer(source)
+        limit = min(positions_of(model.config) or VERY_LARGE_INTEGER, tokenizer.model_max_length)
+        tokenizer.model_max_length = limit
+        return cls(source.name, model.eval(), tokenizer, [known.index(name) for name in classes], kept)
+
+    @torch.no_grad()
+    def logits_of(self, texts: Sequence[str]) -> torch.Tensor:
+        """`(N, C)` logits of `N` texts, in the order of the data's classes; texts of similar length go together."""
+        device = self.model.device
+        logits = torch.empty(len(texts), len(self.order))
+        by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        for start in range(0, len(texts), ROWS_AT_ONCE):
+            rows = by_length[start : start + ROWS_AT_ONCE]
+            batch = self.tokenizer([texts[row] for row in rows], truncation=True, padding=True, return_tensors="pt")
+            logits[rows] = self.model(**batch.to(device)).logits[:, self.order].float().cpu()
+        return logits
+
+
+class Answers:
+    """
+    What a teacher says of a batch of rows with a `text`, as the column `teacher_logits`.
+
+    Caches know it by the teacher's weights and tokenizer: the same texts are answered once for all runs.
+    """
+
+    def __init__(self, teacher: Teacher):
+        self.teacher = teacher
+
+    def __call__(self, rows: dict[str, list]) -> dict[str, list]:
+        """Columns of a batch."""
+        return {LOGITS: self.teacher.logits_of(rows["text"]).tolist()}
+
+    def __reduce__(self):
+        known = (self.teacher.described["sha256"], self.teacher.tokenizer.model_max_length, self.teacher.order)
+        return tuple, (known,)
+
+
+def answered(teacher: Teacher, texts: Dataset) -> Dataset:
+    """The one column `teacher_logits` for a dataset with the column `text`, kept on the disk."""
+    with quiet():
+        return map_once(texts.select_columns("text"), Answers(teacher), batch_size=1000, remove_columns="text")
+
+
+def varied(texts: Sequence[str], copies: int, seed: int) -> list[str]:
+    """
+    Variants of texts for a teacher to judge (Tang et al. 2019, section 3.2): each word is left out with a chance of a
+    tenth, and a quarter of the variants are cut to a piece of one to five words. Those equal to another are left out.
+
+    Departures: a hidden word is left out, since teacher and student share no token for it, and no word is replaced by
+    another one of its part of speech.
+
+    Args:
+        texts: The training texts.
+        copies: Variants of each.
+        seed: Fixes what is drawn.
+    """
+    generator = random.Random(seed)
+    found, known = [], set(texts)
+    for text in texts:
+        words = text.split()
+        for _ in range(copies):
+            kept = [word for word in words if generator.random() >= HIDDEN]
+            if generator.random() < CUT and kept:
+                length = generator.randint(1, min(LONGEST_PIECE, len(kept)))
+                start = generator.randint(0, len(kept) - length)
+                kept = kept[start : start + length]
+            variant = " ".join(kept)
+            if variant and variant not in known:
+                known.add(variant)
+                found.append(variant)
+    return found
+
+
+def taught_rows(
+    teacher: Teacher, examples: Dataset, texts: Dataset, others: Dataset | None, tokenize: Callable[[Dataset], Dataset]
+) -> Dataset:
+    """
+    The rows that a student learns from, each with the teacher's logits.
+
+    Args:
+        teacher: Whose answers they are.
+        examples: The training rows as the student reads them.
+        texts: The same rows, with their `text`.
+        others: Texts without a label, or `None`: the class that the teacher finds likeliest is their label.
+        tokenize: Makes rows as the student reads them of rows with a `text`.
+    """
+    rows = concatenate_datasets([examples, answered(teacher, texts)], axis=1)
+    if others is None or not len(others):
+        return rows
+    logits = answered(teacher, others)
+    likeliest = [max(range(len(row)), key=row.__getitem__) for row in values_of(logits, LOGITS)]
+    label = next(name for name in ("label", "labels") if name in examples.column_names)
+    more = tokenize(others).add_column(label, likeliest)
+    more = concatenate_datasets([more.cast_column(label, examples.features[label]), logits], axis=1)
+    return concatenate_datasets([rows, more.select_columns(rows.column_names).cast(rows.features)])
+
+
+def agreement(teacher: Teacher, texts: Dataset) -> torch.Tensor:
+    """`(N, C)` log-probabilities of a teacher for a dataset with a `text`, as scores are computed of them."""
+    logits = torch.tensor(list(values_of(answered(teacher, texts), LOGITS)))
+    return softmax(logits, dim=-1).log()

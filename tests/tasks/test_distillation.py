@@ -1,0 +1,140 @@
+"""What a student learns from a teacher: the loss by hand, whose answers they are, and a run that listens to one."""
+
+import json
+import math
+
+import given_models
+import pytest
+import torch
+from given_models import DATA, run
+
+from seqnlp.metrics import classification_scores
+from seqnlp.models.losses import DistillationLoss
+from seqnlp.publishing.card import build_card
+from seqnlp.publishing.recomputation import agrees, evaluate_again
+from seqnlp.tasks import TASKS
+from seqnlp.tasks.distillation import Teacher, varied
+from seqnlp.tasks.starting_model import Source
+from seqnlp.training import ArgumentsError
+
+
+LABELS = torch.tensor([0, 1])
+STUDENT = torch.tensor([[1.0, 0.0], [0.5, 2.0]])
+TEACHER = torch.tensor([[3.0, -1.0], [0.0, 0.0]])
+
+
+def test_the_divergence_of_softened_distributions_by_hand():
+    def share(first, second):  # of the first class, at temperature 2
+        return math.exp(first / 2) / (math.exp(first / 2) + math.exp(second / 2))
+
+    divergence = 0.0
+    for ours, theirs in zip(STUDENT.tolist(), TEACHER.tolist(), strict=True):
+        p, q = share(*theirs), share(*ours)
+        divergence += p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    hard = math.log(1 + math.exp(-1.0)) + math.log(1 + math.exp(-1.5))
+    loss = DistillationLoss("kl", 0.25, 2.0)(LABELS, STUDENT, teacher_logits=TEACHER)
+    assert loss.item() == pytest.approx((0.75 * hard + 0.25 * 4 * divergence) / 2, rel=1e-5)
+
+
+def test_the_distance_of_logits_by_hand_and_who_divides():
+    loss = DistillationLoss("mse", 1.0, 2.0)
+    assert loss(LABELS, STUDENT, teacher_logits=TEACHER).item() == pytest.approx((4 + 1 + 0.25 + 4) / 2)
+    assert loss(LABELS, STUDENT, 10, teacher_logits=TEACHER).item() == pytest.approx(9.25 / 10)
+    hard = torch.nn.functional.cross_entropy(STUDENT, LABELS)
+    torch.testing.assert_close(loss(LABELS, STUDENT), hard)  # in an evaluation
+
+
+def test_variants_are_pieces_of_their_texts_and_new():
+    texts = ["one two three four five six seven eight", "a b", "a"]
+    found = varied(texts, copies=40, seed=1)
+    assert len(set(found)) == len(found)
+    assert not set(found) & set(texts)
+    assert varied(texts, copies=40, seed=1) == found
+    for variant in found:
+        words = iter(next(text for text in texts if set(variant.split()) <= set(text.split())).split())
+        assert all(word in words for word in variant.split())  # in their order
+    assert varied(texts, copies=40, seed=2) != found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distilled")
+    given_models.bert(folder / "bert")
+    given_models.write_data(folder)
+    flags = ["--per_device_train_batch_size", 8, "--learning_rate", 0.01, "--metric_for_best_model", "loss"]
+    flags += ["--model_name_or_path", folder / "bert", *DATA["sentiment_analysis"](folder)]
+    run("sentiment_analysis", folder / "teacher", "--num_train_epochs", 6, *flags)
+    return folder
+
+
+def teacher_of(folder, classes=("awful", "good")):
+    return Teacher.load(Source("teacher", str(folder)), "sentiment_analysis", classes)
+
+
+def test_answers_are_in_the_order_of_the_data_s_classes_whatever_else_is_in_the_batch(folder):
+    texts = ["good", "a good film with the cat that sat on the mat", "awful"]
+    teacher, turned = teacher_of(folder / "teacher"), teacher_of(folder / "teacher", ("good", "awful"))
+    alone = [teacher.model(**teacher.tokenizer(text, return_tensors="pt")).logits[0].detach() for text in texts]
+    torch.testing.assert_close(teacher.logits_of(texts), torch.stack(alone), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(turned.logits_of(texts), teacher.logits_of(texts).flip(1))
+    assert teacher.logits_of(texts).argmax(dim=-1).tolist() == [1, 1, 0]
+
+
+def test_what_is_no_teacher_is_refused(folder):
+    with pytest.raises(ArgumentsError, match="it tells the classes awful, good apart, and the data has a, b"):
+        teacher_of(folder / "teacher", ("a", "b"))
+    with pytest.raises(ArgumentsError, match="no trained head \\(classifier are new\\)"):
+        teacher_of(folder / "bert", ("LABEL_0", "LABEL_1"))
+    with pytest.raises(ArgumentsError, match="--augment 3 does nothing without --teacher"):
+        TASKS["sentiment_analysis"].from_command_line(argv=["--augment", "3"]).check_start()
+    with pytest.raises(ArgumentsError, match="choose one of the two"):
+        TASKS["sentiment_analysis"].from_command_line(
+            argv=["--teacher", "x/y", "--class_weights", "balanced"]
+        ).check_start()
+
+
+def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(folder, tmp_path, capsys):
+    """Its labels are turned over: what it gets right by them it has not learned from its teacher."""
+    turned = tmp_path / "turned.jsonl"
+    rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    other = {"good": "awful", "awful": "good"}
+    turned.write_text("".join(json.dumps({**row, "label": other[row["label"]]}) + "\n" for row in rows))
+    unlabelled = tmp_path / "more.txt"
+    unlabelled.write_text("the cat is good\nthe mat is awful\n\n")
+    flags = [
+        word if str(word) != str(folder / "train.jsonl") else turned for word in DATA["sentiment_analysis"](folder)
+    ]
+    flags += ["--teacher", folder / "teacher", "--distillation_weight", 1, "--unlabelled_file", unlabelled]
+    flags += ["--augment", 2, "--architecture", "gru", "--config_overrides", "hidden_size=16", "--learning_rate", 0.02]
+    flags += ["--per_device_train_batch_size", 8, "--num_train_epochs", 8, "--metric_for_best_model", "loss"]
+    record = run("sentiment_analysis", tmp_path / "student", *flags)
+    printed = capsys.readouterr()
+    assert "2 texts without labels from" in printed.out + printed.err
+    assert "its teacher (BertForSequenceClassification)" in printed.out + printed.err
+    assert record["metrics"]["test"]["accuracy"] == 1.0
+    teacher = record["teacher"]
+    assert teacher["name"] == "<local:teacher>"
+    assert teacher["rows_judged"] > len(rows) + 2
+    splits = ["test"]
+    assert list(record["baselines"]["teacher"]) == splits
+    assert record["baselines"]["teacher"]["test"]["accuracy"] == 1.0
+    turned.rename(folder / "turned.jsonl")
+    scores = evaluate_again(record, tmp_path / "student", str(folder))["test"]
+    assert all(agrees(record, "test", key, record["metrics"]["test"][key], score) for key, score in scores.items())
+    card = build_card(record, "alice/student")
+    assert "## Distilled from" in card
+    assert f"`{teacher['sha256'][:12]}`..." in card
+    assert str(folder) not in card
+
+
+def test_the_scores_of_a_teacher_are_those_of_its_own_answers(folder):
+    from datasets import Dataset
+
+    from seqnlp.tasks.distillation import agreement
+
+    texts = Dataset.from_dict({"text": ["good film", "awful film", "good awful"]})
+    teacher = teacher_of(folder / "teacher")
+    scores = classification_scores(agreement(teacher, texts).numpy(), torch.tensor([1, 0, 0]).numpy())
+    logits = teacher.logits_of(texts["text"])
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([1, 0, 0]))
+    assert scores["loss"] == pytest.approx(expected.item(), rel=1e-4)
