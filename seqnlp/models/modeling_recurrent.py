@@ -65,9 +65,14 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
     """What the recurrent models share: initialization, the cache and flags."""
 
     config: RecurrentConfig
-    _no_split_modules = ["RecurrentLayer", "ResidualRecurrentLayer"]
+    _no_split_modules = ["RecurrentLayer"]
     _is_stateful = True
     _can_record_outputs = {"hidden_states": RecurrentLayer}
+
+    def post_init(self) -> None:
+        """As `PreTrainedModel.post_init`; what is never divided among devices is the kind of layer that there is."""
+        super().post_init()
+        self._no_split_modules = {type(part).__name__ for part in self.modules() if isinstance(part, RecurrentLayer)}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

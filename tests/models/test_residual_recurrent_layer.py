@@ -136,6 +136,11 @@ def test_a_language_model_begins_near_the_loss_of_a_guess():
     assert abs(loss - torch.tensor(300.0).log()) < 0.3
 
 
+def test_what_is_not_divided_among_devices_is_the_layer_that_there_is():
+    assert RecurrentForCausalLM(config_of())._no_split_modules == {"ResidualRecurrentLayer"}
+    assert RecurrentForCausalLM(RecurrentConfig(vocab_size=9, hidden_size=4))._no_split_modules == {"RecurrentLayer"}
+
+
 def test_what_has_no_block_to_stand_in_is_refused():
     with pytest.raises(StrictDataclassError, match="mlp_ratio=4 is a part of block='residual'"):
         RecurrentConfig(mlp_ratio=4)

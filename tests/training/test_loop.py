@@ -81,7 +81,9 @@ def test_each_step_drops_other_units_out_and_the_same_in_another_run(tmp_path):
         found = []
         for module in loop.model.modules():
             if isinstance(module, torch.nn.Dropout) and module.p == 0.5:
-                module.register_forward_hook(lambda module, inputs, outputs: found.append(outputs == 0))
+                module.register_forward_hook(
+                    lambda module, inputs, outputs: found.append(outputs == 0) if module.training else None
+                )
         for _ in range(4):
             loop.optimizer_step([batch])
         return found, batch.batch["attention_mask"].bool()
