@@ -344,13 +344,20 @@ class RecurrentForCausalLM(CausalLanguageModel, RecurrentPreTrainedModel, Genera
         return self.head_dropout(hidden_states)
 
     def states_to_write_from(self, hidden_states, attention_mask):
-        """Behind a row's last token its state stays as it is: so a prompt that ends in padding can be gone on from."""
+        """
+        At padding the state of the last token before it: so a prompt that ends in padding can be gone on from, also by
+        what a draft says. In an exported graph behind a row's last token alone, since ONNX has no running maximum.
+        """
         mask = token_mask(attention_mask, hidden_states)
         if mask is None:
             return hidden_states
         positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
-        last = torch.where(mask.bool(), positions, 0).amax(dim=1, keepdim=True)  # (B, 1)
-        index = torch.minimum(positions, last).unsqueeze(-1)  # (B, T, 1)
+        valid = torch.where(mask.bool(), positions, 0)  # (B, T)
+        if torch.compiler.is_exporting():
+            index = torch.minimum(positions, valid.amax(dim=1, keepdim=True))
+        else:
+            index = valid.cummax(dim=1).values
+        index = index.unsqueeze(-1)  # (B, T, 1)
         return hidden_states.gather(1, index.expand_as(hidden_states))
 
 

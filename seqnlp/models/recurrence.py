@@ -128,9 +128,10 @@ def fused_recurrence(
     tokens are first moved to its start in reading order, the kernel runs over the whole rectangle, and what it
     computed at the padding behind them is dropped.
     """
-    if torch.compiler.is_exporting() and not isinstance(inputs.shape[1], int):  # for any number of steps, one too
+    length = inputs.shape[1]
+    if torch.compiler.is_exporting() and not (isinstance(length, int) and length == 1):  # an open number may be one
         return scan_recurrence(cell, inputs, state, padding, reverse, return_state)
-    if inputs.shape[1] == 1:  # nothing to fuse, and unlike the kernels a cell can be traced into one graph
+    if length == 1:  # nothing to fuse, and unlike the kernels a cell can be traced into one graph
         return eager_recurrence(cell, inputs, state, padding, reverse, return_state)
     has_a_fast_way = cell.kernel is not None or cell.forward_packed is not None
     if has_a_fast_way and not cell.is_plain:
