@@ -346,15 +346,16 @@ class RecurrentForCausalLM(CausalLanguageModel, RecurrentPreTrainedModel, Genera
     def states_to_write_from(self, hidden_states, attention_mask):
         """
         At padding the state of the last token before it: so a prompt that ends in padding can be gone on from, also by
-        what a draft says. In an exported graph behind a row's last token alone, since ONNX has no running maximum.
+        what a draft says.
         """
         mask = token_mask(attention_mask, hidden_states)
         if mask is None:
             return hidden_states
         positions = torch.arange(hidden_states.shape[1], device=hidden_states.device)
         valid = torch.where(mask.bool(), positions, 0)  # (B, T)
-        if torch.compiler.is_exporting():
-            index = torch.minimum(positions, valid.amax(dim=1, keepdim=True))
+        if torch.compiler.is_exporting():  # ONNX has no running maximum
+            is_later = positions > positions.unsqueeze(1)  # (T, T)
+            index = valid.unsqueeze(1).masked_fill(is_later, 0).amax(dim=2)
         else:
             index = valid.cummax(dim=1).values
         index = index.unsqueeze(-1)  # (B, T, 1)
