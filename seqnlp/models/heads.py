@@ -7,6 +7,8 @@ backbone: `position_ids`, `past_key_values`, `output_hidden_states` and so on, w
 Shapes: `B` rows, `T` tokens.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from transformers import Cache
@@ -99,6 +101,13 @@ class Classifier:
     def pool(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """From `(B, T, size)` states to the `(B, size)` vectors that are classified: by `config.pooling`."""
         return pool_tokens(hidden_states, attention_mask, self.config.pooling)
+
+    def set_loss(self, loss: Callable[..., torch.Tensor]) -> None:
+        """
+        Train by another loss of one class per row, called as `loss_function`: it divides by `num_items_in_batch`.
+        """
+        self.config.problem_type = "single_label_classification"  # as transformers' own loss says at its first call
+        self.loss_function = loss
 
     def classify(
         self, pooled: torch.Tensor, labels: torch.Tensor | None, **kwargs

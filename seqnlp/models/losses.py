@@ -84,7 +84,7 @@ def chunked_cross_entropy(
             loss = loss + torch.utils.checkpoint.checkpoint(
                 _summed_loss_of_chunk, lm_head, states, targets, label_smoothing, use_reentrant=False
             )
-    return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
+    return _per_label(loss, labels, num_items_in_batch)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -213,7 +213,7 @@ class WeightedCrossEntropy:
         """From `(B,)` class ids and `(B, num_labels)` logits to a scalar, divided by `num_items_in_batch` if given."""
         weights = self.weights.to(pooled_logits.device)
         loss = nn.functional.cross_entropy(pooled_logits.float(), labels, weight=weights, reduction="sum")
-        return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
+        return _per_label(loss, labels, num_items_in_batch)
 
 
 class DistillationLoss:
@@ -253,7 +253,7 @@ class DistillationLoss:
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         if teacher_logits is not None:
             loss = (1 - self.weight) * loss + self.weight * self._distance(logits, teacher_logits.float())
-        return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
+        return _per_label(loss, labels, num_items_in_batch)
 
     def _distance(self, logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
         if self.kind == "mse":
@@ -288,6 +288,13 @@ def _is_plain_linear(module: nn.Module) -> bool:
         and type(module.weight) is nn.Parameter
         and not (module._forward_hooks or module._forward_pre_hooks)
     )
+
+
+def _per_label(
+    loss: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
+) -> torch.Tensor:
+    """A loss summed over labels that all count: their mean, or a share of `num_items_in_batch`."""
+    return loss / _on_device(len(labels) if num_items_in_batch is None else num_items_in_batch, loss)
 
 
 def _on_device(number: torch.Tensor | int, loss: torch.Tensor) -> torch.Tensor | int:

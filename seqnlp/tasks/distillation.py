@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
-from torch.nn.functional import softmax
+from torch.nn.functional import log_softmax
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..data import map_once, values_of
 from ..training import ArgumentsError
+from ..training.evaluation import cut_into_batches
 from .starting_model import Source, StartingModel, load_tokenizer, positions_of, quiet
 
 
@@ -33,14 +34,12 @@ class Teacher:
     A classifier of texts that others learn from.
 
     Attributes:
-        name: As the flag has it.
         model: In float32, set to `eval()`.
         tokenizer: Its own.
         order: For each class of the data the teacher's number of it.
         described: What `run.json` says of it.
     """
 
-    name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     order: list[int]
@@ -77,18 +76,16 @@ class Teacher:
         tokenizer = load_tokenizer(source)
         limit = min(positions_of(model.config) or VERY_LARGE_INTEGER, tokenizer.model_max_length)
         tokenizer.model_max_length = limit
-        return cls(source.name, model.eval(), tokenizer, [known.index(name) for name in classes], kept)
+        return cls(model.eval(), tokenizer, [known.index(name) for name in classes], kept)
 
     @torch.no_grad()
     def logits_of(self, texts: Sequence[str]) -> torch.Tensor:
         """`(N, C)` logits of `N` texts, in the order of the data's classes; texts of similar length go together."""
-        device = self.model.device
         logits = torch.empty(len(texts), len(self.order))
-        by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        for start in range(0, len(texts), ROWS_AT_ONCE):
-            rows = by_length[start : start + ROWS_AT_ONCE]
-            batch = self.tokenizer([texts[row] for row in rows], truncation=True, padding=True, return_tensors="pt")
-            logits[rows] = self.model(**batch.to(device)).logits[:, self.order].float().cpu()
+        read = self.tokenizer(list(texts), truncation=True)
+        for rows in cut_into_batches(len(texts), ROWS_AT_ONCE, [len(ids) for ids in read["input_ids"]]):
+            batch = self.tokenizer.pad({name: [read[name][row] for row in rows] for name in read}, return_tensors="pt")
+            logits[rows] = self.model(**batch.to(self.model.device)).logits[:, self.order].float().cpu()
         return logits
 
 
@@ -155,7 +152,7 @@ def taught_rows(
 
     Args:
         teacher: Whose answers they are.
-        examples: The training rows as the student reads them.
+        examples: The training rows as the student reads them, each with its `label`.
         texts: The same rows, with their `text`.
         others: Texts without a label, or `None`: the class that the teacher finds likeliest is their label.
         tokenize: Makes rows as the student reads them of rows with a `text`.
@@ -165,13 +162,11 @@ def taught_rows(
         return rows
     logits = answered(teacher, others)
     likeliest = [max(range(len(row)), key=row.__getitem__) for row in values_of(logits, LOGITS)]
-    label = next(name for name in ("label", "labels") if name in examples.column_names)
-    more = tokenize(others).add_column(label, likeliest)
-    more = concatenate_datasets([more.cast_column(label, examples.features[label]), logits], axis=1)
+    more = tokenize(others).add_column("label", likeliest).cast_column("label", examples.features["label"])
+    more = concatenate_datasets([more, logits], axis=1)
     return concatenate_datasets([rows, more.select_columns(rows.column_names).cast(rows.features)])
 
 
 def agreement(teacher: Teacher, texts: Dataset) -> torch.Tensor:
     """`(N, C)` log-probabilities of a teacher for a dataset with a `text`, as scores are computed of them."""
-    logits = torch.tensor(list(values_of(answered(teacher, texts), LOGITS)))
-    return softmax(logits, dim=-1).log()
+    return log_softmax(torch.tensor(list(values_of(answered(teacher, texts), LOGITS))), dim=-1)

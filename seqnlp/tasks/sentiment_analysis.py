@@ -156,8 +156,7 @@ class SentimentAnalysis(Task):
                 f"--class_weights {self.training_args.class_weights}: a {type(model).__name__} computes its loss by "
                 "itself, without weights. Leave the flag out, or start from a model of seqnlp."
             )
-        model.config.problem_type = "single_label_classification"  # as transformers' own loss says at its first call
-        model.loss_function = WeightedCrossEntropy(torch.tensor(data.details["class_weights"]))
+        model.set_loss(WeightedCrossEntropy(torch.tensor(data.details["class_weights"])))
 
     def learn_from_teacher(self, run: Run, model: PreTrainedModel, data: PreparedData) -> None:
         """
@@ -192,10 +191,8 @@ class SentimentAnalysis(Task):
             "rows_judged": len(data.examples["train"]),
             "further_texts": others and fingerprint(others),
         }
-        model.config.problem_type = "single_label_classification"
-        model.loss_function = DistillationLoss(
-            arguments.distillation_loss, arguments.distillation_weight, arguments.distillation_temperature
-        )
+        how = arguments.distillation_loss, arguments.distillation_weight, arguments.distillation_temperature
+        model.set_loss(DistillationLoss(*how))
 
     def _texts_to_judge(self, run: Run, train: Dataset) -> Dataset | None:
         """Texts beside those of the training data: of a file, and variants."""
