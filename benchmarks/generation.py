@@ -15,12 +15,14 @@ from benchmarks.training_steps import TRANSLATION
 
 
 def generating(model: PreTrainedModel, inputs: torch.Tensor, new_tokens: int, **options) -> Action:
-    """Call `generate` for a fixed number of tokens: no token ends a text, and nothing has to be held back."""
+    """
+    Call `generate` for a fixed number of tokens, and give them: no token ends a text, and nothing is held back.
+    """
     model.eval()
     model.generation_config.eos_token_id = None
 
     def run():
-        model.generate(
+        return model.generate(
             inputs,
             attention_mask=torch.ones_like(inputs),
             do_sample=False,

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Part:
     """
 
     title: str
-    run: object
+    run: Callable[[Setting], Iterator[Row]]
     minutes: tuple[float, float]
 
 

@@ -4,8 +4,8 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
 
+from benchmarks.generation import generating
 from benchmarks.gpu_setting import Row, Setting
 from benchmarks.peers import (
     LOSS_CHUNK,
@@ -19,27 +19,20 @@ from benchmarks.peers import (
     our_lstm,
     our_translator,
     ragged_lengths,
+    ragged_texts,
     random_tokens,
 )
-from benchmarks.recurrent_layers import MODULES
+from benchmarks.recurrent_layers import MODULES, our_layer, packed
+from benchmarks.timing import Action
+from benchmarks.training_steps import training_step
 from seqnlp import RecurrentConfig, RecurrentForCausalLM, RecurrentModel
 
 
-def _step(setting: Setting, model, batch: dict[str, torch.Tensor], dtype=torch.bfloat16, compiled: bool = False):
-    """Forward, backward and the fused AdamW."""
-    model = model.to(setting.device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+def _step(setting: Setting, model, batch: dict[str, torch.Tensor], compiled: bool = False) -> Action:
+    """A step of training in bfloat16 on the device."""
+    model = model.to(setting.device)
     batch = {name: tensor.to(setting.device) for name, tensor in batch.items()}
-    run = torch.compile(model) if compiled else model
-
-    def step():
-        with torch.autocast(setting.device, dtype, enabled=dtype != torch.float32):
-            loss = run(**batch).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    return training_step(torch.compile(model) if compiled else model, batch, "bfloat16")
 
 
 def _batches(setting: Setting) -> dict[str, tuple[dict, int]]:
@@ -48,11 +41,8 @@ def _batches(setting: Setting) -> dict[str, tuple[dict, int]]:
     rows, length = setting.pick((8, 1024), (8, 1024), (2, 16))
     tokens = random_tokens(rows, length, vocab_size)
     short = setting.pick(64, 64, 8)
-    mask = torch.arange(short) < ragged_lengths(4 * rows, short).unsqueeze(1)
-    texts = {
-        "input_ids": random_tokens(4 * rows, short, vocab_size).masked_fill(~mask, 0),
-        "attention_mask": mask.long(),
-    }
+    texts = ragged_texts(4 * rows, short, vocab_size)
+    mask = texts["attention_mask"].bool()
     pairs = {**texts, "labels": random_tokens(4 * rows, short, vocab_size).masked_fill(~mask, -100)}
     return {
         "language model": ({"input_ids": tokens, "labels": tokens}, tokens.numel()),
@@ -92,16 +82,8 @@ def layers(setting: Setting) -> Iterator[Row]:
     for cell_type, module_class in MODULES.items():
         module = module_class(width, width, batch_first=True).to(setting.device)
         model = RecurrentModel.from_torch(module)
-
-        def ours(model=model):
-            model(inputs_embeds=inputs, attention_mask=mask, use_cache=False).last_hidden_state.sum().backward()
-
-        def packed(module=module):
-            module(pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False))[
-                0
-            ].data.sum().backward()
-
-        seconds, ratio = setting.alternate(ours, packed, calls=3)
+        ours, peer = our_layer(model, inputs, mask, as_bfloat16=False), packed(module, inputs, lengths)
+        seconds, ratio = setting.alternate(ours, peer, calls=3)
         yield Row(f"{cell_type}, float32: ours", ratio, "x torch packed", remark=f"{1000 * seconds:.2f} ms")
     for length in setting.pick((128, 1024, 4096), (128, 4096), (16,)):
         steps = []
@@ -140,18 +122,11 @@ def generation(setting: Setting) -> Iterator[Row]:
         "LSTM": our_lstm(setting.sizes, **({"width": 16} if setting.is_tiny else {"width": 1024})),
     }
     for name, model in models.items():
-        model = model.to(setting.device).eval()
-        model.generation_config.eos_token_id = None
+        model = model.to(setting.device)
         for rows in setting.pick((1, 32), (1,), (2,)):
             prompt = random_tokens(rows, 16, setting.sizes.vocab_size).to(setting.device)
-            settings = {"attention_mask": torch.ones_like(prompt), "do_sample": False, "max_new_tokens": new_tokens}
-
-            def plain(model=model, prompt=prompt, settings=settings):
-                return model.generate(prompt, **settings)
-
-            def static(model=model, prompt=prompt, settings=settings):
-                return model.generate(prompt, cache_implementation="static", **settings)
-
+            plain = generating(model, prompt, new_tokens)
+            static = generating(model, prompt, new_tokens, cache_implementation="static")
             expected = plain()
             first = setting.seconds_of(static)  # on a card transformers compiles the step here
             same = float((static() == expected).float().mean())

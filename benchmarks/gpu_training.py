@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.gpu_setting import Row, Setting
 from benchmarks.peers import PAD, Sizes, our_decoder, our_encoder, our_lstm, our_translator, random_tokens
-from benchmarks.training_loops import PairCollator
-from seqnlp.data import LanguageModelCollator, LengthGroupedBatchSampler
-from seqnlp.training import TrainingArguments, TrainingLoop, start_run
+from benchmarks.training_loops import PairCollator, make_loop
+from seqnlp.data import LanguageModelCollator
+from seqnlp.training import TrainingLoop
 
 
 def _sizes(setting: Setting) -> Sizes:
@@ -40,22 +40,9 @@ def _loop(setting: Setting, kind: str, folder: Path, **arguments) -> TrainingLoo
     }[kind]
     torch.manual_seed(0)
     examples = _examples(kind, 8 * batch_size, length)
-    given = {
-        "output_dir": str(folder),
-        "report_to": "none",
-        "per_device_train_batch_size": batch_size,
-        "metric_for_best_model": "loss",
-        "greater_is_better": False,
-        "learning_rate": 2e-3,
-        "eval_steps": 10**6,
-        "checkpointing_steps": str(10**6),
-        "num_threads": torch.get_num_threads(),
-    }
-    args = TrainingArguments(**given | arguments)
-    run = start_run("benchmark", kind, args)
-    sampler = LengthGroupedBatchSampler([length] * len(examples), batch_size)
-    model = make(_sizes(setting))
-    return TrainingLoop(run, args, model, examples, sampler, collator, lambda loop: {"loss": 0.0})
+    never = {"eval_steps": 10**6, "checkpointing_steps": str(10**6)}
+    given = {"output_dir": str(folder), "learning_rate": 2e-3, **never, **arguments}
+    return make_loop(lambda: make(_sizes(setting)), examples, collator, batch_size, **given)
 
 
 class _Interrupted(Exception):

@@ -190,3 +190,12 @@ def ragged_lengths(rows: int, length: int) -> torch.Tensor:
     """Lengths from 1 to `length` whose mean leaves half of the batch as padding; one text is as long as can be."""
     lengths = torch.linspace(1, length, rows).round().long()
     return lengths[torch.randperm(rows)]
+
+
+def ragged_texts(rows: int, length: int, vocab_size: int) -> dict[str, torch.Tensor]:
+    """Texts of [`ragged_lengths`] tokens, padded behind: `input_ids` and `attention_mask`, each `(rows, length)`."""
+    mask = torch.arange(length) < ragged_lengths(rows, length).unsqueeze(1)
+    return {
+        "input_ids": random_tokens(rows, length, vocab_size).masked_fill(~mask, PAD),
+        "attention_mask": mask.long(),
+    }

@@ -80,7 +80,7 @@ def packed(module: nn.RNNBase, inputs: torch.Tensor, lengths: torch.Tensor) -> A
         module.zero_grad()
         own = inputs.clone().requires_grad_()
         sequence = pack_padded_sequence(own, lengths, batch_first=True, enforce_sorted=False)
-        outputs, _ = pad_packed_sequence(module(sequence)[0], batch_first=True, total_length=LENGTH)
+        outputs, _ = pad_packed_sequence(module(sequence)[0], batch_first=True, total_length=inputs.shape[1])
         outputs.sum().backward()
 
     return run

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -30,22 +31,31 @@ def make_loop(
     make_model: Callable[[], PreTrainedModel],
     examples: list[dict],
     collator,
-    steps: int,
     batch_size: int,
+    **arguments: Any,
 ) -> TrainingLoop:
-    """A loop over examples of one length, which evaluates nothing, with the settings that recipes have."""
-    arguments = TrainingArguments(
-        output_dir=tempfile.mkdtemp(),
-        report_to="none",
-        num_threads=torch.get_num_threads(),
-        max_train_steps=steps,
-        per_device_train_batch_size=batch_size,
-        metric_for_best_model="validation_loss",
-        greater_is_better=False,
-    )
-    run = start_run("benchmark", "transformer", arguments)
+    """
+    A loop over examples of one length, which evaluates nothing, with the settings that recipes have.
+
+    Args:
+        make_model: What is trained.
+        examples: With `input_ids`.
+        collator: Makes a batch of them.
+        batch_size: Examples of a process in a batch.
+        **arguments: Further ones of [`TrainingArguments`].
+    """
+    given = {
+        "output_dir": tempfile.mkdtemp(),
+        "report_to": "none",
+        "num_threads": torch.get_num_threads(),
+        "per_device_train_batch_size": batch_size,
+        "metric_for_best_model": "loss",
+        "greater_is_better": False,
+    }
+    args = TrainingArguments(**given | arguments)
+    run = start_run("benchmark", "transformer", args)
     sampler = LengthGroupedBatchSampler([len(example["input_ids"]) for example in examples], batch_size)
-    return TrainingLoop(run, arguments, make_model(), examples, sampler, collator, lambda loop: {"loss": 0.0})
+    return TrainingLoop(run, args, make_model(), examples, sampler, collator, lambda loop: {"loss": 0.0})
 
 
 class BareSteps:
@@ -111,7 +121,7 @@ def loop_overhead(rounds: int) -> Iterator[Result]:
     ]
     for name, make_model, examples, collator, batch_size in cases:
         # The last step evaluates and writes a checkpoint; it is not among those counted.
-        loop = make_loop(make_model, examples, collator, steps + 2, batch_size)
+        loop = make_loop(make_model, examples, collator, batch_size, max_train_steps=steps + 2)
         bare_steps = BareSteps(loop)
         loop.train()
         ours, bare = bare_steps.loop_times[:steps], bare_steps.bare_times[:steps]
@@ -136,7 +146,7 @@ def milliseconds_per_step(steps: int = 8) -> tuple[float, bool]:
     ]
     batch_size = ROWS // num_processes
     collator = LanguageModelCollator(PAD)
-    loop = make_loop(lambda: our_decoder(sizes), windows, collator, steps + 1, batch_size)
+    loop = make_loop(lambda: our_decoder(sizes), windows, collator, batch_size, max_train_steps=steps + 1)
     ends: list[float] = []
     loop.on_step_end.append(lambda loop: ends.append(time.perf_counter()))
     loop.train()

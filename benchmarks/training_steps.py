@@ -15,7 +15,7 @@ from benchmarks.peers import (
     our_decoder,
     our_encoder,
     our_translator,
-    ragged_lengths,
+    ragged_texts,
     random_tokens,
 )
 from benchmarks.timing import Action, Contest
@@ -31,7 +31,7 @@ def training_step(model: PreTrainedModel, batch: dict[str, torch.Tensor], dtype:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step():
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
             loss = model(**batch).loss
         loss.backward()
         optimizer.step()
@@ -72,13 +72,8 @@ def language_model() -> Iterator[Contest]:
 def seq2seq() -> Iterator[Contest]:
     """4 + 4 layers, 128 wide, vocabulary 8,000, 64 pairs of at most 32 tokens a side, half of it padding."""
     sizes, rows, length = TRANSLATION, 64, 32
-    masks = [torch.arange(length) < ragged_lengths(rows, length).unsqueeze(1) for _ in range(2)]
-    source, target = (random_tokens(rows, length, sizes.vocab_size) for _ in range(2))
-    batch = {
-        "input_ids": source.masked_fill(~masks[0], 0),
-        "attention_mask": masks[0].long(),
-        "labels": target.masked_fill(~masks[1], -100),
-    }
+    source, target = (ragged_texts(rows, length, sizes.vocab_size) for _ in range(2))
+    batch = {**source, "labels": target["input_ids"].masked_fill(target["attention_mask"] == 0, -100)}
     for dtype, goal in (("float32", 1.4), ("bfloat16", None)):
         models = our_translator(sizes), marian(sizes)
         yield contest(f"step {dtype}", f"Marian {dtype}", models, batch, (dtype, dtype), goal)
@@ -87,12 +82,7 @@ def seq2seq() -> Iterator[Contest]:
 def classifier() -> Iterator[Contest]:
     """4 layers, 256 wide, 32 texts of at most 64 tokens, half of it padding."""
     sizes, rows, length = Sizes(), 32, 64
-    mask = torch.arange(length) < ragged_lengths(rows, length).unsqueeze(1)
-    batch = {
-        "input_ids": random_tokens(rows, length, sizes.vocab_size).masked_fill(~mask, 0),
-        "attention_mask": mask.long(),
-        "labels": torch.randint(2, (rows,)),
-    }
+    batch = {**ragged_texts(rows, length, sizes.vocab_size), "labels": torch.randint(2, (rows,))}
     for dtype in ("float32", "bfloat16"):
         models = our_encoder(sizes), bert(sizes)
         yield contest(f"step {dtype}", f"BERT {dtype}", models, batch, (dtype, dtype), None, "")
