@@ -46,7 +46,7 @@ STARTS: dict[str, dict[str, Any]] = {
 def starts_of(architecture: str, starts: list[str]) -> list[str]:
     """Those of the ways to start that an architecture has; every one has the default."""
     cell = CELLS.get(architecture)
-    has_gates = cell is not None and bool(cell.keeping_gates or cell.admitting_gates)
+    has_gates = cell is not None and cell.has_memory_gates()
     has = {
         "default": True,
         "chrono": has_gates,

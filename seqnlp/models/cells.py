@@ -135,6 +135,11 @@ class RecurrentCell(nn.Module):
         """
         raise NotImplementedError
 
+    @classmethod
+    def has_memory_gates(cls) -> bool:
+        """Whether gates decide what the state keeps, so that `gate_initializer` has something to start."""
+        return bool(cls.keeping_gates or cls.admitting_gates)
+
     @property
     def maps(self) -> list[GateProjection]:
         """The map from the input and, if there is one, the map from the hidden state."""

@@ -175,7 +175,7 @@ class RecurrentConfig(PreTrainedConfig):
             value = getattr(self, name)
             if value is not None and self.block != "residual":
                 raise ValueError(f"{name}={value} is a part of block='residual': set that, or leave it out.")
-        if self.gate_initializer != "constant" and not (cell.keeping_gates or cell.admitting_gates):
+        if self.gate_initializer != "constant" and not cell.has_memory_gates():
             raise ValueError(
                 f"gate_initializer={self.gate_initializer!r} is for cells with gates, and {self.cell_type!r} has "
                 "none: leave it out."
