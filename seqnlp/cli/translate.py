@@ -9,7 +9,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from ..data.tables import read_text
+from ..data.tables import lines_of, read_text
 from ..export.ctranslate2 import CTranslate2Export
 from ..tasks.file_translation import JOURNAL, Engine, TorchEngine, TranslationError, translate_lines
 from ..tasks.translation import Tokenizers
@@ -61,8 +61,7 @@ def translate(
     if output is not None:
         check_outputs([output], f"--output {output}", [file] if file else [], overwrite)
         make_folder(output.parent, f"--output {output}")
-    lines = (read_text(str(file)) if file else sys.stdin.read()).split("\n")
-    lines = lines[:-1] if lines[-1] == "" else lines  # the last line's end begins no other
+    lines = lines_of(read_text(str(file)) if file else sys.stdin.read())
     beams = {"num_beams": num_beams, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     engine = _engine(model, trust_remote_code, {name: value for name, value in beams.items() if value is not None})
     journal = output.with_name(f"{output.name}{JOURNAL}") if output else None

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..data import DataError
-from ..data.tables import read_text
+from ..data.tables import lines_of, read_text
 from ..demo import (
     Answer,
     Answerer,
@@ -157,9 +157,8 @@ def _given(answerer: Answerer, texts: list[str], files: list[Path]) -> Iterator[
         yield text, f"--text {text[:40]!r}"
     for file in files:
         if answerer.reads == "text":
-            lines = read_text(str(file)).split("\n")
-            lines = lines[:-1] if lines[-1] == "" else lines
-            yield from ((line, f"--file {file}, line {number}") for number, line in enumerate(lines, start=1))
+            lines = enumerate(lines_of(read_text(str(file))), start=1)
+            yield from ((line, f"--file {file}, line {number}") for number, line in lines)
         else:
             yield file, f"--file {file}"
     if not texts and not files:
