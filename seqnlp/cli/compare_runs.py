@@ -14,6 +14,7 @@ import yaml
 from .. import models
 from ..tasks import TASKS, Task
 from ..training import write_json
+from ..training.errors import in_one_line
 from ..training.flags import settled_flags
 from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
@@ -72,7 +73,7 @@ def read_comparison(config: Path, flags: str, folder: Path | None) -> Comparison
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CompareError(f"{config} cannot be read: {' '.join(str(error).split())[:200]}.") from error
+        raise CompareError(f"{config} cannot be read: {in_one_line(error, 200)}.") from error
     name = content.pop("recipe", None) if isinstance(content, dict) else None
     if not name:
         raise CompareError(f"{config} names no recipe: add a line such as `recipe: sentiment_analysis`.")
