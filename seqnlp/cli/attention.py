@@ -9,12 +9,12 @@ from PIL import Image, UnidentifiedImageError
 
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..visualization import plot_attention, write_attention_page
-from .models import NamedModel, load_model
+from .models import ModelName, NamedModel, TrustRemoteCode, load_model
 from .outputs import check_outputs, make_folder
 
 
 def attention(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    model: ModelName,
     text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
     target: Annotated[
         str | None,
@@ -28,9 +28,7 @@ def attention(
         Path, typer.Option("--output", help="The page; the pictures get its name, ending in .png.")
     ] = Path("attention.html"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Show where a model looks: every attention weight, heads by layer, on a page that opens offline, and as PNG.

@@ -3,9 +3,10 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -45,6 +46,9 @@ _AUTO_CLASSES = {
     AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoModel: MODEL_MAPPING,
 }
+
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")]
+TrustRemoteCode = Annotated[bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")]
 
 
 class ModelError(ValueError):

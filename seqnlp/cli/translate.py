@@ -14,7 +14,7 @@ from ..export.ctranslate2 import CTranslate2Export
 from ..tasks.file_translation import JOURNAL, Engine, TorchEngine, TranslationError, translate_lines
 from ..tasks.translation import Tokenizers
 from .exported_translator import CTranslate2Engine, exported_target
-from .models import ModelError, load_model
+from .models import ModelError, TrustRemoteCode, load_model
 from .outputs import OutputError, check_outputs, make_folder
 
 
@@ -40,9 +40,7 @@ def translate(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Lines of a batch, at most.")] = 32,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Translate a file: one line in, one line out, in its order; empty lines stay empty.
