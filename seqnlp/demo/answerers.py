@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from .answers import Answer, Options, Scored
 from .errors import DemoError
@@ -139,6 +139,12 @@ class Answerer:
         learned = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         bounds = [bound for bound in (self.tokenizer.model_max_length, learned) if bound and bound < _NO_BOUND]
         return min(bounds, default=sys.maxsize)
+
+    def encode(self, texts: str | list[str], **options: Any) -> BatchEncoding:
+        """What the model reads of texts, as tensors: what is longer is cut, see [`cut_remark`]."""
+        longest = self.longest()
+        bound = {"truncation": True, "max_length": longest} if longest < _NO_BOUND else {}
+        return self.tokenizer(texts, return_tensors="pt", **bound, **options)
 
     def cut_remark(self, text: str) -> list[str]:
         """A line where a text is longer than the model reads."""
