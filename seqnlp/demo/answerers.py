@@ -131,8 +131,8 @@ class Answerer:
         return type(self.model).__name__
 
     def tokens_of(self, ids: list[int]) -> list[str]:
-        """Each token as it reads, decoded one by one: byte-level tokens do not show their characters."""
-        return [self.tokenizer.decode([token]) or self.tokenizer.convert_ids_to_tokens(token) for token in ids]
+        """Each token as it reads."""
+        return tokens_of(self.tokenizer, ids)
 
     def longest(self) -> int:
         """How many tokens the model reads at most."""
@@ -177,6 +177,11 @@ def answerer_for(named: Named) -> Answerer:
             "language model, a translator, or a classifier or predictor."
         )
     return found[-1](named)
+
+
+def tokens_of(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
+    """Each token as it reads, decoded one by one: byte-level tokens do not show their characters."""
+    return [tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) for token in ids]
 
 
 def ranked(names: list[str], probabilities: torch.Tensor, count: int | None = None) -> list[Scored]:
