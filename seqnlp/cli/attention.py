@@ -7,14 +7,15 @@ import torch
 import typer
 from PIL import Image, UnidentifiedImageError
 
+from ..demo.answerers import tokens_of
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..visualization import plot_attention, write_attention_page
-from .models import NamedModel, load_model
+from .models import ModelName, NamedModel, TrustRemoteCode, load_model
 from .outputs import check_outputs, make_folder
 
 
 def attention(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    model: ModelName,
     text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
     target: Annotated[
         str | None,
@@ -28,9 +29,7 @@ def attention(
         Path, typer.Option("--output", help="The page; the pictures get its name, ending in .png.")
     ] = Path("attention.html"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Show where a model looks: every attention weight, heads by layer, on a page that opens offline, and as PNG.
@@ -89,7 +88,7 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
             f"the text {text!r} is {input_ids.shape[1]} token{'s' * (input_ids.shape[1] != 1)} to this model: there "
             "is nothing to choose between. Give at least two."
         )
-    tokens = _as_text(tokenizer, input_ids[0])
+    tokens = tokens_of(tokenizer, input_ids[0].tolist())
     if not named.model.config.is_encoder_decoder:
         if target is not None:
             raise DiagnosticsError(f"--target is for encoder-decoders, and {type(named.model).__name__} is none.")
@@ -106,14 +105,9 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
         named.model,
         {"input_ids": input_ids, "decoder_input_ids": read},
         tokens,
-        _as_text(writer, read[0]),
-        _as_text(writer, labels[0]),
+        tokens_of(writer, read[0].tolist()),
+        tokens_of(writer, labels[0].tolist()),
     )
-
-
-def _as_text(tokenizer, ids: torch.Tensor) -> list[str]:
-    """Each token as it reads: bytes and word marks decoded, which `convert_ids_to_tokens` would show raw."""
-    return [tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) for token in ids.tolist()]
 
 
 def _open(path: Path) -> Image.Image:

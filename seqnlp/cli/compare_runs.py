@@ -13,7 +13,8 @@ import yaml
 
 from .. import models
 from ..tasks import TASKS, Task
-from ..training import write_json
+from ..training import CheckpointFolder, write_json
+from ..training.errors import in_one_line
 from ..training.flags import settled_flags
 from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
@@ -72,7 +73,7 @@ def read_comparison(config: Path, flags: str, folder: Path | None) -> Comparison
     try:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CompareError(f"{config} cannot be read: {' '.join(str(error).split())[:200]}.") from error
+        raise CompareError(f"{config} cannot be read: {in_one_line(error, 200)}.") from error
     name = content.pop("recipe", None) if isinstance(content, dict) else None
     if not name:
         raise CompareError(f"{config} names no recipe: add a line such as `recipe: sentiment_analysis`.")
@@ -218,7 +219,7 @@ def _launch(
     _own_folder(folder)
     (folder / "run.json").unlink(missing_ok=True)
     write_json(folder / SETTINGS, settings)
-    unfinished = (folder / "checkpoints" / "unfinished").is_file() and any(folder.glob("checkpoints/step-*"))
+    unfinished = CheckpointFolder(folder).is_unfinished
     again = ["--resume_from_checkpoint", "latest"] if is_same and unfinished else ["--overwrite_output_dir", "true"]
     command = [*_launcher(), str(comparison.recipe), "--config", str(comparison.config)]
     command += [*flags, *given, "--output_dir", str(folder), *comparison.flags, *more, *again]

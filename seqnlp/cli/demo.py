@@ -10,7 +10,7 @@ import typer
 
 from ..demo import DemoError, answerer_for, read_image
 from .examples import examples_of
-from .models import load_model
+from .models import ModelName, TrustRemoteCode, load_model
 
 
 FIRST_PORT = 7860
@@ -18,7 +18,7 @@ PORTS_TRIED = 100
 
 
 def demo(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    model: ModelName,
     port: Annotated[
         int | None,
         typer.Option("--port", min=1, max=65535, help=f"Where it listens; the first free one from {FIRST_PORT}."),
@@ -26,9 +26,7 @@ def demo(
     share: Annotated[
         bool, typer.Option("--share", help="Also give it a public address, through a server of gradio's makers.")
     ] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Open a page to try a model on, on this machine alone unless --share is given. Ctrl-C ends it.

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..demo import Answerer, GapFiller, TextWriter, TuneWriter
 from ..tasks import TASKS, Task
+from ..training.errors import in_one_line
 from .models import NamedModel
 
 
@@ -43,10 +44,8 @@ def examples_of(named: NamedModel, answerer: Answerer, of_public_data: bool = Fa
     try:
         return _rows(task, named.run, answerer), ""
     except (ValueError, OSError, ImportError) as error:  # data that is gone, or needs the network
-        reason = " ".join(str(error).split())[:160]
-        return task.widget_of(
-            named.run
-        ), f"Examples: those of the task, since the run's data cannot be read ({reason})."
+        remark = f"Examples: those of the task, since the run's data cannot be read ({in_one_line(error, 160)})."
+        return task.widget_of(named.run), remark
 
 
 def _rows(task: type[Task], record: dict[str, Any], answerer: Answerer) -> list[Any]:

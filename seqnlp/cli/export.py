@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from ..export import EXPORTS, create_export
 from ..export.base import check_folder, files_of
-from .models import NamedModel, load_model
+from .models import ModelName, NamedModel, TrustRemoteCode, load_model
 
 
 _TARGETS = "; ".join(f"{name} for {target.title}" for name, target in sorted(EXPORTS.items()))
@@ -18,16 +18,14 @@ _QUANTIZATIONS = "; ".join(
 
 
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    model: ModelName,
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help=f"{_TARGETS}.")],
     output: Annotated[Path | None, typer.Option("--output", help="Where it goes; MODEL-TARGET if not given.")] = None,
     quantization: Annotated[
         str | None,
         typer.Option("--quantization", help=f"Smaller weights; as they are if not given. {_QUANTIZATIONS}."),
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Write a model for another runtime, run it there and compare: what differs is not written.

@@ -21,7 +21,7 @@ from ..diagnostics import (
 )
 from ..training import write_json
 from ..visualization import plot_gradient_flow
-from .models import NamedModel, load_model
+from .models import NamedModel, TrustRemoteCode, load_model
 from .outputs import check_outputs, make_folder
 from .texts import read_texts
 
@@ -50,9 +50,7 @@ def gradflow(
         Path, typer.Option("--output", help="The picture; the numbers go to a .json of the same name.")
     ] = Path("gradflow.png"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Follow the gradient of a loss back through time: does it vanish, explode, or arrive?

@@ -10,16 +10,15 @@ import typer
 from tabulate import tabulate
 
 from ..labs import LabsError
+from .recipes import shipped_folder
 
 
 app = typer.Typer(help="List the labs, or copy their notebooks to work in.", invoke_without_command=True)
 
 
 def exercises_folder() -> Path:
-    """Where the exercises lie: in an installed package beside the checks, in a clone at its root."""
-    package = Path(__file__).parents[1]
-    installed = package / "labs" / "exercises"
-    return installed if installed.is_dir() else package.parent / "labs" / "exercises"
+    """Where the exercises lie; in an installed package the checks are beside them."""
+    return shipped_folder("labs/exercises")
 
 
 @app.callback()

@@ -3,9 +3,10 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -32,6 +33,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
+from ..training.errors import in_one_line
+
 
 _AUTO_CLASSES = {
     AutoModelForCausalLM: MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -43,6 +46,9 @@ _AUTO_CLASSES = {
     AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoModel: MODEL_MAPPING,
 }
+
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")]
+TrustRemoteCode = Annotated[bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")]
 
 
 class ModelError(ValueError):
@@ -106,7 +112,9 @@ class NamedModel:
             options |= {"trust_remote_code": self.trust_remote_code, "revision": self.revision or "main"}
             return auto_class.from_pretrained(self.source, **options)
         except Exception as error:  # what is missing shows in many ways
-            raise ModelError(f"Model {self.source!r} has no {what} that can be loaded: {_one_line(error)}") from error
+            raise ModelError(
+                f"Model {self.source!r} has no {what} that can be loaded: {in_one_line(error, 240)}"
+            ) from error
 
 
 def load_model(source: str, trust_remote_code: bool = False, revision: str | None = None) -> NamedModel:
@@ -137,10 +145,10 @@ def load_model(source: str, trust_remote_code: bool = False, revision: str | Non
         raise
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         where = "" if path.is_dir() else ", neither as a folder nor on the Hub (check the name and the connection)"
-        raise ModelError(f"Model {source!r} cannot be loaded{where}: {_one_line(error)}") from error
+        raise ModelError(f"Model {source!r} cannot be loaded{where}: {in_one_line(error, 240)}") from error
     except (ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
         hint = " To run it, give --trust_remote_code." if "trust_remote_code" in str(error) else ""
-        raise ModelError(f"Model {source!r} cannot be loaded: {_one_line(error)}{hint}") from error
+        raise ModelError(f"Model {source!r} cannot be loaded: {in_one_line(error, 240)}{hint}") from error
     name = path.absolute().name if path.is_dir() else source
     run = _run_record(source, options["revision"])
     return NamedModel(name, source, model.eval(), auto_class, run, trust_remote_code, revision)
@@ -173,7 +181,3 @@ def _auto_class(config, source: str, trust_remote_code: bool):
         f"Model {source!r} is a {architecture}, which is neither a language model nor a classifier of texts, tokens "
         "or images, nor predicts series."
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:240]

@@ -19,10 +19,15 @@ class RecipesError(ValueError):
 
 
 def recipes_folder() -> Path:
-    """Where the recipes lie: in an installed package beside its modules, in a clone at its root."""
+    """Where the recipes lie."""
+    return shipped_folder("recipes")
+
+
+def shipped_folder(place: str) -> Path:
+    """A folder that travels with seqnlp: in an installed package beside its modules, in a clone at its root."""
     package = Path(__file__).parents[1]
-    installed = package / "recipes"
-    return installed if installed.is_dir() else package.parent / "recipes"
+    installed = package / place
+    return installed if installed.is_dir() else package.parent / place
 
 
 def find_recipe(name: str) -> Path:

@@ -18,7 +18,7 @@ from ..demo import (
     TranslationAnswer,
     TuneAnswer,
 )
-from ..demo.answers import Scored, visible
+from ..demo.answers import Scored, pieces_of, visible
 
 
 BAR = 24
@@ -52,12 +52,9 @@ def _show_class(answer: ClassAnswer, console: Console) -> None:
         return
     largest = max(abs(word.weight) for word in measured) or 1.0
     if console.color_system:
-        line, at = Text(), 0
-        for word in answer.words:
-            line.append(answer.text[at : word.start])
-            line.append(word.text, style=_heat((word.weight or 0.0) / largest))
-            at = word.end
-        line.append(answer.text[at:])
+        line = Text()
+        for text, word in pieces_of(answer.text, answer.words):
+            line.append(text, style="" if word is None else _heat((word.weight or 0.0) / largest))
         console.print(line)
     most = sorted(measured, key=lambda word: -abs(word.weight))[:MOST_CLASSES]
     sign = "" if answer.weights == "attention pooling" else "+"
@@ -78,14 +75,12 @@ def _heat(share: float) -> str:
 def _show_tags(answer: TagAnswer, console: Console) -> None:
     labels = sorted({tag.label.partition("-")[2] or tag.label for tag in answer.tags if tag.label != "O"})
     colors = {label: _LABEL_COLORS[index % len(_LABEL_COLORS)] for index, label in enumerate(labels)}
-    line, at = Text(), 0
-    shown = answer.spans if answer.spans or any(tag.label == "O" for tag in answer.tags) else answer.tags
-    for part in shown:
-        line.append(answer.text[at : part.start])
-        line.append(part.text, style=f"bold {colors.get(part.label, '')}".strip())
-        line.append(f"[{part.label}]", style=f"dim {colors.get(part.label, '')}".strip())
-        at = part.end
-    line.append(answer.text[at:])
+    line = Text()
+    for text, part in pieces_of(answer.text, answer.labeled):
+        color = "" if part is None else colors.get(part.label, "")
+        line.append(text, style="" if part is None else f"bold {color}".strip())
+        if part is not None:
+            line.append(f"[{part.label}]", style=f"dim {color}".strip())
     console.print(line)
 
 

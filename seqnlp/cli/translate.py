@@ -9,12 +9,12 @@ import torch
 import typer
 from tqdm import tqdm
 
-from ..data.tables import read_text
+from ..data.tables import lines_of, read_text
 from ..export.ctranslate2 import CTranslate2Export
 from ..tasks.file_translation import JOURNAL, Engine, TorchEngine, TranslationError, translate_lines
 from ..tasks.translation import Tokenizers
 from .exported_translator import CTranslate2Engine, exported_target
-from .models import ModelError, load_model
+from .models import ModelError, TrustRemoteCode, load_model
 from .outputs import OutputError, check_outputs, make_folder
 
 
@@ -40,9 +40,7 @@ def translate(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Lines of a batch, at most.")] = 32,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Translate a file: one line in, one line out, in its order; empty lines stay empty.
@@ -61,8 +59,7 @@ def translate(
     if output is not None:
         check_outputs([output], f"--output {output}", [file] if file else [], overwrite)
         make_folder(output.parent, f"--output {output}")
-    lines = (read_text(str(file)) if file else sys.stdin.read()).split("\n")
-    lines = lines[:-1] if lines[-1] == "" else lines  # the last line's end begins no other
+    lines = lines_of(read_text(str(file)) if file else sys.stdin.read())
     beams = {"num_beams": num_beams, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     engine = _engine(model, trust_remote_code, {name: value for name, value in beams.items() if value is not None})
     journal = output.with_name(f"{output.name}{JOURNAL}") if output else None

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..data import DataError
-from ..data.tables import read_text
+from ..data.tables import lines_of, read_text
 from ..demo import (
     Answer,
     Answerer,
@@ -25,7 +25,7 @@ from ..demo import (
     read_image,
     read_series,
 )
-from .models import load_model
+from .models import ModelName, TrustRemoteCode, load_model
 from .outputs import make_folder
 from .terminal import show, show_candidates
 
@@ -34,7 +34,7 @@ ASK = {"text": "Type a text", "image": "Type the name of an image file", "series
 
 
 def try_model(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")],
+    model: ModelName,
     text: Annotated[
         list[str] | None, typer.Option("--text", help="A text, or numbers for a series; may be repeated.")
     ] = None,
@@ -52,9 +52,7 @@ def try_model(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Makes what is drawn the same each time.")] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for the files of tunes.")] = Path("tunes"),
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
     Try a model: type and see. Without --text, --file or a pipe it asks, until Ctrl-D.
@@ -157,9 +155,8 @@ def _given(answerer: Answerer, texts: list[str], files: list[Path]) -> Iterator[
         yield text, f"--text {text[:40]!r}"
     for file in files:
         if answerer.reads == "text":
-            lines = read_text(str(file)).split("\n")
-            lines = lines[:-1] if lines[-1] == "" else lines
-            yield from ((line, f"--file {file}, line {number}") for number, line in enumerate(lines, start=1))
+            lines = enumerate(lines_of(read_text(str(file))), start=1)
+            yield from ((line, f"--file {file}, line {number}") for number, line in lines)
         else:
             yield file, f"--file {file}"
     if not texts and not files:

@@ -59,7 +59,7 @@ def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
         return _read_parquet(file, path), []
     text = read_text(file)
     if kind == "text":
-        rows = [text] if whole else _lines(text)
+        rows = [text] if whole else lines_of(text)
         return dataset_of(pa.table(texts_in_columns({"text": rows}))), []
     if kind == "json":
         return _read_json(file, text, is_lines=".jsonl" in path.name.lower())
@@ -186,10 +186,11 @@ def read_lines(file: str) -> list[str]:
     """
     if not Path(file).expanduser().is_file():
         raise DataError(f"There is no file {file!r}.")
-    return _lines(read_text(file))
+    return lines_of(read_text(file))
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
+    """The lines of a text; the last one's end begins no other."""
     # Not splitlines(), which also breaks lines at characters that sentences contain, such as U+2028.
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
@@ -383,7 +384,7 @@ def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:
                 rows.append((start, cells))
             cells, line = [], line + 1
             start = line
-    tabs = {line.count("\t") for line in _lines(text) if line.strip(" ")}
+    tabs = {line.count("\t") for line in lines_of(text) if line.strip(" ")}
     if len(tabs) == 1 and any("\t" in cell or "\n" in cell for _, row in rows for cell, _ in row):
         return None
     needless = {

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from .answers import Answer, Options, Scored
 from .errors import DemoError
@@ -131,14 +131,20 @@ class Answerer:
         return type(self.model).__name__
 
     def tokens_of(self, ids: list[int]) -> list[str]:
-        """Each token as it reads, decoded one by one: byte-level tokens do not show their characters."""
-        return [self.tokenizer.decode([token]) or self.tokenizer.convert_ids_to_tokens(token) for token in ids]
+        """Each token as it reads."""
+        return tokens_of(self.tokenizer, ids)
 
     def longest(self) -> int:
         """How many tokens the model reads at most."""
         learned = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         bounds = [bound for bound in (self.tokenizer.model_max_length, learned) if bound and bound < _NO_BOUND]
         return min(bounds, default=sys.maxsize)
+
+    def encode(self, texts: str | list[str], **options: Any) -> BatchEncoding:
+        """What the model reads of texts, as tensors: what is longer is cut, see [`cut_remark`]."""
+        longest = self.longest()
+        bound = {"truncation": True, "max_length": longest} if longest < _NO_BOUND else {}
+        return self.tokenizer(texts, return_tensors="pt", **bound, **options)
 
     def cut_remark(self, text: str) -> list[str]:
         """A line where a text is longer than the model reads."""
@@ -171,6 +177,11 @@ def answerer_for(named: Named) -> Answerer:
             "language model, a translator, or a classifier or predictor."
         )
     return found[-1](named)
+
+
+def tokens_of(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
+    """Each token as it reads, decoded one by one: byte-level tokens do not show their characters."""
+    return [tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) for token in ids]
 
 
 def ranked(names: list[str], probabilities: torch.Tensor, count: int | None = None) -> list[Scored]:

@@ -3,8 +3,9 @@
 The names of the fields here are those of `seqnlp try --json`. A probability is one between 0 and 1.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 
 @dataclass
@@ -130,6 +131,11 @@ class TagAnswer(Answer):
     tags: list[Tag]
     spans: list[Span]
 
+    @property
+    def labeled(self) -> list[Tag] | list[Span]:
+        """The stretches where labels mark entities, even if there are none here; else each word."""
+        return self.spans if self.spans or any(tag.label == "O" for tag in self.tags) else self.tags
+
 
 @dataclass
 class MaskAnswer(Answer):
@@ -251,6 +257,21 @@ class SeriesAnswer(Answer):
     forecast: list[list[float]]
     step: float
     step_unit: str
+
+
+Part = TypeVar("Part", Word, Tag, Span)
+
+
+def pieces_of(text: str, parts: Sequence[Part]) -> Iterator[tuple[str, Part | None]]:
+    """All of a text in order: its parts, and what stands between them, if anything, with `None`."""
+    at = 0
+    for part in parts:
+        if at < part.start:
+            yield text[at : part.start], None
+        yield part.text, part
+        at = part.end
+    if at < len(text):
+        yield text[at:], None
 
 
 def visible(token: str) -> str:

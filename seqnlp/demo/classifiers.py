@@ -53,19 +53,14 @@ class TextClassifier(Answerer):
         size = BATCH if self.tokenizer.pad_token_id is not None else 1
         logits = []
         for start in range(0, len(texts), size):
-            batch = self._encode(texts[start : start + size])
+            batch = texts[start : start + size]
             with torch.no_grad():
-                logits.append(self.model(**batch).logits.float())
+                logits.append(self.model(**self.encode(batch, padding=len(batch) > 1)).logits.float())
         logits = torch.cat(logits)
         if self.model.config.num_labels == 1:
             return logits
         is_several = self.model.config.problem_type == "multi_label_classification"
         return logits.sigmoid() if is_several else logits.softmax(dim=-1)
-
-    def _encode(self, texts: list[str]):
-        longest = self.longest()
-        bound = {"truncation": True, "max_length": longest} if longest < 10**9 else {}
-        return self.tokenizer(texts, return_tensors="pt", padding=len(texts) > 1, **bound)
 
     def _weigh(self, text: str, whole: float, column: int) -> tuple[list[Word], str, list[str]]:
         found = [(match.group(), match.start(), match.end()) for match in re.finditer(r"\S+", text)]
@@ -79,7 +74,7 @@ class TextClassifier(Answerer):
 
     def _pooled(self, text: str, found: list[tuple[str, int, int]]) -> list[Word]:
         """The weights of a word's tokens together; a token belongs to the word that it ends in."""
-        encoded = self._encode([text])
+        encoded = self.encode([text])
         ids = encoded["input_ids"][0].tolist()
         if not ids:
             return []
@@ -115,9 +110,7 @@ class TokenClassifier(Answerer):
 
     def respond(self, given: str, options: Options) -> Iterator[TagAnswer]:
         """At once."""
-        longest = self.longest()
-        bound = {"truncation": True, "max_length": longest} if longest < 10**9 else {}
-        encoded = self.tokenizer(given, return_tensors="pt", **bound)
+        encoded = self.encode(given)
         tags: list[Tag] = []
         if encoded["input_ids"].shape[1]:
             with torch.no_grad():

@@ -60,9 +60,7 @@ class Forecaster(Answerer):
             values = np.log(values)
             remarks.append("The model reads and predicts logarithms; they are taken and undone here.")
         past = torch.tensor(values, dtype=torch.float32).unsqueeze(0)  # (1, steps, channels)
-        length = (
-            options.max_new_tokens or self.settings.get("prediction_length") or self.model.config.prediction_length
-        )
+        length = options.max_new_tokens or self.usual_options().max_new_tokens
         with torch.no_grad():
             found = self.model(past.nan_to_num(), ~past.isnan(), prediction_length=length).prediction_outputs[0]
         forecast = found.double().numpy()

@@ -56,7 +56,7 @@ def build_page(answerer: Answerer, examples: Sequence[Any] = ()) -> gr.Blocks:
         outputs = [*panel.outputs, remarks]
 
         def respond(given: Any, *values: float) -> Iterator[list[Any]]:
-            options = _options(answerer, dict(zip(sliders, values, strict=True)))
+            options = _options(dict(zip(sliders, values, strict=True)))
             try:
                 for answer in answerer.stream(panel.read(given), options):
                     told = "<br>".join(html.escape(remark) for remark in answer.remarks)
@@ -94,7 +94,7 @@ def _add_sliders(answerer: Answerer) -> dict[str, gr.Slider]:
     return made
 
 
-def _options(answerer: Answerer, values: dict[str, float]) -> Options:
+def _options(values: dict[str, float]) -> Options:
     options = Options(**{name: value if name == "temperature" else int(value) for name, value in values.items()})
     if (options.num_beams or 1) > 1:
         options.temperature = None

@@ -23,6 +23,7 @@ from .answers import (
     TextAnswer,
     TranslationAnswer,
     TuneAnswer,
+    pieces_of,
     visible,
 )
 from .classifiers import GapFiller, ImageClassifier, TextClassifier, TokenClassifier
@@ -128,13 +129,10 @@ class ClassPanel(Panel):
         """Weights are relative to the largest."""
         value = f"{answer.value:.4g}" if answer.value is not None else as_label(answer.scores)
         largest = max((abs(word.weight or 0.0) for word in answer.words), default=0.0) or 1.0
-        parts: list[tuple[str, float | None]] = []
-        at = 0
-        for word in answer.words:
-            parts.append((answer.text[at : word.start], None))
-            parts.append((word.text, None if word.weight is None else round(word.weight / largest, 3)))
-            at = word.end
-        parts = [part for part in [*parts, (answer.text[at:], None)] if part[0]]
+        parts = [
+            (text, None if word is None or word.weight is None else round(word.weight / largest, 3))
+            for text, word in pieces_of(answer.text, answer.words)
+        ]
         how = {
             "attention pooling": "The more color, the more of what is classified is this word",
             "occlusion": "Red words speak for the class, violet ones against it",
@@ -157,13 +155,8 @@ class TagPanel(Panel):
 
     def show(self, answer: TagAnswer) -> list[Any]:
         """Spans where the labels make some, else each word."""
-        is_outside = any(tag.label == "O" for tag in answer.tags)
-        parts: list[tuple[str, str | None]] = []
-        at = 0
-        for part in answer.spans if answer.spans or is_outside else answer.tags:
-            parts += [(answer.text[at : part.start], None), (part.text, part.label)]
-            at = part.end
-        return [[part for part in [*parts, (answer.text[at:], None)] if part[0]]]
+        pieces = pieces_of(answer.text, answer.labeled)
+        return [[(text, None if part is None else part.label) for text, part in pieces]]
 
 
 class GapPanel(Panel):

@@ -249,14 +249,20 @@ class CheckpointFolder:
                 f"--resume_from_checkpoint latest: there is no checkpoint in {self.root}. Leave the flag out to begin "
                 "anew."
             )
-        damages = {path: find_damage_of_checkpoint(path) for path in reversed(steps)}
-        whole = [path for path, damage in damages.items() if damage is None]
+        damages: dict[Path, str | None] = {}
+        whole = []
+        for path in reversed(steps):  # no farther than needed: each is read from its first byte to its last
+            damages[path] = find_damage_of_checkpoint(path)
+            if damages[path] is None:
+                whole.append(path)
+                damages[path] = self.damage_of_best(path)
+                if damages[path] is None:
+                    break
         if not whole:
             raise CheckpointError(
                 f"--resume_from_checkpoint latest: every checkpoint in {self.root} is damaged. Leave the flag out and "
                 "give --overwrite_output_dir to begin anew."
             )
-        damages |= {path: self.damage_of_best(path) for path in whole}
         chosen = next((path for path in whole if damages[path] is None), whole[0])
         for path in damages:
             if path == chosen:

@@ -10,24 +10,15 @@ import pytest
 from PIL import Image
 
 from seqnlp.cli import demo as verb
-from seqnlp.cli import main as command
 from seqnlp.cli.examples import examples_of
 from seqnlp.cli.models import NamedModel
 from seqnlp.demo import Forecaster, GapFiller, ImageClassifier, TextClassifier, TextWriter, TuneWriter
 
 
 @pytest.fixture
-def seqnlp(monkeypatch, capsys):
+def seqnlp(seqnlp):
     """Run `seqnlp demo`; gives its exit status, what it printed and its error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["seqnlp", "demo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            command.main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return run
+    return lambda *arguments: seqnlp("demo", *arguments)
 
 
 def test_a_busy_port_is_told_in_one_line_and_passed_over_where_none_is_asked_for(seqnlp, monkeypatch):

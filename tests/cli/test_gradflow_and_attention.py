@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -30,7 +29,6 @@ from seqnlp import (
     VisionTransformerConfig,
     VisionTransformerForImageClassification,
 )
-from seqnlp.cli import main as command
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -102,20 +100,6 @@ def models(tmp_path_factory):
     (root / "headless" / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(root / "image.png")
     return root
-
-
-@pytest.fixture
-def seqnlp(monkeypatch, capsys):
-    """Run the command; gives its exit status, what it printed and its error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["seqnlp", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            command.main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_gradflow_puts_several_models_into_one_picture(models, seqnlp, tmp_path):

@@ -1,30 +1,15 @@
 """The labs are listed, and copied without replacing anything."""
 
 import re
-import sys
 
 import pytest
 
-from seqnlp.cli import main as command
 from seqnlp.cli.labs import exercises_folder
 
 
-@pytest.fixture
-def seqnlp(monkeypatch, capfd, tmp_path):
-    """Run the command in an empty folder; gives its exit code and what it printed."""
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["seqnlp", *map(str, arguments)])
-        try:
-            command.main()
-            code = 0
-        except SystemExit as stopped:
-            code = stopped.code
-        found = capfd.readouterr()
-        return code, found.out, found.err
-
-    return run
 
 
 def test_every_lab_is_listed_with_its_title_and_time(seqnlp):

@@ -1,31 +1,22 @@
 """Recipes are found, listed, copied and started by their names."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from seqnlp.cli import main as command
 from seqnlp.cli.recipes import find_config, find_recipe, recipes_folder
 from seqnlp.tasks import TASKS
 
 
 @pytest.fixture
-def seqnlp(monkeypatch, capfd, tmp_path):
-    """Run the command in an empty folder; gives its exit code and what it printed."""
+def captured(capfd):
+    """A recipe runs in a process of its own."""
+    return capfd
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["seqnlp", *map(str, arguments)])
-        try:
-            command.main()
-            code = 0
-        except SystemExit as stopped:
-            code = stopped.code
-        found = capfd.readouterr()
-        return code, found.out, found.err
-
-    return run
 
 
 def test_every_recipe_is_listed_with_what_to_expect(seqnlp):

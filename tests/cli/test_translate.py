@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import sys
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from seqnlp import (
     TransformerForConditionalGeneration,
     TranslationPipeline,
 )
-from seqnlp.cli import main as command
 from seqnlp.cli.models import load_model
 from seqnlp.export import export
 from seqnlp.tasks import file_translation
@@ -59,18 +57,9 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture
-def seqnlp(monkeypatch, capsys):
+def seqnlp(seqnlp):
     """Run `seqnlp translate`; gives its exit status, what it printed and its error."""
-
-    def run(*arguments, given=""):
-        monkeypatch.setattr(sys, "argv", ["seqnlp", "translate", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
-        with pytest.raises(SystemExit) as stopped:
-            command.main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return run
+    return lambda *arguments, given="": seqnlp("translate", *arguments, stdin=io.StringIO(given))
 
 
 @pytest.mark.parametrize(("name", "beams"), [("recurrent", 1), ("transformer", 3)])

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 
 import pytest
 import torch
@@ -18,7 +17,6 @@ from seqnlp import (
     VisionTransformerConfig,
     VisionTransformerForImageClassification,
 )
-from seqnlp.cli import main as command
 from seqnlp.cli.terminal import plot, show
 from seqnlp.demo import ClassAnswer, SeriesAnswer, TagAnswer, TranslationAnswer
 from seqnlp.demo.answers import Scored, Span, Tag, Word
@@ -64,16 +62,11 @@ class Typed(io.StringIO):
 
 
 @pytest.fixture
-def seqnlp(monkeypatch, capsys):
+def seqnlp(seqnlp):
     """Run `seqnlp try`; gives its exit status, what it printed and its error."""
 
     def run(*arguments, given=""):
-        monkeypatch.setattr(sys, "argv", ["seqnlp", "try", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", Typed() if given is None else io.StringIO(given))
-        with pytest.raises(SystemExit) as stopped:
-            command.main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
+        return seqnlp("try", *arguments, stdin=Typed() if given is None else io.StringIO(given))
 
     return run
 
