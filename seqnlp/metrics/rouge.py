@@ -6,7 +6,6 @@ from typing import Any
 
 import datasets
 import evaluate
-from rouge_score import rouge_scorer, tokenizers
 
 from .score import ONE_SENTENCE, OfflineMetric, Score
 
@@ -16,7 +15,7 @@ _WITHOUT_SPACES = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-
 _WORD = re.compile(rf"{_WITHOUT_SPACES}|(?:(?!{_WITHOUT_SPACES})\w)+")
 
 
-class UnicodeWords(tokenizers.Tokenizer):
+class UnicodeWords:
     """
     Words of any language, lower-cased; of scripts that put no spaces between words each character.
 
@@ -59,6 +58,8 @@ class ROUGE(OfflineMetric):
         )
 
     def _compute(self, predictions, references) -> dict[str, Any]:
+        from rouge_score import rouge_scorer  # slow to import, and needed where ROUGE is asked for alone
+
         scorer = rouge_scorer.RougeScorer(list(_TYPES), tokenizer=UnicodeWords())
         found = [scorer.score(right, text) for text, right in zip(predictions, references, strict=True)]
         return {key: 100 * statistics.fmean(scores[key].fmeasure for scores in found) for key in _TYPES}
