@@ -7,6 +7,7 @@ from typing import Any
 from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 
 from .arguments import TaggingArguments
+from .columns import rows_where, values_of
 from .conll import read_annotated
 from .errors import DataError
 from .loaded import LoadedData
@@ -138,7 +139,7 @@ def _read_rows(
     inner = _inner(part, columns[1])
     rows: dict[str, list] = {"tokens": [], "tags": []}
     empty = unlabeled = partly = 0
-    for number, (tokens, labels) in enumerate(zip(part[columns[0]], part[columns[1]], strict=True)):
+    for number, (tokens, labels) in enumerate(zip(*(values_of(part, column) for column in columns), strict=True)):
         place = f"{where}, row {number}"
         tokens = tokens or []
         if not tokens:
@@ -229,13 +230,14 @@ def _encode(
 
 
 def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
-    chosen = [split_of(" ".join(tokens), validation=10, test=0) == "validation" for tokens in train["tokens"]]
+    sentences = (" ".join(tokens) for tokens in values_of(train, "tokens"))
+    chosen = [split_of(sentence, validation=10, test=0) == "validation" for sentence in sentences]
     if not any(chosen) or all(chosen):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training sentences are too few to set "
             "some apart."
         )
     return {
-        "train": train.select([row for row, is_held_out in enumerate(chosen) if not is_held_out]),
-        "validation": train.select([row for row, is_held_out in enumerate(chosen) if is_held_out]),
+        "train": rows_where(train, [not is_held_out for is_held_out in chosen]),
+        "validation": rows_where(train, chosen),
     }

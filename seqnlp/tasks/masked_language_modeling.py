@@ -20,6 +20,7 @@ from ..data import (
     join_documents,
     load_texts,
     masking_of,
+    values_of,
 )
 from ..metrics import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from ..models import TransformerEncoderForMaskedLM
@@ -114,7 +115,7 @@ class MaskedLanguageModeling(Task):
         literal, masking = read_literally(processor), self.masking(processor)
         for split in splits or loaded.splits:
             if split != "train":
-                ids = encode_documents(literal, list(loaded.splits[split]["text"]))
+                ids = encode_documents(literal, values_of(loaded.splits[split], "text"))
                 tokens = join_documents(ids, processor.bos_token_id)
                 examples[split] = MaskedBlocks(tokens, self.positions, masking)
                 counts[split] = {"hidden": examples[split].num_targets, "tokens": len(tokens)}
@@ -140,7 +141,7 @@ class MaskedLanguageModeling(Task):
             return {}
         size, special = len(data.processor), list(data.processor.all_special_ids)
         counts = np.ones(size)
-        for ids in encode_documents(read_literally(data.processor), train["text"]):
+        for ids in encode_documents(read_literally(data.processor), values_of(train, "text")):
             counts += np.bincount(ids, minlength=size)
         counts[special] = 0
         nats, best = -np.log(np.maximum(counts, 1) / counts.sum()), int(counts.argmax())
