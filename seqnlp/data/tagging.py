@@ -11,7 +11,7 @@ from .columns import rows_where, values_of
 from .conll import read_annotated
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, listed, load_splits, select_split
+from .loading import find_column, listed, load_named, select_split, some_rows
 from .samples import split_of
 
 
@@ -34,19 +34,8 @@ def load_tagging(arguments: TaggingArguments) -> LoadedData:
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
-    files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
-    files = {split: file for split, file in files.items() if file is not None}
-    loaded = load_splits(
-        arguments.dataset_name,
-        arguments.dataset_config_name,
-        arguments.dataset_revision,
-        files or None,
-        whole_files=True,
-    )
+    loaded, names = load_named(arguments, whole_files=True)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
-    names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
-    if files:
-        names = {split: split for split in names}
     prepared: dict[str, dict[str, list]] = {}
     order: list[str] | None = None
     columns: tuple[str | None, str | None] = arguments.text_column, arguments.label_column
@@ -70,10 +59,7 @@ def load_tagging(arguments: TaggingArguments) -> LoadedData:
     encoded = _encode(prepared, order, source.name, columns[1], remarks)
     if "validation" not in encoded:
         encoded |= _set_apart_validation(encoded["train"], source.name)
-    for split, rows in encoded.items():
-        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
-        if limit is not None and limit < len(rows):
-            encoded[split] = rows.shuffle(seed=0).select(range(limit))
+    encoded = some_rows(encoded, arguments)
     ordered = {split: encoded[split] for split in ("train", "validation", "test") if split in encoded}
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
