@@ -5,7 +5,6 @@ import statistics
 from typing import Any
 
 import datasets
-import evaluate
 
 from .score import ONE_SENTENCE, OfflineMetric, Score
 
@@ -48,14 +47,8 @@ class ROUGE(OfflineMetric):
         for key, what in _TYPES.items()
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        text = datasets.Value("string")
-        return evaluate.MetricInfo(
-            description=type(self).__doc__,
-            citation="",
-            inputs_description="\nArgs:\n    predictions: The texts.\n    references: The right one for each.\n",
-            features=datasets.Features({"predictions": text, "references": text}),
-        )
+    inputs = "\nArgs:\n    predictions: The texts.\n    references: The right one for each.\n"
+    columns = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
 
     def _compute(self, predictions, references) -> dict[str, Any]:
         from rouge_score import rouge_scorer  # slow to import, and needed where ROUGE is asked for alone
