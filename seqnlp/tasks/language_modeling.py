@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from datasets import IterableDataset
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -165,10 +163,6 @@ class LanguageModeling(Task):
     def load(self) -> LoadedData:
         """Documents in the column `text`."""
         return load_texts(self.data_args)
-
-    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """The configuration of the model, which keeps no cache in training unless its state is carried on."""

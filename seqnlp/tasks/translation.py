@@ -241,7 +241,7 @@ class Translation(Task):
 
     def load_processor(self, folder: Path) -> Tokenizers:
         """Both tokenizers."""
-        source = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        source = super().load_processor(folder)
         if not (Path(folder) / TARGET_TOKENIZER).is_dir():
             return Tokenizers(source, source)
         options = {"subfolder": TARGET_TOKENIZER, "trust_remote_code": False}
