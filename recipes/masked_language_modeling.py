@@ -38,7 +38,8 @@ def main() -> None:
     # every process.
     texts = task.load_data(run)
     train = texts.splits["train"]
-    some = (row["text"] for row in itertools.islice(train, STREAMED_DOCUMENTS if task.data_args.streaming else None))
+    documents = (text for rows in train.iter(batch_size=1000) for text in rows["text"])
+    some = itertools.islice(documents, STREAMED_DOCUMENTS if task.data_args.streaming else None)
     settings = task.tokenizer_settings()
     tokenizer = task.given_processor or run.on_main_process(lambda: train_tokenizer(some, **settings))
     data = task.prepare_data(run, texts, tokenizer)

@@ -7,7 +7,7 @@ Model: a bidirectional LSTM over words, each read by its spelling; or --architec
 Expect 92.2 % of the words right (each word's most frequent label: 86.5 %), and 88.9 % of those that training has not.
 """
 
-from seqnlp.data import LengthGroupedBatchSampler, labels_of
+from seqnlp.data import LengthGroupedBatchSampler, labels_of, lengths_of
 from seqnlp.publishing import push_if_asked
 from seqnlp.tasks.tagging import Tagging
 from seqnlp.training import TrainingLoop, run_recipe
@@ -49,7 +49,7 @@ def main() -> None:
 
     # Training: sentences of similar length together; the model that is best on validation is kept.
     args, train = task.training_args, data.examples["train"]
-    lengths = [len(ids) for ids in train["input_ids"]]
+    lengths = lengths_of(train, "input_ids")
     loop = TrainingLoop(
         run,
         args,

@@ -11,7 +11,7 @@ from .arguments import DataArguments
 from .columns import dataset_of, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, listed, load_splits, select_split
+from .loading import find_column, listed, load_named, load_splits, select_split, some_rows
 from .samples import split_of
 from .tables import read_lines
 
@@ -53,15 +53,8 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
-    files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
-    files = {split: file for split, file in files.items() if file is not None}
-    loaded = load_splits(
-        arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, files or None
-    )
+    loaded, names = load_named(arguments)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
-    names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
-    if files:
-        names = {split: split for split in names}
 
     train = select_split(splits, names["train"], source.name)
     text_column = find_column(train, arguments.text_column, TEXT_COLUMNS, "text", source.name, names["train"])
@@ -86,11 +79,7 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
     prepared = _encode_labels(prepared, train.features[label_column], source.name, label_column)
     if "validation" not in prepared:
         prepared |= _set_apart_validation(prepared["train"], source.name)
-    for split, rows in prepared.items():
-        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
-        if limit is not None and limit < len(rows):
-            # Not the first ones: files are often sorted by topic or label.
-            prepared[split] = rows.shuffle(seed=0).select(range(limit))
+    prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
     remarks += _lookalikes(ordered["train"].features["label"].names)
     remarks += [*_missing_classes(ordered), *_repeated(ordered)]

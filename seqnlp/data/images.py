@@ -15,7 +15,7 @@ from .arguments import ImageArguments
 from .columns import values_of
 from .errors import DataError
 from .loaded import DataSource, LoadedData
-from .loading import find_column, load_splits, select_split
+from .loading import find_column, load_splits, select_split, some_rows
 from .samples import divide_evenly
 
 
@@ -41,10 +41,7 @@ def load_images(arguments: ImageArguments) -> LoadedData:
     if "validation" not in prepared:
         rest, chosen = divide_evenly(prepared["train"], 0.1)
         prepared |= {"train": rest, "validation": chosen}
-    for split, part in prepared.items():
-        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
-        if limit is not None and limit < len(part):
-            prepared[split] = part.shuffle(seed=0).select(range(limit))
+    prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 

@@ -19,6 +19,7 @@ from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from PIL import Image as PILImage
 
+from .arguments import DataArguments, ImageArguments
 from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .samples import SAMPLES, load_sample
@@ -84,6 +85,39 @@ def load_splits(
     except Exception as error:
         raise DataError(_explain(error, dataset_name, dataset_config_name)) from error
     return LoadedData(splits, DataSource(dataset_name, dataset_config_name, dataset_revision))
+
+
+def load_named(
+    arguments: DataArguments, whole_files: bool = False, streaming: bool = False
+) -> tuple[LoadedData, dict[str, str]]:
+    """
+    What the flags name, see [`load_splits`]; and what the splits to train, validate and test on are called in it.
+    """
+    files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
+    files = {split: file for split, file in files.items() if file is not None}
+    loaded = load_splits(
+        arguments.dataset_name,
+        arguments.dataset_config_name,
+        arguments.dataset_revision,
+        files or None,
+        whole_files=whole_files,
+        streaming=streaming,
+    )
+    names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
+    return loaded, {split: split for split in names} if files else names
+
+
+def some_rows(splits: dict[str, Dataset], arguments: DataArguments | ImageArguments) -> dict[str, Dataset]:
+    """
+    The splits with as many rows as `--max_train_samples` and `--max_eval_samples` allow, drawn at random: the first
+    ones would not do, since files are often sorted by topic or label.
+    """
+    kept = dict(splits)
+    for split, rows in splits.items():
+        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
+        if limit is not None and limit < len(rows):
+            kept[split] = rows.shuffle(seed=0).select(range(limit))
+    return kept
 
 
 def _read_files(files: dict[str, list[str]], source: DataSource, whole: bool, streaming: bool) -> LoadedData:

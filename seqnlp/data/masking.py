@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.utils.data import Dataset
@@ -63,11 +64,16 @@ class Masking:
         draw = torch.rand(max(1, int(group.max()) + 1), generator=generator)[group.clamp(min=0)]
         inputs[chosen & (draw < MASKED)] = self.mask_token_id
         replaced = chosen & (draw >= MASKED) & (draw < MASKED + REPLACED)
-        ordinary = torch.ones(self.vocab_size, dtype=torch.bool)
-        ordinary[list(self.special_ids)] = False
-        ordinary = ordinary.nonzero().squeeze(1)
-        inputs[replaced] = ordinary[torch.randint(len(ordinary), (int(replaced.sum()),), generator=generator)]
+        others = self._ordinary
+        inputs[replaced] = others[torch.randint(len(others), (int(replaced.sum()),), generator=generator)]
         return inputs, labels
+
+    @cached_property
+    def _ordinary(self) -> torch.Tensor:
+        """The tokens that may be hidden, `(num_ordinary,)`."""
+        is_ordinary = torch.ones(self.vocab_size, dtype=torch.bool)
+        is_ordinary[list(self.special_ids)] = False
+        return is_ordinary.nonzero().squeeze(1)
 
     def _choose(self, may_hide: torch.Tensor, budget: int, generator) -> torch.Tensor:
         group = torch.full(may_hide.shape, -1)

@@ -60,14 +60,16 @@ def cut_long_texts(tokenized: Dataset, max_length: int) -> tuple[Dataset, dict[s
     Returns:
         The pairs; and how many sources and targets were cut.
     """
-    counts, columns = {}, {}
-    for side, column in (("sources", "input_ids"), ("targets", "labels")):
-        texts = tokenized[column]
-        counts[side] = sum(len(ids) > max_length for ids in texts)
-        columns[column] = [[*ids[: max_length - 1], ids[-1]] if len(ids) > max_length else ids for ids in texts]
+    columns = {"sources": "input_ids", "targets": "labels"}
+    counts = {side: sum(n > max_length for n in lengths_of(tokenized, name)) for side, name in columns.items()}
     if not any(counts.values()):
         return tokenized, counts
-    return Dataset.from_dict({**columns, "row": tokenized["row"]}), counts
+
+    def cut(ids: list[int]) -> list[int]:
+        return [*ids[: max_length - 1], ids[-1]] if len(ids) > max_length else ids
+
+    texts = {name: [cut(ids) for ids in values_of(tokenized, name)] for name in columns.values()}
+    return Dataset.from_dict({**texts, "row": list(values_of(tokenized, "row"))}), counts
 
 
 def keep_short_pairs(tokenized: Dataset, max_length: int) -> Dataset:

@@ -12,7 +12,7 @@ from .arguments import PairArguments
 from .columns import dataset_of, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import DataSource, LoadedData
-from .loading import load_splits, select_split
+from .loading import load_splits, select_split, some_rows
 from .samples import split_of
 from .tables import read_lines
 
@@ -74,10 +74,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
         prepared[split] = _pairs(*columns, languages, where, arguments.drop_empty_texts, remarks)
     if "validation" not in prepared:
         prepared |= _set_apart_validation(prepared["train"], source.name)
-    for split, rows in prepared.items():
-        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
-        if limit is not None and limit < len(rows):
-            prepared[split] = rows.shuffle(seed=0).select(range(limit))
+    prepared = some_rows(prepared, arguments)
     order = ["train", "validation", *(split for split in prepared if split not in ("train", "validation"))]
     splits = DatasetDict({split: prepared[split] for split in order})
     return LoadedData(splits, source, details=languages._asdict(), remarks=remarks)

@@ -7,10 +7,11 @@ from typing import Any
 from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 
 from .arguments import TaggingArguments
+from .columns import rows_where, values_of
 from .conll import read_annotated
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, listed, load_splits, select_split
+from .loading import find_column, listed, load_named, select_split, some_rows
 from .samples import split_of
 
 
@@ -33,19 +34,8 @@ def load_tagging(arguments: TaggingArguments) -> LoadedData:
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
-    files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
-    files = {split: file for split, file in files.items() if file is not None}
-    loaded = load_splits(
-        arguments.dataset_name,
-        arguments.dataset_config_name,
-        arguments.dataset_revision,
-        files or None,
-        whole_files=True,
-    )
+    loaded, names = load_named(arguments, whole_files=True)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
-    names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
-    if files:
-        names = {split: split for split in names}
     prepared: dict[str, dict[str, list]] = {}
     order: list[str] | None = None
     columns: tuple[str | None, str | None] = arguments.text_column, arguments.label_column
@@ -69,10 +59,7 @@ def load_tagging(arguments: TaggingArguments) -> LoadedData:
     encoded = _encode(prepared, order, source.name, columns[1], remarks)
     if "validation" not in encoded:
         encoded |= _set_apart_validation(encoded["train"], source.name)
-    for split, rows in encoded.items():
-        limit = arguments.max_train_samples if split == "train" else arguments.max_eval_samples
-        if limit is not None and limit < len(rows):
-            encoded[split] = rows.shuffle(seed=0).select(range(limit))
+    encoded = some_rows(encoded, arguments)
     ordered = {split: encoded[split] for split in ("train", "validation", "test") if split in encoded}
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
@@ -138,7 +125,7 @@ def _read_rows(
     inner = _inner(part, columns[1])
     rows: dict[str, list] = {"tokens": [], "tags": []}
     empty = unlabeled = partly = 0
-    for number, (tokens, labels) in enumerate(zip(part[columns[0]], part[columns[1]], strict=True)):
+    for number, (tokens, labels) in enumerate(zip(*(values_of(part, column) for column in columns), strict=True)):
         place = f"{where}, row {number}"
         tokens = tokens or []
         if not tokens:
@@ -229,13 +216,14 @@ def _encode(
 
 
 def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
-    chosen = [split_of(" ".join(tokens), validation=10, test=0) == "validation" for tokens in train["tokens"]]
+    sentences = (" ".join(tokens) for tokens in values_of(train, "tokens"))
+    chosen = [split_of(sentence, validation=10, test=0) == "validation" for sentence in sentences]
     if not any(chosen) or all(chosen):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training sentences are too few to set "
             "some apart."
         )
     return {
-        "train": train.select([row for row, is_held_out in enumerate(chosen) if not is_held_out]),
-        "validation": train.select([row for row, is_held_out in enumerate(chosen) if is_held_out]),
+        "train": rows_where(train, [not is_held_out for is_held_out in chosen]),
+        "validation": rows_where(train, chosen),
     }

@@ -10,7 +10,7 @@ from .classification import TEXT_COLUMNS
 from .columns import dataset_of, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, load_splits, select_split
+from .loading import find_column, load_named, select_split
 from .samples import split_of
 
 
@@ -44,20 +44,8 @@ def read_documents(
     """[`load_texts`]; `divide` makes the documents of a row, where a row holds several, before some are set apart."""
     if streaming and join_rows:
         raise DataError("--join_rows goes with text in memory; with --streaming each row is a document of its own.")
-    files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
-    files = {split: file for split, file in files.items() if file is not None}
-    loaded = load_splits(
-        arguments.dataset_name,
-        arguments.dataset_config_name,
-        arguments.dataset_revision,
-        files or None,
-        whole_files=True,
-        streaming=streaming,
-    )
+    loaded, names = load_named(arguments, whole_files=True, streaming=streaming)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
-    names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
-    if files:
-        names = {split: split for split in names}
     texts: dict[str, Dataset | IterableDataset] = {}
     for split, name in names.items():
         if name not in splits:

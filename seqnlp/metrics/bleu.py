@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import evaluate
 import sacremoses
 from sacrebleu.metrics import BLEU as SacreBLEU
 from sacrebleu.metrics import CHRF as SacreCHRF
@@ -52,17 +51,11 @@ def _percent(key: str, name: str, type: str) -> Score:
 class _TextMetric(OfflineMetric):
     """What compares texts with references."""
 
-    def _info(self) -> evaluate.MetricInfo:
-        text = datasets.Value("string")
-        return evaluate.MetricInfo(
-            description=type(self).__doc__,
-            citation="",
-            inputs_description=_INPUTS,
-            features=[
-                datasets.Features({"predictions": text, "references": text}),
-                datasets.Features({"predictions": text, "references": datasets.Sequence(text)}),
-            ],
-        )
+    inputs = _INPUTS
+    columns = [
+        datasets.Features({"predictions": datasets.Value("string"), "references": references})
+        for references in (datasets.Value("string"), datasets.Sequence(datasets.Value("string")))
+    ]
 
 
 class BLEU(_TextMetric):

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 
 import datasets
-import evaluate
 import numpy as np
 import torch
 from sklearn.metrics import (
@@ -26,16 +25,14 @@ Args:
 """
 
 
-def _info(description: str, citation: str) -> evaluate.MetricInfo:
-    return evaluate.MetricInfo(
-        description=description,
-        citation=citation,
-        inputs_description=_INPUTS,
-        features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
-    )
+class _ClassMetric(OfflineMetric):
+    """What compares predicted classes with the right ones."""
+
+    inputs = _INPUTS
+    columns = datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")})
 
 
-class Accuracy(OfflineMetric):
+class Accuracy(_ClassMetric):
     """The share of examples whose predicted class is the right one."""
 
     scores = (
@@ -50,14 +47,11 @@ class Accuracy(OfflineMetric):
         ),
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "")
-
     def _compute(self, predictions, references) -> dict[str, float]:
         return {"accuracy": float(accuracy_score(references, predictions))}
 
 
-class F1(OfflineMetric):
+class F1(_ClassMetric):
     """
     The harmonic mean of precision and recall (van Rijsbergen 1979, chapter 7).
 
@@ -85,14 +79,11 @@ class F1(OfflineMetric):
         ),
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "")
-
     def _compute(self, predictions, references, average: str = "binary") -> dict[str, float]:
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
 
 
-class MatthewsCorrelation(OfflineMetric):
+class MatthewsCorrelation(_ClassMetric):
     """
     The correlation of predicted and right classes (Matthews 1975; for several classes Gorodkin 2004): 1 if all are
     right, 0 for what does not depend on the text, such as one class for all, however skewed the data is.
@@ -107,9 +98,6 @@ class MatthewsCorrelation(OfflineMetric):
             weight_of_an_example=2 * ONE_EXAMPLE,  # its scale is twice as long as that of a share
         ),
     )
-
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "")
 
     def _compute(self, predictions, references) -> dict[str, float]:
         return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}
@@ -126,14 +114,10 @@ class CrossEntropy(OfflineMetric):
         Score("loss", "Loss", "mean cross-entropy of an example, in nats", greater_is_better=False, unit="nats"),
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        logits = datasets.Sequence(datasets.Value("float32"))
-        return evaluate.MetricInfo(
-            description=type(self).__doc__,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": logits, "references": datasets.Value("int64")}),
-        )
+    inputs = _INPUTS
+    columns = datasets.Features(
+        {"predictions": datasets.Sequence(datasets.Value("float32")), "references": datasets.Value("int64")}
+    )
 
     def _compute(self, predictions, references) -> dict[str, float]:
         loss = torch.nn.functional.cross_entropy(torch.tensor(predictions), torch.tensor(references))

@@ -1,9 +1,8 @@
 """What a masked language model is measured by: how it predicts the tokens that were hidden from it."""
 
-import math
-
 import torch
 
+from .perplexity import NegativeLogLikelihood, Perplexity
 from .score import Score
 
 
@@ -41,8 +40,8 @@ def masked_language_modeling_scores(nats: float, hits: int, tokens: int) -> dict
         hits: How many of them are the most probable token.
         tokens: How many there are.
     """
-    loss = nats / tokens
-    return {"loss": loss, "perplexity": math.exp(loss) if loss < 700 else math.inf, "accuracy": hits / tokens}
+    total = {"predictions": [nats], "references": [tokens]}
+    return {**NegativeLogLikelihood().compute(**total), **Perplexity().compute(**total), "accuracy": hits / tokens}
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable
 
 import datasets
-import evaluate
 import torch
 from tabulate import tabulate
 
@@ -20,13 +19,11 @@ Args:
 """
 
 
-def _info(description: str, citation: str) -> evaluate.MetricInfo:
-    return evaluate.MetricInfo(
-        description=description,
-        citation=citation,
-        inputs_description=_INPUTS,
-        features=datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}),
-    )
+class _LikelihoodMetric(OfflineMetric):
+    """What divides the negative log-likelihood of a text by the number of its units."""
+
+    inputs = _INPUTS
+    columns = datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("int64")})
 
 
 def _per_unit(nats, units) -> float:
@@ -35,7 +32,7 @@ def _per_unit(nats, units) -> float:
     return sum(nats) / sum(units)
 
 
-class NegativeLogLikelihood(OfflineMetric):
+class NegativeLogLikelihood(_LikelihoodMetric):
     """The mean negative log-likelihood of a token in nats."""
 
     scores = (
@@ -48,14 +45,11 @@ class NegativeLogLikelihood(OfflineMetric):
         ),
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "")
-
     def _compute(self, predictions, references) -> dict[str, float]:
         return {"loss": _per_unit(predictions, references)}
 
 
-class Perplexity(OfflineMetric):
+class Perplexity(_LikelihoodMetric):
     """
     The exponential of the mean negative log-likelihood of a token, or of a word (Jelinek et al. 1977).
 
@@ -79,15 +73,12 @@ class Perplexity(OfflineMetric):
         ),
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "")
-
     def _compute(self, predictions, references) -> dict[str, float]:
         mean = _per_unit(predictions, references)
         return {"perplexity": math.exp(mean) if mean < 700 else math.inf}
 
 
-class BitsPerCharacter(OfflineMetric):
+class BitsPerCharacter(_LikelihoodMetric):
     """The mean negative log-likelihood of a character in bits (Graves 2013, arXiv 1308.0850, section 3.1)."""
 
     scores = (
@@ -106,9 +97,6 @@ class BitsPerCharacter(OfflineMetric):
             unit="nats per character",
         ),
     )
-
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "")
 
     def _compute(self, predictions, references) -> dict[str, float]:
         return {"bits_per_character": _per_unit(predictions, references) / math.log(2)}

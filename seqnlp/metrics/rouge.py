@@ -5,8 +5,6 @@ import statistics
 from typing import Any
 
 import datasets
-import evaluate
-from rouge_score import rouge_scorer, tokenizers
 
 from .score import ONE_SENTENCE, OfflineMetric, Score
 
@@ -16,7 +14,7 @@ _WITHOUT_SPACES = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-
 _WORD = re.compile(rf"{_WITHOUT_SPACES}|(?:(?!{_WITHOUT_SPACES})\w)+")
 
 
-class UnicodeWords(tokenizers.Tokenizer):
+class UnicodeWords:
     """
     Words of any language, lower-cased; of scripts that put no spaces between words each character.
 
@@ -49,16 +47,12 @@ class ROUGE(OfflineMetric):
         for key, what in _TYPES.items()
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        text = datasets.Value("string")
-        return evaluate.MetricInfo(
-            description=type(self).__doc__,
-            citation="",
-            inputs_description="\nArgs:\n    predictions: The texts.\n    references: The right one for each.\n",
-            features=datasets.Features({"predictions": text, "references": text}),
-        )
+    inputs = "\nArgs:\n    predictions: The texts.\n    references: The right one for each.\n"
+    columns = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
 
     def _compute(self, predictions, references) -> dict[str, Any]:
+        from rouge_score import rouge_scorer  # slow to import, and needed where ROUGE is asked for alone
+
         scorer = rouge_scorer.RougeScorer(list(_TYPES), tokenizer=UnicodeWords())
         found = [scorer.score(right, text) for text, right in zip(predictions, references, strict=True)]
         return {key: 100 * statistics.fmean(scores[key].fmeasure for scores in found) for key in _TYPES}

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import datasets
 import evaluate
 
 
@@ -85,10 +86,24 @@ class OfflineMetric(evaluate.Metric):
 
     Attributes:
         scores: What is known of each number that it gives.
+        inputs: What predictions and references are, as the section of a docstring.
+        columns: Their types; a list of several where it takes either.
+        software: The address of what computes it, where a paper alone does not say.
     """
 
     scores: ClassVar[tuple[Score, ...]] = ()
+    inputs: ClassVar[str]
+    columns: ClassVar[datasets.Features | list[datasets.Features]]
+    software: ClassVar[str] = ""
 
     def __init__(self, **kwargs):
         kwargs.setdefault("keep_in_memory", kwargs.get("num_process", 1) == 1)
         super().__init__(**kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=type(self).__doc__,
+            citation=self.software,
+            inputs_description=self.inputs,
+            features=self.columns,
+        )

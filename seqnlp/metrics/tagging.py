@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import datasets
-import evaluate
 import numpy as np
 from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support
 from tabulate import tabulate
@@ -18,7 +17,16 @@ _SCHEMES = {"IOB": "BI", "IOBES": "BIES", "BILOU": "BILU"}
 _TO_IOBES = {"L-": "E-", "U-": "S-"}
 
 
-class WordAccuracy(OfflineMetric):
+class _LabelMetric(OfflineMetric):
+    """What compares the labels of words with the right ones."""
+
+    inputs = "\nArgs:\n    predictions: Labels per sentence.\n    references: The right ones.\n"
+    columns = datasets.Features(
+        dict.fromkeys(("predictions", "references"), datasets.Sequence(datasets.Value("string")))
+    )
+
+
+class WordAccuracy(_LabelMetric):
     """The share of the words whose label is right; predictions and references are lists of labels per sentence."""
 
     scores = (
@@ -33,16 +41,13 @@ class WordAccuracy(OfflineMetric):
         ),
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "")
-
     def _compute(self, predictions, references) -> dict[str, float]:
         rows = zip(predictions, references, strict=True)
         right = [p == r for row, wanted in rows for p, r in zip(row, wanted, strict=True)]
         return {"accuracy": sum(right) / len(right)}
 
 
-class EntityF1(OfflineMetric):
+class EntityF1(_LabelMetric):
     """
     Precision, recall and F1 of entities: one is right if its first and last word and its type are (Tjong Kim Sang & De
     Meulder 2003, section 2.3), counted over all types by seqeval (Nakayama 2018), which agrees with `conlleval`.
@@ -67,8 +72,7 @@ class EntityF1(OfflineMetric):
         )
     )
 
-    def _info(self) -> evaluate.MetricInfo:
-        return _info(type(self).__doc__, "https://github.com/chakki-works/seqeval")
+    software = "https://github.com/chakki-works/seqeval"
 
     def _compute(self, predictions, references) -> dict[str, float]:
         found, wanted = ([_to_iobes(row) for row in rows] for rows in (predictions, references))
@@ -87,16 +91,6 @@ UNSEEN_ACCURACY = Score(
 )
 WORD_LOSS = Score("loss", "Loss", "mean cross-entropy of a word, in nats", greater_is_better=False, unit="nats")
 TAGGING_SCORES = (*EntityF1.scores, *WordAccuracy.scores, UNSEEN_ACCURACY, WORD_LOSS)
-
-
-def _info(description: str, citation: str) -> evaluate.MetricInfo:
-    names = datasets.Sequence(datasets.Value("string"))
-    return evaluate.MetricInfo(
-        description=description,
-        citation=citation,
-        inputs_description="\nArgs:\n    predictions: Labels per sentence.\n    references: The right ones.\n",
-        features=datasets.Features({"predictions": names, "references": names}),
-    )
 
 
 def entity_scheme(labels: Iterable[str]) -> str | None:

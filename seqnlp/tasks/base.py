@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
 from ..metrics import Score
@@ -377,8 +377,11 @@ class Task(FineTuning):
         raise NotImplementedError
 
     def load_processor(self, folder: Path) -> Any:
-        """What makes a model's inputs, from the folder of a run or of a published model; its code is not run."""
-        raise NotImplementedError
+        """
+        What makes a model's inputs, from the folder of a run or of a published model; its code is not run. By
+        default a tokenizer.
+        """
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
     def prepare(self, loaded: LoadedData, processor: Any, splits: Iterable[str] | None = None) -> PreparedData:
         """

@@ -1,12 +1,10 @@
 """Language modeling: what comes next in a text?"""
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -14,7 +12,6 @@ import torch
 from datasets import IterableDataset
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -167,10 +164,6 @@ class LanguageModeling(Task):
         """Documents in the column `text`."""
         return load_texts(self.data_args)
 
-    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """The configuration of the model, which keeps no cache in training unless its state is carried on."""
         return super().build_config(use_cache=self.is_recurrent, **fields)
@@ -235,7 +228,7 @@ class LanguageModeling(Task):
         if isinstance(train, IterableDataset) or not data.counts[split]["is_whole"]:
             return {}
         sides = (values_of(part, "text") for part in (train, data.loaded.splits[split]))
-        pieces = (chain.from_iterable(_spelled_pieces(data.processor, text) for text in side) for side in sides)
+        pieces = (chain.from_iterable(_spelled_in_pieces(data.processor, side)) for side in sides)
         return {"xz": {split: xz_bits_per_character(*pieces)}}
 
     def report(self, outcome: Outcome) -> str:
@@ -264,14 +257,14 @@ class LanguageModeling(Task):
 
 def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
     """Texts as the tokenizer reads them: what its normalizer makes of them, such as one way to write an accent."""
-    return ["".join(_spelled_pieces(tokenizer, text)) for text in texts]
+    return ["".join(pieces) for pieces in _spelled_in_pieces(tokenizer, texts)]
 
 
-def _spelled_pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> Iterator[str]:
-    """One of them in pieces, since a normalizer takes more than 30 bytes per character while it is at work."""
+def _spelled_in_pieces(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> Iterator[Iterator[str]]:
+    """Each of them in pieces, since a normalizer takes more than 30 bytes per character while it is at work."""
     backend = tokenizer.backend_tokenizer
-    normalize = backend.normalizer.normalize_str if json.loads(backend.to_str())["normalizer"] else str
-    return map(normalize, pieces_of([text], backend.model))
+    normalize = backend.normalizer.normalize_str if backend.normalizer is not None else str
+    return (map(normalize, pieces_of([text], backend.model)) for text in texts)
 
 
 def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: list[np.ndarray]) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import IterableDataset
 from tabulate import tabulate
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 from ..data import (
     LoadedData,
@@ -20,6 +19,7 @@ from ..data import (
     join_documents,
     load_texts,
     masking_of,
+    values_of,
 )
 from ..metrics import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from ..models import TransformerEncoderForMaskedLM
@@ -102,10 +102,6 @@ class MaskedLanguageModeling(Task):
         """Documents in the column `text`."""
         return load_texts(self.data_args)
 
-    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
     def prepare(
         self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
     ) -> PreparedData:
@@ -114,7 +110,7 @@ class MaskedLanguageModeling(Task):
         literal, masking = read_literally(processor), self.masking(processor)
         for split in splits or loaded.splits:
             if split != "train":
-                ids = encode_documents(literal, list(loaded.splits[split]["text"]))
+                ids = encode_documents(literal, values_of(loaded.splits[split], "text"))
                 tokens = join_documents(ids, processor.bos_token_id)
                 examples[split] = MaskedBlocks(tokens, self.positions, masking)
                 counts[split] = {"hidden": examples[split].num_targets, "tokens": len(tokens)}
@@ -140,7 +136,7 @@ class MaskedLanguageModeling(Task):
             return {}
         size, special = len(data.processor), list(data.processor.all_special_ids)
         counts = np.ones(size)
-        for ids in encode_documents(read_literally(data.processor), train["text"]):
+        for ids in encode_documents(read_literally(data.processor), values_of(train, "text")):
             counts += np.bincount(ids, minlength=size)
         counts[special] = 0
         nats, best = -np.log(np.maximum(counts, 1) / counts.sum()), int(counts.argmax())

@@ -4,20 +4,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from datasets import Dataset
 from transformers import (
     AutoModelForTokenClassification,
-    AutoTokenizer,
     DataCollatorForTokenClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from ..data import LoadedData, TaggingArguments, labels_of, load_tagging
+from ..data import LoadedData, TaggingArguments, labels_of, lengths_of, load_tagging, values_of
 from ..metrics import TAGGING_SCORES, entity_scheme, tagging_report, tagging_scores
 from ..models import RecurrentForTokenClassification, TransformerEncoderForTokenClassification
 from ..models.heads import TokenClassifier
@@ -124,7 +122,7 @@ class Tagging(Task):
     def train_tokenizer(self, rows: Dataset) -> PreTrainedTokenizerBase:
         """The tokenizer that `--tokenizer_type` asks for, trained on sentences."""
         arguments = self.model_args
-        texts = [" ".join(words) for words in rows["tokens"]]
+        texts = [" ".join(words) for words in values_of(rows, "tokens")]
         if arguments.tokenizer_type == SPELLING:
             return train_spelling_tokenizer(
                 texts, lowercase=arguments.lowercase, model_max_length=arguments.max_length
@@ -145,7 +143,7 @@ class Tagging(Task):
         """Spellings of the words that are known as wholes: the most frequent ones of training, as they are read."""
         counts = Counter()
         start = first_continuing_id(data.processor)
-        for row in data.examples["train"]["input_ids"]:
+        for row in values_of(data.examples["train"], "input_ids"):
             begins = [place for place, token in enumerate(row) if token < start or place == 0]
             counts.update(tuple(row[a:b]) for a, b in zip(begins, [*begins[1:], len(row)], strict=True))
         # With a tokenizer that was given nobody has said these.
@@ -161,27 +159,23 @@ class Tagging(Task):
         if reader is not None and not reader.knows_words:
             reader.know(self.known_words(data)[: len(reader.known)])
 
-    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
     def prepare(
         self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
     ) -> PreparedData:
         """Rows of token ids and labels: the first token of a word has the word's, the others have -100."""
         examples, counts, remarks = {}, {}, []
-        seen = {word for words in loaded.splits["train"]["tokens"] for word in words}
+        seen = {word for words in values_of(loaded.splits["train"], "tokens") for word in words}
         for split in splits or loaded.splits:
-            rows = loaded.splits[split]
-            encoding = processor(list(rows["tokens"]), is_split_into_words=True, truncation=True, verbose=False)
-            aligned = [align_labels(encoding.word_ids(row), tags) for row, tags in enumerate(rows["tags"])]
+            sentences, tags = (list(values_of(loaded.splits[split], column)) for column in ("tokens", "tags"))
+            encoding = processor(sentences, is_split_into_words=True, truncation=True, verbose=False)
+            aligned = [align_labels(encoding.word_ids(row), labels) for row, labels in enumerate(tags)]
             columns = {name: encoding[name] for name in ("input_ids", "attention_mask")}
             examples[split] = Dataset.from_dict({**columns, "labels": [labels for labels, _ in aligned]})
-            scored = [[place for place, tag in enumerate(tags) if tag is not None] for tags in rows["tags"]]
+            scored = [[place for place, tag in enumerate(labels) if tag is not None] for labels in tags]
             read = [places for _, places in aligned]
             unseen = [
                 [tokens[place] not in seen for place in places]
-                for tokens, places in zip(rows["tokens"], scored, strict=True)
+                for tokens, places in zip(sentences, scored, strict=True)
             ]
             counts[split] = {"scored": scored, "read": read, "unseen": unseen}
             lost = sum(map(len, scored)) - sum(map(len, read))
@@ -202,7 +196,7 @@ class Tagging(Task):
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[tuple[list[int], float]]:
         """Of each sentence the labels of its words, those that were read, and the nats of the right ones."""
         rows = data.examples[split]
-        return evaluator.evaluate_rows(rows, labels_and_nats, data.collator, list(map(len, rows["input_ids"])))
+        return evaluator.evaluate_rows(rows, labels_and_nats, data.collator, lengths_of(rows, "input_ids"))
 
     def score(self, predictions: list[tuple[list[int], float]], data: PreparedData, split: str) -> dict[str, float]:
         """Accuracy, on unseen words too, scores of entities if labels mark them, and loss."""
@@ -226,7 +220,8 @@ class Tagging(Task):
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """Each word's most frequent label in training; an unseen word has that of the unseen words of validation."""
         splits, rows, counts = data.loaded.splits, data.loaded.splits[split], data.counts[split]
-        names, found = labels_of(rows), most_frequent_labels(splits["train"], splits["validation"], rows["tokens"])
+        names, sentences = labels_of(rows), values_of(rows, "tokens")
+        found = most_frequent_labels(splits["train"], splits["validation"], sentences)
         predicted = [
             [names[labels[place]] for place in scored] for labels, scored in zip(found, counts["scored"], strict=True)
         ]
@@ -239,7 +234,8 @@ class Tagging(Task):
         if BASELINE in outcome.baselines:
             table["most frequent label of each word"] = outcome.baselines[BASELINE]
         rows, scored = data.loaded.splits[split], data.counts[split]["scored"]
-        words = [[tokens[place] for place in places] for tokens, places in zip(rows["tokens"], scored, strict=True)]
+        sentences = values_of(rows, "tokens")
+        words = [[tokens[place] for place in places] for tokens, places in zip(sentences, scored, strict=True)]
         predicted = self.predicted_names(outcome.predictions[split], data, split)
         text = tagging_report(words, predicted, right_names(data, split), table)
         unseen = f"Words that are not in training: {data.details[UNSEEN_WORDS][split]:.1%} of those of {split}."
@@ -262,7 +258,7 @@ def right_names(data: PreparedData, split: str) -> list[list[str]]:
     """The names of the labels of a split's words, of those that have one."""
     rows = data.loaded.splits[split]
     names = labels_of(rows)
-    return [[names[tag] for tag in tags if tag is not None] for tags in rows["tags"]]
+    return [[names[tag] for tag in tags if tag is not None] for tags in values_of(rows, "tags")]
 
 
 def align_labels(word_ids: list[int | None], tags: list[int | None]) -> tuple[list[int], list[int]]:
@@ -320,7 +316,7 @@ def most_frequent_labels(train: Dataset, validation: Dataset, sentences: Iterabl
 
 
 def _labeled_words(rows: Dataset) -> Iterator[tuple[str, int]]:
-    for tokens, tags in zip(rows["tokens"], rows["tags"], strict=True):
+    for tokens, tags in zip(values_of(rows, "tokens"), values_of(rows, "tags"), strict=True):
         yield from ((word, tag) for word, tag in zip(tokens, tags, strict=True) if tag is not None)
 
 

@@ -241,7 +241,7 @@ class Translation(Task):
 
     def load_processor(self, folder: Path) -> Tokenizers:
         """Both tokenizers."""
-        source = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        source = super().load_processor(folder)
         if not (Path(folder) / TARGET_TOKENIZER).is_dir():
             return Tokenizers(source, source)
         options = {"subfolder": TARGET_TOKENIZER, "trust_remote_code": False}
@@ -268,9 +268,10 @@ class Translation(Task):
         """Token ids of source and target; nothing is cut off, unless `--truncate` asks for it."""
         examples = {split: tokenize_pairs(loaded.splits[split], *processor) for split in splits or loaded.splits}
         remarks = self._cut(examples) if self.model_args.truncate else []
-        self._refuse_long(examples)
-        held_out = (pair_lengths(rows) for split, rows in examples.items() if split != "train")
-        self.longest = max((length for pairs in held_out for pair in pairs for length in pair), default=0)
+        held_out = {split: rows for split, rows in examples.items() if split != "train"}
+        longest = {split: max(map(max, pair_lengths(rows)), default=0) for split, rows in held_out.items()}
+        self._refuse_long(longest)
+        self.longest = max(longest.values(), default=0)
         data = PreparedData(loaded, processor, examples, PairCollator(processor.source), remarks=remarks)
         tell_unknown(data, processor.source, self.model_args.tokenizer_type, "input_ids")
         return data
@@ -288,15 +289,14 @@ class Translation(Task):
                 )
         return remarks
 
-    def _refuse_long(self, examples: dict[str, Dataset]) -> None:
+    def _refuse_long(self, longest: dict[str, int]) -> None:
         """Held-out texts must fit the positions of a given model; of the training pairs long ones are left out."""
         limit = positions_of(self.start_model.config) if self.start_model else None
-        for split, rows in examples.items() if limit else ():
-            longest = max(max(map(len, rows[side])) for side in ("input_ids", "labels"))
-            if split != "train" and longest > limit:
+        for split, length in longest.items() if limit else ():
+            if length > limit:
                 raise ArgumentsError(
                     f"--model_name_or_path {self.start_model.source.name} reads {limit} tokens at once, and a text of "
-                    f"the split {split!r} has {longest}: leave such pairs out of the data."
+                    f"the split {split!r} has {length}: leave such pairs out of the data."
                 )
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Translations:
@@ -315,7 +315,7 @@ class Translation(Task):
     def loss(self, evaluator: Evaluator, data: PreparedData, split: str) -> float:
         """The cross-entropy in nats per target token, the end token included, without label smoothing."""
         examples = data.examples[split]
-        rows = evaluator.evaluate_rows(examples, _summed_losses, data.collator, _lengths(examples))
+        rows = evaluator.evaluate_rows(examples, _summed_losses, data.collator, lengths_of(examples, "input_ids"))
         nats, counts = zip(*rows, strict=True)
         return sum(nats) / sum(counts)
 
@@ -345,7 +345,7 @@ class Translation(Task):
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 
         examples = data.examples[split]
-        return evaluator.evaluate_rows(examples, decode, data.collator, _lengths(examples))
+        return evaluator.evaluate_rows(examples, decode, data.collator, lengths_of(examples, "input_ids"))
 
     def validation_bleu(self, evaluator: Evaluator, data: PreparedData, **beams: Any) -> float:
         """BLEU of the validation sentences."""
@@ -418,10 +418,6 @@ def speed(history: list[dict[str, Any]]) -> dict[str, Any]:
             threshold += BLEU_DISTANCE
     speeds = [entry["targets_per_second"] for entry in history if "targets_per_second" in entry]
     return {"seconds_to_bleu": reached, "target_tokens_per_second": statistics.median(speeds or [0.0])}
-
-
-def _lengths(dataset: Dataset) -> list[int]:
-    return lengths_of(dataset, "input_ids")
 
 
 def _summed_losses(model: PreTrainedModel, batch: Batch) -> list[tuple[float, int]]:

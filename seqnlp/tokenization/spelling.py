@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from .train import BOS, EOS, PAD, SPECIAL_TOKENS, UNK, WITHOUT_SPACES, TokenizationError
+from .train import SPECIAL_TOKENS, UNK, WITHOUT_SPACES, TokenizationError, fast_tokenizer, normalizer_of
 
 
 CONTINUING = "##"
@@ -47,7 +47,7 @@ def train_spelling_tokenizer(
     Raises:
         TokenizationError: For texts without a character.
     """
-    normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
+    normalizer = normalizer_of(lowercase)
     counts = Counter(character for text in texts for character in normalizer.normalize_str(text))
     kept = sorted(c for c, count in counts.items() if count >= min_frequency and not c.isspace())
     if not kept:
@@ -71,17 +71,7 @@ def train_spelling_tokenizer(
     )
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUING, cleanup=False)
     tokenizer.add_special_tokens(SPECIAL_TOKENS)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        unk_token=UNK,
-        bos_token=BOS,
-        eos_token=EOS,
-        model_input_names=["input_ids", "attention_mask"],
-        clean_up_tokenization_spaces=False,
-        split_special_tokens=True,  # the words of a text never become control tokens
-        **({} if model_max_length is None else {"model_max_length": model_max_length}),
-    )
+    return fast_tokenizer(tokenizer, model_max_length)
 
 
 def is_spelling(tokenizer: PreTrainedTokenizerBase) -> bool:

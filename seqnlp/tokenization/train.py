@@ -116,9 +116,8 @@ def train_tokenizer(
             "column."
         )
 
-    normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
     tokenizer, trainer = builders[tokenizer_type](vocab_size, min_frequency, special_tokens)
-    tokenizer.normalizer = normalizer
+    tokenizer.normalizer = normalizer_of(lowercase)
     if add_prefix_space and tokenizer_type == "bpe":
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     if tokenizer_type in ("bpe", "wordpiece", "unigram"):
@@ -141,13 +140,25 @@ def train_tokenizer(
                 ),
             ]
         )
+    return fast_tokenizer(tokenizer, model_max_length, **({"mask_token": MASK} if add_mask_token else {}))
+
+
+def normalizer_of(lowercase: bool) -> normalizers.Normalizer:
+    """What tokenizers do to a text first: NFC and, if asked, lower case."""
+    return normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
+
+
+def fast_tokenizer(
+    tokenizer: Tokenizer, model_max_length: int | None, **further_tokens: str
+) -> PreTrainedTokenizerFast:
+    """A trained tokenizer with its control tokens, as transformers takes it; `None` for texts that are never cut."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         unk_token=UNK,
         bos_token=BOS,
         eos_token=EOS,
-        **({"mask_token": MASK} if add_mask_token else {}),
+        **further_tokens,
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
         split_special_tokens=True,  # the words of a text never become control tokens
