@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from ..models.attention import MultiHeadAttention
 from ..models.transformer_layers import DecoderLayer, GatedFeedForward, TransformerLayer, TransformerStack
 from .base import Check, Export, ExportError
-from .inputs import random_texts, writing_options
+from .inputs import NEW_TOKENS, check_alike, check_tokenizer, random_texts, writing_options
 from .positions import position_table
 
 
@@ -18,7 +18,6 @@ TRANSLATOR, GENERATOR = "TransformerForConditionalGeneration", "TransformerDecod
 LIMITS = {None: 1e-3, "int8": 0.1}
 """By how much a token's log-probability may differ: in float32 at most, in int8 in the mean."""
 
-NEW_TOKENS = 24
 TARGET_TOKENIZER = "target_tokenizer"
 
 
@@ -180,9 +179,11 @@ class CTranslate2Export(Export):
         """The tokenizer as `usage` reads it, on what it makes of random tokens."""
         saved = Tokenizer.from_file(str(folder / "tokenizer.json"))
         saved.encode_special_tokens = True
-        texts = [self.processor.decode(text[0]) for text in random_texts(self.config, (5, 20, 60), seed=1)]
-        same = sum(saved.encode(text).ids == self.processor(text)["input_ids"] for text in texts)
-        return Check("tokenizer", same == len(texts), f"{same} of {len(texts)} texts alike", "all of them")
+
+        def is_alike(text: str) -> bool:
+            return saved.encode(text).ids == self.processor(text)["input_ids"]
+
+        return check_tokenizer(self.processor, self.config, is_alike)
 
     def _check_scores(self, runtime, texts: list[torch.Tensor]) -> Check:
         """Texts read in one batch, each against the model alone."""
@@ -230,7 +231,7 @@ class CTranslate2Export(Export):
                 result = runtime.generate_batch(tokens, max_length=new, include_prompt_in_result=False, **end)
                 pairs.append((result[0].sequences[0], self._written(written[text.shape[1] :])))
         same = sum(found == expected for found, expected in pairs)
-        return [Check("tokens, greedy", same == len(pairs), f"{same} of {len(pairs)} texts alike", "all of them")]
+        return [check_alike("tokens, greedy", same, len(pairs))]
 
     def _new_tokens(self, length: int) -> int:
         room = self.config.max_position_embeddings - (1 if self._is_translator else length)
