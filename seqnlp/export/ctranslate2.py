@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..models.attention import MultiHeadAttention
 from ..models.transformer_layers import DecoderLayer, GatedFeedForward, TransformerLayer, TransformerStack
-from .base import Check, Export, ExportError
+from .base import TARGET_TOKENIZER, Check, Export, ExportError
 from .inputs import NEW_TOKENS, check_alike, check_tokenizer, random_texts, writing_options
 from .positions import position_table
 
@@ -17,8 +17,6 @@ from .positions import position_table
 TRANSLATOR, GENERATOR = "TransformerForConditionalGeneration", "TransformerDecoderForCausalLM"
 LIMITS = {None: 1e-3, "int8": 0.1}
 """By how much a token's log-probability may differ: in float32 at most, in int8 in the mean."""
-
-TARGET_TOKENIZER = "target_tokenizer"
 
 
 class CTranslate2Export(Export):
@@ -38,15 +36,10 @@ class CTranslate2Export(Export):
             raise ExportError(f"CTranslate2 runs {TRANSLATOR} and {GENERATOR}, and not a {head} ({kind}).")
         if self.processor is None:
             raise ExportError("CTranslate2 needs the model's tokenizer, since its vocabulary is one of strings.")
-        ends = self._ends()
-        if len(ends) > 1:
-            raise ExportError(f"eos_token_id={ends}: in CTranslate2 one token ends a text.")
+        if len(self.end_tokens) > 1:
+            raise ExportError(f"eos_token_id={self.end_tokens}: in CTranslate2 one token ends a text.")
         for tokenizer in (self.processor, self.target_processor or self.processor):
-            if len(tokenizer) > self.config.vocab_size:
-                raise ExportError(
-                    f"vocab_size={self.config.vocab_size}: the tokenizer has {len(tokenizer)} tokens, and each needs "
-                    "its embedding."
-                )
+            self.refuse_missing_rows(tokenizer)
 
     def write(self, folder: Path) -> None:
         """`model.bin`, the vocabulary and the tokenizer, which needs nothing but the package `tokenizers`."""
@@ -68,22 +61,16 @@ class CTranslate2Export(Export):
         spec.config.layer_norm_epsilon = self.config.layer_norm_eps
         spec.config.bos_token = self._writer.bos_token or ""
         spec.config.unk_token = self._writer.unk_token or ""
-        spec.config.eos_token = self._token(self._ends()[0]) if self._ends() else ""
+        spec.config.eos_token = self._token(self.end_tokens[0]) if self.end_tokens else ""
         spec.validate()
         spec.optimize(quantization=self.quantization)
         spec.save(str(folder))
-        self.processor.save_pretrained(folder)
-        if self.target_processor is not None:
-            self.target_processor.save_pretrained(folder / TARGET_TOKENIZER)
+        self.save_processors(folder)
 
     @property
     def _writer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of what is written."""
         return self.processor if self.target_processor is None else self.target_processor
-
-    def _ends(self) -> list[int]:
-        end = self.model.generation_config.eos_token_id
-        return end if isinstance(end, list) else [] if end is None else [end]
 
     def vocabulary(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """A string for each row of the embeddings, those without a token included."""
@@ -135,7 +122,7 @@ class CTranslate2Export(Export):
     def usage(self, folder: str) -> str:
         """Lines that need ctranslate2 and tokenizers alone."""
         second = f'Tokenizer.from_file("{folder}/{TARGET_TOKENIZER}/tokenizer.json")'
-        end = "" if self._ends() else ", end_token=[]"
+        end = "" if self.end_tokens else ", end_token=[]"
         lines = [
             "import ctranslate2",
             "from tokenizers import Tokenizer",
@@ -222,7 +209,7 @@ class CTranslate2Export(Export):
                 continue
             written = self.model.generate(text, **writing_options(self.config, text.shape[1], new))[0].tolist()
             tokens = [self._tokens(self.processor, text[0])]
-            end = {} if self._ends() else {"end_token": []}
+            end = {} if self.end_tokens else {"end_token": []}
             if self._is_translator:
                 options = {"beam_size": 1, "max_decoding_length": new, "max_input_length": 0, **end}
                 result = runtime.translate_batch(tokens, **options)
@@ -239,7 +226,7 @@ class CTranslate2Export(Export):
 
     def _written(self, ids: list[int]) -> list[str]:
         """Ids up to the end token, as strings."""
-        ends = [place for place, token in enumerate(ids) if token in self._ends()]
+        ends = [place for place, token in enumerate(ids) if token in self.end_tokens]
         return self._tokens(self._writer, ids[: ends[0]] if ends else ids)
 
     def _tokens(self, tokenizer: PreTrainedTokenizerBase, ids) -> list[str]:

@@ -77,11 +77,7 @@ class GGUFExport(Export):
         changes = [one["type"] for one in normalizer.get("normalizers", [normalizer] if normalizer else [])]
         if others := [name for name in changes if name != "NFC"]:
             raise ExportError(f"tokenizer with {', '.join(others)}: llama.cpp reads a text as it is.")
-        if len(self.processor) > self.config.vocab_size:
-            raise ExportError(
-                f"vocab_size={self.config.vocab_size}: the tokenizer has {len(self.processor)} tokens, and each needs "
-                "its embedding."
-            )
+        self.refuse_missing_rows(self.processor)
 
     def write(self, folder: Path) -> None:
         """One file."""
