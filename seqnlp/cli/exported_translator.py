@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from ..export.base import MANIFEST, ExportError
-from ..export.ctranslate2 import TARGET_TOKENIZER, CTranslate2Export
+from ..export.base import MANIFEST, TARGET_TOKENIZER, ExportError
+from ..export.ctranslate2 import CTranslate2Export
 from ..tasks.file_translation import TranslatedLine
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 EXPORTS: dict[str, type["Export"]] = {}
@@ -19,6 +19,9 @@ EXPORTS: dict[str, type["Export"]] = {}
 
 MANIFEST = "export.json"
 """The file in each exported folder that says what was exported, by what, and what was checked."""
+
+TARGET_TOKENIZER = "target_tokenizer"
+"""The folder, in an exported one, of the tokenizer of what a translator writes, where it has two."""
 
 
 class ExportError(ValueError):
@@ -113,6 +116,31 @@ class Export:
         raise NotImplementedError
 
     # What all of them do.
+
+    @property
+    def end_tokens(self) -> list[int]:
+        """The tokens of which each ends a text."""
+        end = self.model.generation_config.eos_token_id
+        return end if isinstance(end, list) else [] if end is None else [end]
+
+    def refuse_missing_rows(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """
+        Refuse a tokenizer that has more tokens than the model has embeddings.
+
+        Raises:
+            ExportError: With both numbers.
+        """
+        if len(tokenizer) > self.config.vocab_size:
+            raise ExportError(
+                f"vocab_size={self.config.vocab_size}: the tokenizer has {len(tokenizer)} tokens, and each needs "
+                "its embedding."
+            )
+
+    def save_processors(self, folder: Path) -> None:
+        """Write what makes the model's inputs beside the exported files, and a second tokenizer in its folder."""
+        for processor, place in ((self.processor, folder), (self.target_processor, folder / TARGET_TOKENIZER)):
+            if processor is not None:
+                processor.save_pretrained(place)
 
     @torch.no_grad()
     def save(self, folder: str | Path) -> list[Check]:

@@ -9,17 +9,14 @@ from transformers import PreTrainedTokenizerBase
 
 from ..models.attention import MultiHeadAttention
 from ..models.transformer_layers import DecoderLayer, GatedFeedForward, TransformerLayer, TransformerStack
-from .base import Check, Export, ExportError
-from .inputs import random_texts, writing_options
+from .base import TARGET_TOKENIZER, Check, Export, ExportError
+from .inputs import NEW_TOKENS, check_alike, check_tokenizer, random_texts, writing_options
 from .positions import position_table
 
 
 TRANSLATOR, GENERATOR = "TransformerForConditionalGeneration", "TransformerDecoderForCausalLM"
 LIMITS = {None: 1e-3, "int8": 0.1}
 """By how much a token's log-probability may differ: in float32 at most, in int8 in the mean."""
-
-NEW_TOKENS = 24
-TARGET_TOKENIZER = "target_tokenizer"
 
 
 class CTranslate2Export(Export):
@@ -39,15 +36,10 @@ class CTranslate2Export(Export):
             raise ExportError(f"CTranslate2 runs {TRANSLATOR} and {GENERATOR}, and not a {head} ({kind}).")
         if self.processor is None:
             raise ExportError("CTranslate2 needs the model's tokenizer, since its vocabulary is one of strings.")
-        ends = self._ends()
-        if len(ends) > 1:
-            raise ExportError(f"eos_token_id={ends}: in CTranslate2 one token ends a text.")
+        if len(self.end_tokens) > 1:
+            raise ExportError(f"eos_token_id={self.end_tokens}: in CTranslate2 one token ends a text.")
         for tokenizer in (self.processor, self.target_processor or self.processor):
-            if len(tokenizer) > self.config.vocab_size:
-                raise ExportError(
-                    f"vocab_size={self.config.vocab_size}: the tokenizer has {len(tokenizer)} tokens, and each needs "
-                    "its embedding."
-                )
+            self.refuse_missing_rows(tokenizer)
 
     def write(self, folder: Path) -> None:
         """`model.bin`, the vocabulary and the tokenizer, which needs nothing but the package `tokenizers`."""
@@ -69,22 +61,16 @@ class CTranslate2Export(Export):
         spec.config.layer_norm_epsilon = self.config.layer_norm_eps
         spec.config.bos_token = self._writer.bos_token or ""
         spec.config.unk_token = self._writer.unk_token or ""
-        spec.config.eos_token = self._token(self._ends()[0]) if self._ends() else ""
+        spec.config.eos_token = self._token(self.end_tokens[0]) if self.end_tokens else ""
         spec.validate()
         spec.optimize(quantization=self.quantization)
         spec.save(str(folder))
-        self.processor.save_pretrained(folder)
-        if self.target_processor is not None:
-            self.target_processor.save_pretrained(folder / TARGET_TOKENIZER)
+        self.save_processors(folder)
 
     @property
     def _writer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of what is written."""
         return self.processor if self.target_processor is None else self.target_processor
-
-    def _ends(self) -> list[int]:
-        end = self.model.generation_config.eos_token_id
-        return end if isinstance(end, list) else [] if end is None else [end]
 
     def vocabulary(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """A string for each row of the embeddings, those without a token included."""
@@ -136,7 +122,7 @@ class CTranslate2Export(Export):
     def usage(self, folder: str) -> str:
         """Lines that need ctranslate2 and tokenizers alone."""
         second = f'Tokenizer.from_file("{folder}/{TARGET_TOKENIZER}/tokenizer.json")'
-        end = "" if self._ends() else ", end_token=[]"
+        end = "" if self.end_tokens else ", end_token=[]"
         lines = [
             "import ctranslate2",
             "from tokenizers import Tokenizer",
@@ -180,9 +166,11 @@ class CTranslate2Export(Export):
         """The tokenizer as `usage` reads it, on what it makes of random tokens."""
         saved = Tokenizer.from_file(str(folder / "tokenizer.json"))
         saved.encode_special_tokens = True
-        texts = [self.processor.decode(text[0]) for text in random_texts(self.config, (5, 20, 60), seed=1)]
-        same = sum(saved.encode(text).ids == self.processor(text)["input_ids"] for text in texts)
-        return Check("tokenizer", same == len(texts), f"{same} of {len(texts)} texts alike", "all of them")
+
+        def is_alike(text: str) -> bool:
+            return saved.encode(text).ids == self.processor(text)["input_ids"]
+
+        return check_tokenizer(self.processor, self.config, is_alike)
 
     def _check_scores(self, runtime, texts: list[torch.Tensor]) -> Check:
         """Texts read in one batch, each against the model alone."""
@@ -221,7 +209,7 @@ class CTranslate2Export(Export):
                 continue
             written = self.model.generate(text, **writing_options(self.config, text.shape[1], new))[0].tolist()
             tokens = [self._tokens(self.processor, text[0])]
-            end = {} if self._ends() else {"end_token": []}
+            end = {} if self.end_tokens else {"end_token": []}
             if self._is_translator:
                 options = {"beam_size": 1, "max_decoding_length": new, "max_input_length": 0, **end}
                 result = runtime.translate_batch(tokens, **options)
@@ -230,7 +218,7 @@ class CTranslate2Export(Export):
                 result = runtime.generate_batch(tokens, max_length=new, include_prompt_in_result=False, **end)
                 pairs.append((result[0].sequences[0], self._written(written[text.shape[1] :])))
         same = sum(found == expected for found, expected in pairs)
-        return [Check("tokens, greedy", same == len(pairs), f"{same} of {len(pairs)} texts alike", "all of them")]
+        return [check_alike("tokens, greedy", same, len(pairs))]
 
     def _new_tokens(self, length: int) -> int:
         room = self.config.max_position_embeddings - (1 if self._is_translator else length)
@@ -238,7 +226,7 @@ class CTranslate2Export(Export):
 
     def _written(self, ids: list[int]) -> list[str]:
         """Ids up to the end token, as strings."""
-        ends = [place for place, token in enumerate(ids) if token in self._ends()]
+        ends = [place for place, token in enumerate(ids) if token in self.end_tokens]
         return self._tokens(self._writer, ids[: ends[0]] if ends else ids)
 
     def _tokens(self, tokenizer: PreTrainedTokenizerBase, ids) -> list[str]:

@@ -7,7 +7,15 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from .base import Check, Export, ExportError
-from .inputs import largest_difference, random_texts, writing_options
+from .inputs import (
+    NEW_TOKENS,
+    Comparison,
+    check_alike,
+    check_difference,
+    check_tokenizer,
+    random_texts,
+    writing_options,
+)
 from .native_classes import Llama
 
 
@@ -15,7 +23,6 @@ FILE = "model.gguf"
 LIMIT = 1e-5
 """By how much logits may differ, relative to the largest of them where that is above 1."""
 
-NEW_TOKENS = 24
 TENSORS = {
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
@@ -70,11 +77,7 @@ class GGUFExport(Export):
         changes = [one["type"] for one in normalizer.get("normalizers", [normalizer] if normalizer else [])]
         if others := [name for name in changes if name != "NFC"]:
             raise ExportError(f"tokenizer with {', '.join(others)}: llama.cpp reads a text as it is.")
-        if len(self.processor) > self.config.vocab_size:
-            raise ExportError(
-                f"vocab_size={self.config.vocab_size}: the tokenizer has {len(self.processor)} tokens, and each needs "
-                "its embedding."
-            )
+        self.refuse_missing_rows(self.processor)
 
     def write(self, folder: Path) -> None:
         """One file."""
@@ -152,26 +155,25 @@ class GGUFExport(Export):
         """The file as transformers reads it, which is not llama.cpp but knows the format: weights and tokenizer."""
         native = AutoModelForCausalLM.from_pretrained(folder, gguf_file=FILE, dtype=torch.float32).eval()
         texts = random_texts(self.config)
-        outputs = [(native(text).logits, self.model(text).logits) for text in texts]
-        largest = max(1.0, *(float(expected.abs().max()) for _, expected in outputs))
-        found = max(largest_difference(*pair) for pair in outputs) / largest
-        limit = f"at most {LIMIT:.0e} of it"
-        logits = Check(f"logits of {len(texts)} texts", found <= LIMIT, f"{found:.1e} of {largest:.3g}", limit)
+        outputs = [Comparison(native(text).logits, self.model(text).logits) for text in texts]
         same = 0
         for text in texts:
             options = {**writing_options(self.config, text.shape[1], NEW_TOKENS), "eos_token_id": None}
             same += native.generate(text, **options).tolist() == self.model.generate(text, **options).tolist()
-        tokens = Check("tokens, greedy", same == len(texts), f"{same} of {len(texts)} texts alike", "all of them")
-        return [self._check_tokenizer(folder), logits, tokens]
+        return [
+            self._check_tokenizer(folder),
+            check_difference(f"logits of {len(texts)} texts", outputs, LIMIT),
+            check_alike("tokens, greedy", same, len(texts)),
+        ]
 
     def _check_tokenizer(self, folder: Path) -> Check:
         saved = AutoTokenizer.from_pretrained(folder, gguf_file=FILE, split_special_tokens=True)
-        texts = [self.processor.decode(text[0]) for text in random_texts(self.config, (5, 20, 60), seed=1)]
         options = {"add_special_tokens": False}  # the file says whether a text gets some
-        same = sum(
-            saved(text, **options)["input_ids"] == self.processor(text, **options)["input_ids"] for text in texts
-        )
-        return Check("tokenizer", same == len(texts), f"{same} of {len(texts)} texts alike", "all of them")
+
+        def is_alike(text: str) -> bool:
+            return saved(text, **options)["input_ids"] == self.processor(text, **options)["input_ids"]
+
+        return check_tokenizer(self.processor, self.config, is_alike)
 
     def usage(self, folder: str) -> str:
         """With llama.cpp's own program."""

@@ -1,36 +1,18 @@
 """Whether exported graphs compute what the model computes, whatever runs them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from .base import Check
 from .graphs import PAST, Graph, after
-from .inputs import largest_difference, padded, random_texts
+from .inputs import NEW_TOKENS, Comparison, check_difference, padded, random_texts
 
 
 Tensors = dict[str, torch.Tensor]
 Runners = dict[str, Callable[[Tensors], Tensors]]
 """By the name of a graph, what runs it."""
-
-NEW_TOKENS = 24
-
-
-@dataclass
-class Comparison:
-    """What a graph gave and what the model gives, of one shape, and the mask of the places that count."""
-
-    found: torch.Tensor
-    expected: torch.Tensor
-    mask: torch.Tensor | None = None
-
-    def agreeing(self) -> tuple[int, int]:
-        """At how many places the largest of the last axis is the same one, and how many there are."""
-        same = self.found.argmax(dim=-1) == self.expected.argmax(dim=-1)
-        same = same[self.mask.bool()] if self.mask is not None else same
-        return int(same.sum()), same.numel()
 
 
 def examples_of(graph: Graph, config: PreTrainedConfig) -> list[tuple[torch.Tensor, ...]]:
@@ -69,12 +51,9 @@ def compare(model: PreTrainedModel, graphs: list[Graph], runners: Runners) -> li
 
 
 def check_outputs(model: PreTrainedModel, comparisons: list[Comparison], limit: float) -> Check:
-    """The largest difference, relative to the largest output where that is above 1."""
-    largest = max(1.0, *(float(one.expected.abs().max()) for one in comparisons))
-    found = max(largest_difference(one.found, one.expected, one.mask) for one in comparisons) / largest
+    """[`check_difference`] of the outputs of graphs."""
     padded = "" if model.main_input_name == "pixel_values" else ", whole and padded"
-    name = f"outputs of {len(comparisons)} batches{padded}"
-    return Check(name, found <= limit, f"{found:.1e} of {largest:.3g}", f"at most {limit:.0e} of it")
+    return check_difference(f"outputs of {len(comparisons)} batches{padded}", comparisons, limit)
 
 
 def check_agreement(comparisons: list[Comparison], limit: float) -> Check:

@@ -1,9 +1,16 @@
-"""What exported models are compared on: texts of random tokens, alone and padded."""
+"""What exported models are compared on, texts of random tokens alone and padded, and how outputs are compared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from .base import Check
+
+
+NEW_TOKENS = 24
+"""How many tokens are written at most to compare what a model writes."""
 
 
 @dataclass
@@ -82,3 +89,45 @@ def largest_difference(found: torch.Tensor, expected: torch.Tensor, mask: torch.
     if mask is not None:
         difference = difference[mask.bool()]
     return float(difference.max().nan_to_num(nan=float("inf")))
+
+
+@dataclass
+class Comparison:
+    """What an export gave and what the model gives, of one shape, and the mask of the places that count."""
+
+    found: torch.Tensor
+    expected: torch.Tensor
+    mask: torch.Tensor | None = None
+
+    def agreeing(self) -> tuple[int, int]:
+        """At how many places the largest of the last axis is the same one, and how many there are."""
+        same = self.found.argmax(dim=-1) == self.expected.argmax(dim=-1)
+        same = same[self.mask.bool()] if self.mask is not None else same
+        return int(same.sum()), same.numel()
+
+
+def check_difference(name: str, comparisons: list[Comparison], limit: float) -> Check:
+    """The largest difference, relative to the largest output where that is above 1."""
+    largest = max(1.0, *(float(one.expected.abs().max()) for one in comparisons))
+    found = max(largest_difference(one.found, one.expected, one.mask) for one in comparisons) / largest
+    return Check(name, found <= limit, f"{found:.1e} of {largest:.3g}", f"at most {limit:.0e} of it")
+
+
+def check_alike(name: str, same: int, texts: int) -> Check:
+    """Whether of so many texts all came out the same."""
+    return Check(name, same == texts, f"{same} of {texts} texts alike", "all of them")
+
+
+def check_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, is_alike: Callable[[str], bool]
+) -> Check:
+    """
+    Whether a saved tokenizer does what the model's does, on what that makes of random tokens.
+
+    Args:
+        tokenizer: The model's.
+        config: Of the model.
+        is_alike: Whether both make the same of a text.
+    """
+    texts = [tokenizer.decode(text[0]) for text in random_texts(config, (5, 20, 60), seed=1)]
+    return check_alike("tokenizer", sum(map(is_alike, texts)), len(texts))

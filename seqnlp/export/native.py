@@ -18,14 +18,23 @@ from transformers import (
 )
 
 from .base import Check, Export, ExportError
-from .inputs import TokenBatch, largest_difference, padded, random_texts, writing_options
+from .inputs import (
+    NEW_TOKENS,
+    Comparison,
+    TokenBatch,
+    check_alike,
+    check_difference,
+    check_tokenizer,
+    padded,
+    random_texts,
+    writing_options,
+)
 from .native_classes import NATIVE_CLASSES, NativeClass
 
 
 LIMIT = 1e-5
 """By how much outputs may differ, relative to the largest of them where that is above 1."""
 
-NEW_TOKENS = 24
 AUTO_CLASSES = {
     "ForCausalLM": (AutoModelForCausalLM, "text-generation"),
     "ForConditionalGeneration": (AutoModelForSeq2SeqLM, None),
@@ -126,13 +135,12 @@ class TransformersExport(Export):
         if self.processor is None:
             return []
         saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        texts = [self.processor.decode(text[0]) for text in random_texts(self.config, (5, 20, 60), seed=1)]
-        same = sum(
-            saved(text)["input_ids"] == (ids := self.processor(text)["input_ids"])
-            and saved.decode(ids) == self.processor.decode(ids)
-            for text in texts
-        )
-        return [Check("tokenizer", same == len(texts), f"{same} of {len(texts)} texts alike", "all of them")]
+
+        def is_alike(text: str) -> bool:
+            ids = self.processor(text)["input_ids"]
+            return saved(text)["input_ids"] == ids and saved.decode(ids) == self.processor.decode(ids)
+
+        return [check_tokenizer(self.processor, self.config, is_alike)]
 
     def _check_image_processor(self, folder: Path) -> list[Check]:
         if self.processor is None:
@@ -148,7 +156,7 @@ class TransformersExport(Export):
         shape = (8, self.config.num_channels, *self.config.image_shape)
         pixels = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         expected = self.model(pixels).logits
-        return self._difference("logits of 8 images of noise", [(native(pixels).logits, expected, None)])
+        return check_difference("logits of 8 images of noise", [Comparison(native(pixels).logits, expected)], LIMIT)
 
     def _check_texts(self, native: PreTrainedModel, batches: list[TokenBatch]) -> Check:
         outputs = []
@@ -157,15 +165,10 @@ class TransformersExport(Export):
             if self.config.is_encoder_decoder:
                 inputs["decoder_input_ids"] = batch.input_ids
             mask = batch.attention_mask if self._kind != "ForSequenceClassification" else None
-            outputs.append((native(**inputs).logits, self.model(**inputs).logits, mask))
+            outputs.append(Comparison(native(**inputs).logits, self.model(**inputs).logits, mask))
         sides = " and ".join(dict.fromkeys(batch.name for batch in batches if batch.name != "none"))
         name = f"logits of {len(batches)} batches" + (f", padded {sides}" if sides else "")
-        return self._difference(name, outputs)
-
-    def _difference(self, name: str, outputs) -> Check:
-        largest = max(float(expected.abs().max()) for _, expected, _ in outputs)
-        found = max(largest_difference(*output) for output in outputs) / max(1.0, largest)
-        return Check(name, found <= LIMIT, f"{found:.1e} of {max(1.0, largest):.3g}", f"at most {LIMIT:.0e} of it")
+        return check_difference(name, outputs, LIMIT)
 
     def _check_generation(self, native: PreTrainedModel, texts: list[torch.Tensor]) -> list[Check]:
         """Greedily and by beams, one text at a time and in a padded batch."""
@@ -188,5 +191,5 @@ class TransformersExport(Export):
                 ]
                 same += sum(ours == theirs for ours, theirs in zip(*rows, strict=True))
                 total += len(batch.input_ids)
-            checks.append(Check(f"tokens, {name}", same == total, f"{same} of {total} texts alike", "all of them"))
+            checks.append(check_alike(f"tokens, {name}", same, total))
         return checks

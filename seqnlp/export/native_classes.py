@@ -11,12 +11,6 @@ import torch
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..models import (
-    TransformerConfig,
-    TransformerDecoderConfig,
-    TransformerEncoderConfig,
-    VisionTransformerConfig,
-)
 from .positions import position_table
 
 
@@ -62,7 +56,6 @@ class NativeClass:
     A class of transformers and what it can express.
 
     Attributes:
-        ours: The configuration of our family.
         heads: Our class to theirs, by their names: transformers imports a class when it is asked for.
         fits: The values that a field of ours may have.
         whole_heads: Whether each query head has keys and values of its own, and all of them the hidden size in all.
@@ -71,7 +64,6 @@ class NativeClass:
         made_there: The ending of the names of weights that it computes by itself.
     """
 
-    ours: ClassVar[type[PreTrainedConfig]]
     heads: ClassVar[dict[str, str]]
     fits: ClassVar[dict[str, tuple[Any, ...]]]
     whole_heads: ClassVar[bool] = True
@@ -126,7 +118,6 @@ class NativeClass:
 class Llama(NativeClass):
     """Rotary positions, RMSNorm first, SwiGLU (Touvron et al. 2023, arXiv 2302.13971); two names differ."""
 
-    ours = TransformerDecoderConfig
     heads = {"TransformerDecoderForCausalLM": "LlamaForCausalLM"}
     fits = {
         "position_embedding_type": ("rotary",),
@@ -175,7 +166,6 @@ class Llama(NativeClass):
 class GPT2(NativeClass):
     """Positions added to the embeddings, LayerNorm first, GELU (Radford et al. 2019)."""
 
-    ours = TransformerDecoderConfig
     heads = {"TransformerDecoderForCausalLM": "GPT2LMHeadModel"}
     fits = {
         "position_embedding_type": ("learned", "sinusoidal", "none"),
@@ -230,7 +220,6 @@ class GPT2(NativeClass):
 class Bert(NativeClass):
     """Positions added to the embeddings, a norm on them and behind each sublayer (Devlin et al. 2019)."""
 
-    ours = TransformerEncoderConfig
     heads = {
         "TransformerEncoderForMaskedLM": "BertForMaskedLM",
         "TransformerEncoderForSequenceClassification": "BertForSequenceClassification",
@@ -308,7 +297,6 @@ class Marian(NativeClass):
     So the components of each state stand in another order: all maps that read or write one are rearranged.
     """
 
-    ours = TransformerConfig
     heads = {"TransformerForConditionalGeneration": "MarianMTModel"}
     native_config = "MarianConfig"
     made_there = "embed_positions.weight"
@@ -402,7 +390,6 @@ class Pegasus(Marian):
 class ViT(NativeClass):
     """Patches behind a class token, LayerNorm first (Dosovitskiy et al. 2021, arXiv 2010.11929)."""
 
-    ours = VisionTransformerConfig
     heads = {"VisionTransformerForImageClassification": "ViTForImageClassification"}
     fits = {
         "norm_type": ("layer_norm",),

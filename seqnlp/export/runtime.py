@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from .base import Export, ExportError
+from .base import TARGET_TOKENIZER, Export, ExportError
 from .graphs import Graph
 
 
@@ -15,7 +15,6 @@ RUNTIME = "runtime.json"
 """The file with the graphs, the names and shapes of their inputs and outputs, and what the scripts read."""
 
 SCRIPTS = Path(__file__).parent / "scripts"
-TARGET = "target_tokenizer"
 
 
 def kind_of(export: Export) -> str:
@@ -60,9 +59,7 @@ def write_runtime(export: Export, graphs: list[Graph], folder: Path, **more: Any
     }
     facts = {**more, "graphs": described, **_facts(export)}
     (folder / RUNTIME).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    for processor, place in ((export.processor, folder), (export.target_processor, folder / TARGET)):
-        if processor is not None:
-            processor.save_pretrained(place)
+    export.save_processors(folder)
 
 
 def write_script(export: Export, folder: Path) -> None:
@@ -87,14 +84,12 @@ def _facts(export: Export) -> dict[str, Any]:
             "pad_token_id": config.pad_token_id or 0,
         }
     if kind == "generator":
-        generation = export.model.generation_config
-        end = generation.eos_token_id
         begin = config.bos_token_id
         two = export.target_processor is not None
         return facts | {
-            "target_tokenizer": f"{TARGET}/tokenizer.json" if two else "tokenizer.json",
+            "target_tokenizer": f"{TARGET_TOKENIZER}/tokenizer.json" if two else "tokenizer.json",
             "begin_with": [] if begin is None else [begin],
-            "end_tokens": end if isinstance(end, list) else [] if end is None else [end],
+            "end_tokens": export.end_tokens,
             "decoder_start_token_id": start_of(export) if config.is_encoder_decoder else None,
         }
     if type(export.model).__name__.endswith("ForMaskedLM"):

@@ -20,7 +20,7 @@ from .auto import auto_classes
 from .card import build_card
 from .checks import find_link_out, read_json
 from .errors import PublishingError
-from .privacy import find_private_in_file, find_token_in_file
+from .privacy import find_private_in_file, find_token_in_file, refuse_private
 
 
 MODEL_FILES = (
@@ -145,10 +145,15 @@ def build_bundle(
     licenses = {"license": license, "dataset_license": dataset_license}
     card = build_card(record, repo_id, tag if pinned else None, names, exports=made, **licenses)
     (folder / CARD).write_text(card, encoding="utf-8")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = [BundledFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
+    files = bundled_files(folder)
     _check(folder, files, [*listed, *(f"{export.name}/*" for export in made)])
     return Bundle(folder, files, tag)
+
+
+def bundled_files(folder: Path) -> list[BundledFile]:
+    """The files in a folder and those below it, in order."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [BundledFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
 
 
 def read_record(output_dir: Path) -> dict[str, Any]:
@@ -328,6 +333,4 @@ def _check(folder: Path, files: list[BundledFile], also_listed: list[str]) -> No
         readable = name.endswith((".json", ".md", ".jinja")) and not name.endswith(
             ("tokenizer.json", "vocabulary.json")
         )
-        private = find_private_in_file(folder / name) if readable else find_token_in_file(folder / name)
-        if private:
-            raise PublishingError(f"{private} must not be published: take it out, then publish again.")
+        refuse_private(find_private_in_file(folder / name) if readable else find_token_in_file(folder / name))

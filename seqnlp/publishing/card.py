@@ -187,13 +187,11 @@ def _base(record: dict[str, Any]) -> str | None:
     base = record.get("base_model")
     if not base:
         return None
-    name = str(base.get("name"))
-    shown = f"[{name}](https://huggingface.co/{name})" if is_on_the_hub(name) else code(_plain_name(name))
-    shown += f", revision {escape(base['revision'])}" if base.get("revision") else ""
+    shown = _other_model(base)
     shown += f", a run of {escape(base['task'].replace('_', ' '))}" if isinstance(base.get("task"), str) else ""
     origin = (base.get("base_model") or {}).get("name")
     shown += f", itself fine-tuned from {code(_plain_name(str(origin)))}" if origin else ""
-    digest = code(str(base.get("sha256"))[:12])
+    digest = _digest(base.get("sha256"))
     new = ", ".join(code(name) for name in base.get("weights_new") or {})
     drawn = f"New are {new}." if new else "None of them are new."
     if adapter := base.get("adapter"):
@@ -201,7 +199,7 @@ def _base(record: dict[str, Any]) -> str | None:
         method = escape(adapter.get("method"))
         drawn += f" Trained were adapters by {method} of {count} parameters, merged into the weights."
     return (
-        f"{shown} (SHA-256 of its weights {digest}...). Taken over: {escape(base.get('weights_taken'))} weights. "
+        f"{shown} (SHA-256 of its weights {digest}). Taken over: {escape(base.get('weights_taken'))} weights. "
         f"{drawn} The license of that model is not on record: it may bind this one."
     )
 
@@ -211,10 +209,10 @@ def _embeddings(record: dict[str, Any]) -> str | None:
     vectors = record.get("embeddings")
     if not vectors:
         return None
-    name, digest = code(_plain_name(str(vectors["name"]))), code(str(vectors["sha256"])[:12])
+    name, digest = code(_plain_name(str(vectors["name"]))), _digest(vectors["sha256"])
     return (
         f"The embeddings of {escape(vectors['tokens_found'])} of {escape(vectors['tokens'])} tokens began as the "
-        f"vectors of {name} (SHA-256 {digest}...), whose license is not on record."
+        f"vectors of {name} (SHA-256 {digest}), whose license is not on record."
     )
 
 
@@ -223,15 +221,24 @@ def _teacher(record: dict[str, Any]) -> str | None:
     teacher = record.get("teacher")
     if not teacher:
         return None
-    name = str(teacher.get("name"))
-    shown = f"[{name}](https://huggingface.co/{name})" if is_on_the_hub(name) else code(_plain_name(name))
-    shown += f", revision {escape(teacher['revision'])}" if teacher.get("revision") else ""
     return (
-        f"Beside the labels it learned what {shown} ({escape(teacher.get('class'))}, "
+        f"Beside the labels it learned what {_other_model(teacher)} ({escape(teacher.get('class'))}, "
         f"{format(teacher.get('parameters') or 0, ',')} parameters, SHA-256 of its weights "
-        f"{code(str(teacher.get('sha256'))[:12])}...) said of {escape(teacher.get('rows_judged'))} texts. What that "
+        f"{_digest(teacher.get('sha256'))}) said of {escape(teacher.get('rows_judged'))} texts. What that "
         "model has seen, and its slant, is in this one too; its license is not on record."
     )
+
+
+def _other_model(described: dict[str, Any]) -> str:
+    """Another model by its name, a link where it is on the Hub, and its revision."""
+    name = str(described.get("name"))
+    shown = f"[{name}](https://huggingface.co/{name})" if is_on_the_hub(name) else code(_plain_name(name))
+    return shown + (f", revision {escape(described['revision'])}" if described.get("revision") else "")
+
+
+def _digest(sha256: object) -> str:
+    """The beginning of a hash."""
+    return f"{code(str(sha256)[:12])}..."
 
 
 def _limits(task: type[Task], record: dict[str, Any]) -> list[str]:

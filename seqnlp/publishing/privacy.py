@@ -10,6 +10,8 @@ from typing import Any
 
 from huggingface_hub import get_token
 
+from .errors import PublishingError
+
 
 # The tokens of Hugging Face, GitHub, OpenAI-like services, AWS, Slack and W&B's place in a netrc or an argument.
 _TOKEN = re.compile(
@@ -62,6 +64,17 @@ def find_token_in_file(path: Path) -> str | None:
     if without_tokens(content) != content:
         return f"{path.name}: an access token"
     return None
+
+
+def refuse_private(found: str | None) -> None:
+    """
+    Stop what is published at what was found in a file, if anything was.
+
+    Raises:
+        PublishingError: With what it is and where.
+    """
+    if found:
+        raise PublishingError(f"{found} must not be published: take it out, then publish again.")
 
 
 def _places() -> list[str]:

@@ -17,10 +17,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
-from .bundle import BundledFile
+from .bundle import BundledFile, bundled_files
 from .errors import PublishingError
 from .hub import Publication, explain, retrying
-from .privacy import find_private_in_file, find_token_in_file
+from .privacy import find_private_in_file, find_token_in_file, refuse_private
 
 
 PACKAGE = Path(__file__).parents[1]
@@ -91,13 +91,11 @@ def build_space(
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     for name in ("README.md", "app.py", "requirements.txt", "examples.json"):
-        if private := find_private_in_file(folder / name):
-            raise PublishingError(f"{private} must not be published: take it out, then publish again.")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in paths:
-        if private := find_token_in_file(path):
-            raise PublishingError(f"{private} must not be published: take it out, then publish again.")
-    return [BundledFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]
+        refuse_private(find_private_in_file(folder / name))
+    files = bundled_files(folder)
+    for file in files:
+        refuse_private(find_token_in_file(folder / file.name))
+    return files
 
 
 def requirements() -> list[str]:
