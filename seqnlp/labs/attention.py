@@ -2,7 +2,7 @@
 
 import torch
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
 
 
 @exercise
@@ -37,7 +37,7 @@ def additive_scores(answer):
     """`additive_scores(query, keys, W, U, v)`: how well a query fits each key (Bahdanau et al. 2015)."""
     query, keys = randn(2, 4), randn(2, 6, 4, seed=1)
     W, U, v = randn(4, 4, seed=2), randn(4, 4, seed=3), randn(4, seed=4)
-    leaves = {name: value.clone().requires_grad_() for name, value in {"W": W, "U": U, "v": v}.items()}
+    leaves = with_gradients(W=W, U=U, v=v)
     got = tensor(call(answer, query, keys, *leaves.values()), "the table of scores")
     asked, told = (query @ W.T).unsqueeze(1), keys @ U.T
     right = torch.tanh(asked + told) @ v
@@ -98,7 +98,7 @@ def attention(answer):
         weights = scores.softmax(dim)
         return weights @ values, weights
 
-    leaves = {name: value.clone().requires_grad_() for name, value in {"Q": Q, "K": K, "V": V}.items()}
+    leaves = with_gradients(Q=Q, K=K, V=V)
     got, weights = unpack(call(answer, *leaves.values(), mask), ("the output", "the weights"))
     right, right_weights = run()
     mistakes = {

@@ -5,7 +5,7 @@ import itertools
 import torch
 
 from ..models.cells import CELLS
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
 
 
 def _arguments(num_gates: int):
@@ -28,7 +28,7 @@ def lstm_cell(answer):
     """`lstm_cell(x, h, c, W, U, b)`: one step of an LSTM; the gates i, f, g, o are stacked in W, U and b."""
     x, h, W, U = _arguments(4)
     c, b = randn(2, 4, seed=4), randn(16, seed=5)
-    leaves = {name: value.clone().requires_grad_() for name, value in {"W": W, "U": U, "b": b}.items()}
+    leaves = with_gradients(W=W, U=U, b=b)
     got_h, got_c = unpack(call(answer, x, h, c, *leaves.values()), ("h", "c"))
     right_h, right_c = _reference("lstm", W, U, b, torch.zeros(16))(x, h, c)
     if isinstance(got_h, torch.Tensor) and got_h.shape == right_c.shape and torch.allclose(got_h, right_c, atol=1e-5):
@@ -88,7 +88,7 @@ def gru_cell(answer):
     """`gru_cell(x, h, W, U, b, c)`: one step of a GRU; r, z, n are stacked, and c is the bias beside U."""
     x, h, W, U = _arguments(3)
     b, c = randn(12, seed=5), randn(12, seed=6)
-    leaves = {name: value.clone().requires_grad_() for name, value in {"W": W, "U": U, "b": b, "c": c}.items()}
+    leaves = with_gradients(W=W, U=U, b=b, c=c)
     got = tensor(call(answer, x, h, *leaves.values()))
     (right,) = _reference("gru", W, U, b, c)(x, h)
 

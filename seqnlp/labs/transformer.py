@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, with_gradients
 
 
 @exercise
@@ -76,9 +76,7 @@ def multi_head(answer):
     x = randn(2, 5, 8)
     Wq, Wk, Wv, Wo = (randn(8, 8, seed=seed) / 2 for seed in (1, 2, 3, 4))
     mask = torch.ones(5, 5).tril().bool()
-    leaves = {
-        name: W.clone().requires_grad_() for name, W in zip(("Wq", "Wk", "Wv", "Wo"), (Wq, Wk, Wv, Wo), strict=True)
-    }
+    leaves = with_gradients(Wq=Wq, Wk=Wk, Wv=Wv, Wo=Wo)
     got = tensor(call(answer, x, *leaves.values(), 4, mask), "the output")
     weights = Wq, Wk, Wv, Wo
     mixed = _heads(x, *weights, 4, mask, output=False)
