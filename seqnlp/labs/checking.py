@@ -180,6 +180,17 @@ def same(
     raise Wrong(f"{what} has the right shape, but not the right numbers: they differ by up to {difference:.2g}.")
 
 
+def equal(got: Any, right: Any, mistakes: dict[str, Any], otherwise: str) -> None:
+    """
+    Compare a text or a list with the right one, as [`same`] compares tensors.
+
+    Raises:
+        Wrong: If it is not the right one, with the sentence of the mistake that gives it, or else with `otherwise`.
+    """
+    if got != right:
+        raise Wrong(next((sentence for sentence, value in mistakes.items() if got == value), otherwise))
+
+
 def _shape(value: torch.Tensor) -> str:
     return str(tuple(value.shape)) if value.dim() else "() (one number)"
 

@@ -5,7 +5,7 @@ import math
 import torch
 import yaml
 
-from .checking import Wrong, call, exercise, same, unpack
+from .checking import Wrong, call, equal, exercise, same, unpack
 
 
 @exercise
@@ -33,12 +33,8 @@ def leaks(answer):
         "a text that is part of a training text is no copy of it.": [*right[:3], "thank", "so late"],
         "a text that occurs twice in the test counts twice in its score.": ["great crew", " no food ", "so late"],
     }
-    got = list(got)
-    for sentence, value in mistakes.items():
-        if got != right and sorted(got) == sorted(value):
-            raise Wrong(sentence)
-    if sorted(got) != sorted(right):
-        raise Wrong(f"{len(set(right) - set(got))} are missed and {len(set(got) - set(right))} are no copies.")
+    otherwise = f"{len(set(right) - set(got))} are missed and {len(set(got) - set(right))} are no copies."
+    equal(sorted(got), sorted(right), {sentence: sorted(value) for sentence, value in mistakes.items()}, otherwise)
 
 
 def _wilson(right: int, total: int, z: float = 1.96) -> torch.Tensor:

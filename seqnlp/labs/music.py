@@ -3,7 +3,7 @@
 import torch
 
 from ..metrics.tune_validity import copied_share as share_of_runs
-from .checking import Wrong, call, exercise, randn, same, tensor
+from .checking import Wrong, call, equal, exercise, randn, same, tensor
 
 
 @exercise
@@ -62,16 +62,8 @@ def runs(answer):
             ],
             "the runs stand in another order.": sorted(right),
         }
-        _equal(list(got), right, mistakes, f"the list of runs of {length} of {text!r}")
-
-
-def _equal(got, right, mistakes, what):
-    if got == right:
-        return
-    for sentence, value in mistakes.items():
-        if got == value:
-            raise Wrong(sentence)
-    raise Wrong(f"{what} is not right: it has {len(got)} entries, of {len(right)} that there are.")
+        otherwise = f"it has {len(got)} entries, of {len(right)} that there are."
+        equal(list(got), right, mistakes, f"the list of runs of {length} of {text!r} is not right: {otherwise}")
 
 
 @exercise
@@ -136,10 +128,8 @@ def longest_copy(answer):
             "only the first training text is looked at.": only_first,
             "a piece that goes across two training texts occurs in none of them.": across,
         }
-        if got != right:
-            sentence = next((said for said, value in mistakes.items() if got == value), None)
-            fallback = f"for {text!r} it is not the longest: there is one of {len(right)} characters."
-            raise Wrong(sentence or fallback)
+        otherwise = f"for {text!r} it is not the longest: there is one of {len(right)} characters."
+        equal(got, right, mistakes, otherwise)
 
 
 def _longest(text, training):
