@@ -2,7 +2,6 @@
 
 import torch
 
-from ..metrics.tune_validity import copied_share as share_of_runs
 from .checking import Wrong, call, equal, exercise, randn, same, tensor
 
 
@@ -71,6 +70,8 @@ def runs(answer):
 @exercise
 def copied_share(answer):
     """`copied_share(texts, training, length)`: the share of runs that occur in a training text."""
+    from ..metrics.tune_validity import copied_share as share_of_runs  # slow to import, and needed here alone
+
     length = 3
     texts, training = list(_TEXTS), list(_TRAINING)
     got = tensor(call(answer, texts, training, length), "the share")
