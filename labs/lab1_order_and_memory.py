@@ -103,14 +103,14 @@ AHEAD = 3  # 0.15 seconds
 LONGEST = 12
 
 
-def examples(paths, length):
-    """Windows of all paths, those of one length aligned at their ends: every length gets the same targets."""
+def examples(paths):
+    """Windows of all paths. A shorter window is the end of one of these, so every length gets the same targets."""
     parts = [windows(path, LONGEST, AHEAD) for path in paths]
-    inputs, targets = (torch.cat(part) for part in zip(*parts, strict=True))
-    return inputs[:, -length:], targets
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
-inputs, targets = examples(test, LONGEST)
+known, wanted = examples(train)
+inputs, targets = examples(test)
 print(f"{len(inputs):,} windows to test on, of shape {tuple(inputs.shape[1:])}")
 
 # %% [markdown]
@@ -217,10 +217,8 @@ def apply_linear(weights, features):
 lengths = [1, 2, 3, 4, 6, 8, 12]
 linear = {}
 for length in lengths:
-    known, wanted = examples(train, length)
-    weights = fit_linear(known.flatten(1), wanted)
-    seen, came = examples(test, length)
-    linear[length] = rmse(apply_linear(weights, seen.flatten(1)), came).item()
+    weights = fit_linear(known[:, -length:].flatten(1), wanted)
+    linear[length] = rmse(apply_linear(weights, inputs[:, -length:].flatten(1)), targets).item()
     print(f"linear, window of {length:2}: {linear[length]:.3f} m, {weights.numel()} weights")
 
 # %% [markdown]
@@ -295,7 +293,6 @@ class Forecaster(torch.nn.Module):
 def fit(model, steps, seed=0):
     """Train on windows of random lengths; gives the mean loss of each tenth of the way."""
     generator = torch.Generator().manual_seed(seed)
-    known, wanted = examples(train, LONGEST)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     losses = []
@@ -347,7 +344,6 @@ plt.show()
 # %%
 with torch.no_grad():
     said = forecaster(inputs)
-known, wanted = examples(train, LONGEST)
 weights = fit_linear(known.flatten(1), wanted)
 linear_said = apply_linear(weights, inputs.flatten(1))
 distances = (said - targets).norm(dim=1), (linear_said - targets).norm(dim=1)

@@ -22,6 +22,7 @@
 # %%
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -242,7 +243,7 @@ seqnlp("verify", "outputs/tweets")
 # What if somebody improves a number? We change one digit of the accuracy in a copy of the run.
 
 # %%
-run(sys.executable, "-c", "import shutil; shutil.copytree('outputs/tweets', 'forged')")
+shutil.copytree(folder / "outputs/tweets", folder / "forged")
 forged = json.loads((folder / "forged/run.json").read_text())
 forged["metrics"]["test"]["accuracy"] = min(1.0, accuracy + 0.05)
 (folder / "forged/run.json").write_text(json.dumps(forged))

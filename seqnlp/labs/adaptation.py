@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, with_gradients
 
 
 def _matrices():
@@ -15,7 +15,7 @@ def _matrices():
 def lora(answer):
     """`lora(x, W, A, B, alpha)`: a linear map with a low-rank change (Hu et al. 2021, section 4.1)."""
     x, (W, A, B), alpha = randn(3, 5), _matrices(), 8.0
-    leaves = {"A": A.clone().requires_grad_(), "B": B.clone().requires_grad_()}
+    leaves = with_gradients(A=A, B=B)
     got = tensor(call(answer, x, W, leaves["A"], leaves["B"], alpha), "the output")
     change = x @ A.T @ B.T
     same(

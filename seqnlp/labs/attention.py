@@ -2,7 +2,7 @@
 
 import torch
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
 
 
 @exercise
@@ -37,7 +37,7 @@ def additive_scores(answer):
     """`additive_scores(query, keys, W, U, v)`: how well a query fits each key (Bahdanau et al. 2015)."""
     query, keys = randn(2, 4), randn(2, 6, 4, seed=1)
     W, U, v = randn(4, 4, seed=2), randn(4, 4, seed=3), randn(4, seed=4)
-    leaves = {name: value.clone().requires_grad_() for name, value in {"W": W, "U": U, "v": v}.items()}
+    leaves = with_gradients(W=W, U=U, v=v)
     got = tensor(call(answer, query, keys, *leaves.values()), "the table of scores")
     asked, told = (query @ W.T).unsqueeze(1), keys @ U.T
     right = torch.tanh(asked + told) @ v
@@ -92,13 +92,11 @@ def attention(answer):
     Q, K, V = 2 * randn(2, 4, 9), randn(2, 4, 9, seed=1), randn(2, 4, 9, seed=2)
     mask = torch.ones(4, 4).tril().bool().expand(2, 4, 4)
 
-    def run(scale=1 / 3, dim=-1, masked=True, keys=K, values=V):
-        scores = Q @ keys.transpose(1, 2) * scale
-        scores = scores.masked_fill(~mask, -1e9) if masked else scores
-        weights = scores.softmax(dim)
+    def run(scale=1 / 3, dim=-1, hidden=~mask, keys=K, values=V):
+        weights = (Q @ keys.transpose(1, 2) * scale).masked_fill(hidden, -1e9).softmax(dim)
         return weights @ values, weights
 
-    leaves = {name: value.clone().requires_grad_() for name, value in {"Q": Q, "K": K, "V": V}.items()}
+    leaves = with_gradients(Q=Q, K=K, V=V)
     got, weights = unpack(call(answer, *leaves.values(), mask), ("the output", "the weights"))
     right, right_weights = run()
     mistakes = {
@@ -106,10 +104,10 @@ def attention(answer):
         "the scores are divided by the width; its root is asked for.": run(scale=1 / 9),
         "the scores are multiplied by the root of the width; they are to be divided.": run(scale=3),
         "the softmax runs over the queries: each query's weights are to sum to one.": run(dim=1),
-        "the mask is not used: a query sees what comes after it.": run(masked=False),
+        "the mask is not used: a query sees what comes after it.": run(hidden=torch.zeros_like(mask)),
         "keys and values are swapped: values are what is averaged.": run(keys=V, values=K),
         "the keys are averaged; it is the values that are told.": run(values=K),
-        "the mask is turned round: where it is true a query may look.": _turned(Q, K, V, mask),
+        "the mask is turned round: where it is true a query may look.": run(hidden=mask),
     }
     same(weights, right_weights, {sentence: value[1] for sentence, value in mistakes.items()}, "the table of weights")
     same(got, right, {sentence: value[0] for sentence, value in mistakes.items()}, "the output")
@@ -119,8 +117,3 @@ def attention(answer):
     right = (narrow @ fewer.transpose(1, 2) / 2).softmax(-1) @ told
     same(found, right, {}, "the output without a mask, for queries of width 4, three keys and values of width 5,")
     return "right: queries ask, keys are compared, values are told."
-
-
-def _turned(Q, K, V, mask):
-    weights = (Q @ K.transpose(1, 2) / 3).masked_fill(mask, -1e9).softmax(-1)
-    return weights @ V, weights

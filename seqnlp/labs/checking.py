@@ -93,16 +93,16 @@ def size(full: Any, quick: Any) -> Any:
     return quick if os.environ.get(QUICK, "0") not in ("", "0") else full
 
 
-def call(answer: Callable, *args: Any, **kwargs: Any) -> Any:
+def call(answer: Callable, *args: Any) -> Any:
     """
-    Call an answer with copies of the arguments' tensors.
+    Call an answer.
 
     Raises:
         Wrong: If it is not written yet, raises, returns nothing, or changes an argument in place.
     """
     before = [arg.detach().clone() if isinstance(arg, torch.Tensor) else None for arg in args]
     try:
-        result = answer(*args, **kwargs)
+        result = answer(*args)
     except NotImplementedError:
         raise Wrong("it is not written yet.") from None
     except Exception as error:
@@ -180,6 +180,17 @@ def same(
     raise Wrong(f"{what} has the right shape, but not the right numbers: they differ by up to {difference:.2g}.")
 
 
+def equal(got: Any, right: Any, mistakes: dict[str, Any], otherwise: str) -> None:
+    """
+    Compare a text or a list with the right one, as [`same`] compares tensors.
+
+    Raises:
+        Wrong: If it is not the right one, with the sentence of the mistake that gives it, or else with `otherwise`.
+    """
+    if got != right:
+        raise Wrong(next((sentence for sentence, value in mistakes.items() if got == value), otherwise))
+
+
 def _shape(value: torch.Tensor) -> str:
     return str(tuple(value.shape)) if value.dim() else "() (one number)"
 
@@ -202,11 +213,11 @@ def gradient_reaches(result: torch.Tensor, leaves: dict[str, torch.Tensor]) -> N
             raise Wrong(f"the numbers are right, but no gradient reaches {name}: {advice}")
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    """Random numbers of the checks, the same in each call."""
-    return torch.Generator().manual_seed(seed)
+def with_gradients(**tensors: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Copies of named tensors, for which gradients are computed."""
+    return {name: value.clone().requires_grad_() for name, value in tensors.items()}
 
 
-def randn(*shape: int, seed: int = 0, requires_grad: bool = False) -> torch.Tensor:
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
     """Normal random numbers of a shape, the same in each call."""
-    return torch.randn(*shape, generator=generator(seed)).requires_grad_(requires_grad)
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -5,7 +5,7 @@ import itertools
 import torch
 
 from ..models.cells import CELLS
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
 
 
 def _arguments(num_gates: int):
@@ -28,15 +28,18 @@ def lstm_cell(answer):
     """`lstm_cell(x, h, c, W, U, b)`: one step of an LSTM; the gates i, f, g, o are stacked in W, U and b."""
     x, h, W, U = _arguments(4)
     c, b = randn(2, 4, seed=4), randn(16, seed=5)
-    leaves = {name: value.clone().requires_grad_() for name, value in {"W": W, "U": U, "b": b}.items()}
+    leaves = with_gradients(W=W, U=U, b=b)
     got_h, got_c = unpack(call(answer, x, h, c, *leaves.values()), ("h", "c"))
     right_h, right_c = _reference("lstm", W, U, b, torch.zeros(16))(x, h, c)
     if isinstance(got_h, torch.Tensor) and got_h.shape == right_c.shape and torch.allclose(got_h, right_c, atol=1e-5):
         raise Wrong("h and c are returned in the wrong order: first the hidden state, then the cell.")
 
-    def run(order=(0, 1, 2, 3), total=x @ W.T + h @ U.T + b, squash=torch.tanh, before=c):
+    total = x @ W.T + h @ U.T + b
+
+    def run(order=(0, 1, 2, 3), total=total, squash=torch.tanh, before=c, shares=lambda f, i: (f, i)):
         i, f, g, o = (total.chunk(4, dim=-1)[index] for index in order)
-        new = f.sigmoid() * before + i.sigmoid() * squash(g)
+        kept, written = shares(f.sigmoid(), i.sigmoid())
+        new = kept * before + written * squash(g)
         return o.sigmoid() * torch.tanh(new), new
 
     names = ("i", "f", "g", "o")
@@ -54,11 +57,13 @@ def lstm_cell(answer):
         "the candidate g has no activation.": run(squash=lambda value: value),
         "the cell before, c, is forgotten whole: the forget gate is to decide.": run(before=torch.zeros_like(c)),
         "the forget gate multiplies h; it is the cell c that it keeps.": run(before=h),
-        "the forget gate keeps what it is to forget: near one it keeps.": _turned_forget(x @ W.T + h @ U.T + b, c),
-        "the cell is a sum, not a mixture: the input gate has weights of its own.": _coupled(x @ W.T + h @ U.T + b, c),
+        "the forget gate keeps what it is to forget: near one it keeps.": run(shares=lambda f, i: (1 - f, i)),
+        "the cell is a sum, not a mixture: the input gate has weights of its own.": run(
+            shares=lambda f, _: (f, 1 - f)
+        ),
     }
     same(got_c, right_c, {sentence: value[1] for sentence, value in mistakes.items()}, "the cell c")
-    o = (x @ W.T + h @ U.T + b).chunk(4, dim=-1)[3]
+    o = total.chunk(4, dim=-1)[3]
     from_hidden = {
         "the output gate is missing.": torch.tanh(right_c),
         "the cell is to pass through tanh before the output gate lets it out.": o.sigmoid() * right_c,
@@ -71,24 +76,12 @@ def lstm_cell(answer):
     return "right: the same numbers as the cell of seqnlp."
 
 
-def _turned_forget(total, c):
-    i, f, g, o = total.chunk(4, dim=-1)
-    new = (1 - f.sigmoid()) * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * torch.tanh(new), new
-
-
-def _coupled(total, c):
-    _, f, g, o = total.chunk(4, dim=-1)
-    new = f.sigmoid() * c + (1 - f.sigmoid()) * g.tanh()
-    return o.sigmoid() * torch.tanh(new), new
-
-
 @exercise
 def gru_cell(answer):
     """`gru_cell(x, h, W, U, b, c)`: one step of a GRU; r, z, n are stacked, and c is the bias beside U."""
     x, h, W, U = _arguments(3)
     b, c = randn(12, seed=5), randn(12, seed=6)
-    leaves = {name: value.clone().requires_grad_() for name, value in {"W": W, "U": U, "b": b, "c": c}.items()}
+    leaves = with_gradients(W=W, U=U, b=b, c=c)
     got = tensor(call(answer, x, h, *leaves.values()))
     (right,) = _reference("gru", W, U, b, c)(x, h)
 

@@ -5,7 +5,7 @@ import math
 import torch
 import yaml
 
-from .checking import Wrong, call, exercise, same, unpack
+from .checking import Wrong, call, equal, exercise, same, unpack
 
 
 @exercise
@@ -33,12 +33,8 @@ def leaks(answer):
         "a text that is part of a training text is no copy of it.": [*right[:3], "thank", "so late"],
         "a text that occurs twice in the test counts twice in its score.": ["great crew", " no food ", "so late"],
     }
-    got = list(got)
-    for sentence, value in mistakes.items():
-        if got != right and sorted(got) == sorted(value):
-            raise Wrong(sentence)
-    if sorted(got) != sorted(right):
-        raise Wrong(f"{len(set(right) - set(got))} are missed and {len(set(got) - set(right))} are no copies.")
+    otherwise = f"{len(set(right) - set(got))} are missed and {len(set(got) - set(right))} are no copies."
+    equal(sorted(got), sorted(right), {sentence: sorted(value) for sentence, value in mistakes.items()}, otherwise)
 
 
 def _wilson(right: int, total: int, z: float = 1.96) -> torch.Tensor:
@@ -56,8 +52,9 @@ def wilson(answer):
         low, high = unpack(call(answer, right, total), ("low", "high"))
         got = torch.tensor([float(low), float(high)])
         spread = 1.96 * math.sqrt(share * (1 - share) / total)
-        center = (share + 1.96**2 / (2 * total)) / (1 + 1.96**2 / total)
         true = _wilson(right, total)
+        center, half = true.mean(), (true[1] - true[0]) / 2
+        around = torch.tensor([-1, 1]) * half
         same(
             got,
             true,
@@ -67,16 +64,12 @@ def wilson(answer):
                 ),
                 "that is in percent: shares between 0 and 1 are asked for.": 100 * true,
                 "low and high are swapped.": true.flip(0),
-                "that is the center and the half width: the two ends are asked for.": torch.stack(
-                    [true.mean(), (true[1] - true[0]) / 2]
-                ),
-                "the interval is around the share; its center is drawn a little towards one half.": share
-                + torch.tensor([-1, 1]) * (true[1] - true[0]) / 2,
+                "that is the center and the half width: the two ends are asked for.": torch.stack([center, half]),
+                "the interval is around the share; its center is drawn a little towards one half.": share + around,
                 "that is one standard error, 68 %: z is missing.": _wilson(right, total, 1.0),
                 "that is the 99 % interval.": _wilson(right, total, 2.576),
                 "that is the 90 % interval.": _wilson(right, total, 1.645),
-                "the half width is not divided: see what stands below it.": center
-                + torch.tensor([-1, 1]) * (true[1] - true[0]) / 2 * (1 + 1.96**2 / total),
+                "the half width is not divided: see what stands below it.": center + around * (1 + 1.96**2 / total),
             },
             "the interval",
             tolerance=2e-3,

@@ -2,8 +2,7 @@
 
 import torch
 
-from ..metrics.tune_validity import copied_share as share_of_runs
-from .checking import Wrong, call, exercise, randn, same, tensor
+from .checking import Wrong, call, equal, exercise, randn, same, tensor
 
 
 @exercise
@@ -11,9 +10,9 @@ def top_k(answer):
     """`top_k(logits, k)`: the logits of the `k` likeliest; minus infinity elsewhere."""
     logits = randn(3, 7)
 
-    def kept(k, largest=True):
+    def kept(k, largest=True, rest=-1e6):
         places = logits.topk(k, largest=largest).indices
-        return torch.full_like(logits, -torch.inf).scatter(1, places, logits.gather(1, places))
+        return torch.full_like(logits, rest).scatter(1, places, logits.gather(1, places))
 
     for k in (2, 4):
         whole = logits.flatten().topk(k).values[-1]
@@ -21,14 +20,12 @@ def top_k(answer):
         right = kept(k)
         same(
             call(answer, logits, k).nan_to_num(neginf=-1e6),
-            right.nan_to_num(neginf=-1e6),
+            right,
             {
-                "the unlikely ones are kept.": kept(k, largest=False).nan_to_num(neginf=-1e6),
-                "what is left out is set to zero, and exp(0) is one: it may still be drawn.": right.nan_to_num(
-                    neginf=0
-                ),
-                "one too few is kept: the smallest of the k counts too.": kept(k - 1).nan_to_num(neginf=-1e6),
-                "one too many is kept.": kept(k + 1).nan_to_num(neginf=-1e6),
+                "the unlikely ones are kept.": kept(k, largest=False),
+                "what is left out is set to zero, and exp(0) is one: it may still be drawn.": kept(k, rest=0.0),
+                "one too few is kept: the smallest of the k counts too.": kept(k - 1),
+                "one too many is kept.": kept(k + 1),
                 "the k likeliest of the whole batch are kept: each row is to have its own.": logits.masked_fill(
                     logits < whole, -1e6
                 ),
@@ -44,6 +41,10 @@ _TEXTS = ("ABcd ABcd", "xyzABcx", "ab")
 _TRAINING = ("zzABcdz", "cd ABx", "qqqqq")
 
 
+def _runs(text, length):
+    return [text[start : start + length] for start in range(len(text) - length + 1)]
+
+
 @exercise
 def runs(answer):
     """`runs(text, length)`: every piece of `length` characters of a text, from left to right."""
@@ -51,7 +52,7 @@ def runs(answer):
         got = call(answer, text, length)
         if not isinstance(got, (list, tuple)):
             raise Wrong(f"a list is asked for, and this is of type {type(got).__name__}: a set would lose repeats.")
-        right = [text[start : start + length] for start in range(max(0, len(text) - length + 1))]
+        right = _runs(text, length)
         mistakes = {
             "the last run is missing: count how many starts there are.": right[:-1],
             "the runs do not overlap: one begins at every character.": right[::length],
@@ -62,33 +63,22 @@ def runs(answer):
             ],
             "the runs stand in another order.": sorted(right),
         }
-        _equal(list(got), right, mistakes, f"the list of runs of {length} of {text!r}")
-
-
-def _equal(got, right, mistakes, what):
-    if got == right:
-        return
-    for sentence, value in mistakes.items():
-        if got == value:
-            raise Wrong(sentence)
-    raise Wrong(f"{what} is not right: it has {len(got)} entries, of {len(right)} that there are.")
+        otherwise = f"it has {len(got)} entries, of {len(right)} that there are."
+        equal(list(got), right, mistakes, f"the list of runs of {length} of {text!r} is not right: {otherwise}")
 
 
 @exercise
 def copied_share(answer):
     """`copied_share(texts, training, length)`: the share of runs that occur in a training text."""
+    from ..metrics.tune_validity import copied_share as share_of_runs  # slow to import, and needed here alone
+
     length = 3
     texts, training = list(_TEXTS), list(_TRAINING)
     got = tensor(call(answer, texts, training, length), "the share")
 
-    def pieces(text):
-        return [text[start : start + length] for start in range(len(text) - length + 1)]
-
-    known = {piece for text in training for piece in pieces(text)}
-    found = [[piece in known for piece in pieces(text)] for text in texts]
-    counted = [piece for text in texts for piece in pieces(text)]
-    joined = pieces("".join(texts))
-    turned = [piece in set(counted) for text in training for piece in pieces(text)]
+    known = {run for text in training for run in _runs(text, length)}
+    counted = [run for text in texts for run in _runs(text, length)]
+    of_each = [share_of_runs([text], training, length) for text in texts if len(text) >= length]
     right = share_of_runs(texts, training, length)
     same(
         got.double(),
@@ -98,15 +88,15 @@ def copied_share(answer):
                 len(set(counted) & known) / len(set(counted))
             ),
             "that is the mean over the texts: each run is to count the same.": torch.tensor(
-                sum(sum(part) / len(part) for part in found if part) / sum(1 for part in found if part)
+                sum(of_each) / len(of_each)
             ),
             "runs go across the end of a text: each text is by itself.": torch.tensor(
-                sum(piece in known for piece in joined) / len(joined)
+                share_of_runs(["".join(texts)], training, length)
             ),
             "that is the share of the training runs that occur in the texts: it is turned round.": torch.tensor(
-                sum(turned) / len(turned)
+                share_of_runs(training, texts, length)
             ),
-            "that is a number of runs: the share is asked for.": torch.tensor(sum(map(sum, found))),
+            "that is a number of runs: the share is asked for.": torch.tensor(sum(run in known for run in counted)),
             "that is what was *not* copied.": torch.tensor(1 - right),
             "that is in percent: a share between 0 and 1 is asked for.": torch.tensor(100 * right),
         },
@@ -136,10 +126,8 @@ def longest_copy(answer):
             "only the first training text is looked at.": only_first,
             "a piece that goes across two training texts occurs in none of them.": across,
         }
-        if got != right:
-            sentence = next((said for said, value in mistakes.items() if got == value), None)
-            fallback = f"for {text!r} it is not the longest: there is one of {len(right)} characters."
-            raise Wrong(sentence or fallback)
+        otherwise = f"for {text!r} it is not the longest: there is one of {len(right)} characters."
+        equal(got, right, mistakes, otherwise)
 
 
 def _longest(text, training):

@@ -110,10 +110,10 @@ def last_state(answer):
             raise ValueError(f"x is to be one time step of all rows, of shape (2, 3), and is {tuple(x.shape)}")
         return torch.tanh(x @ W.T + h @ U.T)
 
-    def run(order, restart=False):
-        h = start
+    def run(order, first=start, restart=False):
+        h = first
         for t in order:
-            h = step(inputs[:, t], start if restart else h)
+            h = step(inputs[:, t], first if restart else h)
         return h
 
     leaf = inputs.clone().requires_grad_()
@@ -126,7 +126,7 @@ def last_state(answer):
             "each step starts from the first state: the new one is to be carried on.": run(range(5), restart=True),
             "the last time step is left out.": run(range(4)),
             "the first time step is left out.": run(range(1, 5)),
-            "the state does not start from `h`.": _from_zero(step, inputs, start),
+            "the state does not start from `h`.": run(range(5), torch.zeros_like(start)),
             "that is the state after every step; the last one is asked for.": torch.stack(
                 [run(range(t + 1)) for t in range(5)], dim=1
             ),
@@ -137,10 +137,3 @@ def last_state(answer):
     if not torch.allclose(tensor(call(answer, step, inputs[:, :2], start)), run(range(2)), atol=1e-5):
         raise Wrong("the number of steps is fixed; it is to be that of the inputs.")
     return "right: one step, again and again, at any length."
-
-
-def _from_zero(step, inputs, start):
-    h = torch.zeros_like(start)
-    for t in range(inputs.shape[1]):
-        h = step(inputs[:, t], h)
-    return h

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
 
 
 @exercise
@@ -11,7 +11,7 @@ def elman_step(answer):
     """`elman_step(x, h, W, U, b)`: one step of Elman's net (1990)."""
     x, h, b = randn(2, 4), randn(2, 4, seed=1), randn(4, seed=4)
     W, U = randn(4, 4, seed=2) / 2, randn(4, 4, seed=3) / 2  # square, so that a missing transpose is no error of shape
-    leaves = {name: value.clone().requires_grad_() for name, value in {"W": W, "U": U, "b": b}.items()}
+    leaves = with_gradients(W=W, U=U, b=b)
     got = tensor(call(answer, x, h, *leaves.values()))
     total = x @ W.T + h @ U.T + b
     same(

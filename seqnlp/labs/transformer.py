@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor
+from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, with_gradients
 
 
 @exercise
@@ -55,18 +55,19 @@ def causal_mask(answer):
         raise Wrong(f"the mask has the right entries, but is of type {got.dtype}: true and false are asked for.")
 
 
-def _heads(x, Wq, Wk, Wv, Wo, num_heads, mask, order="right", scale=None, output=True):
+def _heads(x, Wq, Wk, Wv, Wo, num_heads, mask, cut=True, join=True, scale=None, output=True):
+    """The output of all heads; without `cut` or `join` they are cut or joined across the tokens."""
     B, T, width = x.shape
     q, k, v = (x @ W.T for W in (Wq, Wk, Wv))
-    if order == "right":
+    if cut:
         q, k, v = (part.view(B, T, num_heads, -1).transpose(1, 2) for part in (q, k, v))
-    else:  # cut without regard to what belongs to which token
+    else:
         q, k, v = (part.reshape(B, num_heads, T, -1) for part in (q, k, v))
     scores = q @ k.transpose(-2, -1) * ((width // num_heads) ** -0.5 if scale is None else scale)
     if mask is not None:
         scores = scores.masked_fill(~mask, -1e9)
     mixed = scores.softmax(-1) @ v
-    joined = mixed.transpose(1, 2).reshape(B, T, width) if order != "unjoined" else mixed.reshape(B, T, width)
+    joined = (mixed.transpose(1, 2) if join else mixed).reshape(B, T, width)
     return joined @ Wo.T if output else joined
 
 
@@ -76,24 +77,21 @@ def multi_head(answer):
     x = randn(2, 5, 8)
     Wq, Wk, Wv, Wo = (randn(8, 8, seed=seed) / 2 for seed in (1, 2, 3, 4))
     mask = torch.ones(5, 5).tril().bool()
-    leaves = {
-        name: W.clone().requires_grad_() for name, W in zip(("Wq", "Wk", "Wv", "Wo"), (Wq, Wk, Wv, Wo), strict=True)
-    }
+    leaves = with_gradients(Wq=Wq, Wk=Wk, Wv=Wv, Wo=Wo)
     got = tensor(call(answer, x, *leaves.values(), 4, mask), "the output")
     weights = Wq, Wk, Wv, Wo
-    mixed = _heads(x, *weights, 4, mask, output=False)
-    heads = mixed.view(2, 5, 4, 2).transpose(1, 2)
     same(
         got,
         _heads(x, *weights, 4, mask),
         {
             "there is one head only: the scores of all heads are added.": _heads(x, *weights, 1, mask),
             "the heads are cut across the tokens: cut the width first, then swap heads and time.": _heads(
-                x, *weights, 4, mask, order="cut"
+                x, *weights, 4, mask, cut=False
             ),
-            "the heads are joined across the tokens: swap heads and time back before joining.": heads.reshape(2, 5, 8)
-            @ Wo.T,
-            "the output map Wo is missing.": mixed,
+            "the heads are joined across the tokens: swap heads and time back before joining.": _heads(
+                x, *weights, 4, mask, join=False
+            ),
+            "the output map Wo is missing.": _heads(x, *weights, 4, mask, output=False),
             "the scores are scaled by the whole width; a head has only its part of it.": _heads(
                 x, *weights, 4, mask, scale=8**-0.5
             ),

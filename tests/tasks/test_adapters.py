@@ -27,14 +27,6 @@ from seqnlp.training import ArgumentsError
 IDS = torch.tensor([[5, 6, 7, 8], [9, 8, 5, 4]])
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("given")
-    for name in ("bert", "lstm"):
-        getattr(given_models, name)(folder / name)
-    return given_models.write_data(folder)
-
-
 def tiny_bert():
     torch.manual_seed(0)
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}

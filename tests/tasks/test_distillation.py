@@ -3,7 +3,6 @@
 import json
 import math
 
-import given_models
 import pytest
 import torch
 from given_models import DATA, run
@@ -17,6 +16,8 @@ from seqnlp.tasks.distillation import Teacher, varied
 from seqnlp.tasks.starting_model import Source
 from seqnlp.training import ArgumentsError
 
+
+pytestmark = pytest.mark.usefixtures("sentiment")  # it lies in folder / "teacher"
 
 LABELS = torch.tensor([0, 1])
 STUDENT = torch.tensor([[1.0, 0.0], [0.5, 2.0]])
@@ -54,17 +55,6 @@ def test_variants_are_pieces_of_their_texts_and_new():
         words = iter(next(text for text in texts if set(variant.split()) <= set(text.split())).split())
         assert all(word in words for word in variant.split())  # in their order
     assert varied(texts, copies=40, seed=2) != found
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("distilled")
-    given_models.bert(folder / "bert")
-    given_models.write_data(folder)
-    flags = ["--per_device_train_batch_size", 8, "--learning_rate", 0.01, "--metric_for_best_model", "loss"]
-    flags += ["--model_name_or_path", folder / "bert", *DATA["sentiment_analysis"](folder)]
-    run("sentiment_analysis", folder / "teacher", "--num_train_epochs", 6, *flags)
-    return folder
 
 
 def teacher_of(folder, classes=("awful", "good")):

@@ -25,15 +25,6 @@ from seqnlp.training import ArgumentsError
 SHORT = ("--num_train_epochs", 1)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("given")
-    for name in ("bert", "masked_bert", "gpt2", "marian", "vit", "lstm"):
-        getattr(given_models, name)(folder / name)
-    given_models.write_data(folder)
-    return folder
-
-
 def sha256(folder):
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
@@ -47,15 +38,6 @@ def start(name, model, folder, *flags):
     made = task(name, "--model_name_or_path", folder / model, *flags)
     labels = {"id2label": {0: "awful", 1: "good"}, "label2id": {"awful": 0, "good": 1}}
     return made, *made.start_model.load(made.build_config(**labels), made.model_args.config_overrides)
-
-
-@pytest.fixture(scope="module")
-def sentiment(folder):
-    """A fine-tuned BERT with what it printed."""
-    output_dir = folder / "sentiment"
-    flags = ["--per_device_train_batch_size", 8, "--learning_rate", 0.01, "--metric_for_best_model", "loss"]
-    flags += ["--model_name_or_path", folder / "bert", *DATA["sentiment_analysis"](folder)]
-    return output_dir, run("sentiment_analysis", output_dir, "--num_train_epochs", 6, *flags)
 
 
 def test_a_base_model_gets_a_fresh_head_and_learns(folder, sentiment):

@@ -1,10 +1,7 @@
 """Attention and the Transformer: right answers of torch's own, and wrong ones with their sentences."""
 
-import pytest
 import torch
 from torch.nn import functional
-
-from seqnlp.labs import check
 
 
 # Lab 6.
@@ -149,21 +146,3 @@ WRONG = [
     ("patches", lambda x, n: patches(x, n).unflatten(2, (n, n)).mT.flatten(2), "within a square"),
     ("patches", lambda x, n: patches(x, n).unflatten(2, (n, n)), "two-dimensional"),
 ]
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_a_right_answer_is_right(name):
-    verdict = check(name, RIGHT[name])
-    assert verdict, verdict
-
-
-@pytest.mark.parametrize(("name", "answer", "sentence"), WRONG)
-def test_a_wrong_answer_is_told_what_is_wrong(name, answer, sentence):
-    verdict = check(name, answer)
-    assert not verdict
-    assert sentence in verdict.sentence, verdict
-
-
-def test_each_check_is_tested_with_three_wrong_answers():
-    for name in RIGHT:
-        assert sum(name == wrong for wrong, _, _ in WRONG) >= 3, name
