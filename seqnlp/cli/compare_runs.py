@@ -13,7 +13,7 @@ import yaml
 
 from .. import models
 from ..tasks import TASKS, Task
-from ..training import CheckpointFolder, write_json
+from ..training import write_json
 from ..training.errors import in_one_line
 from ..training.flags import settled_flags
 from .outputs import OutputError, make_folder
@@ -219,7 +219,7 @@ def _launch(
     _own_folder(folder)
     (folder / "run.json").unlink(missing_ok=True)
     write_json(folder / SETTINGS, settings)
-    unfinished = CheckpointFolder(folder).is_unfinished
+    unfinished = (folder / "checkpoints" / "unfinished").is_file() and any(folder.glob("checkpoints/step-*"))
     again = ["--resume_from_checkpoint", "latest"] if is_same and unfinished else ["--overwrite_output_dir", "true"]
     command = [*_launcher(), str(comparison.recipe), "--config", str(comparison.config)]
     command += [*flags, *given, "--output_dir", str(folder), *comparison.flags, *more, *again]
