@@ -67,22 +67,28 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
             continue
         part, where = select_split(splits, name, source.name), f"Dataset {source.name!r}, split {name!r}"
         find_column(part, text_column, (), "text", source.name, name)
-        if split == "test" and _is_unlabeled(part, label_column):
+        if split == "test" and is_unlabeled(part, label_column):
             remarks.append(f"The split {name!r} has no labels: it is passed over.")
             continue
         find_column(part, label_column, (), "label", source.name, name)
         texts = list(values_of(part, text_column))
-        labels = _label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
+        labels = label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
         kept = kept_rows(texts, f"{where}, column {text_column!r}", arguments.drop_empty_texts, remarks)
         prepared[split] = {"text": [texts[row] for row in kept], "label": [labels[row] for row in kept]}
 
-    prepared = _encode_labels(prepared, train.features[label_column], source.name, label_column)
+    classes = classes_of(train.features[label_column], prepared["train"]["label"])
+    if len(set(prepared["train"]["label"])) < 2:
+        raise DataError(
+            f"Dataset {source.name!r}, column {label_column!r}: all training texts have the class "
+            f"{prepared['train']['label'][0]!r}. A classifier needs at least two."
+        )
+    prepared = _encode_labels(prepared, classes, source.name, label_column)
     if "validation" not in prepared:
         prepared |= _set_apart_validation(prepared["train"], source.name)
     prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    remarks += _lookalikes(ordered["train"].features["label"].names)
-    remarks += [*_missing_classes(ordered), *_repeated(ordered)]
+    remarks += lookalikes(ordered["train"].features["label"].names)
+    remarks += [*missing_classes(ordered, "text"), *_repeated(ordered)]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -113,7 +119,8 @@ def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> 
     return [row for row in range(len(texts)) if row not in skip]
 
 
-def _is_unlabeled(part: Dataset, column: str) -> bool:
+def is_unlabeled(part: Dataset, column: str) -> bool:
+    """Whether no row of a split has a label."""
     return column not in part.column_names or all(
         _is_missing(label) or label == -1 for label in values_of(part, column)
     )
@@ -123,8 +130,19 @@ def _is_missing(label: Any) -> bool:
     return label is None or label != label or (isinstance(label, str) and not label.strip())
 
 
-def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> list[str]:
-    """The class of each row by its name: `5` for 5 and, where all numbers are whole, for 5.0."""
+def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> list[str]:
+    """
+    The class of each row by its name: `5` for 5 and, where all numbers are whole, for 5.0.
+
+    Args:
+        part: A split.
+        column: The column of the labels.
+        where: Both of them, as an error and a remark name them.
+        remarks: Gets a line for each thing that was converted.
+
+    Raises:
+        DataError: For a row without a label, and for one whose label is no class.
+    """
     feature, labels = part.features[column], list(values_of(part, column))
     names, stripped, composed, whole = [], 0, 0, 0
     for row, label in enumerate(labels):
@@ -141,11 +159,9 @@ def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> 
                 f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}) "
                 f"in row {row}. Name the column of the classes by --label_column."
             )
-        if isinstance(feature, ClassLabel):
-            names.append(feature.int2str(label))
-            continue
-        name = str(label).strip()
-        stripped += name != str(label)
+        written = feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
+        name = written.strip()
+        stripped += name != written
         names.append(unicodedata.normalize("NFC", name))
         composed += names[-1] != name
     if whole:
@@ -157,7 +173,15 @@ def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> 
     return names
 
 
-def _lookalikes(names: list[str]) -> list[str]:
+def classes_of(feature: Any, labels: list[str]) -> list[str]:
+    """The classes of a column in their order: a `ClassLabel`'s own, else that of their numbers or their names."""
+    if isinstance(feature, ClassLabel):
+        return list(dict.fromkeys(unicodedata.normalize("NFC", name.strip()) for name in feature.names))
+    is_of_numbers = all(label.lstrip("-").isdigit() for label in labels)
+    return sorted(set(labels), key=int if is_of_numbers else None)
+
+
+def lookalikes(names: list[str]) -> list[str]:
     """A line if classes differ only by what a reader may not see: they may have been meant as one."""
     alike: dict[Any, list[str]] = {}
     for name in names:
@@ -184,40 +208,42 @@ def _repeated(splits: dict[str, Dataset]) -> list[str]:
     ]
 
 
-def _encode_labels(prepared: dict, feature, name: str, column: str) -> dict[str, Dataset]:
-    train_labels = set(prepared["train"]["label"])
-    if isinstance(feature, ClassLabel):
-        names = list(feature.names)
-    elif all(label.lstrip("-").isdigit() for label in train_labels):
-        names = sorted(train_labels, key=int)
-    else:
-        names = sorted(train_labels)
-    if len(train_labels) < 2:
-        raise DataError(
-            f"Dataset {name!r}, column {column!r}: all training texts have the class {next(iter(train_labels))!r}. A "
-            "classifier needs at least two."
-        )
-    ids = {label: number for number, label in enumerate(names)}
+def _encode_labels(prepared: dict, names: list[str], name: str, column: str) -> dict[str, Dataset]:
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     encoded = {}
     for split, rows in prepared.items():
-        unknown = next((label for label in rows["label"] if label not in ids), None)
-        if unknown is not None:
-            raise DataError(
-                f"Dataset {name!r}, split {split!r}, column {column!r}: the class {unknown!r} does not occur in the "
-                f"training texts, whose classes are {listed(ids)}."
-            )
-        columns = texts_in_columns({"text": rows["text"]})
-        table = pa.table({**columns, "label": pa.array([ids[label] for label in rows["label"]], pa.int64())})
+        ids = numbers_of(rows["label"], names, f"Dataset {name!r}, split {split!r}, column {column!r}", "texts")
+        table = pa.table({**texts_in_columns({"text": rows["text"]}), "label": pa.array(ids, pa.int64())})
         encoded[split] = dataset_of(table, features)
     return encoded
 
 
+def numbers_of(labels: list[str], names: list[str], where: str, rows: str) -> list[int]:
+    """
+    The number of each label's class.
+
+    Raises:
+        DataError: For a class that is not among the names, which are those of the training texts, or whatever `rows`
+            calls them.
+    """
+    ids = {label: number for number, label in enumerate(names)}
+    unknown = next((label for label in labels if label not in ids), None)
+    if unknown is not None:
+        raise DataError(
+            f"{where}: the class {unknown!r} does not occur in the training {rows}, whose classes are {listed(ids)}."
+        )
+    return [ids[label] for label in labels]
+
+
 def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
-    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "text")]
-    labels = values_of(train, "label")
-    kept_classes = {label for label, chosen in zip(labels, is_validation, strict=True) if not chosen}
-    if not any(is_validation) or len(kept_classes) < 2:
+    """Of the texts a share that their hashes say; but a class of which all would be set apart stays in training."""
+    texts, labels = list(values_of(train, "text")), list(values_of(train, "label"))
+    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in texts]
+    left = {label for label, chosen in zip(labels, is_validation, strict=True) if not chosen}
+    if len(left) < len(set(labels)):
+        needed = {text for text, label in zip(texts, labels, strict=True) if label not in left}
+        is_validation = [chosen and text not in needed for text, chosen in zip(texts, is_validation, strict=True)]
+    if not any(is_validation):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
             "apart."
@@ -228,8 +254,8 @@ def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
     }
 
 
-def _missing_classes(splits: dict[str, Dataset]) -> list[str]:
-    """A line for each split that lacks a class: a score over it says nothing of that class."""
+def missing_classes(splits: dict[str, Dataset], row: str) -> list[str]:
+    """A line for each split that lacks a class: a score over it says nothing of that class. `row` is what a row is."""
     names = splits["train"].features["label"].names
     remarks = []
     for split, rows in splits.items():
@@ -237,5 +263,5 @@ def _missing_classes(splits: dict[str, Dataset]) -> list[str]:
         missing = [name for number, name in enumerate(names) if not counts[number]]
         if missing:
             what = f"of the class {missing[0]}" if len(missing) == 1 else f"of the classes {listed(missing)}"
-            remarks.append(f"The split {split!r} has no text {what}.")
+            remarks.append(f"The split {split!r} has no {row} {what}.")
     return remarks
