@@ -473,6 +473,7 @@ class Task(FineTuning):
         run.attempt("The baselines", lambda: self._compare(outcome))
         run.attempt("The report", lambda: run.tell(f"\n{self.name_of(data)}\n\n{self.report(outcome)}"))
         run.attempt("The pictures", lambda: self._draw(outcome))
+        loop.let_go()
         run.finish()
         run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}.")
 

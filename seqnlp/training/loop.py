@@ -1,5 +1,6 @@
 """The one training loop, on Accelerate, for every recipe."""
 
+import gc
 import math
 import signal
 from collections.abc import Callable, Iterable
@@ -155,6 +156,17 @@ class TrainingLoop(Evaluator):
     def unwrapped_model(self) -> PreTrainedModel:
         """The model without what Accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model)
+
+    def let_go(self) -> None:
+        """
+        Give up what is around the model; it can be used after that, and not be trained. Called by every process.
+
+        Torch's reducer has a hold on the processes' connection. Where it is the last to let go, it waits for threads
+        that wait for Python, which waits for it: one run of thirty would never end.
+        """
+        self.model = self._compiled = self.unwrapped_model
+        self.accelerator.free_memory()
+        gc.collect()
 
     def autocast(self) -> AbstractContextManager:
         """That of the run; a sharded model's is left to each forward pass, or every process would hold all weights."""
