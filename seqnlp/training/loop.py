@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteriaList
 from transformers.utils import logging
 
 from .arguments import ArgumentsError, TrainingArguments
@@ -29,7 +29,7 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .evaluation import EvaluationEnded, Evaluator
+from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
 from .fingerprint import describe_setup, differences
 from .integrity import WEIGHTS, find_damage
 from .optimization import create_optimizer, create_scheduler, go_to_step
@@ -379,6 +379,14 @@ class TrainingLoop(Evaluator):
     def must_end(self) -> bool:
         """Whether a signal asks for an end of training, and so of a validation."""
         return self._signals.is_in_force and self._agree_on_signals()
+
+    def stopping_criteria(self) -> StoppingCriteriaList:
+        """A signal ends a generation at a token, unless a sharded model's processes make each token together."""
+        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            return StoppingCriteriaList()
+        return StoppingCriteriaList(
+            [EndOfGeneration(lambda: self._signals.is_in_force and any(self._signals.counts()))]
+        )
 
     def _settle_gradient_buckets(self) -> None:
         """
