@@ -22,7 +22,7 @@ def _sizes(setting: Setting) -> Sizes:
 
 
 def _examples(kind: str, count: int, length: int) -> list[dict]:
-    """What is learned in few steps: tokens that repeat, one token to copy over and over, a class that one token tells."""
+    """What is learned in few steps: tokens that repeat, one token to copy for ever, a class that one token tells."""
     if kind == "translator":
         rows = random_tokens(count, 1, 64).expand(-1, length)
         return [{"input_ids": row, "labels": row} for row in rows]
