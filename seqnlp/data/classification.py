@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -74,7 +75,11 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
         texts = list(values_of(part, text_column))
         labels = label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
         kept = kept_rows(texts, f"{where}, column {text_column!r}", arguments.drop_empty_texts, remarks)
-        prepared[split] = {"text": [texts[row] for row in kept], "label": [labels[row] for row in kept]}
+        # In columns at once: as strings of Python they would take twice the memory until all splits are read.
+        if len(kept) < len(texts):
+            texts, labels = [texts[row] for row in kept], [labels[row] for row in kept]
+        prepared[split] = {**texts_in_columns({"text": texts}), "label": labels}
+        del texts
 
     classes = classes_of(train.features[label_column], prepared["train"]["label"])
     if len(set(prepared["train"]["label"])) < 2:
@@ -92,7 +97,7 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
-def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> list[int]:
+def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> Sequence[int]:
     """
     The rows whose text is not empty.
 
@@ -116,7 +121,7 @@ def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> 
     if empty:
         remarks.append(f"{where}: {len(empty)} of {len(texts)} texts are empty and left out.")
     skip = set(empty)
-    return [row for row in range(len(texts)) if row not in skip]
+    return [row for row in range(len(texts)) if row not in skip] if empty else range(len(texts))
 
 
 def is_unlabeled(part: Dataset, column: str) -> bool:
@@ -143,34 +148,43 @@ def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> l
     Raises:
         DataError: For a row without a label, and for one whose label is no class.
     """
-    feature, labels = part.features[column], list(values_of(part, column))
+    feature, known = part.features[column], {}  # a name for each value, not for each row: there may be a million rows
     names, stripped, composed, whole = [], 0, 0, 0
-    for row, label in enumerate(labels):
+    for row, label in enumerate(values_of(part, column)):
         if _is_missing(label) or (isinstance(label, int) and label < 0):
             shown = f"holds {label}" if isinstance(label, int) else "is blank"
             raise DataError(
                 f"{where}: row {row} is not labeled (it {shown}). Leave such rows out, or choose a labeled split by "
                 f"--train_split, --validation_split or --test_split{_IF_A_CLASS if label == -1 else ''}."
             )
-        if isinstance(label, float) and label.is_integer():
-            label, whole = int(label), whole + 1
-        if not isinstance(label, int | str):
-            raise DataError(
-                f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}) "
-                f"in row {row}. Name the column of the classes by --label_column."
-            )
-        written = feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
-        name = written.strip()
-        stripped += name != written
-        names.append(unicodedata.normalize("NFC", name))
-        composed += names[-1] != name
+        if (type(label), label) not in known:
+            known[type(label), label] = _written(label, feature, f"{where}, row {row}")
+        written, name = known[type(label), label]
+        whole += isinstance(label, float)
+        stripped += written != written.strip()
+        composed += name != written.strip()
+        names.append(name)
     if whole:
-        remarks.append(f"{where}: {whole:,} labels are written as {labels[0]} and read as {names[0]}.")
+        first = next(label for kind, label in known if kind is float)
+        remarks.append(f"{where}: {whole:,} labels are written as {first} and read as {known[float, first][1]}.")
     if stripped:
         remarks.append(f"{where}: {stripped:,} labels had white space around them, which is dropped.")
     if composed:
         remarks.append(f"{where}: {composed:,} labels had accents written as marks of their own, and are read in NFC.")
     return names
+
+
+def _written(label: Any, feature: Any, where: str) -> tuple[str, str]:
+    """How a label is written, and what its class is called."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if not isinstance(label, int | str):
+        raise DataError(
+            f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}). "
+            "Name the column of the classes by --label_column."
+        )
+    written = feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
+    return written, unicodedata.normalize("NFC", written.strip())
 
 
 def classes_of(feature: Any, labels: list[str]) -> list[str]:
@@ -199,12 +213,14 @@ def lookalikes(names: list[str]) -> list[str]:
 
 def _repeated(splits: dict[str, Dataset]) -> list[str]:
     """A line for each held-out split some of whose texts were trained on."""
-    trained = set(values_of(splits["train"], "text"))
-    counts = {name: sum(text in trained for text in values_of(rows, "text")) for name, rows in splits.items()}
+    held_out = {name: rows for name, rows in splits.items() if name != "train"}
+    texts = {text for rows in held_out.values() for text in values_of(rows, "text")}  # fewer than those of training
+    found = {text for text in values_of(splits["train"], "text") if text in texts}
+    counts = {name: sum(text in found for text in values_of(rows, "text")) for name, rows in held_out.items()}
     return [
         f"{count:,} of the {len(splits[name]):,} texts of {name!r} are among the training texts too."
         for name, count in counts.items()
-        if count and name != "train"
+        if count
     ]
 
 
@@ -213,7 +229,7 @@ def _encode_labels(prepared: dict, names: list[str], name: str, column: str) -> 
     encoded = {}
     for split, rows in prepared.items():
         ids = numbers_of(rows["label"], names, f"Dataset {name!r}, split {split!r}, column {column!r}", "texts")
-        table = pa.table({**texts_in_columns({"text": rows["text"]}), "label": pa.array(ids, pa.int64())})
+        table = pa.table({"text": rows["text"], "label": pa.array(ids, pa.int64())})
         encoded[split] = dataset_of(table, features)
     return encoded
 
@@ -237,12 +253,16 @@ def numbers_of(labels: list[str], names: list[str], where: str, rows: str) -> li
 
 def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
     """Of the texts a share that their hashes say; but a class of which all would be set apart stays in training."""
-    texts, labels = list(values_of(train, "text")), list(values_of(train, "label"))
-    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in texts]
-    left = {label for label, chosen in zip(labels, is_validation, strict=True) if not chosen}
-    if len(left) < len(set(labels)):
-        needed = {text for text, label in zip(texts, labels, strict=True) if label not in left}
-        is_validation = [chosen and text not in needed for text, chosen in zip(texts, is_validation, strict=True)]
+
+    def pairs(column: str) -> Iterator[tuple[Any, bool]]:
+        return zip(values_of(train, column), is_validation, strict=True)
+
+    is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "text")]
+    left = {label for label, chosen in pairs("label") if not chosen}
+    if lost := set(values_of(train, "label")) - left:
+        rows = zip(values_of(train, "text"), values_of(train, "label"), strict=True)
+        needed = {text for text, label in rows if label in lost}
+        is_validation = [chosen and text not in needed for text, chosen in pairs("text")]
     if not any(is_validation):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
