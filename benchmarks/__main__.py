@@ -9,7 +9,7 @@ import typer
 
 from benchmarks import cards as cards_module
 from benchmarks import gpu as gpu_module
-from benchmarks import gpu_setting, memory, speed_tables, training_loops
+from benchmarks import gpu_report, gpu_setting, memory, speed_tables, training_loops
 from benchmarks import profiles as profiles_module
 from benchmarks import results as results_module
 from benchmarks import speed as speed_module
@@ -118,6 +118,9 @@ def gpu(
     minutes: Annotated[
         float | None, typer.Option(help="For all parts; 8, or 4 with --quick, or 30 on a CPU.", min=0.1)
     ] = None,
+    keep: Annotated[
+        bool, typer.Option(help="Write what a card told to benchmarks/results/gpu/ and the README.")
+    ] = True,
 ) -> None:
     """Run everything that only a GPU can tell: parity, training, resuming, speed beside the peers, memory."""
     _refuse_unknown(parts or [], gpu_module.PARTS)
@@ -129,8 +132,11 @@ def gpu(
     setting = gpu_setting.Setting(device, size)
     limit = minutes or {"full": 8, "quick": 4, "tiny": 30}[size]
     record = gpu_module.run_all(parts or list(gpu_module.PARTS), setting, output_dir, limit)
-    typer.echo(gpu_module.report(record))
-    failed = list(gpu_module.failures(record))
+    typer.echo(gpu_report.report(record))
+    if keep and device == "cuda":
+        gpu_report.keep(record)
+        speed_tables.write_readme()
+    failed = list(gpu_report.failures(record))
     for line in failed:
         typer.echo(f"does not hold: {line}", err=True)
     raise typer.Exit(1 if failed else 0)
