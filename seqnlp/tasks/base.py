@@ -471,8 +471,9 @@ class Task(FineTuning):
             run.record.metrics.setdefault(split, {}).update(scores)
         run.attempt("What the model writes", lambda: self.use_model(loop, outcome), everywhere=True)
         run.attempt("The baselines", lambda: self._compare(outcome))
-        run.attempt("The report", lambda: run.tell(f"\n{self.report(outcome)}"))
+        run.attempt("The report", lambda: run.tell(f"\n{self.name_of(data)}\n\n{self.report(outcome)}"))
         run.attempt("The pictures", lambda: self._draw(outcome))
+        loop.let_go()
         run.finish()
         run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}.")
 
@@ -482,6 +483,11 @@ class Task(FineTuning):
         the model first, and written beside it.
         """
         run.save(loop.model, data.processor, *([self.adapter.merge()] if self.adapter else []))
+
+    def name_of(self, data: PreparedData) -> str:
+        """The data as its user has named it; records have `<local:NAME>` for a path."""
+        name, config = self.data_args.dataset_name or self.data_args.train_file, data.loaded.source.config
+        return f"Data: {name}{f', {config}' if config else ''}"
 
     def _compare(self, outcome: Outcome) -> None:
         for name, scores in self.baselines(outcome.data, outcome.split).items():

@@ -25,6 +25,7 @@ from ..metrics import (
     language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
+    puts_no_spaces,
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
@@ -278,13 +279,14 @@ def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: lis
 
     Returns:
         `characters` and `words` of the texts as the tokenizer reads them, so that what is scored is what is counted;
+        no words where white space does not part them;
         `unknown`, how many tokens are `<unk>`; and `is_whole`: whether the tokens give these texts back.
     """
     texts = spelled(tokenizer, texts)
     decoded = (tokenizer.decode(row.tolist(), clean_up_tokenization_spaces=False) for row in ids)
     return {
         "characters": sum(map(len, texts)),
-        "words": sum(len(text.split()) for text in texts),
+        "words": 0 if puts_no_spaces(texts) else sum(len(text.split()) for text in texts),
         "unknown": sum(int((row == tokenizer.unk_token_id).sum()) for row in ids),
         "is_whole": all(text == again for text, again in zip(texts, decoded, strict=True)),
     }

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from ..data import LoadedData, fingerprint, load_text_classification, load_unlabeled, map_once, values_of
-from ..metrics import CLASSIFICATION_SCORES, classification_report, classification_scores
+from ..metrics import CLASSIFICATION_SCORES, classification_report, classification_scores, puts_no_spaces
 from ..models import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
 from ..models.heads import SequenceClassifier
 from ..models.losses import DistillationLoss, WeightedCrossEntropy
@@ -215,9 +215,15 @@ class SentimentAnalysis(Task):
         return classification_scores(*predictions)
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
-        """TF-IDF of words and word pairs with logistic regression, its C chosen on validation."""
+        """
+        TF-IDF of words and word pairs with logistic regression, its C chosen on validation; of up to three characters
+        where no spaces part the words.
+        """
         splits = data.loaded.splits
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(values_of(splits["train"], "text"))
+        units = {"ngram_range": (1, 2)}
+        if puts_no_spaces(values_of(splits["train"], "text")):
+            units = {"ngram_range": (1, 3), "analyzer": "char"}
+        vectorizer = TfidfVectorizer(**units, min_df=2).fit(values_of(splits["train"], "text"))
         parts = dict.fromkeys(("train", "validation", split))
         features = {part: vectorizer.transform(values_of(splits[part], "text")) for part in parts}
         labels = {part: np.array(list(values_of(splits[part], "label"))) for part in parts}

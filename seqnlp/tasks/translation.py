@@ -341,6 +341,7 @@ class Translation(Task):
                 length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
                 max_length=longest_translation(model.config, batch["input_ids"].shape[1]) + 1,  # with its first token
+                stopping_criteria=evaluator.stopping_criteria(),
             )
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 
