@@ -8,6 +8,7 @@ import torch
 import typer
 
 from benchmarks import cards as cards_module
+from benchmarks import diagrams as diagrams_module
 from benchmarks import gpu as gpu_module
 from benchmarks import gpu_setting, memory, speed_tables, training_loops
 from benchmarks import profiles as profiles_module
@@ -103,6 +104,15 @@ def results(
 def cards() -> None:
     """Write model_cards/ from the kept records of runs and from recipes/configs/."""
     cards_module.main()
+
+
+@app.command()
+def diagrams(
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Where the SVG files go.")] = Path("outputs/tour"),
+) -> None:
+    """Draw the models of docs/tour.md, each from the modules that it is made of."""
+    for path in diagrams_module.draw_all(output_dir):
+        typer.echo(path)
 
 
 @app.command()
