@@ -100,6 +100,20 @@ def results(
     results_module.main(records or [])
 
 
+@app.command("bleu_by_length")
+def bleu_by_length(
+    records: Annotated[list[Path], typer.Argument(help="run.json of translators trained on Multi30k.")],
+    output: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("bleu_by_length.png"),
+) -> None:
+    """Draw BLEU by the length of the source, a line per model; nothing is kept."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not results_module.draw_bleu_by_length(
+        [json.loads(path.read_text(encoding="utf-8")) for path in records], output
+    ):
+        raise typer.BadParameter("none of them translated the test set of 2016 of Multi30k.", param_hint="RECORDS")
+    typer.echo(output)
+
+
 @app.command()
 def cards() -> None:
     """Write model_cards/ from the kept records of runs and from recipes/configs/."""

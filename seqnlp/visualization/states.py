@@ -2,15 +2,18 @@
 
 import base64
 import html
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from ..diagnostics import Reading, Response, Trace
 from .colors import BLUE, ORANGE
@@ -82,7 +85,11 @@ def plot_states(reading: Reading, shown: list[ShownUnit], path: str | Path, titl
     figure.suptitle(_plain(title), fontsize=12, y=1 - 0.08 / height, va="top")
     note = "blue: above 0, orange: below, strongest at the unit's largest absolute value; underlined: where it holds"
     figure.text(0.5, 1 - 0.34 / height, note, ha="center", va="top", fontsize=8.5, color="0.3")
-    figure.savefig(path, dpi=110)
+    drawn = io.BytesIO()
+    with rc_context({"text.hinting": "none"}):  # which would widen each letter to whole pixels, beside its cell
+        figure.savefig(drawn, dpi=100)
+    # A palette: so many small cells of changing colors would take thrice the bytes.
+    Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
 def _wrap(text: str) -> list[tuple[int, int]]:

@@ -9,10 +9,13 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from seqnlp.diagnostics import Reading, Trace, find_responses
-from seqnlp.visualization import ShownUnit, plot_states, write_states_page
+from seqnlp.visualization import ShownUnit, plot_states, states, write_states_page
 
 
 EVIL = "</script><img src=x onerror=document.body.dataset.ran=1>"
@@ -87,3 +90,12 @@ def test_a_browser_shows_the_text_in_colors_and_reads_out_a_value(measured, page
     value = float(measured[0].traces[0].values[2, 1])
     said = re.search(r'data-readout="layer 1, cell state, unit 2 of 4: (-?[\d.]+) at “\(” \(3 of', dom)
     assert float(said.group(1)) == pytest.approx(value, abs=0.06)
+
+
+def test_each_letter_stands_over_its_cell():
+    """The picture counts on the width of a letter: what it says of one must not lie beneath another."""
+    figure = Figure(dpi=100)
+    line = figure.text(0, 0, "x" * 96, family="DejaVu Sans Mono", fontsize=states._FONT_SIZE)
+    with rc_context({"text.hinting": "none"}):
+        width = line.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width
+    assert width == pytest.approx(96 * states._ADVANCE * 100, rel=0.005)
