@@ -74,7 +74,8 @@ def test_a_browser_shows_the_text_in_colors_and_reads_out_a_value(measured, page
       press("text", "ArrowRight"); press("text", "ArrowRight");
       document.body.dataset.shown = at("text").textContent;
       document.body.dataset.readout = at("readout").textContent;
-      document.body.dataset.colored = new Set([...spans()].map((span) => span.style.backgroundColor)).size;
+      document.body.dataset.colored = new Set(spans.map((span) => span.style.backgroundColor)).size;
+      document.body.dataset.map = `${at("map").width} x ${at("map").height}`;
       document.body.dataset.broad = document.documentElement.scrollWidth - document.documentElement.clientWidth;
     """
     scripted = tmp_path / "scripted.html"
@@ -85,6 +86,7 @@ def test_a_browser_shows_the_text_in_colors_and_reads_out_a_value(measured, page
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     assert 'data-ready="true"' in dom
     assert "data-ran" not in dom
+    assert f'data-map="{len(TEXT)} x 4"' in dom
     assert 'data-broad="0"' in dom  # nothing runs off a narrow window
     assert int(re.search(r'data-colored="(\d+)"', dom).group(1)) > 20
     value = float(measured[0].traces[0].values[2, 1])
