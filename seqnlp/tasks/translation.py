@@ -178,6 +178,7 @@ class Translation(Task):
     model_arguments = TranslationModelArguments
     training_arguments = TranslationTrainingArguments
     generation_arguments = BeamArguments
+    example_flags = "--train_file pairs.tsv --vocab_size 8000 --max_tokens 2048 --early_stopping_patience 5"
     default_dataset = "sample:jupyterlab_fr"
     auto_class = AutoModelForSeq2SeqLM
     model_classes = {
@@ -187,6 +188,7 @@ class Translation(Task):
     scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores, *ROUGE.scores)
     validated = ("loss", "bleu")
     loss_unit, score_unit = "nats per token", "BLEU"
+    targets = "target tokens"
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
@@ -298,6 +300,22 @@ class Translation(Task):
                     f"--model_name_or_path {self.start_model.source.name} reads {limit} tokens at once, and a text of "
                     f"the split {split!r} has {length}: leave such pairs out of the data."
                 )
+
+    def described_vocabulary(self, processor: Tokenizers) -> str:
+        """Of one tokenizer or of two."""
+        if processor.source is processor.target:
+            return super().described_vocabulary(processor.source)
+        source, target = map(len, processor)
+        return f"{source:,} tokens of the source and {target:,} of the target{self.described_tokenizer()}"
+
+    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
+        """Of both sides of the training pairs, and of what is scored."""
+        counts = {"train (source)": sum(lengths_of(data.examples["train"], "input_ids"))}
+        return counts | {f"{name} (target)": sum(lengths_of(part, "labels")) for name, part in data.examples.items()}
+
+    def has_attention(self, config: PreTrainedConfig) -> bool:
+        """Recurrent ones have it unless they squeeze a sentence into a vector."""
+        return config.attention_type != "none" if self.is_recurrent else super().has_attention(config)
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Translations:
         """The loss of the references, and the translations by beams."""
