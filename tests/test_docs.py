@@ -10,13 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *ROOT.glob("*.md"),
-    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "benchmarks").glob("*.md"),
     *(ROOT / "labs").glob("*.md"),
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_file_that_a_page_links_to_is_there(page):
     prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
@@ -24,7 +28,7 @@ def test_every_file_that_a_page_links_to_is_there(page):
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_module_that_a_page_names_is_there(page):
     for named in re.findall(r"`((?:seqnlp|recipes|tests|benchmarks)/[\w/]+\.(?:py|yaml|md))`", page.read_text()):
         assert (ROOT / named).exists() or "NAME" in named, named
@@ -39,7 +43,7 @@ def test_every_function_of_the_table_of_equations_is_in_the_file_beside_it():
         assert set(re.findall(r"`(\w+)`", names)) <= defined, (names, file)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_table_that_people_read_has_at_most_seven_columns(page):
     for line in page.read_text().splitlines():
         if line.startswith("|"):

@@ -11,7 +11,6 @@ from seqnlp.cli.main import app
 
 DOCS = Path(__file__).parent.parent / "docs"
 TOUR = (DOCS / "tour.md").read_text(encoding="utf-8")
-README = (DOCS.parent / "README.md").read_text(encoding="utf-8")
 PICTURE = r"!\[[^\]]+\]\(([^)]+)\)"
 PICTURES = re.findall(PICTURE, TOUR)
 COMMANDS = [block.replace("\\\n", " ") for block in re.findall(r"```bash\n(.*?)```", TOUR, re.DOTALL)]
@@ -27,9 +26,10 @@ def test_every_picture_is_there_and_small_and_a_command_makes_it(picture):
 
 
 def test_every_picture_in_the_folder_is_shown():
-    """In the tour, or in the README's results."""
-    shown = {f"docs/{picture}" for picture in PICTURES} | set(re.findall(PICTURE, README))
-    assert {f"docs/images/{path.name}" for path in (DOCS / "images").glob("*.png")} == shown
+    """On a page or in the README."""
+    pages = [DOCS.parent / "README.md", *DOCS.rglob("*.md")]
+    shown = {(page.parent / picture).resolve() for page in pages for picture in re.findall(PICTURE, page.read_text())}
+    assert set((DOCS / "images").resolve().glob("*.png")) <= shown
 
 
 def test_the_flags_of_its_commands_exist():
