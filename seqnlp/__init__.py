@@ -8,7 +8,7 @@ from .models import *  # noqa: F403 - what it offers stands in its `__all__`
 from .pipelines import TranslationPipeline
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["TranslationPipeline", "__version__"]
 __all__ += models.__all__
