@@ -37,6 +37,7 @@ LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?!https?://|mailto:|#)([^)
 FILL = re.compile(r"<!-- fill: (.+?) -->")
 TABS = re.compile(r'(?:^```\w+ tab="[^"\n]+"\n.*?^```\n+)+', re.MULTILINE | re.DOTALL)
 TAB = re.compile(r'^```(\w+) tab="([^"\n]+)"\n(.*?)^```\n', re.MULTILINE | re.DOTALL)
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n"
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sh": "bash", ".toml": "toml", ".cff": "yaml", ".md": "markdown"}
 
 
@@ -67,8 +68,8 @@ class Page:
     def completed(self) -> str:
         """Its text as the generator reads it."""
         text = (ROOT / self.source).read_text(encoding="utf-8")
-        if text.startswith("---\n"):  # a card's metadata are the Hub's
-            text = text.split("\n---\n", 1)[1]
+        if text.startswith("---\n"):  # a card, whose metadata are the Hub's
+            text = UNSEARCHED + text.split("\n---\n", 1)[1]
         text = FILL.sub(lambda found: part(*found.group(1).split()), text)
         parts = FENCE.split(text)
         text = "".join(piece if piece.startswith("```") else LINK.sub(self._link, piece) for piece in parts)
@@ -105,7 +106,7 @@ def shown_file(path: str) -> str:
     code = (ROOT / path).read_text(encoding="utf-8").rstrip()
     ticks = "`" * (3 + max(map(len, re.findall(r"`{3,}", code)), default=0))
     language = LANGUAGES.get(Path(path).suffix, "text")
-    return f"---\nsearch:\n  exclude: true\n---\n# {path}\n\n{ticks}{language}\n{code}\n{ticks}\n"
+    return f"{UNSEARCHED}# {path}\n\n{ticks}{language}\n{code}\n{ticks}\n"
 
 
 def collect() -> None:

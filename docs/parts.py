@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
 from transformers import PreTrainedConfig
+from typer.core import TyperCommand
 from typer.main import get_command
 
 import seqnlp
@@ -116,7 +116,7 @@ def recipe(name: str) -> str:
     text = ast.get_docstring(ast.parse((ROOT / "recipes" / f"{name}.py").read_text(encoding="utf-8")))
     _, command, about = text.split("\n\n", 2)
     about = re.sub(r"(?<=[.:]) ?\n?(?=(?:Data|Model|Expect)\b)", "\n\n", about)
-    about = re.sub(r"^(Data|Model|Expect)\b:?", r"**\1.**", about, flags=re.MULTILINE)
+    about = re.sub(r"^(Data|Model|Expect)\b:?", r"**\1:**", about, flags=re.MULTILINE)
     about = re.sub(r"(?<![`\w])(--\w+)", r"`\1`", about).replace("docs/data.md", "[data](../data.md)")
     start = f"seqnlp train {name}"
     return f'```bash tab="Anywhere"\n{start}\n```\n```bash tab="In a clone"\n{command.strip()}\n```\n\n{about}'
@@ -176,7 +176,11 @@ def configs(name: str) -> str:
         needed = ", ".join(f"`--{flag}`" for flag in content.get("requires", {}))
         place = f"../../recipes/configs/{path.name}"
         rows.append((f"[{path.name}]({place})", first, needed.replace(" or ", "` or `--")))
-    return table(("file", "what", "asks for"), rows) if rows else "There is none."
+    if not rows:
+        return "There is none."
+    if not any(asked for _, _, asked in rows):
+        return table(("file", "what"), [row[:2] for row in rows])
+    return table(("file", "what", "asks for"), rows)
 
 
 @makes
@@ -246,8 +250,10 @@ def options(name: str) -> str:
 def _arguments_told(docstring: str) -> dict[str, str]:
     """The part `Args` of a docstring, by name."""
     block = re.search(r"Args:\n(.*?)(?:\n\s*\n|\Z)", docstring, re.DOTALL).group(1)
-    entries = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w+: |\Z)", block + "\n", re.MULTILINE | re.DOTALL)
-    return {name: plain_references(" ".join(text.split())) for name, text in entries}
+    names = r"^ {8}(\w+(?:, \w+)*): "
+    _, *found = re.split(names, block, flags=re.MULTILINE)
+    entries = zip(found[::2], found[1::2], strict=True)
+    return {name: plain_references(" ".join(text.split())) for joint, text in entries for name in joint.split(", ")}
 
 
 def plain_references(text: str) -> str:
@@ -278,10 +284,8 @@ def verb(name: str) -> str:
     """The arguments of one verb."""
     rows = []
     for parameter in get_command(app).commands[name].params:
-        if isinstance(parameter, click.Argument) or getattr(parameter, "hidden", False) or parameter.name == "help":
-            continue
-        default = parameter.default if isinstance(parameter.default, str | int | float) else None
-        default = None if isinstance(default, bool) else default
+        is_number = isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)
+        default = parameter.default if is_number or isinstance(parameter.default, str) else None
         rows.append((f"`{parameter.opts[0]}`", code(default), " ".join((parameter.help or "").split())))
     return f'??? note "The flags of `seqnlp {name}`"\n\n' + _indented(table(("flag", "default", "what"), rows))
 
@@ -304,7 +308,7 @@ def extras() -> str:
     return table(("install", "for"), rows)
 
 
-def _first_line(command: click.Command) -> str:
+def _first_line(command: TyperCommand) -> str:
     return " ".join((command.help or "").split("\n\n")[0].split())
 
 

@@ -20,12 +20,23 @@ def name_of(page):
     return str(page.relative_to(ROOT))
 
 
+def prose_of(page):
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors_of(page):
+    """What the site and the repository's page make of the headings."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_file_that_a_page_links_to_is_there(page):
-    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
+def test_every_file_and_section_that_a_page_links_to_is_there(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", prose_of(page)):
         if not target.startswith(("http", "mailto")):
-            assert (page.parent / target).exists(), target
+            place = page.parent / target if target else page
+            assert place.exists(), target
+            assert not anchor or anchor in anchors_of(place), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
