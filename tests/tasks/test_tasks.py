@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from given_models import bert
 from transformers import PreTrainedModel
 
 from seqnlp.data import SAMPLES
@@ -64,10 +65,14 @@ def test_the_architectures_are_the_cells_and_the_transformer(task):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_configs_of_the_repository_are_valid_and_say_what_they_need(path):
+def test_the_configs_of_the_repository_are_valid_and_say_what_they_need(path, tmp_path):
     content = yaml.safe_load(path.read_text())
     task, needed = TASKS[content["recipe"]], ["--dataset_name", "x"]
     argv = ["--config", str(path)]
+    if "model_name_or_path" in content:  # a small one in the place of one of the Hub
+        argv += ["--model_name_or_path", str(bert(tmp_path))]
+    if "teacher" in content.get("requires", {}):
+        needed += ["--teacher", "x"]
     if "dataset_name" in content or task.default_dataset == "simulated:ball":
         assert task.from_command_line(argv=argv)
         return
