@@ -24,7 +24,7 @@ PLACES = {
     "benchmarks/README.md": "performance.md",
     "labs/README.md": "labs.md",
     "labs/teachers.md": "labs_teachers.md",
-    "model_cards/README.md": "cards/index.md",
+    "model_cards/README.md": "model_cards.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",

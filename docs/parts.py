@@ -100,13 +100,18 @@ def defaults_of(recipe: str) -> dict[str, Any]:
     return found
 
 
+def origin(name: str) -> str:
+    """Where a sample comes from; the page that is named is a link."""
+    return re.sub(r"^(.*): (https?://\S+)$", r"[\1](\2)", SAMPLES[name].origin)
+
+
 @makes
 def recipes() -> str:
     """Every recipe with the question it answers and its default data."""
     rows = []
     for name, task in TASKS.items():
         summary = ast.get_docstring(ast.parse((ROOT / "recipes" / f"{name}.py").read_text(encoding="utf-8")))
-        rows.append((f"[`{name}`]({name}.md)", summary.split("\n")[0], SAMPLES[task.default_dataset].origin))
+        rows.append((f"[`{name}`]({name}.md)", summary.split("\n")[0], origin(task.default_dataset)))
     return table(("recipe", "what", "default data"), rows)
 
 
@@ -184,10 +189,17 @@ def configs(name: str) -> str:
 
 
 @makes
+def cards() -> str:
+    """Links to the cards of the repository."""
+    names = sorted(path.stem for path in (ROOT / "model_cards").glob("*.md") if path.stem != "README")
+    return "\n".join(f"- [{name}]({name}.md)" for name in names)
+
+
+@makes
 def samples() -> str:
     """Every packaged or simulated sample."""
     rows = [
-        (f"`{name}`", sample.origin, sample.language or "", sample.license or "", code(sample.extra))
+        (f"`{name}`", origin(name), sample.language or "", sample.license or "", code(sample.extra))
         for name, sample in SAMPLES.items()
     ]
     return table(("`--dataset_name`", "what", "language", "license", "extra"), rows)
