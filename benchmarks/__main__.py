@@ -96,7 +96,7 @@ def results(
         list[str] | None, typer.Argument(help="run.json of finished runs, which are kept first.", show_default=False)
     ] = None,
 ) -> None:
-    """Write the results tables of README.md from the kept records of runs."""
+    """Write docs/results.md and the best rows of README.md from the kept records of runs."""
     results_module.main(records or [])
 
 

