@@ -62,15 +62,19 @@ def by_task(records: list[dict]) -> dict[str, list[dict]]:
     return {name: own for name, own in groups.items() if own}
 
 
-def draw_bleu_by_length(records: list[dict]) -> None:
-    """Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016."""
+def draw_bleu_by_length(records: list[dict], picture: Path | None = None) -> bool:
+    """
+    Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016: into
+    the picture of the README unless another is named. Gives whether there is such a run.
+    """
     lines = {}
     for name, group in multi30k([record for record in records if record["task"] == "translation"]).items():
         if scores := scores_of_test(group[0], next(iter(TESTS))):
             lines[name] = scores["bleu_by_source_length"]
     if lines:
         title = "How well sentences of each length are translated"
-        plot_bleu_by_length(lines, PICTURE, title, "Multi30k English-German, test set of 2016")
+        plot_bleu_by_length(lines, picture or PICTURE, title, "Multi30k English-German, test set of 2016")
+    return bool(lines)
 
 
 def main(new: list[str]) -> None:

@@ -178,6 +178,7 @@ class Translation(Task):
     model_arguments = TranslationModelArguments
     training_arguments = TranslationTrainingArguments
     generation_arguments = BeamArguments
+    example_flags = "--train_file pairs.tsv --vocab_size 8000 --max_tokens 2048 --early_stopping_patience 5"
     default_dataset = "sample:jupyterlab_fr"
     published = {
         "multi30k_en_de all_tests": ", ".join(
@@ -192,6 +193,7 @@ class Translation(Task):
     scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores, *ROUGE.scores)
     validated = ("loss", "bleu")
     loss_unit, score_unit = "nats per token", "BLEU"
+    targets = "target tokens"
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
@@ -304,6 +306,22 @@ class Translation(Task):
                     f"the split {split!r} has {length}: leave such pairs out of the data."
                 )
 
+    def described_vocabulary(self, processor: Tokenizers) -> str:
+        """Of one tokenizer or of two."""
+        if processor.source is processor.target:
+            return super().described_vocabulary(processor.source)
+        source, target = map(len, processor)
+        return f"{source:,} tokens of the source and {target:,} of the target{self.described_tokenizer()}"
+
+    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
+        """Of both sides of the training pairs, and of what is scored."""
+        counts = {"train (source)": sum(lengths_of(data.examples["train"], "input_ids"))}
+        return counts | {f"{name} (target)": sum(lengths_of(part, "labels")) for name, part in data.examples.items()}
+
+    def has_attention(self, config: PreTrainedConfig) -> bool:
+        """Recurrent ones have it unless they squeeze a sentence into a vector."""
+        return config.attention_type != "none" if self.is_recurrent else super().has_attention(config)
+
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Translations:
         """The loss of the references, and the translations by beams."""
         return Translations(self.loss(evaluator, data, split), self.translate(evaluator, data, split, **self.beams))
@@ -346,6 +364,7 @@ class Translation(Task):
                 length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
                 max_length=longest_translation(model.config, batch["input_ids"].shape[1]) + 1,  # with its first token
+                stopping_criteria=evaluator.stopping_criteria(),
             )
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 

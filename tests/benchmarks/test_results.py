@@ -103,10 +103,14 @@ def test_other_pairs_of_languages_are_in_no_table():
 
 def test_the_bottleneck_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "PICTURE", tmp_path / "a.png")
-    draw_bleu_by_length([])
+    assert not draw_bleu_by_length([])
     assert not (tmp_path / "a.png").exists()
-    draw_bleu_by_length([translation_record(), translation_record("gru", "none", bleu=20.0)])
+    records = [translation_record(), translation_record("gru", "none", bleu=20.0)]
+    assert draw_bleu_by_length(records)
     assert (tmp_path / "a.png").stat().st_size > 5000
+    (tmp_path / "a.png").unlink()
+    assert draw_bleu_by_length(records, tmp_path / "b.png")  # beside it
+    assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
 
 
 def music_record(seed=1, valid=0.9):
