@@ -24,7 +24,7 @@ SMALL = {
     "sample_length": 5,
     "num_threads": 1,
 }
-VERBS = ("try", "attention", "gradflow", "export", "translate", "bundle")
+VERBS = ("try", "attention", "gradflow", "states", "export", "translate", "bundle")
 """Of these, those that read what was trained here; the others want the Hub, wait for visitors or take hours."""
 
 
