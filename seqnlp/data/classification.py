@@ -40,25 +40,63 @@ def load_unlabeled(file: str, text_column: str | None) -> Dataset:
     return Dataset.from_dict({"text": texts})
 
 
-@without_looking_for_cycles()
-def load_text_classification(arguments: DataArguments) -> LoadedData:
+class OneClass:
     """
-    The splits of a text classification dataset, with the columns `text` (string) and `label` (a `ClassLabel`).
+    A class per text, as the column `label`, a `ClassLabel`. Classes are matched by their names, never by a split's own
+    numbers.
 
-    Classes are matched by their names, never by a split's own numbers. Where there is no validation split, 10 % of
-    the training texts are set apart, chosen by a hash of the text, so that they are the same in every run and no text
-    is in both. Where the test split is missing or has no labels (GLUE's carry -1), there is no `test` in what is
-    returned.
+    Subclasses read labels of other kinds from the columns that [`find`][OneClass.find] names.
+    """
+
+    def find(self, train: Dataset, arguments: DataArguments, name: str, split: str) -> list[str]:
+        """The columns of the labels: those asked for, or the first of the usual name."""
+        return [find_column(train, arguments.label_column, LABEL_COLUMNS, "label", name, split)]
+
+    def is_unlabeled(self, part: Dataset, columns: list[str]) -> bool:
+        """Whether none of a split's texts has a label."""
+        return columns[0] not in part.column_names or all(
+            _is_missing(label) or label == -1 for label in values_of(part, columns[0])
+        )
+
+    def read(self, part: Dataset, columns: list[str], where: str, remarks: list[str]) -> list[Any]:
+        """The label of each text, by its name."""
+        return _label_names(part, columns[0], f"{where}, column {columns[0]!r}", remarks)
+
+    def encode(
+        self, prepared: dict[str, dict], train: Dataset, columns: list[str], name: str, remarks: list[str]
+    ) -> dict[str, Dataset]:
+        """The splits, of the columns `text` and `label`."""
+        return _encode_labels(prepared, train.features[columns[0]], name, columns[0])
+
+    def is_enough(self, labels: list[Any]) -> bool:
+        """Whether there is something to learn from texts of these labels."""
+        return len(set(labels)) > 1
+
+    def remarks(self, splits: dict[str, Dataset]) -> list[str]:
+        """One line for each thing that its user should know of the labels."""
+        return [*_lookalikes(splits["train"].features["label"].names), *_missing_classes(splits)]
+
+
+@without_looking_for_cycles()
+def load_text_classification(arguments: DataArguments, kind: OneClass | None = None) -> LoadedData:
+    """
+    The splits of a text classification dataset, with the columns `text` (string) and `label`, of the kind that is
+    asked for: a `ClassLabel` by default.
+
+    Where there is no validation split, 10 % of the training texts are set apart, chosen by a hash of the text, so that
+    they are the same in every run and no text is in both. Where the test split is missing or has no labels (GLUE's
+    carry -1), there is no `test` in what is returned.
 
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
+    kind = kind or OneClass()
     loaded, names = load_named(arguments)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
 
     train = select_split(splits, names["train"], source.name)
     text_column = find_column(train, arguments.text_column, TEXT_COLUMNS, "text", source.name, names["train"])
-    label_column = find_column(train, arguments.label_column, LABEL_COLUMNS, "label", source.name, names["train"])
+    label_columns = kind.find(train, arguments, source.name, names["train"])
     prepared = {}
     for split, name in names.items():
         if name not in splits:
@@ -67,22 +105,22 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
             continue
         part, where = select_split(splits, name, source.name), f"Dataset {source.name!r}, split {name!r}"
         find_column(part, text_column, (), "text", source.name, name)
-        if split == "test" and _is_unlabeled(part, label_column):
+        if split == "test" and kind.is_unlabeled(part, label_columns):
             remarks.append(f"The split {name!r} has no labels: it is passed over.")
             continue
-        find_column(part, label_column, (), "label", source.name, name)
+        for column in label_columns:
+            find_column(part, column, (), "label", source.name, name)
         texts = list(values_of(part, text_column))
-        labels = _label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
+        labels = kind.read(part, label_columns, where, remarks)
         kept = kept_rows(texts, f"{where}, column {text_column!r}", arguments.drop_empty_texts, remarks)
         prepared[split] = {"text": [texts[row] for row in kept], "label": [labels[row] for row in kept]}
 
-    prepared = _encode_labels(prepared, train.features[label_column], source.name, label_column)
+    prepared = kind.encode(prepared, train, label_columns, source.name, remarks)
     if "validation" not in prepared:
-        prepared |= _set_apart_validation(prepared["train"], source.name)
+        prepared |= _set_apart_validation(prepared["train"], source.name, kind)
     prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    remarks += _lookalikes(ordered["train"].features["label"].names)
-    remarks += [*_missing_classes(ordered), *_repeated(ordered)]
+    remarks += [*kind.remarks(ordered), *_repeated(ordered)]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -113,12 +151,6 @@ def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> 
     return [row for row in range(len(texts)) if row not in skip]
 
 
-def _is_unlabeled(part: Dataset, column: str) -> bool:
-    return column not in part.column_names or all(
-        _is_missing(label) or label == -1 for label in values_of(part, column)
-    )
-
-
 def _is_missing(label: Any) -> bool:
     return label is None or label != label or (isinstance(label, str) and not label.strip())
 
@@ -137,9 +169,11 @@ def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> 
         if isinstance(label, float) and label.is_integer():
             label, whole = int(label), whole + 1
         if not isinstance(label, int | str):
+            other = {float: "regression", list: "multi_label_classification"}.get(type(label))
             raise DataError(
                 f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}) "
-                f"in row {row}. Name the column of the classes by --label_column."
+                f"in row {row}. Name the column of the classes by --label_column"
+                + (f", or take --problem_type {other}." if other else ".")
             )
         if isinstance(feature, ClassLabel):
             names.append(feature.int2str(label))
@@ -213,11 +247,11 @@ def _encode_labels(prepared: dict, feature, name: str, column: str) -> dict[str,
     return encoded
 
 
-def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
+def _set_apart_validation(train: Dataset, name: str, kind: OneClass) -> dict[str, Dataset]:
     is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "text")]
     labels = values_of(train, "label")
-    kept_classes = {label for label, chosen in zip(labels, is_validation, strict=True) if not chosen}
-    if not any(is_validation) or len(kept_classes) < 2:
+    kept_labels = [label for label, chosen in zip(labels, is_validation, strict=True) if not chosen]
+    if not any(is_validation) or not kind.is_enough(kept_labels):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
             "apart."

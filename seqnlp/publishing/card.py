@@ -74,7 +74,7 @@ def build_card(
         verified=code(f"seqnlp verify {one_line(repo_id)}"),
         tag=tag,
         unpublished=unpublished,
-        title=task.title if record["task"] in TASKS else escape(task.title),
+        title=task.title_of(record) if record["task"] in TASKS else escape(task.title),
         architecture=architecture,
         article="an" if architecture and architecture.title[0] in "AEIOULaeiou" else "a",
         parameters=record.get("model", {}).get("parameters"),
