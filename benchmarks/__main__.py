@@ -109,14 +109,14 @@ def cards() -> None:
 def gpu(
     parts: Annotated[list[str] | None, typer.Argument(help="Parts; all by default.", show_default=False)] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer rounds and steps: three minutes instead of eight.")
+        bool, typer.Option("--quick", help="Fewer rounds and steps: four minutes instead of eight.")
     ] = False,
     device: Annotated[str, typer.Option(help="cuda, or cpu to try the code itself at tiny sizes.")] = "cuda",
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Where gpu.json and gpu.md go.")] = Path(
         "outputs/gpu"
     ),
     minutes: Annotated[
-        float | None, typer.Option(help="For all parts; 8, or 3 with --quick, or 30 on a CPU.", min=0.1)
+        float | None, typer.Option(help="For all parts; 8, or 4 with --quick, or 30 on a CPU.", min=0.1)
     ] = None,
 ) -> None:
     """Run everything that only a GPU can tell: parity, training, resuming, speed beside the peers, memory."""
@@ -127,7 +127,7 @@ def gpu(
         raise typer.BadParameter("there is no GPU that torch can use; --device cpu tries the code itself.")
     size = "tiny" if device == "cpu" else "quick" if quick else "full"
     setting = gpu_setting.Setting(device, size)
-    limit = minutes or {"full": 8, "quick": 3, "tiny": 30}[size]
+    limit = minutes or {"full": 8, "quick": 4, "tiny": 30}[size]
     record = gpu_module.run_all(parts or list(gpu_module.PARTS), setting, output_dir, limit)
     typer.echo(gpu_module.report(record))
     failed = list(gpu_module.failures(record))

@@ -1,5 +1,6 @@
 """The run on a GPU, tried on a CPU: its parts find what is true, and one that fails loses nothing of the others."""
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_a_part_that_fails_loses_neither_its_rows_nor_the_others(tmp_path, monke
                 Path(file).write_text(json.dumps(rows))
                 stdout.write("Traceback\nValueError: the card is gone\n" if how == "raises" else "")
                 stdout.flush()
-            self.code = {"scan": 1}.get(name, 0)
+            self.code, self.stdin = {"scan": 1}.get(name, 0), io.StringIO()
 
         def wait(self, timeout=None):
             return self.code
