@@ -21,22 +21,18 @@ from ..metrics import Score, classification_scores
 from ..models import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
 from ..models.heads import SequenceClassifier
 from ..models.losses import DistillationLoss, WeightedCrossEntropy
-from ..training import ArgumentsError, Predictions, Run, TrainingArguments
+from ..training import ArgumentsError, Predictions, Run
 from ..training.batches import Batch
 from ..training.flags import flag, public_value
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Record, Task
-from .distillation import Teacher, agreement, taught_rows, varied
-from .starting_model import Source
+from .distillation import TEACHER, DistillationArguments, Teacher, agreement, check_student, taught_rows, varied
 from .text_problems import PROBLEMS, Number, OneClass, every_score, problem_of
 from .unknown import shown_unknown, tell_unknown
 
 
-TEACHER = "teacher"
-
-
 @dataclass
-class ClassifierTrainingArguments(TrainingArguments):
+class ClassifierTrainingArguments(DistillationArguments):
     """How a classifier is trained."""
 
     metric_for_best_model: str | None = flag(
@@ -50,23 +46,6 @@ class ClassifierTrainingArguments(TrainingArguments):
         "balanced: in training each class counts as much as any other, however rare it is.",
         "training",
         choices=("balanced",),
-    )
-    teacher: str | None = flag(
-        None,
-        "Learn from the answers of this classifier as well as from the labels: a run's folder, or any classifier of "
-        "texts on the Hub or in a folder that knows the same classes.",
-        "model source",
-    )
-    teacher_revision: str | None = flag(None, "Branch, tag or commit of the teacher on the Hub.", "model source")
-    distillation_loss: str = flag(
-        "kl",
-        "How far a student is from its teacher: kl of their softened distributions, or mse of their logits.",
-        "training",
-        choices=("kl", "mse"),
-    )
-    distillation_temperature: float = flag(2.0, "By which kl divides the logits of both.", "training", "(0, inf)")
-    distillation_weight: float = flag(
-        0.5, "The teacher's share in the loss; the labels have the rest.", "training", "[0, 1]"
     )
     unlabelled_file: str | None = flag(
         None, "Texts without labels for the teacher to judge: lines of a txt file, or a table.", "model source"
@@ -145,8 +124,9 @@ class SentimentAnalysis(Task):
                     f"--{name} {vars(arguments)[name]} is for texts with one class, and --problem_type is "
                     f"{self.problem.name}. Leave one of them out."
                 )
+        arguments.check_teacher()
         if arguments.teacher is None:
-            for name in ("teacher_revision", "unlabelled_file", "augment"):
+            for name in ("unlabelled_file", "augment"):
                 if vars(arguments)[name]:
                     raise ArgumentsError(f"--{name} {vars(arguments)[name]} does nothing without --teacher.")
         elif arguments.class_weights:
@@ -224,12 +204,8 @@ class SentimentAnalysis(Task):
         arguments, train = self.training_args, data.loaded.splits["train"]
         if arguments.teacher is None:
             return
-        if not isinstance(model, SequenceClassifier):
-            raise ArgumentsError(
-                f"--teacher {arguments.teacher}: a {type(model).__name__} computes its loss by itself and hears no "
-                "teacher. Let a model of seqnlp be the student."
-            )
-        source = Source("teacher", arguments.teacher, arguments.teacher_revision, self.model_args.trust_remote_code)
+        check_student(model, SequenceClassifier, arguments.teacher)
+        source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = Teacher.load(source, self.name, train.features["label"].names)
         self.teacher.model.to(run.accelerator.device)
         others = self._texts_to_judge(run, train)
@@ -244,8 +220,7 @@ class SentimentAnalysis(Task):
             "rows_judged": len(data.examples["train"]),
             "further_texts": others and fingerprint(others),
         }
-        how = arguments.distillation_loss, arguments.distillation_weight, arguments.distillation_temperature
-        model.set_loss(DistillationLoss(*how))
+        model.set_loss(DistillationLoss(*arguments.how()))
 
     def _texts_to_judge(self, run: Run, train: Dataset) -> Dataset | None:
         """Texts beside those of the training data: of a file, and variants."""
