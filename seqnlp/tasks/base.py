@@ -249,6 +249,11 @@ class Task(FineTuning, Telling):
         return ""
 
     @classmethod
+    def title_of(cls, record: dict[str, Any]) -> str:
+        """What a card calls the task of a run."""
+        return cls.title
+
+    @classmethod
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
         """The scores as a card shows them of a run: what says most of it first."""
         return cls.scores

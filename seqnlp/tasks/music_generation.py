@@ -111,6 +111,11 @@ class MusicGeneration(LanguageModeling):
         return super().from_record(record, **changes)
 
     @property
+    def carries_state(self) -> bool:
+        """Never: a tune is read whole."""
+        return False
+
+    @property
     def positions(self) -> int:
         """Of the longest tune, its `<s>` and what it may be asked to begin with."""
         return self.model_args.max_length + MOST_PROMPT
