@@ -87,8 +87,8 @@ def plot_states(reading: Reading, shown: list[ShownUnit], path: str | Path, titl
     note = "blue: above 0, orange: below, strongest at the unit's largest absolute value; underlined: where it holds"
     figure.text(0.5, 1 - 0.34 / height, note, ha="center", va="top", fontsize=8.5, color="0.3")
     drawn = io.BytesIO()
-    # Hinting would widen each letter to whole pixels, beside its cell. A letter that the font lacks is an empty box here,
-    # and itself on the page: no line for each of them.
+    # Hinting would widen each letter to whole pixels, beside its cell. A letter that the font lacks is an empty box
+    # here, and itself on the page: no line for each of them.
     with rc_context({"text.hinting": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(drawn, dpi=100)
