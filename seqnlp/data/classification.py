@@ -41,25 +41,71 @@ def load_unlabeled(file: str, text_column: str | None) -> Dataset:
     return Dataset.from_dict({"text": texts})
 
 
-@without_looking_for_cycles()
-def load_text_classification(arguments: DataArguments) -> LoadedData:
+class OneClass:
     """
-    The splits of a text classification dataset, with the columns `text` (string) and `label` (a `ClassLabel`).
+    A class per text, as the column `label`, a `ClassLabel`. Classes are matched by their names, never by a split's own
+    numbers.
 
-    Classes are matched by their names, never by a split's own numbers. Where there is no validation split, 10 % of
-    the training texts are set apart, chosen by a hash of the text, so that they are the same in every run and no text
-    is in both. Where the test split is missing or has no labels (GLUE's carry -1), there is no `test` in what is
-    returned.
+    Subclasses read labels of other kinds from the columns that [`find`][OneClass.find] names.
+    """
+
+    def find(self, train: Dataset, arguments: DataArguments, name: str, split: str) -> list[str]:
+        """The columns of the labels: those asked for, or the first of the usual name."""
+        return [find_column(train, arguments.label_column, LABEL_COLUMNS, "label", name, split)]
+
+    def is_unlabeled(self, part: Dataset, columns: list[str]) -> bool:
+        """Whether none of a split's texts has a label."""
+        return is_unlabeled(part, columns[0])
+
+    def read(self, part: Dataset, columns: list[str], where: str, remarks: list[str]) -> list[Any]:
+        """The label of each text, by its name."""
+        return label_names(part, columns[0], f"{where}, column {columns[0]!r}", remarks)
+
+    def encode(
+        self, prepared: dict[str, dict], train: Dataset, columns: list[str], name: str, remarks: list[str]
+    ) -> dict[str, Dataset]:
+        """The splits, of the columns `text` and `label`."""
+        labels = prepared["train"]["label"]
+        if not self.is_enough(labels):
+            raise DataError(
+                f"Dataset {name!r}, column {columns[0]!r}: all training texts have the class {labels[0]!r}. A "
+                "classifier needs at least two."
+            )
+        return _encode_labels(prepared, classes_of(train.features[columns[0]], labels), name, columns[0])
+
+    def classes_in(self, label: Any) -> list[Any]:
+        """The classes that a text of this label is an example of."""
+        return [label]
+
+    def is_enough(self, labels: list[Any]) -> bool:
+        """Whether there is something to learn from texts of these labels."""
+        return len(set(labels)) > 1
+
+    def remarks(self, splits: dict[str, Dataset]) -> list[str]:
+        """One line for each thing that its user should know of the labels."""
+        return [*lookalikes(splits["train"].features["label"].names), *missing_classes(splits, "text")]
+
+
+@without_looking_for_cycles()
+def load_text_classification(arguments: DataArguments, kind: OneClass | None = None) -> LoadedData:
+    """
+    The splits of a text classification dataset, with the columns `text` (string) and `label`, of the kind that is
+    asked for: a `ClassLabel` by default.
+
+    Where there is no validation split, 10 % of the training texts are set apart, chosen by a hash of the text, so that
+    they are the same in every run and no text is in both. Where the test split is missing or has no labels (GLUE's
+    carry -1), there is no `test` in what is returned.
 
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
+    kind = kind or OneClass()
     loaded, names = load_named(arguments)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
 
     train = select_split(splits, names["train"], source.name)
     text_column = find_column(train, arguments.text_column, TEXT_COLUMNS, "text", source.name, names["train"])
-    label_column = find_column(train, arguments.label_column, LABEL_COLUMNS, "label", source.name, names["train"])
+    label_columns = kind.find(train, arguments, source.name, names["train"])
     prepared = {}
     for split, name in names.items():
         if name not in splits:
@@ -68,12 +114,13 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
             continue
         part, where = select_split(splits, name, source.name), f"Dataset {source.name!r}, split {name!r}"
         find_column(part, text_column, (), "text", source.name, name)
-        if split == "test" and is_unlabeled(part, label_column):
+        if split == "test" and kind.is_unlabeled(part, label_columns):
             remarks.append(f"The split {name!r} has no labels: it is passed over.")
             continue
-        find_column(part, label_column, (), "label", source.name, name)
+        for column in label_columns:
+            find_column(part, column, (), "label", source.name, name)
         texts = list(values_of(part, text_column))
-        labels = label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
+        labels = kind.read(part, label_columns, where, remarks)
         kept = kept_rows(texts, f"{where}, column {text_column!r}", arguments.drop_empty_texts, remarks)
         # In columns at once: as strings of Python they would take twice the memory until all splits are read.
         if len(kept) < len(texts):
@@ -81,19 +128,12 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
         prepared[split] = {**texts_in_columns({"text": texts}), "label": labels}
         del texts
 
-    classes = classes_of(train.features[label_column], prepared["train"]["label"])
-    if len(set(prepared["train"]["label"])) < 2:
-        raise DataError(
-            f"Dataset {source.name!r}, column {label_column!r}: all training texts have the class "
-            f"{prepared['train']['label'][0]!r}. A classifier needs at least two."
-        )
-    prepared = _encode_labels(prepared, classes, source.name, label_column)
+    prepared = kind.encode(prepared, train, label_columns, source.name, remarks)
     if "validation" not in prepared:
-        prepared |= _set_apart_validation(prepared["train"], source.name)
+        prepared |= _set_apart_validation(prepared["train"], source.name, kind)
     prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    remarks += lookalikes(ordered["train"].features["label"].names)
-    remarks += [*missing_classes(ordered, "text"), *_repeated(ordered)]
+    remarks += [*kind.remarks(ordered), *_repeated(ordered)]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -179,9 +219,11 @@ def _written(label: Any, feature: Any, where: str) -> tuple[str, str]:
     if isinstance(label, float) and label.is_integer():
         label = int(label)
     if not isinstance(label, int | str):
+        other = {float: "regression", list: "multi_label_classification"}.get(type(label))
+        instead = f", or take --problem_type {other}" if other else ""
         raise DataError(
             f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}). "
-            "Name the column of the classes by --label_column."
+            f"Name the column of the classes by --label_column{instead}."
         )
     written = feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
     return written, unicodedata.normalize("NFC", written.strip())
@@ -251,19 +293,20 @@ def numbers_of(labels: list[str], names: list[str], where: str, rows: str) -> li
     return [ids[label] for label in labels]
 
 
-def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
+def _set_apart_validation(train: Dataset, name: str, kind: OneClass) -> dict[str, Dataset]:
     """Of the texts a share that their hashes say; but a class of which all would be set apart stays in training."""
 
-    def pairs(column: str) -> Iterator[tuple[Any, bool]]:
-        return zip(values_of(train, column), is_validation, strict=True)
+    def rows() -> Iterator[tuple[str, list[Any], bool]]:
+        classes = (kind.classes_in(label) for label in values_of(train, "label"))
+        return zip(values_of(train, "text"), classes, is_validation, strict=True)
 
     is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "text")]
-    left = {label for label, chosen in pairs("label") if not chosen}
-    if lost := set(values_of(train, "label")) - left:
-        rows = zip(values_of(train, "text"), values_of(train, "label"), strict=True)
-        needed = {text for text, label in rows if label in lost}
-        is_validation = [chosen and text not in needed for text, chosen in pairs("text")]
-    if not any(is_validation):
+    left = {name for _, classes, chosen in rows() if not chosen for name in classes}
+    if lost := {name for _, classes, chosen in rows() if chosen for name in classes} - left:
+        needed = {text for text, classes, _ in rows() if lost.intersection(classes)}
+        is_validation = [chosen and text not in needed for text, _, chosen in rows()]
+    trained_on = [label for label, chosen in zip(values_of(train, "label"), is_validation, strict=True) if not chosen]
+    if not any(is_validation) or not kind.is_enough(trained_on):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
             "apart."

@@ -187,7 +187,7 @@ def classification_report(
         (
             class_names[labels[row]],
             f"{class_names[predicted[row]]} ({np.exp(log_probabilities[row].max()):.1%})",
-            re.sub(r"(?<![\w@])@\w+", "@user", texts[int(row)]),
+            without_handles(texts[int(row)]),
         )
         for row in errors
     ]
@@ -206,3 +206,8 @@ def classification_report(
             tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
         ]
     return "\n\n".join(parts)
+
+
+def without_handles(text: str) -> str:
+    """A text with `@user` in the place of each handle, as reports show it."""
+    return re.sub(r"(?<![\w@])@\w+", "@user", text)
