@@ -91,7 +91,7 @@ class SentimentAnalysis(Task):
     teacher: Teacher | None = None
     scores = every_score()
     targets = "texts"
-    compared_with = "TF-IDF of words and word pairs with a linear model"
+    compared_with = "TF-IDF with a linear model"
     validated = OneClass.validated
 
     def __init__(self, data_args: LabelArguments, model_args: Any, training_args: Any, generation_args: Any = None):
