@@ -31,18 +31,20 @@ def card_name(record: dict) -> str:
         architecture = model_of(record).split(",")[0]
     variant = re.search(rf"_{architecture}(_\w+)\.yaml$", config_of(record) or "")
     parts = [record["task"], dataset_of(record), architecture + (variant.group(1) if variant else "")]
-    return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts)
+    return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts if part)
+
+
+def merit(record: dict) -> float:
+    """How good a run is on validation by its own criterion; the more the better."""
+    arguments, scores = record["hyperparameters"], record["metrics"]["validation"]
+    metric = arguments["metric_for_best_model"].removeprefix("validation_")
+    metric = metric if metric in scores else next(iter(scores))  # a loss has other names in some recipes
+    return scores[metric] if arguments["greater_is_better"] else -scores[metric]
 
 
 def best(records: list[dict]) -> dict:
     """The run that its own criterion prefers on validation; the first seed where two are equal."""
-    arguments = records[0]["hyperparameters"]
-    metric = arguments["metric_for_best_model"].removeprefix("validation_")
-    scores = records[0]["metrics"]["validation"]
-    metric = metric if metric in scores else next(iter(scores))  # a loss has other names in some recipes
-    sign = 1 if arguments["greater_is_better"] else -1
-    records = sorted(records, key=lambda record: record["seed"])
-    return max(records, key=lambda record: sign * record["metrics"]["validation"][metric])
+    return max(sorted(records, key=lambda record: record["seed"]), key=merit)
 
 
 def config_of(record: dict) -> str | None:
@@ -55,7 +57,9 @@ def planned(path: Path) -> dict:
     """What a config says of a model that nobody has kept a run of."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     task = content.pop("recipe")
-    content.setdefault("architecture", TASKS[task].model_arguments().architecture)
+    base = {"name": content["model_name_or_path"]} if "model_name_or_path" in content else {}
+    if not base:  # what exists has an architecture of its own, which is known once it is loaded
+        content.setdefault("architecture", TASKS[task].model_arguments().architecture)
     # What a config leaves to the user has the name of its file.
     named = f"<local:{path.stem.split('_', 1)[-1]}>" if content.pop("requires", None) else TASKS[task].default_dataset
     overrides = content.get("config_overrides")
@@ -65,6 +69,7 @@ def planned(path: Path) -> dict:
         "task": task,
         "command": f"recipes/{task}.py --config recipes/configs/{path.name}",
         "hyperparameters": content,
+        "base_model": base,
         "dataset": {
             "name": content.get("dataset_name") or named,
             "config": content.get("dataset_config_name"),

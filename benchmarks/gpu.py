@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from tabulate import tabulate
 
 from benchmarks.gpu_parity import attention, cuda_tests, fused_recurrence, linear_scan
+from benchmarks.gpu_report import report
 from benchmarks.gpu_setting import Row, Setting, describe_device
 from benchmarks.gpu_speed import compiled_training, generation, layers, memory, training_steps
 from benchmarks.gpu_training import processes, resume, training_loops
@@ -31,31 +31,34 @@ class Part:
         title: What it tells.
         run: Yields its rows.
         minutes: After how many minutes it is stopped, at full size and in a quick run.
+        is_timed: Whether it measures speed or memory, and so must have the card to itself.
     """
 
     title: str
     run: Callable[[Setting], Iterator[Row]]
     minutes: tuple[float, float]
+    is_timed: bool = True
 
 
 PARTS = {
-    "tests": Part("Tests that need a card", cuda_tests, (1.5, 0.8)),
-    "recurrence": Part("Fused recurrence against the readable loop", fused_recurrence, (1.0, 0.5)),
-    "attention": Part("Kinds of attention against the readable one", attention, (1.0, 0.5)),
+    "tests": Part("Tests that need a card", cuda_tests, (2.0, 1.2), is_timed=False),
+    "recurrence": Part("Fused recurrence against the readable loop", fused_recurrence, (2.0, 1.2), is_timed=False),
+    "resume": Part("A resumed run against one that never stopped", resume, (2.0, 1.2), is_timed=False),
+    "processes": Part("Two processes on one card", processes, (2.0, 1.2), is_timed=False),
+    "attention": Part("Kinds of attention against the readable one", attention, (1.0, 0.6)),
     "scan": Part("The parallel scan of linear cells", linear_scan, (1.0, 0.5)),
     "steps": Part("Training steps against peers, and against the card's limit", training_steps, (1.0, 0.6)),
     "layers": Part("Recurrent layers against torch's", layers, (0.6, 0.4)),
     "loops": Part("The training loop in bfloat16", training_loops, (1.5, 0.6)),
-    "compiled": Part("Training through torch.compile", compiled_training, (1.5, 0.8)),
-    "resume": Part("A resumed run against one that never stopped", resume, (0.7, 0.4)),
-    "generation": Part("Generation, static cache and compiled step", generation, (1.2, 0.7)),
+    "generation": Part("Generation, static cache and compiled step", generation, (1.2, 0.8)),
     "memory": Part("Peak memory of a training step", memory, (0.5, 0.3)),
-    "processes": Part("Two processes on one card", processes, (0.7, 0.4)),
+    "compiled": Part("Training through torch.compile", compiled_training, (2.0, 1.0)),
 }
 
 
 def run_part(name: str, setting: Setting, file: Path) -> None:
-    """Run one part here; each row is written when it is found."""
+    """Run one part here, when the standard input has ended; each row is written when it is found."""
+    sys.stdin.read()
     torch.manual_seed(0)
     rows = []
     for row in PARTS[name].run(setting):
@@ -66,13 +69,14 @@ def run_part(name: str, setting: Setting, file: Path) -> None:
 
 def run_all(names: list[str], setting: Setting, output_dir: Path, minutes: float) -> dict:
     """
-    Run parts one after the other, each in a process of its own, and write `gpu.json` and `gpu.md` after each.
+    Run parts, each in a process of its own, and write `gpu.json` and `gpu.md` after each: first those that measure no
+    time, beside each other, then the others one by one.
 
     Args:
         names: Of [`PARTS`].
         setting: Device and sizes.
         output_dir: Where the two files go.
-        minutes: For all together; parts that find no time left are recorded as left out.
+        minutes: For all together; what is not done by then is stopped.
 
     Returns:
         The record, as in `gpu.json`.
@@ -85,68 +89,63 @@ def run_all(names: list[str], setting: Setting, output_dir: Path, minutes: float
         "parts": {},
     }
     end = time.monotonic() + 60 * minutes
-    for name in names:
-        part, started = PARTS[name], time.monotonic()
-        # A CPU only tries the code: how long that takes says nothing.
-        limit = end - started if setting.is_tiny else min(60 * part.minutes[setting.size != "full"], end - started)
-        sys.stderr.write(f"{part.title} ({name})\n")
-        record["parts"][name] = _in_a_process(name, setting, output_dir, limit)
-        record["parts"][name]["seconds"] = round(time.monotonic() - started, 1)
-        write_json(output_dir / "gpu.json", record)
-        (output_dir / "gpu.md").write_text(report(record), encoding="utf-8")
+    untimed = [name for name in names if not PARTS[name].is_timed]
+    groups = [group for group in (untimed, *([name] for name in names if PARTS[name].is_timed)) if group]
+    following = [_Process(name, setting, output_dir) for name in groups[0]]
+    for index in range(len(groups)):
+        running, following = following, []
+        for part in running:
+            sys.stderr.write(f"{PARTS[part.name].title} ({part.name})\n")
+            part.begin()
+        for name in groups[index + 1] if index + 1 < len(groups) else []:
+            following.append(_Process(name, setting, output_dir))  # it imports what it needs meanwhile
+        for part in running:
+            record["parts"][part.name] = part.result(end)
+            write_json(output_dir / "gpu.json", record)
+            (output_dir / "gpu.md").write_text(report(record), encoding="utf-8")
     return record
 
 
-def _in_a_process(name: str, setting: Setting, output_dir: Path, limit: float) -> dict:
-    if limit < 5:
-        return {"state": "left out: no time was left", "rows": []}
-    file, log = output_dir / f"part-{name}.json", output_dir / f"part-{name}.log"
-    file.unlink(missing_ok=True)
-    flags = ["--device", setting.device, "--size", setting.size, "--file", str(file)]
-    command = [sys.executable, "-m", "benchmarks", "gpu-part", name, *flags]
-    with log.open("w") as sink:
-        process = subprocess.Popen(command, stdout=sink, stderr=sink, start_new_session=True)
+class _Process:
+    """A part in a process of its own, which imports what it needs and then waits for [`begin`]."""
+
+    def __init__(self, name: str, setting: Setting, output_dir: Path):
+        self.name, self.setting = name, setting
+        self.file, self.log = output_dir / f"part-{name}.json", output_dir / f"part-{name}.log"
+        self.file.unlink(missing_ok=True)
+        flags = ["--device", setting.device, "--size", setting.size, "--file", str(self.file)]
+        command = [sys.executable, "-m", "benchmarks", "gpu-part", name, *flags]
+        with self.log.open("w") as sink:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=sink, stderr=sink, start_new_session=True
+            )
+
+    def begin(self) -> None:
+        """Let it run."""
+        self.started = time.monotonic()
+        self.process.stdin.close()
+
+    def result(self, end: float) -> dict:
+        """Its state, rows and seconds, when it has ended or its time or that of all parts (`end`) is over."""
+        limit = max(0.0, end - time.monotonic())
+        if not self.setting.is_tiny:  # a CPU only tries the code: how long that takes says nothing
+            own = 60 * PARTS[self.name].minutes[self.setting.size != "full"]
+            limit = min(limit, max(0.0, self.started + own - time.monotonic()))
         try:
-            code = process.wait(limit)
-            state = "ok" if code == 0 else f"failed: {_last_line(log)}"
+            code = self.process.wait(limit)
+            state = "ok" if code == 0 else f"failed: {_last_line(self.log)}"
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            state = f"stopped after {limit:.0f} s"
-    rows = json.loads(file.read_text()) if file.exists() else []
-    file.unlink(missing_ok=True)
-    if state == "ok":
-        log.unlink()  # else it is kept beside the results
-    return {"state": state, "rows": rows}
+            self.process.kill()
+            self.process.wait()
+            state = f"stopped after {time.monotonic() - self.started:.0f} s"
+        rows = json.loads(self.file.read_text()) if self.file.exists() else []
+        self.file.unlink(missing_ok=True)
+        if state == "ok":
+            self.log.unlink()  # else it is kept beside the results
+        seconds = round(time.monotonic() - self.started, 1)
+        return {"title": PARTS[self.name].title, "state": state, "rows": rows, "seconds": seconds}
 
 
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it said nothing"
-
-
-def report(record: dict) -> str:
-    """The record as a Markdown page."""
-    device = ", ".join(f"{name} {value}" for name, value in record["device"].items())
-    parts = [f"# On a GPU\n\n{device}; sizes: {record['size']}; {record['date']}."]
-    for name, found in record["parts"].items():
-        rows = [_cells(Row(**row)) for row in found["rows"]]
-        table = tabulate(rows, ["what", "found", "limit", "", "remark"], tablefmt="github", disable_numparse=True)
-        state = "" if found["state"] == "ok" else f"\n\n**{found['state']}**"
-        parts.append(f"## {PARTS[name].title}\n\n{table if rows else ''}{state}")
-    return "\n\n".join(parts) + "\n"
-
-
-def _cells(row: Row) -> list[str]:
-    verdict = {None: "", True: "holds", False: "**does not hold**"}[row.holds]
-    return [row.name, row.shown(), "" if row.limit is None else f"{row.sense} {row.limit:g}", verdict, row.remark]
-
-
-def failures(record: dict) -> Iterator[str]:
-    """Parts that did not end well, and rows that do not hold."""
-    for name, found in record["parts"].items():
-        if found["state"] != "ok":
-            yield f"{name}: {found['state']}"
-        for row in found["rows"]:
-            if Row(**row).holds is False:
-                yield f"{name}: {row['name']}"

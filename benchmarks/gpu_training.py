@@ -22,7 +22,10 @@ def _sizes(setting: Setting) -> Sizes:
 
 
 def _examples(kind: str, count: int, length: int) -> list[dict]:
-    """What can be learned in few steps: tokens that repeat, a source to copy, a class that one token tells."""
+    """What is learned in few steps: tokens that repeat, one token to copy for ever, a class that one token tells."""
+    if kind == "translator":
+        rows = random_tokens(count, 1, 64).expand(-1, length)
+        return [{"input_ids": row, "labels": row} for row in rows]
     halves = random_tokens(count, length // 2, 64)
     rows = torch.cat([halves, halves], dim=1)
     if kind == "classifier":

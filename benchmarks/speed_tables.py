@@ -11,6 +11,8 @@ from statistics import median
 
 from tabulate import tabulate
 
+from benchmarks import gpu_report
+
 
 HERE = Path(__file__).parent
 SPEED, PROFILES, README = HERE / "results" / "speed", HERE / "results" / "profiles", HERE / "README.md"
@@ -208,6 +210,7 @@ TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "runtimes": (RUNTIMES, runtimes_table),
     "machine of the runtimes": (RUNTIMES, runtime_machine),
     "exported": (EXPORTED, exported_table),
+    "gpu": (gpu_report.KEPT, gpu_report.kept_tables),
     "machine of the exported": (EXPORTED, runtime_machine),
 }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .pipelines import TranslationPipeline  # noqa: F401
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 CONFIGURATIONS = {
     "seqnlp_recurrent": "RecurrentConfig",

@@ -65,6 +65,7 @@ def test_code_and_addresses_stay_as_they_are(readme_for_an_index):
     )
     assert readme_for_an_index(text, None, "main") == text.replace("[data](docs/data.md)", "data")
     assert "[data](u/blob/v1/docs/data.md)" in readme_for_an_index(text, "u", "v1")
+    assert readme_for_an_index("[`a`](b.md), `c`", "u", "v1") == "[`a`](u/blob/v1/b.md), `c`"
 
 
 def test_the_import_costs_as_little_as_that_of_transformers():
@@ -114,6 +115,7 @@ def test_the_version_is_told(monkeypatch, capsys, door):
 def test_every_extra_is_one_of_a_purpose_or_of_the_work_on_it():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     text = (ROOT / "README.md").read_text() + "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    text += (ROOT / "CONTRIBUTING.md").read_text()
     text += "".join(path.read_text() for path in (ROOT / "seqnlp").rglob("*.py"))
     for name in set(extras) - {"test", "conformance", "dev"}:
         assert f"seqnlp[{name}" in text or f"[{name}]" in text or f",{name}" in text, f"nobody is told of {name}"

@@ -42,6 +42,7 @@ from .perplexity import (
 from .rouge import ROUGE
 from .score import OfflineMetric, Score
 from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
+from .words import count_words, puts_no_spaces
 
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "classification_report",
     "classification_scores",
     "constant_velocity_forecast",
+    "count_words",
     "entities_of",
     "entity_scheme",
     "forecast_report",
@@ -83,6 +85,7 @@ __all__ = [
     "moses_tokens",
     "nats_and_hits",
     "nats_of_rows",
+    "puts_no_spaces",
     "tagging_report",
     "tagging_scores",
     "translation_report",

@@ -4,7 +4,6 @@ Each has the contract of [`eager_recurrence`]. Shapes: `B` rows, `T` time steps,
 """
 
 import copy
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -252,6 +251,7 @@ def _run_packed(cell, inputs, state, padding, reverse, return_state):
 
 
 def _run_kernel(cell, inputs, state, padding, reverse, return_state):
+    state = tuple(tensor.contiguous() for tensor in state)  # cuDNN takes no part of a larger tensor
     if padding is None:
         outputs, state = cell.kernel(inputs.flip(1) if reverse else inputs, state, cell.torch_weights())
         return outputs.flip(1) if reverse else outputs, state
@@ -312,11 +312,12 @@ class LinearScan(torch.autograd.Function):
     `h_t = a_t * h_{t-1} + u_t` over all steps: `apply(a, u, h_0, reverse)` takes `(B, T, H)`, `(B, T, H)` and `(B, H)`
     and gives the `(B, T, H)` states; with `reverse`, `h_{t+1}` stands for `h_{t-1}`.
 
-    The steps are divided into about `sqrt(T)` parts, which are run beside each other from a state of zero; then the
-    state is carried from part to part. That takes three times the multiplications in `3 sqrt(T)` operations instead
-    of `T`, and is exact for any decay and any state. Two other ways, measured on CPU: the scan in log space of Feng
-    et al. 2024 (appendix B) takes positive states alone, loses three digits by 4,096 steps and is at least 20 times as
-    slow; doubling the distance that a step looks back (Hillis & Steele 1986) is at least 7 times as slow.
+    The steps are divided into short parts, which are run beside each other from a state of zero; then the state is
+    carried from part to part, which is such a scan again, of the parts' decays and last states. That takes about three
+    times the multiplications in some `2 P log_P(T)` operations instead of `T`, where `P` is the length of a part, and
+    is exact for any decay and any state. Other ways, measured on CPU: the scan in log space of Feng et al. 2024
+    (appendix B) takes positive states alone, loses three digits by 4,096 steps and is at least 20 times as slow;
+    doubling the distance that a step looks back (Hillis & Steele 1986) is at least 7 times as slow.
     """
 
     @staticmethod
@@ -345,10 +346,12 @@ def _moved(values: torch.Tensor, first: torch.Tensor, reverse: bool) -> torch.Te
 
 def _scan(decay, update, initial, reverse):
     batch_size, length, size = decay.shape
-    # On a CPU a step of that many numbers takes longer than to start an operation.
-    is_large = decay.device.type == "cpu" and batch_size * size >= 4096
-    part = math.isqrt(length)
-    if is_large or part < 4:
+    is_on_cpu = decay.device.type == "cpu"
+    # On a CPU a step of that many numbers takes longer than to start an operation. On a card each operation costs the
+    # same for few numbers and for many, so there are shorter parts, and fewer operations.
+    is_large = is_on_cpu and batch_size * size >= 4096
+    part = 16 if is_on_cpu else 8
+    if is_large or length <= 2 * part:
         return _scan_steps(decay, update, initial, reverse)
 
     num_parts = -(-length // part)
@@ -361,7 +364,7 @@ def _scan(decay, update, initial, reverse):
     states = _scan_steps(decay, update, zeros, reverse)  # each part from zero
     decays = _scan_steps(decay, zeros.unsqueeze(2).expand_as(decay), torch.ones_like(zeros), reverse)
     last = 0 if reverse else -1
-    carried = _scan_steps(decays[:, :, last], states[:, :, last], initial, reverse)  # the state after each part
+    carried = _scan(decays[:, :, last], states[:, :, last], initial, reverse)  # the state after each part
     states.addcmul_(decays, _moved(carried, initial, reverse).unsqueeze(2))
     return states.flatten(1, 2)[:, :length]
 

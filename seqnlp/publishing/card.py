@@ -29,6 +29,10 @@ OF_ITS_BASE = (
     "It has seen its training data and whatever the model that it started from was trained on, and repeats the slant "
     "and the errors of both."
 )
+OF_ITS_TEACHER = (
+    "It has seen its training data and learned what another model says of texts, and repeats the slant and the errors "
+    "of both."
+)
 
 
 def build_card(
@@ -191,7 +195,9 @@ def _base(record: dict[str, Any]) -> str | None:
     shown += f", a run of {escape(base['task'].replace('_', ' '))}" if isinstance(base.get("task"), str) else ""
     origin = (base.get("base_model") or {}).get("name")
     shown += f", itself fine-tuned from {code(_plain_name(str(origin)))}" if origin else ""
-    digest = _digest(base.get("sha256"))
+    if "sha256" not in base:  # not trained yet
+        return f"{shown}. The license of that model is not on record: it may bind this one."
+    digest = _digest(base["sha256"])
     new = ", ".join(code(name) for name in base.get("weights_new") or {})
     drawn = f"New are {new}." if new else "None of them are new."
     if adapter := base.get("adapter"):
@@ -242,10 +248,9 @@ def _digest(sha256: object) -> str:
 
 
 def _limits(task: type[Task], record: dict[str, Any]) -> list[str]:
-    """Those of the task; a model that was not trained from zero has seen more than its data."""
-    if not record.get("base_model"):
-        return list(task.limits)
-    return [OF_ITS_BASE if limit == OF_ITS_DATA else limit for limit in task.limits]
+    """Those of the task; a model that was not trained from zero, or had a teacher, has seen more than its data."""
+    more = [*([OF_ITS_BASE] if record.get("base_model") else []), *([OF_ITS_TEACHER] if record.get("teacher") else [])]
+    return [line for limit in task.limits for line in (more if more and limit == OF_ITS_DATA else [limit])]
 
 
 def _languages(record: dict[str, Any]) -> str | list[str] | None:

@@ -5,6 +5,7 @@ Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network" (arX
 """
 
 import random
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,8 @@ from .starting_model import Source, StartingModel, load_tokenizer, positions_of,
 
 
 LOGITS = "teacher_logits"
-ROWS_AT_ONCE = 64
+TOKENS_AT_ONCE = 16384  # of a batch that a teacher reads, padding included: enough to keep a GPU at work
+ROWS_OF_A_PART = 10_000  # whose answers are written to the disk together, and which are sorted by length
 # Tang et al. 2019, section 3.2: the share of words that are hidden, the share of texts cut to a piece, and the longest
 # piece in words.
 HIDDEN, CUT, LONGEST_PIECE = 0.1, 0.25, 5
@@ -83,7 +85,9 @@ class Teacher:
         """`(N, C)` logits of `N` texts, in the order of the data's classes; texts of similar length go together."""
         logits = torch.empty(len(texts), len(self.order))
         read = self.tokenizer(list(texts), truncation=True)
-        for rows in cut_into_batches(len(texts), ROWS_AT_ONCE, [len(ids) for ids in read["input_ids"]]):
+        lengths = [len(ids) for ids in read["input_ids"]]
+        usual = max(1, statistics.median_high(lengths))
+        for rows in cut_into_batches(len(texts), max(1, TOKENS_AT_ONCE // usual), lengths):
             batch = self.tokenizer.pad({name: [read[name][row] for row in rows] for name in read}, return_tensors="pt")
             logits[rows] = self.model(**batch.to(self.model.device)).logits[:, self.order].float().cpu()
         return logits
@@ -111,7 +115,9 @@ class Answers:
 def answered(teacher: Teacher, texts: Dataset) -> Dataset:
     """The one column `teacher_logits` for a dataset with the column `text`, kept on the disk."""
     with quiet():
-        return map_once(texts.select_columns("text"), Answers(teacher), batch_size=1000, remove_columns="text")
+        return map_once(
+            texts.select_columns("text"), Answers(teacher), batch_size=ROWS_OF_A_PART, remove_columns="text"
+        )
 
 
 def varied(texts: Sequence[str], copies: int, seed: int) -> list[str]:

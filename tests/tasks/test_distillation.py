@@ -128,3 +128,17 @@ def test_the_scores_of_a_teacher_are_those_of_its_own_answers(folder):
     logits = teacher.logits_of(texts["text"])
     expected = torch.nn.functional.cross_entropy(logits, torch.tensor([1, 0, 0]))
     assert scores["loss"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_teacher_reads_texts_of_similar_length_together_up_to_so_many_tokens(folder, monkeypatch):
+    """Not row by row, and no batch larger than is allowed, padding included."""
+    monkeypatch.setattr("seqnlp.tasks.distillation.TOKENS_AT_ONCE", 60)
+    teacher, shapes = teacher_of(folder / "teacher"), []
+    teacher.model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    texts = [" ".join(["good"] * (1 + number % 7)) for number in range(70)]  # each with [CLS] and [SEP]
+    teacher.logits_of(texts)
+    assert sum(rows for rows, _ in shapes) == 70
+    assert max(rows * length for rows, length in shapes) <= 60
+    assert len(shapes) <= 10 * 7 * 6 / 60 + 7  # at most one batch of each length is not full

@@ -1,10 +1,12 @@
 """Every task is complete, and no list names one that does not exist."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
+from given_models import bert
 from transformers import PreTrainedModel
 
 from seqnlp.data import SAMPLES
@@ -45,6 +47,11 @@ def test_what_a_task_says_is_complete(task):
     assert task.processor_name in ("tokenizer", "image_processor", None)
 
 
+def test_the_example_of_its_help_is_a_command(task):
+    assert task.example_flags
+    assert task.from_command_line(argv=shlex.split(task.example_flags)).name == task.name
+
+
 def test_every_flag_has_help_a_role_and_a_range_if_it_is_a_number(task):
     for name, field in task.fields().items():
         assert field.metadata["help"].endswith((".", ")")), name
@@ -64,10 +71,14 @@ def test_the_architectures_are_the_cells_and_the_transformer(task):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_configs_of_the_repository_are_valid_and_say_what_they_need(path):
+def test_the_configs_of_the_repository_are_valid_and_say_what_they_need(path, tmp_path):
     content = yaml.safe_load(path.read_text())
     task, needed = TASKS[content["recipe"]], ["--dataset_name", "x"]
     argv = ["--config", str(path)]
+    if "model_name_or_path" in content:  # a small one in the place of one of the Hub
+        argv += ["--model_name_or_path", str(bert(tmp_path))]
+    if "teacher" in content.get("requires", {}):
+        needed += ["--teacher", "x"]
     if "dataset_name" in content or task.default_dataset == "simulated:ball":
         assert task.from_command_line(argv=argv)
         return
