@@ -15,10 +15,12 @@ from .dependency import dependency
 from .export import export
 from .gradflow import gradflow
 from .labs import app as labs_app
+from .list_runs import list_runs
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
 from .serve import serve
+from .states import states
 from .translate import translate
 from .try_model import try_model
 from .verify import verify
@@ -33,7 +35,6 @@ app = typer.Typer(
     name="seqnlp",
     help="Train sequence models, look inside them, compare them, publish them and check what is published.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _underscores},
@@ -59,12 +60,14 @@ FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opt
 
 app.command(context_settings=FORWARDED)(train)
 app.add_typer(recipes_app, name="recipes")
+app.command("list")(list_runs)
 app.command("try")(try_model)
 app.command()(translate)
 app.command()(demo)
 app.add_typer(labs_app, name="labs")
 app.command()(gradflow)
 app.command()(attention)
+app.command()(states)
 app.command()(dependency)
 app.command()(compare)
 app.command()(serve)

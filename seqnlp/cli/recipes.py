@@ -44,7 +44,7 @@ def find_recipe(name: str) -> Path:
     found = [place / f"{name}.py" for place in places if re.fullmatch(r"\w+", name)]
     script = next((path for path in found if path.is_file()), None)
     if script is None:
-        known = ", ".join(path.stem for path in sorted(recipes_folder().glob("*.py")))
+        known = ", ".join(recipe_names())
         raise RecipesError(f"There is no recipe {name!r}; there is {known}.")
     return script
 
@@ -109,9 +109,16 @@ def copy(
         typer.echo(target)
 
 
+def recipe_names() -> list[str]:
+    """The names of the recipes, as a shell completes them."""
+    return [path.stem for path in sorted(recipes_folder().glob("*.py"))]
+
+
 def train(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="RECIPE", help="Its name, see `seqnlp recipes`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Its name, see `seqnlp recipes`.", autocompletion=recipe_names)
+    ],
     num_processes: Annotated[
         int | None, typer.Option("--num_processes", min=1, help="Processes that train together; for accelerate.")
     ] = None,

@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from .arguments import LabelArguments
 from .classification import LABEL_COLUMNS, OneClass, load_text_classification
-from .columns import dataset_of, texts_in_columns, values_of
+from .columns import dataset_of, values_of
 from .errors import DataError
 from .loaded import LoadedData
 from .loading import find_column, listed
@@ -148,9 +148,7 @@ class SeveralLabels(OneClass):
         encoded = {}
         for split, rows in prepared.items():
             labels = [sorted(ids[label] for label in row) for row in rows["label"]]
-            table = pa.table(
-                {**texts_in_columns({"text": rows["text"]}), "label": pa.array(labels, pa.list_(pa.int64()))}
-            )
+            table = pa.table({"text": rows["text"], "label": pa.array(labels, pa.list_(pa.int64()))})
             encoded[split] = dataset_of(table, features)
             bare = sum(not row for row in labels)
             if bare:
@@ -166,6 +164,10 @@ class SeveralLabels(OneClass):
         if isinstance(inner, ClassLabel):
             return list(inner.names)
         return sorted(known, key=lambda label: (0, int(label), "") if label.isdecimal() else (1, 0, label))
+
+    def classes_in(self, label: list[int]) -> list[int]:
+        """Each of its labels."""
+        return label
 
     def is_enough(self, labels: list[list[int]]) -> bool:
         """Whether two labels occur."""
@@ -246,11 +248,15 @@ class Number(OneClass):
         features = Features({"text": Value("string"), "label": Value("float64")})
         return {
             split: dataset_of(
-                pa.table({**texts_in_columns({"text": rows["text"]}), "label": pa.array(rows["label"], pa.float64())}),
+                pa.table({"text": rows["text"], "label": pa.array(rows["label"], pa.float64())}),
                 features,
             )
             for split, rows in prepared.items()
         }
+
+    def classes_in(self, label: float) -> list[Any]:
+        """None: no number must occur in training."""
+        return []
 
     def remarks(self, splits: dict[str, Dataset]) -> list[str]:
         """Numbers of a size that a network does not learn as they are."""

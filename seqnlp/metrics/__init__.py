@@ -55,6 +55,7 @@ from .perplexity import (
 from .rouge import ROUGE
 from .score import OfflineMetric, Score
 from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
+from .words import count_words, puts_no_spaces
 
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "classification_report",
     "classification_scores",
     "constant_velocity_forecast",
+    "count_words",
     "entities_of",
     "entity_scheme",
     "forecast_report",
@@ -104,6 +106,7 @@ __all__ = [
     "nats_of_rows",
     "number_report",
     "number_scores",
+    "puts_no_spaces",
     "scores_of_labels",
     "several_labels_report",
     "several_labels_scores",

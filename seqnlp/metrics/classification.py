@@ -178,7 +178,7 @@ def classification_report(
     every = range(len(class_names))
     columns = precision_recall_fscore_support(labels, predicted, labels=every, average=None, zero_division=0)
     of_classes = [
-        [name, *(f"{share:.1%}" for share in shares), f"{number:,}"]
+        [name, *(f"{share:.1%}" if number else "-" for share in shares), f"{number:,}"]  # nothing to be right about
         for name, *shares, number in zip(class_names, *columns, strict=True)
     ]
     counts = confusion_matrix(labels, predicted, labels=range(len(class_names))).tolist()

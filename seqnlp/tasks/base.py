@@ -27,7 +27,8 @@ from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
-from .results import Link, Record, results_table
+from .results import Link, Record, dataset_of, results_table
+from .telling import Telling, described_kept
 
 
 TASKS: dict[str, type["Task"]] = {}
@@ -104,7 +105,7 @@ class Outcome:
         return self.run.output_dir / name
 
 
-class Task(FineTuning):
+class Task(FineTuning, Telling):
     """
     All that is known of a task. An instance holds the flags of a run.
 
@@ -121,12 +122,14 @@ class Task(FineTuning):
         widget: What a visitor of a model's page may try, where the data has nothing that fits better.
         data_arguments, model_arguments, training_arguments, generation_arguments: Its flags.
         processor_name: What makes its models' inputs: `tokenizer`, `image_processor`, or nothing.
+        example_flags: Flags of a run of one's own, for the end of `--help`.
         default_dataset: What it is trained on where nothing is said.
         auto_class: The Auto class that loads its models.
         model_classes: The class of a recurrent model and of a Transformer.
         scores: Every number that it may report.
         validated: Keys of those that each validation gives: by one of them the best model is kept.
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
+        published: What others reported of a dataset, by its name and configuration, with who did.
         loss_unit, score_unit: Of the learning curves.
     """
 
@@ -143,6 +146,7 @@ class Task(FineTuning):
     training_arguments: ClassVar[type[TrainingArguments]] = TrainingArguments
     generation_arguments: ClassVar[type] = GenerationArguments
     processor_name: ClassVar[str | None] = "tokenizer"
+    example_flags: ClassVar[str] = ""
     default_dataset: ClassVar[str]
 
     auto_class: ClassVar[type]
@@ -150,6 +154,7 @@ class Task(FineTuning):
     scores: ClassVar[tuple[Score, ...]]
     validated: ClassVar[tuple[str, ...]]
     written: ClassVar[dict[str, str]] = {}
+    published: ClassVar[dict[str, str]] = {}
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "share, 0 to 1"
 
@@ -201,7 +206,13 @@ class Task(FineTuning):
         # What an existing model or tokenizer settles is not set unless a user has said it.
         unsaid = dict.fromkeys(settled_flags(cls.model_arguments))
         parsed = parse_arguments(
-            *types, recipe=cls.name, description=description, defaults={**defaults, **unsaid}, argv=argv
+            *types,
+            recipe=cls.name,
+            description=description,
+            defaults={**defaults, **unsaid},
+            argv=argv,
+            example=cls.example_flags,
+            recipes_own=defaults,
         )
         cls.settle(parsed[1], defaults)
         return cls(*parsed)
@@ -349,16 +360,20 @@ class Task(FineTuning):
         self.check_start()
         kind = self.architecture if self.start_model is None else self.start_model.short_name
         run = start_run(self.name, kind, self.training_args, self.data_args, self.model_args, self.generation_args)
+        run.targets = self.targets
         for remark in self.remarks:
             run.tell(remark)
         return run
 
     def load_data(self, run: Run) -> LoadedData:
         """The data that the flags name, in each process of a run; what it is, and was made of it, goes on record."""
+        source = self.data_args.dataset_name or self.data_args.train_file
+        run.tell(f"Reading {source} ...")
         loaded = run.main_process_first(self.load)
         run.record.dataset = loaded.describe()
         for remark in loaded.remarks:
             run.tell(remark)
+        run.tell("Preparing it for the model ...")
         return loaded
 
     def prepare_data(self, run: Run, loaded: LoadedData, processor: Any) -> PreparedData:
@@ -368,6 +383,7 @@ class Task(FineTuning):
         run.record.dataset |= data.details
         for remark in data.remarks:
             run.tell(remark)
+        run.on_train_begin.append(lambda loop: run.tell(self.introduce(loop, data)))
         return data
 
     # What a task has to say of its data and its scores.
@@ -421,8 +437,19 @@ class Task(FineTuning):
         raise NotImplementedError
 
     @classmethod
+    def in_short(cls, records: list[Record], split: str) -> tuple[str, str]:
+        """
+        The score that says most of runs that differ by their seed alone; and what it is to be held against. By default
+        the first column of [`Task.results_row`] after validation, and the others with what was published.
+        """
+        row = cls.results_row(records, split)
+        (name, score), *others = ((column, cell) for column, cell in row.items() if column != "validation")
+        beside = [f"{cell} ({column})" for column, cell in others]
+        return f"{name}: {score}", ", ".join(filter(None, [*beside, cls.published.get(dataset_of(records[0]))]))
+
+    @classmethod
     def results(cls, records: list[Record], link: Link) -> str:
-        """What the README says of the task's runs: a table, or several with a line before each."""
+        """What docs/results.md says of the task's runs: a table, or several with a line before each."""
         return results_table(records, cls.results_row, link)
 
     def draw(self, outcome: Outcome) -> None:
@@ -468,18 +495,25 @@ class Task(FineTuning):
 
         What was trained is saved before anything that may fail; of the rest each part fails alone.
         """
+        run.tell(described_kept(run.record.kept, self.training_args.greater_is_better, loop.step))
         self.save(run, loop, data)
         splits = self.held_out(data.examples, run.record.stopped)
         outcome = Outcome(run, data, split=splits[1] if len(splits) > 1 else "validation")
+        run.tell(f"Evaluating it on {' and '.join(splits)} ...")
         for split in splits:
             outcome.predictions[split], scores = self.predict_and_score(loop, data, split)
             run.record.metrics.setdefault(split, {}).update(scores)
         run.attempt("What the model writes", lambda: self.use_model(loop, outcome), everywhere=True)
+        if self.compared_with:
+            run.tell(f"Computing its baselines, {self.compared_with} ...")
         run.attempt("The baselines", lambda: self._compare(outcome))
-        run.attempt("The report", lambda: run.tell(f"\n{self.report(outcome)}"))
+        run.attempt("The report", lambda: run.tell(f"\n{self.name_of(data)}\n\n{self.report(outcome)}"))
         run.attempt("The pictures", lambda: self._draw(outcome))
+        loop.let_go()
         run.finish()
         run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}.")
+        if run.record.stopped is None:
+            run.tell(self.next_commands(data, run.output_dir, loop.unwrapped_model.config))
 
     def save(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
         """
@@ -488,8 +522,16 @@ class Task(FineTuning):
         """
         run.save(loop.model, data.processor, *([self.adapter.merge()] if self.adapter else []))
 
+    def name_of(self, data: PreparedData) -> str:
+        """The data as its user has named it; records have `<local:NAME>` for a path."""
+        name, config = self.data_args.dataset_name or self.data_args.train_file, data.loaded.source.config
+        return f"Data: {name}{f', {config}' if config else ''}"
+
     def _compare(self, outcome: Outcome) -> None:
-        for name, scores in self.baselines(outcome.data, outcome.split).items():
+        found = self.baselines(outcome.data, outcome.split)
+        if self.compared_with and not found:
+            outcome.run.tell("None of them fits this data.")
+        for name, scores in found.items():
             outcome.run.record.baselines.setdefault(name, {}).update(scores)
 
     def _draw(self, outcome: Outcome) -> None:

@@ -22,6 +22,8 @@ from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
 from .results import spread
 
 
+EXAMPLE = "example.png"
+"""The file of an image of the reported split."""
 MOST_PIXELS = 10_000_000
 """Beyond that many in the training images, models of pixels would take longer than the network."""
 
@@ -49,16 +51,23 @@ class ImageClassification(Task):
     data_arguments = ImageArguments
     model_arguments = ImageModelArguments
     processor_name = "image_processor"
+    example_flags = "--dataset_name photos --image_size 32 --num_train_epochs 40"
     default_dataset = DIGITS
     auto_class = AutoModelForImageClassification
     model_classes = {TRANSFORMER: VisionTransformerForImageClassification}
     scores = CLASSIFICATION_SCORES
     validated = ("accuracy", "f1", "loss")
+    targets = "images"
+    compared_with = "what pixels tell nearest neighbours and logistic regression"
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
         """The pipeline, on a file."""
         return 'print(pipeline("image-classification", model=model, image_processor=image_processor)("picture.png"))'
+
+    def trial(self, data: PreparedData, folder: Path) -> list[str]:
+        """The file that [`ImageClassification.draw`] leaves."""
+        return ["--file", str(folder / EXAMPLE)]
 
     def load(self) -> LoadedData:
         """Columns `image` and `label`."""
@@ -123,8 +132,9 @@ class ImageClassification(Task):
         return f"{outcome.split.capitalize()}: {classification_report(names, rows, *predictions, table)}"
 
     def draw(self, outcome: Outcome) -> None:
-        """The images that it got wrong."""
+        """The images that it got wrong, and one as a file to try it with."""
         part = outcome.data.loaded.splits[outcome.split]
+        part[0]["image"].convert("RGB").save(outcome.file(EXAMPLE))
         name = "Vision Transformer" if self.start_model is None else self.label
         title = f"{name}, {outcome.data.loaded.source.name}"
         predictions, names = outcome.predictions[outcome.split], part.features["label"].names

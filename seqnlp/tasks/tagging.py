@@ -4,6 +4,8 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -31,6 +33,7 @@ from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
 from .distillation import LOGITS, TEACHER, DistillationArguments, check_student
 from .results import spread
 from .tagging_teacher import TaggingTeacher, TaughtCollator, answered_words, taught_sentences
+from .telling import LONGEST_TRIAL
 from .unknown import shown_unknown, tell_unknown
 
 
@@ -85,6 +88,7 @@ class Tagging(Task):
 
     data_arguments = TaggingArguments
     model_arguments = TaggingModelArguments
+    example_flags = "--train_file train.conllu --validation_file dev.conllu --architecture transformer"
     training_arguments = DistillationArguments
     default_dataset = "sample:turkish"
     auto_class = AutoModelForTokenClassification
@@ -95,6 +99,8 @@ class Tagging(Task):
     scores = TAGGING_SCORES
     validated = ("accuracy", "f1", "loss")
     loss_unit = "nats per word"
+    targets = "words"
+    compared_with = "each word's most frequent label"
     teacher: TaggingTeacher | None = None
 
     def check_start(self) -> None:
@@ -132,6 +138,12 @@ class Tagging(Task):
                 "there is no F1 of entities. Choose accuracy or loss."
             )
         return loaded
+
+    def trial(self, data: PreparedData, folder: Path) -> list[str]:
+        """The words of a short sentence of validation."""
+        sentences = values_of(data.loaded.splits["validation"], "tokens")
+        texts = (" ".join(words) for words in islice(sentences, 200))
+        return ["--text", next((text for text in texts if 0 < len(text) <= LONGEST_TRIAL), self.widget[0])]
 
     def train_tokenizer(self, rows: Dataset) -> PreTrainedTokenizerBase:
         """The tokenizer that `--tokenizer_type` asks for, trained on sentences."""

@@ -17,6 +17,7 @@ from ..metrics import (
     classification_scores,
     number_report,
     number_scores,
+    puts_no_spaces,
     scores_of_labels,
     several_labels_report,
     several_labels_scores,
@@ -266,8 +267,14 @@ class Indicators:
 
 
 def _tfidf(splits: dict[str, Dataset], split: str) -> dict[str, Any]:
-    """TF-IDF of the words and word pairs of the splits that a baseline needs."""
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2).fit(values_of(splits["train"], "text"))
+    """
+    TF-IDF of the words and word pairs of the splits that a baseline needs; of up to three characters where no spaces
+    part the words.
+    """
+    units = {"ngram_range": (1, 2)}
+    if puts_no_spaces(values_of(splits["train"], "text")):
+        units = {"ngram_range": (1, 3), "analyzer": "char"}
+    vectorizer = TfidfVectorizer(**units, min_df=2).fit(values_of(splits["train"], "text"))
     parts = dict.fromkeys(("train", "validation", split))
     return {part: vectorizer.transform(values_of(splits[part], "text")) for part in parts}
 

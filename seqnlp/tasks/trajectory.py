@@ -50,6 +50,7 @@ class Trajectory(Task):
 
     data_arguments = SeriesArguments
     processor_name = None
+    example_flags = "--dataset_name measured.csv --context_length 48 --prediction_length 12 --architecture gru"
     default_dataset = SIMULATION
     auto_class = AutoModelForTimeSeriesPrediction
     model_classes = {
@@ -61,6 +62,8 @@ class Trajectory(Task):
     starts_from_others = False
     fields_of_data = ("input_mean", "input_scale", "prediction_length")
     loss_unit = "mean squared, normalized"
+    targets = "steps"
+    compared_with = "the last value and the straight line"
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
@@ -84,6 +87,15 @@ class Trajectory(Task):
         """That of the values, for errors in the data's units."""
         score = cls.score_of(key)
         return unit_of_values(hyperparameters) if score is not None and score.unit == DATA_UNIT else ""
+
+    def has_attention(self, config: PreTrainedConfig) -> bool:
+        """`seqnlp attention` reads no numbers."""
+        return False
+
+    def trial(self, data: PreparedData, folder: Path) -> list[str]:
+        """A past of validation, in the form in which `seqnlp try` takes numbers."""
+        past = data.examples["validation"][0]["past_values"]
+        return ["--text", "; ".join(" ".join(f"{value:.4g}" for value in step) for step in past.tolist())]
 
     def load(self) -> LoadedData:
         """Each split holds series, of steps by channels."""
@@ -201,3 +213,9 @@ class Trajectory(Task):
             "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}, in {unit}",
             **{name: mean_and_deviation((s["rmse"] for s in found), "#.3g") for name, found in errors.items()},
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """The error of whole forecasts, with that of the last value."""
+        forecast, error, last, *_ = cls.results_row(records, split).values()
+        return f"RMSE over {forecast}: {error} ({split})", f"{last} (last value)"

@@ -48,9 +48,9 @@ from ..training.flags import flag
 from ..visualization import plot_bleu_by_length
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .results import Link, Record
+from .results import Link, Record, dataset_of
 from .starting_model import is_ours, load_tokenizer, positions_of
-from .translation_results import translation_section
+from .translation_results import PUBLISHED, TESTS, bleu_of, translation_section
 from .unknown import shown_unknown, tell_unknown
 
 
@@ -178,7 +178,13 @@ class Translation(Task):
     model_arguments = TranslationModelArguments
     training_arguments = TranslationTrainingArguments
     generation_arguments = BeamArguments
+    example_flags = "--train_file pairs.tsv --vocab_size 8000 --max_tokens 2048 --early_stopping_patience 5"
     default_dataset = "sample:jupyterlab_fr"
+    published = {
+        "multi30k_en_de all_tests": ", ".join(
+            f"{scores[shown]} ({name})" for name, scores in PUBLISHED.items() for shown in scores
+        )
+    }
     auto_class = AutoModelForSeq2SeqLM
     model_classes = {
         "recurrent": RecurrentSeq2SeqForConditionalGeneration,
@@ -187,6 +193,7 @@ class Translation(Task):
     scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores, *ROUGE.scores)
     validated = ("loss", "bleu")
     loss_unit, score_unit = "nats per token", "BLEU"
+    targets = "target tokens"
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
@@ -299,6 +306,22 @@ class Translation(Task):
                     f"the split {split!r} has {length}: leave such pairs out of the data."
                 )
 
+    def described_vocabulary(self, processor: Tokenizers) -> str:
+        """Of one tokenizer or of two."""
+        if processor.source is processor.target:
+            return super().described_vocabulary(processor.source)
+        source, target = map(len, processor)
+        return f"{source:,} tokens of the source and {target:,} of the target{self.described_tokenizer()}"
+
+    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
+        """Of both sides of the training pairs, and of what is scored."""
+        counts = {"train (source)": sum(lengths_of(data.examples["train"], "input_ids"))}
+        return counts | {f"{name} (target)": sum(lengths_of(part, "labels")) for name, part in data.examples.items()}
+
+    def has_attention(self, config: PreTrainedConfig) -> bool:
+        """Recurrent ones have it unless they squeeze a sentence into a vector."""
+        return config.attention_type != "none" if self.is_recurrent else super().has_attention(config)
+
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Translations:
         """The loss of the references, and the translations by beams."""
         return Translations(self.loss(evaluator, data, split), self.translate(evaluator, data, split, **self.beams))
@@ -341,6 +364,7 @@ class Translation(Task):
                 length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
                 max_length=longest_translation(model.config, batch["input_ids"].shape[1]) + 1,  # with its first token
+                stopping_criteria=evaluator.stopping_criteria(),
             )
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 
@@ -393,6 +417,13 @@ class Translation(Task):
     def results(cls, records: list[Record], link: Link) -> str:
         """BLEU by test set, beside the literature, over time and by the length of the source."""
         return translation_section(records, link)
+
+    @classmethod
+    def in_short(cls, records: list[Record], split: str) -> tuple[str, str]:
+        """BLEU as the literature computes it, with the literature's."""
+        test = next(iter(TESTS))
+        score = bleu_of(records, test, "bleu_lowercase_moses")
+        return f"BLEU: {score} ({TESTS[test]})", cls.published[dataset_of(records[0])]
 
 
 def longest_translation(config: PreTrainedConfig, source_length: int) -> int:

@@ -1,17 +1,22 @@
 """How much of a text its tokenizer does not know: always on record, and said where it is much."""
 
+from typing import TYPE_CHECKING
+
 from transformers import PreTrainedTokenizerBase
 
 from ..data import count_tokens
 from ..tokenization import unknown_remark
-from .base import PreparedData
+
+
+if TYPE_CHECKING:
+    from .base import PreparedData
 
 
 UNKNOWN_SHARE = "unknown_share"
 """Key of `run.json`'s dataset: by split, the share of the tokens that are `<unk>`."""
 
 
-def tell_unknown(data: PreparedData, tokenizer: PreTrainedTokenizerBase, tokenizer_type: str, column: str) -> None:
+def tell_unknown(data: "PreparedData", tokenizer: PreTrainedTokenizerBase, tokenizer_type: str, column: str) -> None:
     """
     Put the share of unknown tokens of each held-out split on record, and a remark if that of validation is high.
 
@@ -31,6 +36,6 @@ def tell_unknown(data: PreparedData, tokenizer: PreTrainedTokenizerBase, tokeniz
     data.remarks += [remark] if remark else []
 
 
-def shown_unknown(data: PreparedData, split: str) -> str:
+def shown_unknown(data: "PreparedData", split: str) -> str:
     """The share of a split in words."""
     return f"Unknown tokens: {data.details[UNKNOWN_SHARE][split]:.1%} of those of {split}."

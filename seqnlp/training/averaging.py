@@ -72,6 +72,8 @@ class WeightAverager:
         scores[average] = score()
         if scores[average] <= scores["best"]:
             model.load_state_dict(best)
+        else:
+            loop.record.kept["average_of"] = len(kept)
         return scores
 
     def _prune(self, checkpoints: CheckpointFolder) -> None:

@@ -29,6 +29,16 @@ ROLES = {
 }
 """Every role that a flag may have, with what it means."""
 
+GROUPS = {
+    "data": ("data source", "data"),
+    "model": ("model source", "model"),
+    "training": ("training",),
+    "after training": ("after training",),
+    "the run: folder, time, checkpoints, logs": ("harmless",),
+    "upload": ("upload",),
+}
+"""How `--help` groups the flags: by their roles, in this order."""
+
 COMPARED = ("data", "model", "training")
 """Roles of the flags that a resumed run must have in common with the run before."""
 SOURCES = ("data source", "model source")

@@ -1,5 +1,6 @@
 """The one training loop, on Accelerate, for every recipe."""
 
+import gc
 import math
 import signal
 from collections.abc import Callable, Iterable
@@ -13,11 +14,11 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteriaList
 from transformers.utils import logging
 
 from .arguments import ArgumentsError, TrainingArguments
+from .bar import ProgressBar
 from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches
 from .carried_state import cache_to_tensors, tensors_to_cache
 from .checkpoints import (
@@ -28,7 +29,7 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .evaluation import EvaluationEnded, Evaluator
+from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
 from .fingerprint import describe_setup, differences
 from .integrity import WEIGHTS, find_damage
 from .optimization import create_optimizer, create_scheduler, go_to_step
@@ -102,6 +103,7 @@ class TrainingLoop(Evaluator):
         self.accelerator = accelerator = run.accelerator
         self.arguments = arguments
         self.collator = collator
+        self.train_dataset = train_dataset
         self.seed, self.eval_batch_size = arguments.seed, arguments.per_device_eval_batch_size
         self.device = accelerator.device
         self.num_processes, self.process_index = accelerator.num_processes, accelerator.process_index
@@ -156,6 +158,17 @@ class TrainingLoop(Evaluator):
         """The model without what Accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model)
 
+    def let_go(self) -> None:
+        """
+        Give up what is around the model; it can be used after that, and not be trained. Called by every process.
+
+        Torch's reducer has a hold on the processes' connection. Where it is the last to let go, it waits for threads
+        that wait for Python, which waits for it: one run of thirty would never end.
+        """
+        self.model = self._compiled = self.unwrapped_model
+        self.accelerator.free_memory()
+        gc.collect()
+
     def autocast(self) -> AbstractContextManager:
         """That of the run; a sharded model's is left to each forward pass, or every process would hold all weights."""
         is_sharded = self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
@@ -194,16 +207,15 @@ class TrainingLoop(Evaluator):
                 "better; add --greater_is_better true or false."
             )
         self._begin()
+        for callback in self.run.on_train_begin:
+            callback(self)
+        self.clock.start()
+        self.meter.start()
         with (
             self._signals,
             Heartbeats(shared_store(), self.process_index, self.num_processes),
-            tqdm(
-                total=self.max_steps,
-                initial=self.step,
-                desc="training",
-                unit="step",
-                disable=not self.is_main_process,
-                dynamic_ncols=True,
+            ProgressBar(
+                self.clock, self.max_steps, self.step, self.run.targets, self.device, self.is_main_process
             ) as progress,
         ):
             try:
@@ -223,6 +235,7 @@ class TrainingLoop(Evaluator):
                 "planned_steps": self.max_steps,
             }
         self._load_best()
+        self.record.kept = self._kept()
         self.record.seconds["training"] = round(self.seconds, 1)
 
     def optimizer_step(self, micro_batches: list[MicroBatch]) -> torch.Tensor:
@@ -274,7 +287,7 @@ class TrainingLoop(Evaluator):
         return loss_sum
 
     def _begin(self) -> None:
-        """Take up the checkpoint to resume from, if there is one, and start the clock."""
+        """Take up the checkpoint to resume from, if there is one."""
         resume = self.arguments.resume_from_checkpoint
         path = self.run.on_main_process(lambda: self.checkpoints.find(resume)) if resume else None
         checkpoint = read_checkpoint(self.accelerator, path) if path else None
@@ -283,14 +296,11 @@ class TrainingLoop(Evaluator):
         if checkpoint is not None:
             self._resume(path, checkpoint, is_changed)
         self.run.begin_logging()
-        self.clock.start()
-        self.meter.start()
         self.model.train()
         self._settle_gradient_buckets()
 
-    def _train(self, progress: tqdm) -> None:
-        if self.is_main_process:
-            progress.write(f"{self.max_steps} steps of training, {self._told_of_device()}")
+    def _train(self, progress: ProgressBar) -> None:
+        progress.write(f"{self.max_steps} steps of training, {self._told_of_device()}")
         if self.place.owes_validation:
             self._evaluate(progress)
         # Patience may be over in a run that was ended between its last step and its results.
@@ -303,7 +313,7 @@ class TrainingLoop(Evaluator):
                 for callback in self.on_step_begin:
                     callback(self, micro_batches)
                 self.optimizer_step(micro_batches)
-                progress.update()
+                progress.update(self.step)
                 stop = self._after_step(progress)
                 for callback in self.on_step_end:
                     callback(self)
@@ -368,6 +378,14 @@ class TrainingLoop(Evaluator):
         """Whether a signal asks for an end of training, and so of a validation."""
         return self._signals.is_in_force and self._agree_on_signals()
 
+    def stopping_criteria(self) -> StoppingCriteriaList:
+        """A signal ends a generation at a token, unless a sharded model's processes make each token together."""
+        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            return StoppingCriteriaList()
+        return StoppingCriteriaList(
+            [EndOfGeneration(lambda: self._signals.is_in_force and any(self._signals.counts()))]
+        )
+
     def _settle_gradient_buckets(self) -> None:
         """
         A forward and backward whose gradients are dropped, before the first step of a run that begins or goes on.
@@ -407,7 +425,7 @@ class TrainingLoop(Evaluator):
         minutes = self.arguments.max_train_minutes
         return minutes is not None and self.clock.seconds_of_this_run >= 60 * minutes
 
-    def _after_step(self, progress: tqdm) -> bool:
+    def _after_step(self, progress: ProgressBar) -> bool:
         """Record, evaluate and checkpoint where it is due; true to stop early."""
         at_end = self.step >= self.max_steps
         epoch_ends = self.steps_per_epoch is not None and self.step % self.steps_per_epoch == 0
@@ -421,11 +439,10 @@ class TrainingLoop(Evaluator):
         if epoch_ends if every == "epoch" else self.step % int(every) == 0:
             self._checkpoint()
         if self._is_out_of_time and not at_end:
-            if self.is_main_process:
-                progress.write(
-                    f"--max_train_minutes {self.arguments.max_train_minutes:g}: time is up at step {self.step} of "
-                    f"{self.max_steps}; go on as planned by --resume_from_checkpoint latest"
-                )
+            progress.write(
+                f"--max_train_minutes {self.arguments.max_train_minutes:g}: time is up at step {self.step} of "
+                f"{self.max_steps}; go on as planned by --resume_from_checkpoint latest"
+            )
             return True
         return stop or self._signal is not None
 
@@ -435,30 +452,29 @@ class TrainingLoop(Evaluator):
             f"in {self.checkpoints.root}; go on by the same command and --resume_from_checkpoint latest"
         )
 
-    def _log_training(self, progress: tqdm) -> None:
+    def _log_training(self, progress: ProgressBar) -> None:
         if self.meter.is_empty:
             return
         values = self.meter.read()
         values["learning_rate"] = self.scheduler.get_last_lr()[0]
         if not self.arguments.max_grad_norm:
             del values["clipped_share"]
-        progress.set_postfix(loss=f"{values['train_loss']:.3f}", refresh=False)
+        progress.show(values["train_loss"], values["targets_per_second"])
         self.record.log(self.step, self.epoch, **values)
         self.run.log(values, self.step)
 
-    def _evaluate(self, progress: tqdm) -> bool:
+    def _evaluate(self, progress: ProgressBar) -> bool:
         self.place.owes_validation = True
         try:
-            with self.meter.paused():
+            with self.meter.paused(), progress.paused():
                 metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
         except EvaluationEnded:
             return True
         self.place.owes_validation = False
         self.record.log(self.step, self.epoch, **metrics)
         self.run.log(metrics, self.step)
-        if self.is_main_process:
-            shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in metrics.items())
-            progress.write(f"epoch {self.epoch:.2f}, step {self.step}: validation {shown}")
+        shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in metrics.items())
+        progress.write(f"epoch {self.epoch:.2f}, step {self.step}: validation {shown}")
 
         name = f"validation_{self.arguments.metric_for_best_model.removeprefix('validation_')}"
         if name not in metrics:
@@ -469,7 +485,7 @@ class TrainingLoop(Evaluator):
         if self.best.offer(metrics[name], self.step):
             self.checkpoints.save_weights(self.accelerator, self.model, self.checkpoints.best(self.step).name)
             return False
-        if self._is_patience_over and self.is_main_process:
+        if self._is_patience_over:
             patience = self.arguments.early_stopping_patience
             progress.write(f"no better model in {patience} validations: stopping at step {self.step}")
         return self._is_patience_over
@@ -553,6 +569,14 @@ class TrainingLoop(Evaluator):
     def _load_best(self) -> None:
         if self.best.metric is not None and self.best.step != self.step:
             load_weights(self.unwrapped_model, load_file(self.checkpoints.best(self.best.step) / WEIGHTS))
+
+    def _kept(self) -> dict[str, Any]:
+        """Whose step's weights the model has, and by what they were chosen."""
+        if self.best.metric is None:
+            return {}
+        metric = self.arguments.metric_for_best_model.removeprefix("validation_")
+        epoch = next(entry["epoch"] for entry in reversed(self.record.history) if entry["step"] == self.best.step)
+        return {"step": self.best.step, "epoch": epoch, "metric": metric, "value": self.best.metric}
 
     def _stop_diverged(self, loss: float, norm: float | None) -> None:
         """The weights are still those before this step: keep them, then stop."""

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import yaml
 from transformers import HfArgumentParser, PreTrainedConfig
+from transformers.hf_argparser import string_to_bool
 
 from .errors import ArgumentsError, in_one_line
-from .flags import check_ranges, fields_of, settled_flags
+from .flags import GROUPS, check_ranges, fields_of, role_of, settled_flags
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
@@ -23,10 +24,27 @@ OURS = ("role", "range", "replaces", "fixed_by")  # of a field's metadata, which
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of a recipe's docstring, and says the default of each flag that has one."""
+    """
+    Keeps the lines of a recipe's docstring, says the default of each flag that has one, and names a flag once: with
+    dashes it is the same.
+    """
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=34)
 
     def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
+        is_told = action.default in (None, argparse.SUPPRESS) or isinstance(action, argparse._StoreFalseAction)
+        return action.help if is_told else super()._get_help_string(action)
+
+    def _format_action_invocation(self, action):
+        names = action.option_strings if len(action.option_strings[0]) == 2 else action.option_strings[:1]
+        if action.nargs == 0:
+            return ", ".join(names)
+        return f"{', '.join(names)} {self._format_args(action, action.metavar)}"
+
+
+METAVARS = {int: "N", float: "NUMBER", string_to_bool: "true|false"}
+"""What stands for a value in `--help`; for all others a text."""
 
 
 class _Parser(HfArgumentParser):
@@ -34,6 +52,18 @@ class _Parser(HfArgumentParser):
 
     source_of = staticmethod(lambda flag: "")
     settled: Mapping[str, str] = MappingProxyType({})
+    recipes_own: Mapping[str, Any] = MappingProxyType({})
+
+    def __init__(self, dataclass_types, recipes_own: Mapping[str, Any], **kwargs):
+        self.recipes_own = recipes_own
+        self.groups: dict[str, argparse._ArgumentGroup] = {}
+        super().__init__((), **kwargs)
+        for heading, roles in GROUPS.items():
+            group = self.add_argument_group(heading)
+            self.groups |= dict.fromkeys(roles, group)
+        self.dataclass_types = list(dataclass_types)
+        for dataclass_type in dataclass_types:
+            self._add_dataclass_arguments(dataclass_type)
 
     def _add_dataclass_arguments(self, dtype):
         self.settled = settled_flags(dtype)
@@ -44,10 +74,18 @@ class _Parser(HfArgumentParser):
         known = copy.copy(field)
         metadata = {key: value for key, value in field.metadata.items() if key not in OURS}
         if field.name in parser.settled:  # its default depends on what a run starts from
-            default = "" if field.default is None else f"{field.default}, or "
+            own = parser.recipes_own.get(field.name)
+            own = field.default if own is None else own
+            default = "" if own is None else f"{own}, or "
             metadata["help"] += f" (default: {default}as a given {parser.settled[field.name]} has it)"
         known.metadata = MappingProxyType(metadata)
-        HfArgumentParser._parse_dataclass_field(parser, known)
+        group = parser.groups[role_of(field)]
+        HfArgumentParser._parse_dataclass_field(group, known)
+        for action in group._group_actions:
+            if action.dest == field.name and action.metavar is None and action.choices is None:
+                action.metavar = METAVARS.get(action.type, "TEXT")
+            if action.dest == field.name and isinstance(action, argparse._StoreFalseAction):
+                action.help = f"The same as --{field.name} false."
 
     def error(self, message):
         flag = re.match(r"argument (--\w+)", message)
@@ -62,6 +100,8 @@ def parse_arguments(
     description: str | None = None,
     defaults: dict[str, Any] | None = None,
     argv: list[str] | None = None,
+    example: str | None = None,
+    recipes_own: Mapping[str, Any] = MappingProxyType({}),
 ):
     """
     Read the arguments of a recipe from flags and, under them, from the file that `--config FILE.yaml` names.
@@ -77,6 +117,8 @@ def parse_arguments(
         description: The text above the flags in `--help`.
         defaults: Values of flags, by name, that take the place of their fields' defaults.
         argv: The flags; those of the process by default.
+        example: Flags of a run, for the end of `--help`.
+        recipes_own: What the recipe sets where nothing else settles it, for `--help`.
 
     Returns:
         An instance of each dataclass.
@@ -92,7 +134,15 @@ def parse_arguments(
     fields = fields_of(*dataclass_types)
     from_yaml = _yaml_to_arguments(path, fields, recipe, given) if path else []
 
-    parser = _Parser(dataclass_types, description=description, allow_abbrev=False, formatter_class=_HelpFormatter)
+    parser = _Parser(
+        dataclass_types,
+        recipes_own,
+        description=description,
+        usage="%(prog)s [--config FILE.yaml] [--FLAG VALUE ...]",
+        epilog=f"Example:\n\n    seqnlp train {recipe} {example}" if example else None,
+        allow_abbrev=False,
+        formatter_class=_HelpFormatter,
+    )
     parser.set_defaults(**(defaults or {}))
     parser.add_argument("--config", metavar="FILE.yaml", help="A YAML file that sets any of these flags; flags win.")
     parser.source_of = lambda flag: f" (in {path})" if path and flag not in given else ""

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Run:
         output_dir: Where the results go.
         arguments: The training arguments.
         roles: The role of each flag, see [`seqnlp.training.flags.ROLES`].
+        targets: What is predicted, in the plural, for the speed of training.
+        on_train_begin: Called with the training loop, by every process, before its first step.
     """
 
     accelerator: Accelerator
@@ -55,6 +57,8 @@ class Run:
     output_dir: Path
     arguments: TrainingArguments
     roles: dict[str, str]
+    targets: str = "targets"
+    on_train_begin: list[Callable[[Any], None]] = field(default_factory=list)
 
     def tell(self, text: str) -> None:
         """Show the user a text, once however many processes there are."""

@@ -52,6 +52,8 @@ class RunRecord:
         metrics: Final metrics by split, e.g. `{"validation": {...}, "test": {...}}`.
         baselines: The same for what the model is compared with.
         history: Metrics over time; each entry has `step` and `epoch`.
+        kept: Which weights were kept: `step`, `epoch`, the validation `metric` that chose them and its `value`, and
+            `average_of` where they are the mean of several. Empty where no validation could choose.
         stopped: Why training ended before its planned last step, and where: `{"reason", "step", "planned_steps"}`.
         seconds: Wall-clock time, in all and for training alone (evaluation during training included).
         memory: The most memory that a process held, in MiB: `resident` in the machine and `gpu` on its accelerator.
@@ -71,6 +73,7 @@ class RunRecord:
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
     stopped: dict[str, Any] | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
@@ -178,9 +181,14 @@ def peak_memory(accelerator: Accelerator) -> dict[str, float]:
     """The most memory, in MiB, that any process of a run has held so far. Called by every process."""
     held = [_peak_resident_bytes() / 2**20, 0.0]
     if accelerator.device.type == "cuda":
-        held[1] = torch.cuda.max_memory_allocated(accelerator.device) / 2**20
+        held[1] = held_bytes(accelerator.device) / 2**20
     resident, gpu = accelerator.gather(torch.tensor([held], device=accelerator.device)).amax(dim=0).tolist()
     return {"resident": round(resident, 1), **({"gpu": round(gpu, 1)} if gpu else {})}
+
+
+def held_bytes(device: torch.device) -> int:
+    """The most memory that this process has held so far, on the GPU where its model is on one."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak_resident_bytes()
 
 
 def _peak_resident_bytes() -> int:

@@ -16,6 +16,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from ..diagnostics import AttentionMap
+from .plain import plain
 
 
 # More tokens than that cannot be read beside a small panel, or beside a single large one.
@@ -83,7 +84,7 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
         axis.set_xticks([]), axis.set_yticks([])
     figure.colorbar(ScalarMappable(scale, "Blues"), ax=axis, label=label, shrink=0.9, aspect=30, pad=0.03)
     what = found.name if image is None else f"{found.name}, {_onlooker(found)}"
-    figure.suptitle(_plain(f"{title}: {what}" if title else what), fontsize=12)
+    figure.suptitle(plain(f"{title}: {what}" if title else what), fontsize=12)
     figure.savefig(path, dpi=110)
 
 
@@ -99,7 +100,7 @@ def _label(axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, 
     for set_ticks, set_label, tokens, side, name in sides:
         starts = sorted({corner[side] for corner in corners.values()})
         shown = range(len(tokens)) if len(tokens) <= most else range(0, len(tokens), 10 * (1 + len(tokens) // 60))
-        words = [_plain(tokens[index]) if len(tokens) <= most else str(index + 1) for index in shown]
+        words = [plain(tokens[index]) if len(tokens) <= most else str(index + 1) for index in shown]
         turned = {"rotation": 90} if side else {}
         set_ticks(
             [s + index for s in starts for index in shown],
@@ -140,12 +141,6 @@ def heat_over_image(patches: np.ndarray, image: Image.Image) -> np.ndarray:
     pale = np.repeat((0.5 + 0.5 * gray)[..., None], 4, axis=-1)  # dark ones would hide the colors
     pale[..., 3] = 1
     return 0.4 * pale + 0.6 * colormaps["Blues"](patches.repeat(part, axis=0).repeat(part, axis=1))
-
-
-def _plain(text: str) -> str:
-    """For matplotlib, which takes what stands between dollars for mathematics and knows no control characters."""
-    shown = "".join(character if character.isprintable() else "·" for character in text)
-    return shown.replace("$", r"\$")
 
 
 def write_attention_page(

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .colors import BLUE, GREEN, ORANGE
+from .plain import plain
 
 
 def plot_learning_curves(
@@ -48,7 +49,7 @@ def plot_learning_curves(
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend()
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
 

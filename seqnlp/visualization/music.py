@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from scipy.io import wavfile
 
 from .learning_curves import BLUE
+from .plain import plain
 
 
 FIDDLE = 40  # General MIDI's violin, counted from 0
@@ -167,5 +168,5 @@ def plot_piano_roll(midi, path: str | Path, title: str = "", seconds: float = 20
     axis.set_ylabel("pitch")
     axis.set_axisbelow(True)
     axis.grid(alpha=0.3)
-    axis.set_title(title)
+    axis.set_title(plain(title))
     figure.savefig(path, dpi=120)

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
+from seqnlp.cli.main import main
 from seqnlp.data import load_sample
 
 
@@ -29,14 +32,40 @@ def finished(launch, small, tmp_path_factory):
     return output_dir, result
 
 
-def test_it_prints_a_report_and_nothing_that_needs_explaining(finished):
+def test_it_prints_a_report_and_nothing_that_needs_explaining(finished, reviews):
     _, result = finished
-    assert "Test: 37 examples" in result.stdout
+    assert f"\nData: {reviews}\n\nTest: 37 examples\n" in result.stdout
     assert re.search(r"lstm \(seqnlp\) +\d+\.\d% +\d+\.\d%", result.stdout)
     assert re.search(r"TF-IDF \+ logistic regression +\d+\.\d% +\d+\.\d%", result.stdout)
     assert "Confusion matrix" in result.stdout
     for word in ("warning", "deprecated", "error:", "traceback", "were not passed"):
         assert word not in result.stderr.lower()
+
+
+def test_it_says_what_it_is_about_to_do_and_what_to_do_next(finished, reviews, monkeypatch, capsys):
+    output_dir, result = finished
+    before, after = result.stdout.split("96 steps of training, on 1 CPU thread")
+    facts = dict(re.findall(r"^(data|tokens|vocabulary|model|training|output) +(.+)$", before, re.MULTILINE))
+    assert facts["data"] == f"{reviews.name}: rows of train 90, validation 31, test 37"
+    # Five words, such as "an awful film number 7"; a number occurs in training once, which is too seldom.
+    assert facts["tokens"] == "train 450, validation 155, test 185; unknown 20.0% of those of validation"
+    assert facts["vocabulary"] == "10 tokens, word, trained on the training split"
+    assert facts["model"].startswith("lstm (seqnlp), RecurrentForSequenceClassification: ")
+    assert facts["training"] == "96 steps, 8 epochs of 12"
+    assert facts["output"] == str(output_dir)
+    assert "Computing its baselines, TF-IDF" in after.split("Test: 37 examples")[0]
+    record = json.loads((output_dir / "run.json").read_text())
+    assert f"Kept: the weights of epoch {record['kept']['epoch']:g} " in after
+    commands = re.findall(r"^  [a-z ]+: +(seqnlp .*)$", after, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["try", "attention", "publish"]
+    for command in commands:
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code, capsys.readouterr().err
+    assert "model.safetensors" in capsys.readouterr().out
+    for path in output_dir.glob("attention*"):
+        path.unlink()
 
 
 def test_what_it_leaves_loads_and_works(finished):
@@ -119,7 +148,7 @@ def test_the_packaged_sample_is_the_default(launch, tmp_path):
 def test_bad_input_is_one_line_and_leaves_nothing(launch, arguments, message, tmp_path):
     result = launch.run(RECIPE, *arguments, "--output_dir", tmp_path / "out", launcher=("-q", *launch.one_process))
     assert result.returncode == 1
-    assert result.stdout == ""
+    assert all(line.endswith(" ...") for line in result.stdout.splitlines())  # what it was at
     assert result.stderr.startswith(message), result.stderr
     assert result.stderr.count("\n") == 1, result.stderr
     assert not (tmp_path / "out" / "run.json").exists()

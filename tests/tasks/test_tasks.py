@@ -1,6 +1,7 @@
 """Every task is complete, and no list names one that does not exist."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_what_a_task_says_is_complete(task):
     assert len(set(keys)) == len(keys)
     assert set(task.validated) <= set(keys)
     assert task.processor_name in ("tokenizer", "image_processor", None)
+
+
+def test_the_example_of_its_help_is_a_command(task):
+    assert task.example_flags
+    assert task.from_command_line(argv=shlex.split(task.example_flags)).name == task.name
 
 
 def test_every_flag_has_help_a_role_and_a_range_if_it_is_a_number(task):

@@ -1,3 +1,4 @@
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -5,8 +6,9 @@ import pytest
 from seqnlp import RecurrentConfig
 from seqnlp.data import DataArguments, PairArguments
 from seqnlp.tasks import TextModelArguments
+from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.training import ArgumentsError, TrainingArguments, build_config, parse_arguments
-from seqnlp.training.flags import Range, check_ranges, command_of, fields_of, flag, public_value, role_of
+from seqnlp.training.flags import GROUPS, Range, check_ranges, command_of, fields_of, flag, public_value, role_of
 
 
 def parse(*argv):
@@ -119,6 +121,36 @@ def test_help_lists_every_flag_with_its_default(capsys):
     assert "Highest learning rate of AdamW. (default: 0.001)" in printed
     assert "10 % of the training data" in printed
     assert "--config FILE.yaml" in printed
+
+
+def test_help_groups_the_flags_by_their_roles(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage:")
+    assert printed.count("[--") == 2  # no list of all flags in the first line
+    fields = fields_of(DataArguments, TextModelArguments, TrainingArguments)
+    used = {field.metadata["role"] for field in fields.values()}
+    groups = {heading: roles for heading, roles in GROUPS.items() if used & set(roles)}
+    headings = [f"\n{heading}:\n" for heading in groups]
+    assert sorted(map(printed.index, headings)) == list(map(printed.index, headings))
+    parts = dict(zip(groups, re.split("|".join(map(re.escape, headings)), printed)[1:], strict=True))
+    for heading, roles in groups.items():
+        listed = re.findall(r"^  --(\w+)", parts[heading], re.MULTILINE)
+        assert set(listed) - set(fields) <= {"no_lowercase"}
+        assert {name for name in fields if fields[name].metadata["role"] in roles} == set(listed) & set(fields)
+
+
+def test_help_says_what_a_recipe_sets_and_what_turns_a_flag_off(capsys):
+    with pytest.raises(SystemExit):
+        SentimentAnalysis.from_command_line(argv=["--help"], learning_rate=0.125, architecture="gru")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Highest learning rate of AdamW. (default: 0.125)" in printed
+    assert "The kind of model. (default: gru, or as a given model has it)" in printed
+    assert "--lowercase [true|false] Lower-case the text. (default: True, or as a given tokenizer has it)" in printed
+    assert "--no_lowercase The same as --lowercase false." in printed
+    assert "--greater_is_better true|false" in printed
+    assert printed.endswith(f"Example: seqnlp train sentiment_analysis {SentimentAnalysis.example_flags}")
 
 
 def test_config_overrides():

@@ -18,7 +18,12 @@ def loop(tmp_path):
     model = TransformerForConditionalGeneration(config)
     accelerator = Accelerator(cpu=True)
     return SimpleNamespace(
-        model=model, unwrapped_model=model, accelerator=accelerator, checkpoints=checkpoints, step=0
+        model=model,
+        unwrapped_model=model,
+        accelerator=accelerator,
+        checkpoints=checkpoints,
+        step=0,
+        record=SimpleNamespace(kept={"step": 1}),
     )
 
 
@@ -47,6 +52,7 @@ def test_the_mean_of_the_last_weights_is_kept_if_it_scores_higher(loop):
     assert kept(loop) == [2, 3]
     scores = averager.keep_better(loop, lambda: -abs(float(loop.model.lm_head.weight[0, 0].detach()) - 2))
     assert scores == {"best": -1.0, "average of 2": 0.0}
+    assert loop.record.kept == {"step": 1, "average_of": 2}
     assert all((parameter == 2).all() for parameter in loop.model.parameters())
     assert loop.model.lm_head.weight is loop.model.model.encoder.embed_tokens.weight  # still tied
 
@@ -57,6 +63,7 @@ def test_the_best_weights_come_back_if_the_mean_is_no_better(loop):
         train_to(loop, averager, step, value)
     scores = averager.keep_better(loop, lambda: float(loop.model.lm_head.weight[0, 0].detach()))
     assert scores == {"best": 5.0, "average of 2": 3.0}
+    assert loop.record.kept == {"step": 1}
     assert all((parameter == 5).all() for parameter in loop.model.parameters())
 
 

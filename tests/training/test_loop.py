@@ -35,6 +35,8 @@ def test_it_learns_and_records(tmp_path):
     scores = [entry["validation_accuracy"] for entry in record["history"] if "validation_accuracy" in entry]
     assert len(scores) == 25
     assert max(scores) > 0.95
+    best = scores.index(max(scores)) + 1  # the first of the best
+    assert record["kept"] == {"step": 9 * best, "epoch": best, "metric": "accuracy", "value": max(scores)}
     # What is saved is the best model, not the last.
     loaded = RecurrentForSequenceClassification.from_pretrained(tmp_path)
     assert all(

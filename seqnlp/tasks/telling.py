@@ -1,0 +1,144 @@
+"""What a run tells its user: what it is about to do, what was kept of it, and what to do with it."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets import Dataset
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..data import lengths_of
+from ..training import TrainingLoop
+from .arguments import TRANSFORMER, TextModelArguments
+from .unknown import UNKNOWN_SHARE
+
+
+if TYPE_CHECKING:
+    from .base import PreparedData
+
+LONGEST_TRIAL = 60
+"""Characters of a text that a command holds."""
+
+
+class Telling:
+    """
+    The part of a [`Task`] that talks to whoever started the run.
+
+    Attributes:
+        targets: What a model predicts, in the plural, for its speed: texts, tokens.
+        compared_with: What its baselines are; empty where there are none.
+    """
+
+    targets = "targets"
+    compared_with = ""
+
+    def introduce(self, loop: TrainingLoop, data: "PreparedData") -> str:
+        """What is about to run, a line per fact. Called by every process, before the first step."""
+        model = loop.unwrapped_model
+        facts = {
+            "data": described_data(loop.record.dataset),
+            "tokens": self._described_tokens(loop, data),
+            "vocabulary": self.described_vocabulary(data.processor),
+            "model": self._described_model(model),
+            "training": described_schedule(loop),
+            "output": str(loop.run.output_dir),
+        }
+        width = max(map(len, facts)) + 2
+        return "\n" + "\n".join(f"{name:{width}}{fact}" for name, fact in facts.items() if fact) + "\n"
+
+    def count_tokens(self, loop: TrainingLoop, data: "PreparedData") -> dict[str, int]:
+        """The tokens of each split, where rows are tokens and it is known how many."""
+        rows = {split: part for split, part in data.examples.items() if isinstance(part, Dataset)}
+        return {split: sum(lengths_of(part, "input_ids")) for split, part in rows.items()}
+
+    def unknown_share(self, data: "PreparedData") -> float | None:
+        """The share of the validation tokens that the tokenizer does not know."""
+        return data.details.get(UNKNOWN_SHARE, {}).get("validation")
+
+    def _described_tokens(self, loop: TrainingLoop, data: "PreparedData") -> str:
+        counts, share = self.count_tokens(loop, data), self.unknown_share(data)
+        shown = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+        return shown if not shown or share is None else f"{shown}; unknown {share:.1%} of those of validation"
+
+    def described_vocabulary(self, processor: Any) -> str:
+        """The size of the vocabulary, and what its tokens are."""
+        if not isinstance(processor, PreTrainedTokenizerBase):
+            return ""
+        return f"{len(processor):,} tokens{self.described_tokenizer()}"
+
+    def described_tokenizer(self) -> str:
+        """Where the vocabulary comes from, if flags say it."""
+        arguments = self.model_args
+        if not isinstance(arguments, TextModelArguments):
+            return ""
+        name = arguments.tokenizer_name or arguments.model_name_or_path
+        return f", from {name}" if name else f", {arguments.tokenizer_type}, trained on the training split"
+
+    def _described_model(self, model: PreTrainedModel) -> str:
+        count = sum(parameter.numel() for parameter in model.parameters())
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        text = f"{self.label}, {type(model).__name__}: {count:,} parameters"
+        return text if trained == count else f"{text}, of which {trained:,} are trained"
+
+    def has_attention(self, config: PreTrainedConfig) -> bool:
+        """Whether `seqnlp attention` has something to show of such a model."""
+        if self.architecture == TRANSFORMER:
+            return True
+        return not self.is_recurrent and hasattr(config, "num_attention_heads")
+
+    def trial(self, data: "PreparedData", folder: Path) -> list[str]:
+        """The flags that give the trained model something to answer: a row of validation, or what its task has."""
+        rows = data.loaded.splits["validation"]
+        column = next((name for name in ("text", "source") if name in rows.column_names), None)
+        texts = (text for text in rows[column][:200] if 0 < len(text.strip()) <= LONGEST_TRIAL) if column else ()
+        text = next((text for text in texts if text.isprintable()), None)
+        return ["--text", text or (*self.widget, "The")[0]]
+
+    def next_commands(self, data: "PreparedData", folder: Path, config: PreTrainedConfig) -> str:
+        """What to do with a finished run: commands to copy."""
+        place, trial = str(folder), self.trial(data, folder)
+        commands = {"try it": ["try", place, *trial]}
+        if self.has_attention(config):
+            reads_images = "--file" in trial
+            given = ["--image", trial[-1]] if reads_images else trial
+            commands["see where it looks"] = ["attention", place, *given, "--output", str(folder / "attention.html")]
+        commands["publish it"] = ["publish", place, "--dry_run"]
+        width = max(map(len, commands)) + 2
+        lines = (f"  {what + ':':{width}}{shlex.join(['seqnlp', *words])}" for what, words in commands.items())
+        return "\n".join(["Next:", *lines])
+
+
+def described_data(dataset: dict[str, Any]) -> str:
+    """The name of a dataset of `run.json`, and the rows of its splits."""
+    name = str(dataset.get("name", "")).removeprefix("<local:").removesuffix(">")
+    name = " ".join(filter(None, (name, dataset.get("config"))))
+    splits = dataset.get("splits", {})
+    parts = (f"{split} {part['rows']:,}" if "rows" in part else f"{split} streamed" for split, part in splits.items())
+    return f"{name}: rows of {', '.join(parts)}" if splits else name
+
+
+def described_schedule(loop: TrainingLoop) -> str:
+    """How many steps there are, and how they come about."""
+    text = f"{loop.max_steps:,} steps"
+    if loop.steps_per_epoch is not None:
+        text += f", {loop.max_steps / loop.steps_per_epoch:.3g} epochs of {loop.steps_per_epoch:,}"
+    if loop.step:
+        text += f"; goes on at step {loop.step:,}"
+    minutes = loop.arguments.max_train_minutes
+    return text + (f"; {minutes:g} minutes at most" if minutes else "")
+
+
+def described_kept(kept: dict[str, Any], greater_is_better: bool | None, last_step: int) -> str:
+    """Which weights were kept of a run, and why."""
+    if not kept:
+        return "The weights are those of the last step: no validation could choose."
+    how = "highest" if greater_is_better else "lowest"
+    if "average_of" in kept:
+        return (
+            f"Kept: the mean of the weights at the last {kept['average_of']} validations, which translates validation "
+            f"better than those of epoch {kept['epoch']:.4g} with the {how} {kept['metric']}."
+        )
+    return (
+        f"Kept: the weights of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
+        f"{kept['metric']} is the {how}, {kept['value']:.4f}."
+    )
