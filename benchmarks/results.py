@@ -33,13 +33,14 @@ def results(records: list[dict]) -> str:
 
 def draw_bleu_by_length(records: list[dict]) -> None:
     """Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016."""
-    lines = {}
+    lines, architectures = {}, {}
     for name, group in multi30k([record for record in records if record["task"] == "translation"]).items():
         if scores := scores_of_test(group[0], next(iter(TESTS))):
             lines[name] = scores["bleu_by_source_length"]
+            architectures[name] = group[0]["hyperparameters"]["architecture"]
     if lines:
         title = "How well sentences of each length are translated"
-        plot_bleu_by_length(lines, PICTURE, title, "Multi30k English-German, test set of 2016")
+        plot_bleu_by_length(lines, PICTURE, title, "Multi30k English-German, test set of 2016", architectures)
 
 
 def main(new: list[str]) -> None:

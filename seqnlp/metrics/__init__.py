@@ -23,10 +23,10 @@ from .classification import (
 from .forecast import (
     DATA_UNIT,
     FORECAST_SCORES,
-    constant_velocity_forecast,
     forecast_report,
     forecast_scores,
     last_value_forecast,
+    straight_line_forecast,
 )
 from .masking import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from .perplexity import (
@@ -70,7 +70,6 @@ __all__ = [
     "bleu_tokenizer",
     "classification_report",
     "classification_scores",
-    "constant_velocity_forecast",
     "entities_of",
     "entity_scheme",
     "forecast_report",
@@ -83,6 +82,7 @@ __all__ = [
     "moses_tokens",
     "nats_and_hits",
     "nats_of_rows",
+    "straight_line_forecast",
     "tagging_report",
     "tagging_scores",
     "translation_report",

@@ -23,7 +23,7 @@ def test_what_needs_no_model(prepare):
     assert len(data.examples["test"]) == 15 - 6  # of steps 85 to 99
     assert data.examples["test"][0]["past_values"].flatten().tolist() == [170, 172, 174, 176]
     found = task.baselines(data, "test")
-    assert found["constant_velocity"]["test"]["rmse"] == 0
+    assert found["straight_line"]["test"]["rmse"] == 0
     last = found["last_value"]["test"]  # wrong by 2, 4 and 6
     assert (last["mae"], last["rmse"], last["rmse_last"]) == (4, pytest.approx((56 / 3) ** 0.5), 6)
     # Its deviation over the steps 0 to 69, times 2: sqrt((70^2 - 1) / 12).

@@ -1,0 +1,7 @@
+"""Texts of users in pictures."""
+
+
+def plain(text: str) -> str:
+    """For matplotlib, which takes what stands between dollars for mathematics and knows no control characters."""
+    shown = "".join(character if character.isprintable() else "·" for character in text)
+    return shown.replace("$", r"\$")
