@@ -1,4 +1,4 @@
-.PHONY: quality style test test-long conformance mutate quickstart
+.PHONY: quality style test test-long conformance mutate docs quickstart
 
 quality:  ## what CI checks besides the tests
 	ruff check .
@@ -19,6 +19,9 @@ conformance:  ## transformers' common test suite on every class; CONFORMANCE_TES
 
 mutate:  ## 200 faults in the code by a fixed seed: which of them do the tests nearest to them notice?
 	python -m mutation
+
+docs:  ## the site, into site/, without a network; a warning stops it
+	python -m docs
 
 quickstart:  ## the README's first command, in the current environment
 	pip install -e ".[samples]" -c constraints.txt

@@ -13,7 +13,10 @@ from pathlib import Path
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
-LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|mailto:|#)([^)\s]+)\)")
+# Code, or a link within the repository, whose words may be code.
+CODE = r"^```.*?^```$|`[^`\n]*`"
+LINK = r"(!?)\[((?:`[^`\n]*`|[^\]`])*)\]\((?!https?://|mailto:|#)([^)\s]+)\)"
+CODE_OR_LINK = re.compile(f"{CODE}|{LINK}", re.MULTILINE | re.DOTALL)
 
 
 def readme_for_an_index(text: str, address: str | None, revision: str) -> str:
@@ -28,13 +31,13 @@ def readme_for_an_index(text: str, address: str | None, revision: str) -> str:
 
     def absolute(found: re.Match) -> str:
         is_picture, words, target = found.groups()
+        if target is None:  # code is left as it is: `[a](b)` there is no link
+            return found.group()
         if address is None:
             return "" if is_picture else words
         return f"{is_picture}[{words}]({address}/{'raw' if is_picture else 'blob'}/{revision}/{target})"
 
-    # Code is left as it is: `[a](b)` there is no link.
-    parts = re.split(r"(^```.*?^```$|`[^`\n]*`)", text, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if part.startswith("`") else LINK.sub(absolute, part) for part in parts)
+    return CODE_OR_LINK.sub(absolute, text)
 
 
 def repository() -> tuple[str | None, str]:

@@ -8,8 +8,9 @@ import torch
 import typer
 
 from benchmarks import cards as cards_module
+from benchmarks import diagrams as diagrams_module
 from benchmarks import gpu as gpu_module
-from benchmarks import gpu_setting, memory, speed_tables, training_loops
+from benchmarks import gpu_report, gpu_setting, memory, speed_tables, training_loops
 from benchmarks import profiles as profiles_module
 from benchmarks import results as results_module
 from benchmarks import speed as speed_module
@@ -95,14 +96,37 @@ def results(
         list[str] | None, typer.Argument(help="run.json of finished runs, which are kept first.", show_default=False)
     ] = None,
 ) -> None:
-    """Write the results tables of README.md from the kept records of runs."""
+    """Write docs/results.md and the best rows of README.md from the kept records of runs."""
     results_module.main(records or [])
+
+
+@app.command("bleu_by_length")
+def bleu_by_length(
+    records: Annotated[list[Path], typer.Argument(help="run.json of translators trained on Multi30k.")],
+    output: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("bleu_by_length.png"),
+) -> None:
+    """Draw BLEU by the length of the source, a line per model; nothing is kept."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not results_module.draw_bleu_by_length(
+        [json.loads(path.read_text(encoding="utf-8")) for path in records], output
+    ):
+        raise typer.BadParameter("none of them translated the test set of 2016 of Multi30k.", param_hint="RECORDS")
+    typer.echo(output)
 
 
 @app.command()
 def cards() -> None:
     """Write model_cards/ from the kept records of runs and from recipes/configs/."""
     cards_module.main()
+
+
+@app.command()
+def diagrams(
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Where the SVG files go.")] = Path("outputs/tour"),
+) -> None:
+    """Draw the models of docs/tour.md, each from the modules that it is made of."""
+    for path in diagrams_module.draw_all(output_dir):
+        typer.echo(path)
 
 
 @app.command()
@@ -118,6 +142,9 @@ def gpu(
     minutes: Annotated[
         float | None, typer.Option(help="For all parts; 8, or 4 with --quick, or 30 on a CPU.", min=0.1)
     ] = None,
+    keep: Annotated[
+        bool, typer.Option(help="Write what a card told to benchmarks/results/gpu/ and the README.")
+    ] = True,
 ) -> None:
     """Run everything that only a GPU can tell: parity, training, resuming, speed beside the peers, memory."""
     _refuse_unknown(parts or [], gpu_module.PARTS)
@@ -129,8 +156,11 @@ def gpu(
     setting = gpu_setting.Setting(device, size)
     limit = minutes or {"full": 8, "quick": 4, "tiny": 30}[size]
     record = gpu_module.run_all(parts or list(gpu_module.PARTS), setting, output_dir, limit)
-    typer.echo(gpu_module.report(record))
-    failed = list(gpu_module.failures(record))
+    typer.echo(gpu_report.report(record))
+    if keep and device == "cuda":
+        gpu_report.keep(record)
+        speed_tables.write_readme()
+    failed = list(gpu_report.failures(record))
     for line in failed:
         typer.echo(f"does not hold: {line}", err=True)
     raise typer.Exit(1 if failed else 0)

@@ -34,15 +34,17 @@ def card_name(record: dict) -> str:
     return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts if part)
 
 
+def merit(record: dict) -> float:
+    """How good a run is on validation by its own criterion; the more the better."""
+    arguments, scores = record["hyperparameters"], record["metrics"]["validation"]
+    metric = arguments["metric_for_best_model"].removeprefix("validation_")
+    metric = metric if metric in scores else next(iter(scores))  # a loss has other names in some recipes
+    return scores[metric] if arguments["greater_is_better"] else -scores[metric]
+
+
 def best(records: list[dict]) -> dict:
     """The run that its own criterion prefers on validation; the first seed where two are equal."""
-    arguments = records[0]["hyperparameters"]
-    metric = arguments["metric_for_best_model"].removeprefix("validation_")
-    scores = records[0]["metrics"]["validation"]
-    metric = metric if metric in scores else next(iter(scores))  # a loss has other names in some recipes
-    sign = 1 if arguments["greater_is_better"] else -1
-    records = sorted(records, key=lambda record: record["seed"])
-    return max(records, key=lambda record: sign * record["metrics"]["validation"][metric])
+    return max(sorted(records, key=lambda record: record["seed"]), key=merit)
 
 
 def config_of(record: dict) -> str | None:

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from tabulate import tabulate
 
 from benchmarks.gpu_parity import attention, cuda_tests, fused_recurrence, linear_scan
+from benchmarks.gpu_report import report
 from benchmarks.gpu_setting import Row, Setting, describe_device
 from benchmarks.gpu_speed import compiled_training, generation, layers, memory, training_steps
 from benchmarks.gpu_training import processes, resume, training_loops
@@ -142,36 +142,10 @@ class _Process:
         self.file.unlink(missing_ok=True)
         if state == "ok":
             self.log.unlink()  # else it is kept beside the results
-        return {"state": state, "rows": rows, "seconds": round(time.monotonic() - self.started, 1)}
+        seconds = round(time.monotonic() - self.started, 1)
+        return {"title": PARTS[self.name].title, "state": state, "rows": rows, "seconds": seconds}
 
 
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it said nothing"
-
-
-def report(record: dict) -> str:
-    """The record as a Markdown page."""
-    device = ", ".join(f"{name} {value}" for name, value in record["device"].items())
-    parts = [f"# On a GPU\n\n{device}; sizes: {record['size']}; {record['date']}."]
-    for name, found in record["parts"].items():
-        rows = [_cells(Row(**row)) for row in found["rows"]]
-        table = tabulate(rows, ["what", "found", "limit", "", "remark"], tablefmt="github", disable_numparse=True)
-        state = "" if found["state"] == "ok" else f"\n\n**{found['state']}**"
-        parts.append(f"## {PARTS[name].title}\n\n{table if rows else ''}{state}")
-    return "\n\n".join(parts) + "\n"
-
-
-def _cells(row: Row) -> list[str]:
-    verdict = {None: "", True: "holds", False: "**does not hold**"}[row.holds]
-    return [row.name, row.shown(), "" if row.limit is None else f"{row.sense} {row.limit:g}", verdict, row.remark]
-
-
-def failures(record: dict) -> Iterator[str]:
-    """Parts that did not end well, and rows that do not hold."""
-    for name, found in record["parts"].items():
-        if found["state"] != "ok":
-            yield f"{name}: {found['state']}"
-        for row in found["rows"]:
-            if Row(**row).holds is False:
-                yield f"{name}: {row['name']}"

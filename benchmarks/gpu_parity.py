@@ -78,7 +78,7 @@ def _distance(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> float:
 
 
 def fused_recurrence(setting: Setting) -> Iterator[Row]:
-    """Each cell in each type under each padding: outputs, final states, gradients of the input and of all weights."""
+    """Each cell in each type under each padding, one and two directions: outputs, final states, all gradients."""
     # Else cuDNN rounds the factors of float32's products to the 11 bits of TensorFloat-32, as torch lets it.
     torch.backends.cudnn.allow_tf32 = False
     rows, length, width = setting.pick((16, 64, 128), (8, 48, 64), (3, 8, 8))
@@ -87,19 +87,23 @@ def fused_recurrence(setting: Setting) -> Iterator[Row]:
     if setting.device == "cuda":
         types.append(torch.float16)
     for cell_type, dtype in itertools.product(CELLS, types):
-        config = RecurrentConfig(cell_type=cell_type, hidden_size=width, num_hidden_layers=2, bidirectional=False)
-        model = RecurrentModel(config).to(setting.device)
-        model.embed_tokens = None  # it reads vectors
         distances = {}
-        for kind in MASKS:
-            mask = _mask(kind, rows, length, setting.device)
-            model.set_recurrence_implementation("eager")
-            readable = _run(model, inputs, mask, dtype)
-            model.set_recurrence_implementation("fused")
-            distances[kind] = _distance(_run(model, inputs, mask, dtype), readable)
+        for directions in (1, 2):
+            config = RecurrentConfig(
+                cell_type=cell_type, hidden_size=width, num_hidden_layers=2, bidirectional=directions == 2
+            )
+            model = RecurrentModel(config).to(setting.device)
+            model.embed_tokens = None  # it reads vectors
+            for kind in MASKS:
+                mask = _mask(kind, rows, length, setting.device)
+                model.set_recurrence_implementation("eager")
+                readable = _run(model, inputs, mask, dtype)
+                model.set_recurrence_implementation("fused")
+                distances[kind, directions] = _distance(_run(model, inputs, mask, dtype), readable)
         worst = max(distances, key=distances.get)
         name = f"{cell_type}, {str(dtype).removeprefix('torch.')}"
-        yield Row(name, distances[worst], limit=TOLERANCE[dtype], remark=f"of the largest number; padding {worst}")
+        remark = f"of the largest number; padding {worst[0]}, directions {worst[1]}"
+        yield Row(name, distances[worst], limit=TOLERANCE[dtype], remark=remark)
 
 
 def attention(setting: Setting) -> Iterator[Row]:

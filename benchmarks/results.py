@@ -1,16 +1,21 @@
-"""The README's results, from the records of the runs that are kept: each task says what its own are.
+"""The tables of docs/results.md and the README's best rows, from the records of the runs that are kept.
+
+Each task says what its own are: [`seqnlp.tasks.Task.results`], and in one row [`seqnlp.tasks.Task.in_short`].
 
 A record is the `run.json` that a recipe leaves, kept as `benchmarks/results/TASK-DATASET-ARCHITECTURE-SEED.json`, with
 `-bf16` or `-fp16` at the end if it was trained in that.
 """
 
 import json
+import os
+import statistics
 import sys
 from pathlib import Path
 
-from benchmarks.cards import card_name
+from benchmarks.cards import card_name, merit
 from benchmarks.records import RESULTS, ROOT, file_name, kept_records
 from seqnlp.tasks import TASKS
+from seqnlp.tasks.results import Link, groups_of, reported_split, shown_model, table_of
 from seqnlp.tasks.translation_results import TESTS, multi30k, scores_of_test
 from seqnlp.visualization import plot_bleu_by_length
 
@@ -19,20 +24,49 @@ BEGIN, END = "<!-- results: written by python -m benchmarks results -->", "<!-- 
 PICTURE = ROOT / "docs" / "images" / "translation_bleu_by_length.png"
 
 
-def link(record: dict, text: str) -> str:
-    """The text as a link to the model's card, which holds the details."""
-    return f"[{text}](model_cards/{card_name(record)}.md)"
+def to_card(folder: Path) -> Link:
+    """Makes a text a link to a model's card, which holds the details, from a page of this folder."""
+    cards = os.path.relpath(ROOT / "model_cards", folder)
+    return lambda record, text: f"[{text}]({cards}/{card_name(record)}.md)"
 
 
-def results(records: list[dict]) -> str:
-    """What the README says of all runs, task by task."""
-    by_task = {name: [record for record in records if record["task"] == name] for name in TASKS}
-    parts = [TASKS[name].results(own, link) for name, own in by_task.items() if own]
-    return "\n\n".join(filter(None, parts))
+def results(records: list[dict], link: Link) -> str:
+    """What is said of all runs, task by task."""
+    parts = [f"## {TASKS[name].title}\n\n{TASKS[name].results(own, link)}" for name, own in by_task(records).items()]
+    return "\n\n".join(parts)
 
 
-def draw_bleu_by_length(records: list[dict]) -> None:
-    """Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016."""
+def best_rows(records: list[dict], link: Link) -> str:
+    """
+    A table with one row per task: the model that is best on validation, beside what it is to be held against. The
+    dataset is one of which others published a number, or else the default one.
+    """
+    rows = []
+    for name, own in by_task(records).items():
+        task, groups = TASKS[name], groups_of(own)
+        wanted = [*task.published, task.default_dataset]
+        dataset = min((key[0] for key in groups), key=lambda of: wanted.index(of) if of in wanted else len(wanted))
+        group = max(
+            (group for key, group in groups.items() if key[0] == dataset),
+            key=lambda group: statistics.mean(map(merit, group)),
+        )
+        score, beside = task.in_short(group, reported_split(group[0]))
+        model = shown_model(group, link)
+        rows.append({"task": f"`{name}`", "data": dataset, "model": model, "score": score, "beside": beside})
+    return table_of(rows)
+
+
+def by_task(records: list[dict]) -> dict[str, list[dict]]:
+    """The records of each task that has some."""
+    groups = {name: [record for record in records if record["task"] == name] for name in TASKS}
+    return {name: own for name, own in groups.items() if own}
+
+
+def draw_bleu_by_length(records: list[dict], picture: Path | None = None) -> bool:
+    """
+    Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016: into
+    the picture of the README unless another is named. Gives whether there is such a run.
+    """
     lines, architectures = {}, {}
     for name, group in multi30k([record for record in records if record["task"] == "translation"]).items():
         if scores := scores_of_test(group[0], next(iter(TESTS))):
@@ -40,20 +74,31 @@ def draw_bleu_by_length(records: list[dict]) -> None:
             architectures[name] = group[0]["hyperparameters"]["architecture"]
     if lines:
         title = "How well sentences of each length are translated"
-        plot_bleu_by_length(lines, PICTURE, title, "Multi30k English-German, test set of 2016", architectures)
+        subtitle = "Multi30k English-German, test set of 2016"
+        plot_bleu_by_length(lines, picture or PICTURE, title, subtitle, architectures)
+    return bool(lines)
 
 
 def main(new: list[str]) -> None:
-    """Keep the records named, then rebuild the README's part."""
+    """Keep the records named, then rebuild what the pages say of them."""
     for path in new:
         text = Path(path).read_text(encoding="utf-8")
         (RESULTS / file_name(json.loads(text))).write_text(text, encoding="utf-8")
     records = kept_records()
     draw_bleu_by_length(records)
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        sys.exit(f"error: README.md lacks the lines {BEGIN!r} and {END!r}, between which the results go.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    picture = f"\n\n![BLEU by the words of the source]({PICTURE.relative_to(ROOT)})" if PICTURE.exists() else ""
-    readme.write_text(f"{before}{BEGIN}\n\n{results(records)}{picture}\n\n{END}{after}", encoding="utf-8")
+    picture = f"\n\n![BLEU by the words of the source](images/{PICTURE.name})" if PICTURE.exists() else ""
+    page, readme = ROOT / "docs" / "results.md", ROOT / "README.md"
+    pages = {
+        page: results(records, to_card(page.parent)) + picture,
+        readme: best_rows(records, to_card(readme.parent)),
+    }
+    texts = {path: path.read_text(encoding="utf-8") for path in pages}
+    for path, text in texts.items():
+        if BEGIN not in text or END not in text:
+            sys.exit(
+                f"error: {path.name} lacks the lines {BEGIN!r} and {END!r}, between which the results go. "
+                "Put them back; nothing was written."
+            )
+    for path, text in texts.items():
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        path.write_text(f"{before}{BEGIN}\n\n{pages[path]}\n\n{END}{after}", encoding="utf-8")

@@ -11,12 +11,13 @@ import ctranslate2
 import numpy as np
 import onnxruntime
 import torch
+from sacrebleu.metrics import BLEU as SacreBLEU
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from benchmarks.generation import generating
 from benchmarks.machine import describe_machine
-from benchmarks.peers import Sizes, our_decoder, our_translator, random_tokens
+from benchmarks.peers import Sizes, llama, marian, our_decoder, our_translator, random_tokens
 from benchmarks.speed_tables import EXPORTED, RUNTIMES, write_readme
 from benchmarks.timing import Action, Contest, alternate, ratio_of_pairs, seconds_of
 from seqnlp.cli.models import load_model
@@ -31,6 +32,9 @@ from seqnlp.training import write_json
 PROMPT, NEW_TOKENS = 16, 32
 BATCHES = (1, 32)
 MODELS: dict[str, Callable[[Sizes], PreTrainedModel]] = {"decoder": our_decoder, "translator": our_translator}
+PEERS = {"decoder": llama, "translator": marian}
+PEER = "Llama, Marian"
+"""Models of transformers itself, of the same parts and sizes, that write by `generate` too; their name in a table."""
 QUANTIZATIONS = {"CTranslate2": None, "CTranslate2 int8": "int8"}
 """Names of the runtimes that CTranslate2 is, and how its weights are kept."""
 
@@ -110,7 +114,10 @@ def contests() -> Iterator[tuple[str, int, Contest]]:
         model.generation_config.eos_token_id = None
         with tempfile.TemporaryDirectory() as folder:
             prompts = {rows: random_tokens(rows, PROMPT, sizes.vocab_size) for rows in BATCHES}
-            actions: list[tuple[str, int, Action]] = []
+            peer = PEERS[name](sizes)
+            actions: list[tuple[str, int, Action]] = [
+                (PEER, rows, generating(peer, prompt, NEW_TOKENS)) for rows, prompt in prompts.items()
+            ]
             checked(create_export(model, "onnx", processor=tokenizer).save(f"{folder}/onnx"))
             for rows, prompt in prompts.items():
                 actions.append(("ONNX", rows, writing_by_onnx(f"{folder}/onnx", prompt.numpy(), NEW_TOKENS)))
@@ -120,8 +127,8 @@ def contests() -> Iterator[tuple[str, int, Contest]]:
                     tokens = [[words[token] for token in row] for row in prompt.tolist()]
                     actions.append((runtime, rows, writing(exported, tokens, NEW_TOKENS)))
             for runtime, rows, action in actions:
-                peer = generating(model, prompts[rows], NEW_TOKENS)
-                yield name, rows, Contest(runtime, "generate", action, peer, items=("tokens", rows * NEW_TOKENS))
+                ours = generating(model, prompts[rows], NEW_TOKENS)
+                yield name, rows, Contest(runtime, "generate", action, ours, items=("tokens", rows * NEW_TOKENS))
 
 
 def measure_speed(rounds: int, keep: bool) -> dict[str, Any]:
@@ -180,14 +187,12 @@ def measure_translator(source: str, split: str, beams: int, dataset: str | None,
             for name, quantization in QUANTIZATIONS.items()
         }
         found = [_translate(named.model, tokenizer, runtimes, batch, beams) for batch in batches]
-        bleu = {}
+        texts = {}
         for side in ("generate", *runtimes):
             tokens = [row for batch in found for row in batch[side].tokens]
-            texts = dict(zip(order, tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True))
-            how = {"tokenize": "13a", "lowercase": True, "references": pairs["target"]}
-            predictions = [texts[row].strip() for row in range(len(order))]
-            bleu[side] = BLEU().compute(predictions=predictions, **how)["bleu"]
-        runs = [_compared(found, name, beams, bleu) for name in runtimes]
+            of_row = dict(zip(order, tokenizer.batch_decode(tokens, skip_special_tokens=True), strict=True))
+            texts[side] = [of_row[row].strip() for row in range(len(order))]
+        runs = [_compared(found, name, beams, texts, pairs["target"]) for name in runtimes]
     config = named.model.config
     record = {
         "model": type(named.model).__name__,
@@ -236,18 +241,57 @@ def _translate(model, tokenizer, runtimes, ids: list[list[int]], beams: int) -> 
     return sides
 
 
-def _compared(found: list[dict[str, Translated]], name: str, beams: int, bleu: dict[str, float]) -> dict[str, Any]:
-    """Rows alike token by token, BLEU, seconds of each batch, and the median of their ratios."""
+def _compared(
+    found: list[dict[str, Translated]], name: str, beams: int, texts: dict[str, list[str]], references: list[str]
+) -> dict[str, Any]:
+    """Rows alike token by token, BLEU and its difference, seconds of each batch, and the median of their ratios."""
     pairs = [pair for sides in found for pair in zip(sides["generate"].tokens, sides[name].tokens, strict=True)]
     seconds = {side: [sides[side].seconds for sides in found] for side in ("generate", name)}
+    how = {"tokenize": "13a", "lowercase": True, "references": references}
+    bleu = {side: BLEU().compute(predictions=texts[side], **how)["bleu"] for side in ("generate", name)}
     return {
         "runtime": name,
         "beams": beams,
         "alike": sum(one == other for one, other in pairs),
         "bleu_lowercase": {"generate": bleu["generate"], "exported": bleu[name]},
+        "bleu_difference_interval": difference_interval(texts[name], texts["generate"], references),
         "seconds": {"generate": seconds["generate"], "exported": seconds[name]},
         "ratio": ratio_of_pairs(seconds[name], seconds["generate"]),
     }
+
+
+def difference_interval(
+    texts: list[str], peer: list[str], references: list[str], samples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """
+    The 95 % interval of the first side's BLEU minus the second's, of lower-cased text (13a).
+
+    Both are of the same sentences, drawn with replacement: paired bootstrap resampling (Koehn 2004, W04-3250).
+
+    Args:
+        texts: Translations of one side.
+        peer: Those of the other.
+        references: The right ones.
+        samples: How often as many sentences are drawn as there are.
+        seed: Fixes which.
+    """
+    metric = SacreBLEU(lowercase=True, tokenize="13a", effective_order=True)
+
+    def counts(translations: list[str]) -> np.ndarray:
+        """`(sentences, 10)`: n-grams that fit and all, for n from 1 to 4, and the lengths of both texts."""
+        pairs = zip(translations, references, strict=True)
+        scores = [metric.sentence_score(text, [reference]) for text, reference in pairs]
+        return np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores])
+
+    def score(sums: np.ndarray) -> float:
+        *ngrams, length, reference_length = sums.tolist()
+        return SacreBLEU.compute_bleu(ngrams[:4], ngrams[4:], length, reference_length).score
+
+    sides = counts(texts), counts(peer)
+    drawn = np.random.default_rng(seed).integers(len(references), size=(samples, len(references)))
+    differences = [score(sides[0][rows].sum(0)) - score(sides[1][rows].sum(0)) for rows in drawn]
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _where_and_when() -> dict[str, Any]:

@@ -11,6 +11,8 @@ from statistics import median
 
 from tabulate import tabulate
 
+from benchmarks import gpu_report
+
 
 HERE = Path(__file__).parent
 SPEED, PROFILES, README = HERE / "results" / "speed", HERE / "results" / "profiles", HERE / "README.md"
@@ -168,7 +170,7 @@ def runtimes_table(records: list[dict]) -> str:
 
 
 def exported_table(records: list[dict]) -> str:
-    """A trained translator in each runtime: sentences alike, BLEU of both sides, and how many times faster."""
+    """A trained translator in each runtime: sentences alike, BLEU of both sides, and how many times as fast."""
     rows = [
         {
             "runtime": run["runtime"],
@@ -176,6 +178,10 @@ def exported_table(records: list[dict]) -> str:
             "sentences alike": f"{run['alike']:,} of {record['rows']:,}",
             "BLEU, `generate`": f"{run['bleu_lowercase']['generate']:.2f}",
             "BLEU, exported": f"{run['bleu_lowercase']['exported']:.2f}",
+            "difference (95 %)": "{:+.2f} ({:+.2f} to {:+.2f})".format(
+                run["bleu_lowercase"]["exported"] - run["bleu_lowercase"]["generate"],
+                *run["bleu_difference_interval"],
+            ),
             "times faster": f"{run['ratio']:.1f}",
         }
         for record in records
@@ -204,6 +210,7 @@ TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "runtimes": (RUNTIMES, runtimes_table),
     "machine of the runtimes": (RUNTIMES, runtime_machine),
     "exported": (EXPORTED, exported_table),
+    "gpu": (gpu_report.KEPT, gpu_report.kept_tables),
     "machine of the exported": (EXPORTED, runtime_machine),
 }
 

@@ -53,12 +53,14 @@ def main() -> None:
 
     # Model: tokens in, the token after each of them out; new, or from --model_name_or_path.
     config = task.build_config(**(RECURRENT if task.is_recurrent else TRANSFORMER), **task.special_tokens(tokenizer))
+    model = task.create_model(run, config)
+    task.learn_from_teacher(run, model, data)
 
     # Training: truncated backpropagation through time, or window by window.
     loop = TrainingLoop(
         run,
         args,
-        task.create_model(run, config),
+        model,
         windows,
         sampler,
         LanguageModelCollator(tokenizer.pad_token_id),

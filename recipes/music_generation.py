@@ -39,6 +39,8 @@ def main() -> None:
 
     # Model: characters in, the character after each of them out; new, or from --model_name_or_path.
     config = task.build_config(**(RECURRENT if task.is_recurrent else TRANSFORMER), **task.special_tokens(tokenizer))
+    model = task.create_model(run, config)
+    task.learn_from_teacher(run, model, data)
 
     # Training: tunes of similar length together; the model with the best loss on validation is kept.
     args, train = task.training_args, data.examples["train"]
@@ -46,7 +48,7 @@ def main() -> None:
     loop = TrainingLoop(
         run,
         args,
-        task.create_model(run, config),
+        model,
         train,
         LengthGroupedBatchSampler(lengths, args.per_device_train_batch_size, args.seed),
         data.collator,

@@ -46,6 +46,7 @@ def main() -> None:
     )
     model = task.create_model(run, config)
     task.teach_words(model, data)
+    task.learn_from_teacher(run, model, data)
 
     # Training: sentences of similar length together; the model that is best on validation is kept.
     args, train = task.training_args, data.examples["train"]

@@ -10,21 +10,36 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *ROOT.glob("*.md"),
-    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "benchmarks").glob("*.md"),
     *(ROOT / "labs").glob("*.md"),
 ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_a_page_links_to_is_there(page):
-    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose):
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def prose_of(page):
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors_of(page):
+    """What the site and the repository's page make of the headings."""
+    headings = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_and_section_that_a_page_links_to_is_there(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", prose_of(page)):
         if not target.startswith(("http", "mailto")):
-            assert (page.parent / target).exists(), target
+            place = page.parent / target if target else page
+            assert place.exists(), target
+            assert not anchor or anchor in anchors_of(place), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_module_that_a_page_names_is_there(page):
     for named in re.findall(r"`((?:seqnlp|recipes|tests|benchmarks)/[\w/]+\.(?:py|yaml|md))`", page.read_text()):
         assert (ROOT / named).exists() or "NAME" in named, named
@@ -39,7 +54,7 @@ def test_every_function_of_the_table_of_equations_is_in_the_file_beside_it():
         assert set(re.findall(r"`(\w+)`", names)) <= defined, (names, file)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_table_that_people_read_has_at_most_seven_columns(page):
     for line in page.read_text().splitlines():
         if line.startswith("|"):

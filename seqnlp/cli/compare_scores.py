@@ -96,7 +96,7 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
     return Scores(
         architecture=architecture,
         split=split,
-        score=task.score_of(metric),
+        score=next(one for one in task.scores_of(first) if one.key == metric),
         unit=task.unit_of(metric, arguments),
         curve_metric=wanted,
         values=[record["metrics"][split][metric] for record in records],

@@ -20,6 +20,7 @@ from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
 from .serve import serve
+from .states import states
 from .translate import translate
 from .try_model import try_model
 from .verify import verify
@@ -66,6 +67,7 @@ app.command()(demo)
 app.add_typer(labs_app, name="labs")
 app.command()(gradflow)
 app.command()(attention)
+app.command()(states)
 app.command()(dependency)
 app.command()(compare)
 app.command()(serve)

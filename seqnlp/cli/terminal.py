@@ -54,7 +54,7 @@ def _show_class(answer: ClassAnswer, console: Console) -> None:
     if console.color_system:
         line = Text()
         for text, word in pieces_of(answer.text, answer.words):
-            line.append(text, style="" if word is None else _heat((word.weight or 0.0) / largest))
+            line.append(text, style="" if word is None else heat((word.weight or 0.0) / largest))
         console.print(line)
     most = sorted(measured, key=lambda word: -abs(word.weight))[:MOST_CLASSES]
     sign = "" if answer.weights == "attention pooling" else "+"
@@ -62,7 +62,7 @@ def _show_class(answer: ClassAnswer, console: Console) -> None:
     console.print(Text(f"{answer.weights}: {shown}", style="dim"))
 
 
-def _heat(share: float) -> str:
+def heat(share: float) -> str:
     """A background between none and orange, or blue for what speaks against: -1 to 1."""
     strength = min(1.0, abs(share))
     if strength < 0.08:

@@ -3,6 +3,7 @@
 from .arguments import (
     DataArguments,
     ImageArguments,
+    LabelArguments,
     PairArguments,
     SeriesArguments,
     TaggingArguments,
@@ -15,6 +16,7 @@ from .classification import load_text_classification, load_unlabeled
 from .columns import count_tokens, join_lists, lengths_of, values_of
 from .errors import DataError
 from .images import ImageCollator, ProcessedImages, image_size_of, load_images, patch_size_of
+from .labels import load_labeled_texts
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
 from .masking import MaskedBlocks, Masking, MaskingCollator, masking_of
@@ -68,6 +70,7 @@ __all__ = [
     "HeldOutSegments",
     "ImageArguments",
     "ImageCollator",
+    "LabelArguments",
     "LanguageModelCollator",
     "LengthGroupedBatchSampler",
     "LoadedData",
@@ -102,6 +105,7 @@ __all__ = [
     "labels_of",
     "lengths_of",
     "load_images",
+    "load_labeled_texts",
     "load_sample",
     "load_series",
     "load_splits",

@@ -7,7 +7,7 @@ changes what is read of it, and `"after training"` where only the report shows i
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .samples import DIGITS, SIMULATION
 
@@ -54,6 +54,25 @@ class DataArguments:
     max_train_samples: int | None = data_flag("Train on at most this number of examples.", range="[1, inf)")
     max_eval_samples: int | None = data_flag(
         "Validate and test on at most this number of examples, for a quick try.", range="[1, inf)"
+    )
+
+
+@dataclass
+class LabelArguments(DataArguments):
+    """Which texts are read, and what their labels are."""
+
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = data_flag(
+        "Whether a text has one class, any number of labels, or a number such as stars.", "single_label_classification"
+    )
+    label_columns: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Several labels per text: columns of 0 and 1, one per label, in the place of --label_column.",
+            "role": "data source",
+        },
+    )
+    label_separator: str | None = data_flag(
+        "Several labels per text, written as one text: what stands between two of them, e.g. a comma."
     )
 
 

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -40,25 +41,71 @@ def load_unlabeled(file: str, text_column: str | None) -> Dataset:
     return Dataset.from_dict({"text": texts})
 
 
-@without_looking_for_cycles()
-def load_text_classification(arguments: DataArguments) -> LoadedData:
+class OneClass:
     """
-    The splits of a text classification dataset, with the columns `text` (string) and `label` (a `ClassLabel`).
+    A class per text, as the column `label`, a `ClassLabel`. Classes are matched by their names, never by a split's own
+    numbers.
 
-    Classes are matched by their names, never by a split's own numbers. Where there is no validation split, 10 % of
-    the training texts are set apart, chosen by a hash of the text, so that they are the same in every run and no text
-    is in both. Where the test split is missing or has no labels (GLUE's carry -1), there is no `test` in what is
-    returned.
+    Subclasses read labels of other kinds from the columns that [`find`][OneClass.find] names.
+    """
+
+    def find(self, train: Dataset, arguments: DataArguments, name: str, split: str) -> list[str]:
+        """The columns of the labels: those asked for, or the first of the usual name."""
+        return [find_column(train, arguments.label_column, LABEL_COLUMNS, "label", name, split)]
+
+    def is_unlabeled(self, part: Dataset, columns: list[str]) -> bool:
+        """Whether none of a split's texts has a label."""
+        return is_unlabeled(part, columns[0])
+
+    def read(self, part: Dataset, columns: list[str], where: str, remarks: list[str]) -> list[Any]:
+        """The label of each text, by its name."""
+        return label_names(part, columns[0], f"{where}, column {columns[0]!r}", remarks)
+
+    def encode(
+        self, prepared: dict[str, dict], train: Dataset, columns: list[str], name: str, remarks: list[str]
+    ) -> dict[str, Dataset]:
+        """The splits, of the columns `text` and `label`."""
+        labels = prepared["train"]["label"]
+        if not self.is_enough(labels):
+            raise DataError(
+                f"Dataset {name!r}, column {columns[0]!r}: all training texts have the class {labels[0]!r}. A "
+                "classifier needs at least two."
+            )
+        return _encode_labels(prepared, classes_of(train.features[columns[0]], labels), name, columns[0])
+
+    def classes_in(self, label: Any) -> list[Any]:
+        """The classes that a text of this label is an example of."""
+        return [label]
+
+    def is_enough(self, labels: list[Any]) -> bool:
+        """Whether there is something to learn from texts of these labels."""
+        return len(set(labels)) > 1
+
+    def remarks(self, splits: dict[str, Dataset]) -> list[str]:
+        """One line for each thing that its user should know of the labels."""
+        return [*lookalikes(splits["train"].features["label"].names), *missing_classes(splits, "text")]
+
+
+@without_looking_for_cycles()
+def load_text_classification(arguments: DataArguments, kind: OneClass | None = None) -> LoadedData:
+    """
+    The splits of a text classification dataset, with the columns `text` (string) and `label`, of the kind that is
+    asked for: a `ClassLabel` by default.
+
+    Where there is no validation split, 10 % of the training texts are set apart, chosen by a hash of the text, so that
+    they are the same in every run and no text is in both. Where the test split is missing or has no labels (GLUE's
+    carry -1), there is no `test` in what is returned.
 
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
+    kind = kind or OneClass()
     loaded, names = load_named(arguments)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
 
     train = select_split(splits, names["train"], source.name)
     text_column = find_column(train, arguments.text_column, TEXT_COLUMNS, "text", source.name, names["train"])
-    label_column = find_column(train, arguments.label_column, LABEL_COLUMNS, "label", source.name, names["train"])
+    label_columns = kind.find(train, arguments, source.name, names["train"])
     prepared = {}
     for split, name in names.items():
         if name not in splits:
@@ -67,26 +114,30 @@ def load_text_classification(arguments: DataArguments) -> LoadedData:
             continue
         part, where = select_split(splits, name, source.name), f"Dataset {source.name!r}, split {name!r}"
         find_column(part, text_column, (), "text", source.name, name)
-        if split == "test" and _is_unlabeled(part, label_column):
+        if split == "test" and kind.is_unlabeled(part, label_columns):
             remarks.append(f"The split {name!r} has no labels: it is passed over.")
             continue
-        find_column(part, label_column, (), "label", source.name, name)
+        for column in label_columns:
+            find_column(part, column, (), "label", source.name, name)
         texts = list(values_of(part, text_column))
-        labels = _label_names(part, label_column, f"{where}, column {label_column!r}", remarks)
+        labels = kind.read(part, label_columns, where, remarks)
         kept = kept_rows(texts, f"{where}, column {text_column!r}", arguments.drop_empty_texts, remarks)
-        prepared[split] = {"text": [texts[row] for row in kept], "label": [labels[row] for row in kept]}
+        # In columns at once: as strings of Python they would take twice the memory until all splits are read.
+        if len(kept) < len(texts):
+            texts, labels = [texts[row] for row in kept], [labels[row] for row in kept]
+        prepared[split] = {**texts_in_columns({"text": texts}), "label": labels}
+        del texts
 
-    prepared = _encode_labels(prepared, train.features[label_column], source.name, label_column)
+    prepared = kind.encode(prepared, train, label_columns, source.name, remarks)
     if "validation" not in prepared:
-        prepared |= _set_apart_validation(prepared["train"], source.name)
+        prepared |= _set_apart_validation(prepared["train"], source.name, kind)
     prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    remarks += _lookalikes(ordered["train"].features["label"].names)
-    remarks += [*_missing_classes(ordered), *_repeated(ordered)]
+    remarks += [*kind.remarks(ordered), *_repeated(ordered)]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
-def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> list[int]:
+def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> Sequence[int]:
     """
     The rows whose text is not empty.
 
@@ -110,10 +161,11 @@ def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> 
     if empty:
         remarks.append(f"{where}: {len(empty)} of {len(texts)} texts are empty and left out.")
     skip = set(empty)
-    return [row for row in range(len(texts)) if row not in skip]
+    return [row for row in range(len(texts)) if row not in skip] if empty else range(len(texts))
 
 
-def _is_unlabeled(part: Dataset, column: str) -> bool:
+def is_unlabeled(part: Dataset, column: str) -> bool:
+    """Whether no row of a split has a label."""
     return column not in part.column_names or all(
         _is_missing(label) or label == -1 for label in values_of(part, column)
     )
@@ -123,33 +175,38 @@ def _is_missing(label: Any) -> bool:
     return label is None or label != label or (isinstance(label, str) and not label.strip())
 
 
-def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> list[str]:
-    """The class of each row by its name: `5` for 5 and, where all numbers are whole, for 5.0."""
-    feature, labels = part.features[column], list(values_of(part, column))
+def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> list[str]:
+    """
+    The class of each row by its name: `5` for 5 and, where all numbers are whole, for 5.0.
+
+    Args:
+        part: A split.
+        column: The column of the labels.
+        where: Both of them, as an error and a remark name them.
+        remarks: Gets a line for each thing that was converted.
+
+    Raises:
+        DataError: For a row without a label, and for one whose label is no class.
+    """
+    feature, known = part.features[column], {}  # a name for each value, not for each row: there may be a million rows
     names, stripped, composed, whole = [], 0, 0, 0
-    for row, label in enumerate(labels):
+    for row, label in enumerate(values_of(part, column)):
         if _is_missing(label) or (isinstance(label, int) and label < 0):
             shown = f"holds {label}" if isinstance(label, int) else "is blank"
             raise DataError(
                 f"{where}: row {row} is not labeled (it {shown}). Leave such rows out, or choose a labeled split by "
                 f"--train_split, --validation_split or --test_split{_IF_A_CLASS if label == -1 else ''}."
             )
-        if isinstance(label, float) and label.is_integer():
-            label, whole = int(label), whole + 1
-        if not isinstance(label, int | str):
-            raise DataError(
-                f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}) "
-                f"in row {row}. Name the column of the classes by --label_column."
-            )
-        if isinstance(feature, ClassLabel):
-            names.append(feature.int2str(label))
-            continue
-        name = str(label).strip()
-        stripped += name != str(label)
-        names.append(unicodedata.normalize("NFC", name))
-        composed += names[-1] != name
+        if (type(label), label) not in known:
+            known[type(label), label] = _written(label, feature, f"{where}, row {row}")
+        written, name = known[type(label), label]
+        whole += isinstance(label, float)
+        stripped += written != written.strip()
+        composed += name != written.strip()
+        names.append(name)
     if whole:
-        remarks.append(f"{where}: {whole:,} labels are written as {labels[0]} and read as {names[0]}.")
+        first = next(label for kind, label in known if kind is float)
+        remarks.append(f"{where}: {whole:,} labels are written as {first} and read as {known[float, first][1]}.")
     if stripped:
         remarks.append(f"{where}: {stripped:,} labels had white space around them, which is dropped.")
     if composed:
@@ -157,7 +214,30 @@ def _label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> 
     return names
 
 
-def _lookalikes(names: list[str]) -> list[str]:
+def _written(label: Any, feature: Any, where: str) -> tuple[str, str]:
+    """How a label is written, and what its class is called."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if not isinstance(label, int | str):
+        other = {float: "regression", list: "multi_label_classification"}.get(type(label))
+        instead = f", or take --problem_type {other}" if other else ""
+        raise DataError(
+            f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}). "
+            f"Name the column of the classes by --label_column{instead}."
+        )
+    written = feature.int2str(label) if isinstance(feature, ClassLabel) else str(label)
+    return written, unicodedata.normalize("NFC", written.strip())
+
+
+def classes_of(feature: Any, labels: list[str]) -> list[str]:
+    """The classes of a column in their order: a `ClassLabel`'s own, else that of their numbers or their names."""
+    if isinstance(feature, ClassLabel):
+        return list(dict.fromkeys(unicodedata.normalize("NFC", name.strip()) for name in feature.names))
+    is_of_numbers = all(label.lstrip("-").isdigit() for label in labels)
+    return sorted(set(labels), key=int if is_of_numbers else None)
+
+
+def lookalikes(names: list[str]) -> list[str]:
     """A line if classes differ only by what a reader may not see: they may have been meant as one."""
     alike: dict[Any, list[str]] = {}
     for name in names:
@@ -175,49 +255,58 @@ def _lookalikes(names: list[str]) -> list[str]:
 
 def _repeated(splits: dict[str, Dataset]) -> list[str]:
     """A line for each held-out split some of whose texts were trained on."""
-    trained = set(values_of(splits["train"], "text"))
-    counts = {name: sum(text in trained for text in values_of(rows, "text")) for name, rows in splits.items()}
+    held_out = {name: rows for name, rows in splits.items() if name != "train"}
+    texts = {text for rows in held_out.values() for text in values_of(rows, "text")}  # fewer than those of training
+    found = {text for text in values_of(splits["train"], "text") if text in texts}
+    counts = {name: sum(text in found for text in values_of(rows, "text")) for name, rows in held_out.items()}
     return [
         f"{count:,} of the {len(splits[name]):,} texts of {name!r} are among the training texts too."
         for name, count in counts.items()
-        if count and name != "train"
+        if count
     ]
 
 
-def _encode_labels(prepared: dict, feature, name: str, column: str) -> dict[str, Dataset]:
-    train_labels = set(prepared["train"]["label"])
-    if isinstance(feature, ClassLabel):
-        names = list(feature.names)
-    elif all(label.lstrip("-").isdigit() for label in train_labels):
-        names = sorted(train_labels, key=int)
-    else:
-        names = sorted(train_labels)
-    if len(train_labels) < 2:
-        raise DataError(
-            f"Dataset {name!r}, column {column!r}: all training texts have the class {next(iter(train_labels))!r}. A "
-            "classifier needs at least two."
-        )
-    ids = {label: number for number, label in enumerate(names)}
+def _encode_labels(prepared: dict, names: list[str], name: str, column: str) -> dict[str, Dataset]:
     features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
     encoded = {}
     for split, rows in prepared.items():
-        unknown = next((label for label in rows["label"] if label not in ids), None)
-        if unknown is not None:
-            raise DataError(
-                f"Dataset {name!r}, split {split!r}, column {column!r}: the class {unknown!r} does not occur in the "
-                f"training texts, whose classes are {listed(ids)}."
-            )
-        columns = texts_in_columns({"text": rows["text"]})
-        table = pa.table({**columns, "label": pa.array([ids[label] for label in rows["label"]], pa.int64())})
+        ids = numbers_of(rows["label"], names, f"Dataset {name!r}, split {split!r}, column {column!r}", "texts")
+        table = pa.table({"text": rows["text"], "label": pa.array(ids, pa.int64())})
         encoded[split] = dataset_of(table, features)
     return encoded
 
 
-def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
+def numbers_of(labels: list[str], names: list[str], where: str, rows: str) -> list[int]:
+    """
+    The number of each label's class.
+
+    Raises:
+        DataError: For a class that is not among the names, which are those of the training texts, or whatever `rows`
+            calls them.
+    """
+    ids = {label: number for number, label in enumerate(names)}
+    unknown = next((label for label in labels if label not in ids), None)
+    if unknown is not None:
+        raise DataError(
+            f"{where}: the class {unknown!r} does not occur in the training {rows}, whose classes are {listed(ids)}."
+        )
+    return [ids[label] for label in labels]
+
+
+def _set_apart_validation(train: Dataset, name: str, kind: OneClass) -> dict[str, Dataset]:
+    """Of the texts a share that their hashes say; but a class of which all would be set apart stays in training."""
+
+    def rows() -> Iterator[tuple[str, list[Any], bool]]:
+        classes = (kind.classes_in(label) for label in values_of(train, "label"))
+        return zip(values_of(train, "text"), classes, is_validation, strict=True)
+
     is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "text")]
-    labels = values_of(train, "label")
-    kept_classes = {label for label, chosen in zip(labels, is_validation, strict=True) if not chosen}
-    if not any(is_validation) or len(kept_classes) < 2:
+    left = {name for _, classes, chosen in rows() if not chosen for name in classes}
+    if lost := {name for _, classes, chosen in rows() if chosen for name in classes} - left:
+        needed = {text for text, classes, _ in rows() if lost.intersection(classes)}
+        is_validation = [chosen and text not in needed for text, _, chosen in rows()]
+    trained_on = [label for label, chosen in zip(values_of(train, "label"), is_validation, strict=True) if not chosen]
+    if not any(is_validation) or not kind.is_enough(trained_on):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "
             "apart."
@@ -228,8 +317,8 @@ def _set_apart_validation(train: Dataset, name: str) -> dict[str, Dataset]:
     }
 
 
-def _missing_classes(splits: dict[str, Dataset]) -> list[str]:
-    """A line for each split that lacks a class: a score over it says nothing of that class."""
+def missing_classes(splits: dict[str, Dataset], row: str) -> list[str]:
+    """A line for each split that lacks a class: a score over it says nothing of that class. `row` is what a row is."""
     names = splits["train"].features["label"].names
     remarks = []
     for split, rows in splits.items():
@@ -237,5 +326,5 @@ def _missing_classes(splits: dict[str, Dataset]) -> list[str]:
         missing = [name for number, name in enumerate(names) if not counts[number]]
         if missing:
             what = f"of the class {missing[0]}" if len(missing) == 1 else f"of the classes {listed(missing)}"
-            remarks.append(f"The split {split!r} has no text {what}.")
+            remarks.append(f"The split {split!r} has no {row} {what}.")
     return remarks

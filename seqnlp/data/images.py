@@ -1,19 +1,17 @@
 """Images with labels: scikit-learn's digits, folders and datasets on the Hub; as batches of pixels."""
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Image
-from PIL import Image as PILImage
 
 from .arguments import ImageArguments
-from .columns import values_of
+from .classification import classes_of, is_unlabeled, label_names, lookalikes, missing_classes, numbers_of
 from .errors import DataError
+from .image_files import left_out, looked_at, told_apart
 from .loaded import DataSource, LoadedData
 from .loading import find_column, load_splits, select_split, some_rows
 from .samples import divide_evenly
@@ -22,8 +20,6 @@ from .samples import divide_evenly
 IMAGE_COLUMNS = ("image", "img", "picture")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 MOST_PATCHES, FEWEST_PATCHES = 7, 3  # along a side
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of gray
-WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what white is where pixels have more or fewer than 8 bits
 
 
 def load_images(arguments: ImageArguments) -> LoadedData:
@@ -37,12 +33,18 @@ def load_images(arguments: ImageArguments) -> LoadedData:
         DataError: For data that does not fit, in one line that says what was found.
     """
     prepared, source, remarks = _load(arguments)
-    prepared = _in_256_shades(prepared, source.name, remarks)
+    prepared = looked_at(prepared, source.name, remarks)
     if "validation" not in prepared:
         rest, chosen = divide_evenly(prepared["train"], 0.1)
+        if not len(chosen):
+            raise DataError(
+                f"Dataset {source.name!r} has no validation split, and its {len(rest)} training images are too few to "
+                "set some apart."
+            )
         prepared |= {"train": rest, "validation": chosen}
     prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
+    remarks += [*lookalikes(ordered["train"].features["label"].names), *missing_classes(ordered, "image")]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -87,7 +89,8 @@ class ProcessedImages(torch.utils.data.Dataset):
         if index in self._kept:
             return self._kept[index]
         row = self.part[index]
-        pixels = self.processor(row["image"], return_tensors="pt").pixel_values[0]
+        # As pipelines hand images over; by itself a processor would lay what is transparent on white.
+        pixels = self.processor(row["image"].convert("RGB"), return_tensors="pt").pixel_values[0]
         example = {"pixel_values": pixels, "labels": torch.tensor(row["label"])}
         if pixels.nbytes * len(self.part) <= self.max_bytes:
             self._kept[index] = example
@@ -127,83 +130,47 @@ class ImageCollator:
 
 def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, list[str]]:
     loaded = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
-    splits, source = loaded.splits, loaded.source
-    train = select_split(splits, arguments.train_split, source.name)
-    columns = [
-        find_column(train, asked, known, kind, source.name, arguments.train_split)
-        for asked, known, kind in (
-            (arguments.image_column, IMAGE_COLUMNS, "image"),
-            (arguments.label_column, LABEL_COLUMNS, "label"),
-        )
-    ]
-    if not isinstance(train.features[columns[0]], Image):
+    splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
+    folder = Path(arguments.dataset_name).expanduser()
+    train, where = select_split(splits, arguments.train_split, source.name), f"Dataset {source.name!r}"
+    asked = arguments.image_column, IMAGE_COLUMNS, "image"
+    images = find_column(train, *asked, source.name, arguments.train_split)
+    if not isinstance(train.features[images], Image):
         raise DataError(
-            f"Dataset {source.name!r}, column {columns[0]!r}: it holds {train.features[columns[0]]}, not images. Name "
-            "the column of the images by --image_column."
+            f"{where}, column {images!r}: it holds {train.features[images]}, not images. Name the column of the "
+            "images by --image_column."
         )
-    if not isinstance(train.features[columns[1]], ClassLabel):
-        train = train.class_encode_column(columns[1])
-    label = train.features[columns[1]]
-    if label.num_classes < 2:
-        raise DataError(f"Dataset {source.name!r}: all images have the class {label.names[0]!r}; two are needed.")
-    prepared = {}
+    if train.column_names == [images] and folder.is_dir():
+        raise DataError(f"{where}: {told_apart(folder)} Put the images of each class into a folder of its name.")
+    asked = arguments.label_column, LABEL_COLUMNS, "label"
+    labels = find_column(train, *asked, source.name, arguments.train_split)
+    if folder.is_dir():
+        remarks += left_out(folder, {name: part for name, part in splits.items() if images in part.features}, images)
+    found = {}
     for split, name in (
         ("train", arguments.train_split),
         ("validation", arguments.validation_split),
         ("test", arguments.test_split),
     ):
         if name in splits:
-            part = train if split == "train" else splits[name]
-            part = part.select_columns(columns).rename_columns(dict(zip(columns, ("image", "label"), strict=True)))
-            part = part if part.features["label"] == label else part.cast_column("label", label)
-            if split == "train" or min(values_of(part, "label")) >= 0:  # without labels a test tells nothing
-                prepared[split] = part
+            part, what = splits[name], f"{where}, split {name!r}, column {labels!r}"
+            if split == "test" and is_unlabeled(part, labels):
+                remarks.append(f"The split {name!r} has no labels: it is passed over.")
+                continue
+            if split == "train" and is_unlabeled(part, labels):  # as `datasets` has it where only the test has folders
+                raise DataError(f"{where}, split {name!r}: its images are of one class, or of none; two are needed.")
+            found[split] = part, label_names(part, labels, what, remarks), what
         elif name != split:
             select_split(splits, name, source.name)  # the user asked for it by name
-    return prepared, source, loaded.remarks
-
-
-def _in_256_shades(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> dict[str, Dataset]:
-    """
-    The images with deep grays brought to 8 bits, by one white for the whole dataset.
-
-    Pillow would cut them off: a 16-bit image turns white, one of numbers between 0 and 1 black.
-
-    Raises:
-        DataError: For an image that cannot be read, by its name, and for numbers below 0.
-    """
-    deep, most, least = 0, 0.0, 0.0
-    for split, part in prepared.items():
-        for row, stored in enumerate(part.cast_column("image", Image(decode=False))["image"]):
-            shown = "/".join(Path(stored["path"]).parts[-2:]) if stored["path"] else f"in row {row}"
-            image = _open(stored, f"Dataset {name!r}, split {split!r}: the image {shown}")
-            if image.mode in DEEP_MODES:
-                pixels = np.asarray(image)
-                deep, most, least = deep + 1, max(most, pixels.max()), min(least, pixels.min())
-    if not deep:
-        return prepared
-    if least < 0 or not np.isfinite(most):
-        raise DataError(f"Dataset {name!r}: its pixels go from {least:g} to {most:g}; write them as grays from 0 up.")
-    white = next((white for white in WHITES if most <= white), most)
-    remarks.append(
-        f"{deep:,} images have deep grays, up to {most:g}: they are brought to 8 bits, with white at {white:g}."
-    )
-
-    def convert(row: dict[str, Any]) -> dict[str, Any]:
-        if row["image"].mode not in DEEP_MODES:
-            return row
-        return {"image": PILImage.fromarray((np.asarray(row["image"]) * (255.0 / white)).round().astype(np.uint8))}
-
-    return {split: part.map(convert, features=part.features) for split, part in prepared.items()}
-
-
-def _open(stored: dict[str, Any], what: str) -> PILImage.Image:
-    try:
-        image = PILImage.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"])
-        image.load()
-    except PILImage.UnidentifiedImageError as error:
-        raise DataError(f"{what} is of no kind that Pillow reads. Replace or remove it.") from error
-    except Exception as error:  # Pillow's readers raise errors of many kinds
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{what} cannot be read: {reason}. Replace or remove it.") from error
-    return image
+    names = classes_of(train.features[labels], found["train"][1])
+    if len(set(found["train"][1])) < 2:
+        raise DataError(f"{where}: all training images have the class {found['train'][1][0]!r}; two are needed.")
+    prepared = {}
+    for split, (part, written, what) in found.items():
+        label = ClassLabel(names=names)
+        part = part.select_columns([images, labels]).rename_columns({images: "image", labels: "label"})
+        if part.features["label"] != label:  # by name: another split's numbers may mean other classes
+            numbers = numbers_of(written, names, what, "images")
+            part = part.remove_columns("label").add_column("label", numbers, feature=label)
+        prepared[split] = part
+    return prepared, source, remarks

@@ -62,7 +62,8 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     if isinstance(dataset.features.get("image"), Image):
         for row in dataset:
-            pixels = np.asarray(row["image"])
+            image = row["image"].convert("RGBA") if row["image"].mode in ("P", "PA") else row["image"]
+            pixels = np.asarray(image)  # of a palette these would be places in it
             digest.update(f"{row['label']} {row['image'].mode} {pixels.shape}".encode() + pixels.tobytes())
         return digest.hexdigest()[:32]
     for column in sorted(dataset.column_names):

@@ -155,7 +155,7 @@ def _join(parts: list[Dataset], name: str, split: str) -> Dataset:
 
 def _load_folder(folder: Path, name: str, config: str | None, whole: bool, streaming: bool) -> LoadedData:
     source = DataSource(_local_name(name), config)
-    found = sorted(file for file in folder.rglob("*") if file.is_file() and not _is_hidden(file, folder))
+    found = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder))
     images = {ending for ending, kind in PILImage.registered_extensions().items() if kind in PILImage.OPEN}
     kinds = Counter(kind for file in found if (kind := file_type(file)))
     if config is None and not _has_configs(folder) and kinds and not any(f.suffix.lower() in images for f in found):
@@ -178,7 +178,8 @@ def _load_folder(folder: Path, name: str, config: str | None, whole: bool, strea
         raise DataError(_explain(error, name, config, is_local=True)) from error
 
 
-def _is_hidden(file: Path, folder: Path) -> bool:
+def is_hidden(file: Path, folder: Path) -> bool:
+    """Whether a file, or a folder between it and the given one, has a name by which programs hide their own."""
     return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
 
 
@@ -209,9 +210,8 @@ def _splits_of(folder: Path, files: list[Path]) -> tuple[dict[str, list[str]], l
         return {"train": others}, []
     if not others:
         return found, []
-    shown = ", ".join(Path(file).name for file in others[:3])
-    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    return found, [f"Left out, since their names tell no split: {shown}{more}."]
+    shown = listed((Path(file).name for file in others), 3)
+    return found, [f"Left out, since their names tell no split: {shown}."]
 
 
 def select_split(splits: DatasetDict, split: str, dataset: str) -> Dataset:
@@ -277,7 +277,7 @@ def _explain(error: Exception, name: str, config: str | None, is_local: bool = F
     return f"Dataset {name!r} cannot be loaded ({type(error).__name__}): {reason}"
 
 
-def listed(names) -> str:
-    """Names between commas, at most twenty of them."""
+def listed(names, most: int = 20) -> str:
+    """Names between commas, at most so many of them."""
     names = [str(name) for name in names]
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

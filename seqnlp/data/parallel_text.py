@@ -2,6 +2,7 @@
 whose lines correspond."""
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,7 +193,12 @@ def _pairs(
         raise DataError(f"{where}: all {len(sources)} pairs have an empty sentence.")
     if empty:
         remarks.append(f"{where}: {len(empty)} of {len(sources)} pairs have an empty sentence and are left out.")
-    sides = {"source": [sources[row] for row in kept], "target": [targets[row] for row in kept]}
+    sides, apart = {}, 0
+    for side, texts in (("source", sources), ("target", targets)):
+        sides[side] = [unicodedata.normalize("NFC", texts[row]) for row in kept]
+        apart += sum(texts[row] != read for row, read in zip(kept, sides[side], strict=True))
+    if apart:
+        remarks.append(f"{where}: {apart:,} sentences had accents written as marks of their own, and are read in NFC.")
     return dataset_of(pa.table(texts_in_columns(sides)))
 
 

@@ -10,6 +10,7 @@ import html
 import importlib.metadata
 import io
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -301,12 +302,22 @@ def _digits() -> DatasetDict:
 
 
 def divide_evenly(part: Dataset, share: float) -> tuple[Dataset, Dataset]:
-    """The rows that stay and the `share` of them that is set apart, of each class if there are enough of it."""
+    """
+    The rows that stay and the `share` of them that is set apart, of each class if there are enough of it. A class's
+    only row, or its last one, stays; nothing may be left to set apart.
+    """
     labels = np.array(list(values_of(part, "label")))
     counts = np.bincount(labels)
-    fits = counts[counts > 0].min() >= 2 and round(share * len(labels)) >= (counts > 0).sum()
-    rows = train_test_split(np.arange(len(labels)), test_size=share, random_state=0, stratify=labels if fits else None)
-    return tuple(part.select(sorted(chosen.tolist())) for chosen in rows)
+    several = np.flatnonzero(counts[labels] > 1)
+    if round(share * len(several)) >= (counts > 1).sum() > 0:
+        chosen = train_test_split(several, test_size=share, random_state=0, stratify=labels[several])[1]
+    else:  # too few for one of each class: one of as many as there may be
+        rows = pd.Series(labels).sample(frac=1, random_state=0)
+        rows = rows[rows.groupby(rows).cumcount(ascending=False) > 0]
+        chosen = rows.groupby(rows).cumcount().sort_values(kind="stable").index[: math.ceil(share * len(labels))]
+    stays = np.ones(len(labels), dtype=bool)
+    stays[chosen] = False
+    return tuple(part.select(np.flatnonzero(kept)) for kept in (stays, ~stays))
 
 
 def _balls(num_balls: int = 4000, num_steps: int = 40) -> DatasetDict:

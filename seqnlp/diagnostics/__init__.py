@@ -13,24 +13,34 @@ from .gradient_flow import (
     measure_gradient_flow,
 )
 from .recurrent_layers import Saturation, recurrent_matrices, saturation, spectral_radius
+from .states import Reading, Response, Trace, find_responses, read_states
+from .text_properties import PROPERTIES, TextProperty, measure_properties
 
 
 __all__ = [
+    "PROPERTIES",
     "TASKS",
     "AttentionMap",
     "DependencyError",
     "DiagnosticsError",
     "GradientFlow",
     "GradientSeries",
+    "Reading",
+    "Response",
     "Saturation",
     "Task",
+    "TextProperty",
+    "Trace",
     "Window",
     "attention_maps",
     "clipped_steps",
     "cut_windows",
+    "find_responses",
     "loss_kind",
     "measure_dependency",
     "measure_gradient_flow",
+    "measure_properties",
+    "read_states",
     "recurrent_matrices",
     "saturation",
     "spectral_radius",

@@ -220,7 +220,7 @@ def measure_gradient_flow(
     model.eval()
     try:
         for batch in _equal_lengths(windows):
-            here = [Cell(cell.name, cell.module, cell.is_backward) for cell in cells]
+            here = [Cell(cell.layer, cell.module, cell.is_backward) for cell in cells]
             with torch.enable_grad(), watch_cells(model, here):
                 outputs, loss = _run(model, batch, kind, mask_token_id, special_token_ids)
             for name, norms, distances in _gradients(model, outputs, loss, here, kind):

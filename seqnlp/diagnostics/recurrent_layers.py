@@ -102,18 +102,23 @@ class Cell:
     A recurrent cell of a model, and what it did in the last forward pass.
 
     Attributes:
-        name: Layer and direction, e.g. `layer 1` or `layer 2, backward`.
+        layer: Its layer, from 1 for the lowest.
         module: The cell.
         is_backward: Whether it reads each row from its end.
         states: The state after each step in the order of reading: tuples of `(batch_size, hidden_size)`.
         gates: The values of each gate by name, one tensor per step.
     """
 
-    name: str
+    layer: int
     module: nn.Module
     is_backward: bool
     states: list[tuple[torch.Tensor, ...]] = field(default_factory=list)
     gates: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Layer and direction, e.g. `layer 1` or `layer 2, backward`."""
+        return f"layer {self.layer}{', backward' if self.is_backward else ''}"
 
     def states_in_time(self, index: int) -> list[torch.Tensor]:
         """The tensors of one part of the state (0: hidden state, 1: the LSTM's cell) by their place in the text."""
@@ -137,9 +142,7 @@ def find_cells(model: nn.Module, within: str = "") -> list[Cell]:
     for path, module in model.named_modules():
         if within in path and all(hasattr(module, name) for name in ("recurrent_proj", "gates", "states")):
             layer = re.findall(r"\.(\d+)\.", f".{path}.")
-            is_backward = "backward" in path
-            name = f"layer {int(layer[-1]) + 1 if layer else 1}{', backward' if is_backward else ''}"
-            cells.append(Cell(name, module, is_backward))
+            cells.append(Cell(int(layer[-1]) + 1 if layer else 1, module, "backward" in path))
     return cells
 
 

@@ -6,7 +6,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from .base import Check
-from .graphs import PAST, Graph, after
+from .graphs import PAST, Graph, after, is_mask
 from .inputs import NEW_TOKENS, Comparison, check_difference, padded, random_texts
 
 
@@ -17,17 +17,30 @@ Runners = dict[str, Callable[[Tensors], Tensors]]
 
 def examples_of(graph: Graph, config: PreTrainedConfig) -> list[tuple[torch.Tensor, ...]]:
     """
-    Inputs of several sizes for which a traced graph takes the roads of the model: with padding, since without it
-    transformers leaves the mask out, and with more than one row and token, since one is copied or not as its strides
-    say and attention then adds in another order.
+    Inputs of several sizes, with padding and without, for which a traced graph gives to the bit what the model gives.
+
+    A single token is left out where query heads share keys and values: behind padding transformers then makes rows of
+    one product of the heads that share, which no trace for any number of tokens does, and it adds in another order.
     """
     num_tokens = getattr(config, "vocab_size", 1)
+    sizes = [(2, 2, 0, 2), (2, 3, 0, 3), (3, 2, 5, 4), (3, 6, 4, 8), (1, 7, 0, 5), (1, 2, 3, 1)]
+    sizes += [] if shares_heads(config) else [(1, 1, 0, 1), (1, 1, 4, 6), (3, 1, 9, 4)]
     found = []
-    for rows, tokens, past, source in ((2, 2, 0, 2), (2, 3, 0, 3), (3, 2, 5, 4), (3, 6, 4, 8)):
-        sizes = {"rows": rows, "tokens": tokens, "past_tokens": past, "source_tokens": source, "steps": tokens}
-        sizes["total_tokens"] = past + tokens
-        found.append(graph.examples(sizes, num_tokens, seed=len(found)))
+    for seed, (rows, tokens, past, source) in enumerate(sizes):
+        named = {"rows": rows, "tokens": tokens, "past_tokens": past, "source_tokens": source, "steps": tokens}
+        named["total_tokens"] = past + tokens
+        padded = graph.examples(named, num_tokens, seed)
+        found.append(padded)
+        if any(map(is_mask, graph.inputs)):
+            named = zip(graph.inputs, padded, strict=True)
+            found.append(tuple(torch.ones_like(tensor) if is_mask(name) else tensor for name, tensor in named))
     return found
+
+
+def shares_heads(config: PreTrainedConfig) -> bool:
+    """Whether several query heads share keys and values."""
+    heads = getattr(config, "num_attention_heads", None)
+    return getattr(config, "num_key_value_heads", heads) != heads
 
 
 def compare(model: PreTrainedModel, graphs: list[Graph], runners: Runners) -> list[Comparison]:

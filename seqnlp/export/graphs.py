@@ -69,7 +69,7 @@ class Graph:
             shape = tuple(sizes.get(size, size) for size in shape)
             if name.endswith("_ids"):
                 tensor = torch.randint(num_tokens, shape, generator=generator)
-            elif name.endswith("_mask"):
+            elif is_mask(name):
                 tensor = (torch.rand(shape, generator=generator) < 0.7).long()
                 tensor[:, 0], tensor[:, -1] = 0, 1
             else:
@@ -143,6 +143,11 @@ def graphs_of(model: PreTrainedModel) -> list[Graph]:
         shape = ("rows", "steps", config.input_size)
         inputs, output = {"past_values": shape, "past_observed_mask": shape}, "prediction_outputs"
     return [Graph("model", AtOnce(model, list(inputs), output), inputs, [output])]
+
+
+def is_mask(name: str) -> bool:
+    """Whether an input says what is to be seen: 1 or 0."""
+    return name.endswith("_mask")
 
 
 def after(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from .base import Check, Export
-from .graph_checks import check_outputs, compare, examples_of
+from .graph_checks import check_outputs, compare, examples_of, shares_heads
 from .graphs import graphs_of, ready_to_trace, refuse_head
 from .runtime import SCRIPTS, write_runtime
 
@@ -49,6 +49,7 @@ class TorchExport(Export):
                 for graph, inputs in examples
             )
         name = "outputs to the bit" + (", cells step by step" if hasattr(self.config, "cell_type") else "")
+        name += ", two tokens and more" if shares_heads(self.config) else ""
         bits = Check(name, same == len(examples), f"{same} of {len(examples)} batches", "all of them")
         runners = {graph.name: _runner(programs[graph.name], graph) for graph in graphs}
         return [bits, check_outputs(self.model, compare(self.model, graphs, runners), LIMIT)]

@@ -28,6 +28,19 @@ from .forecast import (
     last_value_forecast,
     straight_line_forecast,
 )
+from .labels import (
+    NUMBER_SCORES,
+    SEVERAL_LABELS_SCORES,
+    Correlation,
+    MicroF1,
+    SquaredError,
+    SubsetAccuracy,
+    number_report,
+    number_scores,
+    scores_of_labels,
+    several_labels_report,
+    several_labels_scores,
+)
 from .masking import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from .perplexity import (
     LANGUAGE_MODELING_SCORES,
@@ -42,6 +55,7 @@ from .perplexity import (
 from .rouge import ROUGE
 from .score import OfflineMetric, Score
 from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
+from .words import count_words, puts_no_spaces
 
 
 __all__ = [
@@ -53,23 +67,30 @@ __all__ = [
     "FORECAST_SCORES",
     "LANGUAGE_MODELING_SCORES",
     "MASKED_LANGUAGE_MODELING_SCORES",
+    "NUMBER_SCORES",
     "ROUGE",
+    "SEVERAL_LABELS_SCORES",
     "TAGGING_SCORES",
     "Accuracy",
     "BitsPerCharacter",
     "ChrF",
+    "Correlation",
     "CrossEntropy",
     "EntityF1",
     "MatthewsCorrelation",
+    "MicroF1",
     "NegativeLogLikelihood",
     "OfflineMetric",
     "Perplexity",
     "Score",
+    "SquaredError",
+    "SubsetAccuracy",
     "WordAccuracy",
     "bleu_by_source_length",
     "bleu_tokenizer",
     "classification_report",
     "classification_scores",
+    "count_words",
     "entities_of",
     "entity_scheme",
     "forecast_report",
@@ -82,6 +103,12 @@ __all__ = [
     "moses_tokens",
     "nats_and_hits",
     "nats_of_rows",
+    "number_report",
+    "number_scores",
+    "puts_no_spaces",
+    "scores_of_labels",
+    "several_labels_report",
+    "several_labels_scores",
     "straight_line_forecast",
     "tagging_report",
     "tagging_scores",

@@ -14,6 +14,7 @@ from sacrebleu.metrics import CHRF as SacreCHRF
 from tabulate import tabulate
 
 from .score import ONE_SENTENCE, OfflineMetric, Score
+from .words import count_words
 
 
 _INPUTS = """
@@ -208,7 +209,7 @@ def bleu_by_source_length(
     sentence into one vector fails (Cho et al. 2014, arXiv 1409.1259, figure 4; Bahdanau et al. 2015, figure 2).
 
     Args:
-        sources: The sentences that were translated; words are what white space parts.
+        sources: The sentences that were translated; words are what [`count_words`] counts.
         predictions: Their translations.
         references: The right translations.
         tokenizer: By which BLEU is computed, see [`BLEU_TOKENIZERS`].
@@ -219,7 +220,7 @@ def bleu_by_source_length(
         For each bin `from` and `to` (words, both included), `sentences` and `bleu`.
     """
     bins: list[dict[str, Any]] = []
-    lengths = [len(source.split()) for source in sources]
+    lengths = [count_words(source) for source in sources]
     for start in range(1, max(lengths, default=0) + 1, width):
         rows = [row for row, length in enumerate(lengths) if start <= max(length, 1) < start + width]
         if bins and (len(rows) < min_sentences or len(bins[-1]["rows"]) < min_sentences):

@@ -178,7 +178,7 @@ def classification_report(
     every = range(len(class_names))
     columns = precision_recall_fscore_support(labels, predicted, labels=every, average=None, zero_division=0)
     of_classes = [
-        [name, *(f"{share:.1%}" for share in shares), f"{number:,}"]
+        [name, *(f"{share:.1%}" if number else "-" for share in shares), f"{number:,}"]  # nothing to be right about
         for name, *shares, number in zip(class_names, *columns, strict=True)
     ]
     counts = confusion_matrix(labels, predicted, labels=range(len(class_names))).tolist()
@@ -187,7 +187,7 @@ def classification_report(
         (
             class_names[labels[row]],
             f"{class_names[predicted[row]]} ({np.exp(log_probabilities[row].max()):.1%})",
-            re.sub(r"(?<![\w@])@\w+", "@user", texts[int(row)]),
+            without_handles(texts[int(row)]),
         )
         for row in errors
     ]
@@ -202,3 +202,8 @@ def classification_report(
         tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
     ]
     return "\n\n".join(parts)
+
+
+def without_handles(text: str) -> str:
+    """A text with `@user` in the place of each handle, as reports show it."""
+    return re.sub(r"(?<![\w@])@\w+", "@user", text)

@@ -1,17 +1,15 @@
 """ROUGE, computed by rouge-score: how much of a reference, such as a summary, a text has, and how little else."""
 
-import re
 import statistics
 from typing import Any
 
 import datasets
 
 from .score import ONE_SENTENCE, OfflineMetric, Score
+from .words import words_of
 
 
 _TYPES = {"rouge1": "words", "rouge2": "pairs of words", "rougeL": "words of the longest common subsequence"}
-_WITHOUT_SPACES = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
-_WORD = re.compile(rf"{_WITHOUT_SPACES}|(?:(?!{_WITHOUT_SPACES})\w)+")
 
 
 class UnicodeWords:
@@ -23,7 +21,7 @@ class UnicodeWords:
 
     def tokenize(self, text: str) -> list[str]:
         """The words of a text."""
-        return _WORD.findall(text.lower())
+        return words_of(text.lower())
 
 
 class ROUGE(OfflineMetric):

@@ -252,15 +252,59 @@ class DistillationLoss:
         logits = pooled_logits.float()
         loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         if teacher_logits is not None:
-            loss = (1 - self.weight) * loss + self.weight * self._distance(logits, teacher_logits.float())
+            loss = (1 - self.weight) * loss + self.weight * self.distance(logits, teacher_logits.float()).sum()
         return _per_label(loss, labels, num_items_in_batch)
 
-    def _distance(self, logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+    def distance(self, logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+        """`(N,)`, of each of `(N, C)` logits from those of the teacher."""
         if self.kind == "mse":
-            return (logits - teacher_logits).pow(2).sum()
+            return (logits - teacher_logits).pow(2).sum(dim=-1)
         ours, theirs = ((each / self.temperature).log_softmax(dim=-1) for each in (logits, teacher_logits))
-        divergence = nn.functional.kl_div(ours, theirs, reduction="sum", log_target=True)
+        divergence = nn.functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)
         return self.temperature**2 * divergence
+
+
+class TokenDistillationLoss(DistillationLoss):
+    """
+    The same for each labeled token; a mean over them. Where the teacher says nothing, which NaN stands for, the
+    cross-entropy of the label alone.
+    """
+
+    def __call__(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        teacher_logits: torch.Tensor | None = None,
+        label_smoothing: float = 0.0,
+        **kwargs,
+    ) -> torch.Tensor:
+        """From `(B, T, C)` logits, `(B, T)` labels, -100 where none counts, and the teacher's logits to a scalar."""
+        counts = labels != IGNORE_INDEX
+        logits, labels = logits[counts].float(), labels[counts]  # (N, C), (N,)
+        losses = nn.functional.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
+        if teacher_logits is not None:
+            theirs = teacher_logits[counts].float()  # (N, C)
+            speaks = ~theirs[:, 0].isnan()
+            weight = self.weight * speaks
+            theirs = torch.where(speaks.unsqueeze(-1), theirs, logits.detach())  # NaN would be no less NaN times 0
+            losses = (1 - weight) * losses + weight * self.distance(logits, theirs)
+        return _per_label(losses.sum(), labels, num_items_in_batch)
+
+
+class NextTokenDistillationLoss(TokenDistillationLoss):
+    """The same for the token after each, as a causal language model predicts it."""
+
+    def __call__(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        shift_labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> torch.Tensor:
+        """As [`TokenDistillationLoss`]; `shift_labels`, if given, are `(B, T)` labels that are shifted already."""
+        targets = next_token_labels(labels) if shift_labels is None else shift_labels
+        return super().__call__(logits, targets, **kwargs)
 
 
 def divide_by_items(

@@ -251,6 +251,7 @@ def _run_packed(cell, inputs, state, padding, reverse, return_state):
 
 
 def _run_kernel(cell, inputs, state, padding, reverse, return_state):
+    state = tuple(tensor.contiguous() for tensor in state)  # cuDNN takes no part of a larger tensor
     if padding is None:
         outputs, state = cell.kernel(inputs.flip(1) if reverse else inputs, state, cell.torch_weights())
         return outputs.flip(1) if reverse else outputs, state

@@ -74,7 +74,7 @@ def build_card(
         verified=code(f"seqnlp verify {one_line(repo_id)}"),
         tag=tag,
         unpublished=unpublished,
-        title=task.title if record["task"] in TASKS else escape(task.title),
+        title=task.title_of(record) if record["task"] in TASKS else escape(task.title),
         architecture=architecture,
         article="an" if architecture and architecture.title[0] in "AEIOULaeiou" else "a",
         parameters=record.get("model", {}).get("parameters"),
@@ -227,10 +227,14 @@ def _teacher(record: dict[str, Any]) -> str | None:
     teacher = record.get("teacher")
     if not teacher:
         return None
+    judged = {"rows_judged": "texts", "words_judged": "words"}
+    of = next(
+        (f"{escape(teacher[key])} {what}" for key, what in judged.items() if key in teacher), "its training texts"
+    )
     return (
         f"Beside the labels it learned what {_other_model(teacher)} ({escape(teacher.get('class'))}, "
         f"{format(teacher.get('parameters') or 0, ',')} parameters, SHA-256 of its weights "
-        f"{_digest(teacher.get('sha256'))}) said of {escape(teacher.get('rows_judged'))} texts. What that "
+        f"{_digest(teacher.get('sha256'))}) said of {of}. What that "
         "model has seen, and its slant, is in this one too; its license is not on record."
     )
 

@@ -28,7 +28,7 @@ from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
-from .results import Headline, Link, Record, results_table
+from .results import Headline, Link, Record, dataset_of, results_table
 from .run_page import write_run_page
 from .telling import Telling, described_kept
 
@@ -133,6 +133,7 @@ class Task(FineTuning, Telling):
         scores: Every number that it may report.
         validated: Keys of those that each validation gives: by one of them the best model is kept.
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
+        published: What others reported of a dataset, by its name and configuration, with who did.
         loss_unit, score_unit: Of the learning curves.
         losses_of: Of what the losses of training and validation are, where that is not the same.
     """
@@ -158,6 +159,7 @@ class Task(FineTuning, Telling):
     scores: ClassVar[tuple[Score, ...]]
     validated: ClassVar[tuple[str, ...]]
     written: ClassVar[dict[str, str]] = {}
+    published: ClassVar[dict[str, str]] = {}
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
     losses_of: ClassVar[tuple[str, str] | None] = None
@@ -251,6 +253,11 @@ class Task(FineTuning, Telling):
     def unit_of(cls, key: str, hyperparameters: dict[str, Any]) -> str:
         """The unit of a score of a run, where its name does not say it; that of the data, for errors of series."""
         return ""
+
+    @classmethod
+    def title_of(cls, record: dict[str, Any]) -> str:
+        """What a card calls the task of a run."""
+        return cls.title
 
     @classmethod
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
@@ -461,8 +468,19 @@ class Task(FineTuning, Telling):
         raise NotImplementedError
 
     @classmethod
+    def in_short(cls, records: list[Record], split: str) -> tuple[str, str]:
+        """
+        The score that says most of runs that differ by their seed alone; and what it is to be held against. By default
+        the first column of [`Task.results_row`] after validation, and the others with what was published.
+        """
+        row = cls.results_row(records, split)
+        (name, score), *others = ((column, cell) for column, cell in row.items() if column != "validation")
+        beside = [f"{cell} ({column})" for column, cell in others]
+        return f"{name}: {score}", ", ".join(filter(None, [*beside, cls.published.get(dataset_of(records[0]))]))
+
+    @classmethod
     def results(cls, records: list[Record], link: Link) -> str:
-        """What the README says of the task's runs: a table, or several with a line before each."""
+        """What docs/results.md says of the task's runs: a table, or several with a line before each."""
         return results_table(records, cls.results_row, link)
 
     def draw(self, outcome: Outcome) -> None:
@@ -524,10 +542,11 @@ class Task(FineTuning, Telling):
         if self.compared_with:
             run.tell(f"Computing its baselines, {self.compared_with} ...")
         run.attempt("The baselines", lambda: self._compare(outcome))
-        report = run.attempt("The report", lambda: self.report(outcome))
+        report = run.attempt("The report", lambda: f"{self.name_of(data)}\n\n{self.report(outcome)}")
         if report:
             run.tell(f"\n{report}")
         run.attempt("The pictures", lambda: self._draw(outcome))
+        loop.let_go()
         run.finish()
         commands = self.next_commands(data, run.output_dir, loop.unwrapped_model.config)
         if run.record.stopped is not None:
@@ -542,6 +561,11 @@ class Task(FineTuning, Telling):
         the model first, and written beside it.
         """
         run.save(loop.model, data.processor, *([self.adapter.merge()] if self.adapter else []))
+
+    def name_of(self, data: PreparedData) -> str:
+        """The data as its user has named it; records have `<local:NAME>` for a path."""
+        name, config = self.data_args.dataset_name or self.data_args.train_file, data.loaded.source.config
+        return f"Data: {name}{f', {config}' if config else ''}"
 
     def _compare(self, outcome: Outcome) -> None:
         found = self.baselines(outcome.data, outcome.split)

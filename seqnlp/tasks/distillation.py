@@ -6,9 +6,9 @@ Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network" (arX
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from datasets import Dataset, concatenate_datasets
@@ -17,17 +17,98 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..data import map_once, values_of
-from ..training import ArgumentsError
+from ..training import ArgumentsError, TrainingArguments
 from ..training.evaluation import cut_into_batches
+from ..training.flags import flag
 from .starting_model import Source, StartingModel, load_tokenizer, positions_of, quiet
 
 
 LOGITS = "teacher_logits"
+TEACHER = "teacher"
+"""What a teacher's scores are called among the baselines."""
 TOKENS_AT_ONCE = 16384  # of a batch that a teacher reads, padding included: enough to keep a GPU at work
 ROWS_OF_A_PART = 10_000  # whose answers are written to the disk together, and which are sorted by length
 # Tang et al. 2019, section 3.2: the share of words that are hidden, the share of texts cut to a piece, and the longest
 # piece in words.
 HIDDEN, CUT, LONGEST_PIECE = 0.1, 0.25, 5
+
+
+@dataclass
+class DistillationArguments(TrainingArguments):
+    """How a model is trained that may have a teacher."""
+
+    teacher: str | None = flag(
+        None,
+        "Learn from the answers of this model as well as from the data: a run's folder, or any model of the task on "
+        "the Hub or in a folder that knows the same classes, or the same tokens.",
+        "model source",
+    )
+    teacher_revision: str | None = flag(None, "Branch, tag or commit of the teacher on the Hub.", "model source")
+    distillation_loss: str = flag(
+        "kl",
+        "How far a student is from its teacher: kl of their softened distributions, or mse of their logits.",
+        "training",
+        choices=("kl", "mse"),
+    )
+    distillation_temperature: float = flag(2.0, "By which kl divides the logits of both.", "training", "(0, inf)")
+    distillation_weight: float = flag(
+        0.5, "The teacher's share in the loss; the data has the rest.", "training", "[0, 1]"
+    )
+
+    def check_teacher(self) -> None:
+        """
+        Refuse a flag that does nothing without a teacher.
+
+        Raises:
+            ArgumentsError: If it is given.
+        """
+        if self.teacher is None and self.teacher_revision:
+            raise ArgumentsError(f"--teacher_revision {self.teacher_revision} does nothing without --teacher.")
+
+    def source_of_teacher(self, trust_remote_code: bool) -> Source:
+        """Where the teacher is loaded from."""
+        return Source("teacher", self.teacher, self.teacher_revision, trust_remote_code)
+
+    def how(self) -> tuple[str, float, float]:
+        """The arguments of a [`seqnlp.models.losses.DistillationLoss`]."""
+        return self.distillation_loss, self.distillation_weight, self.distillation_temperature
+
+
+def check_student(model: PreTrainedModel, kind: type, teacher: str) -> None:
+    """
+    Refuse a student whose loss cannot be told what a teacher says.
+
+    Raises:
+        ArgumentsError: For a model that is not of seqnlp.
+    """
+    if not isinstance(model, kind):
+        raise ArgumentsError(
+            f"--teacher {teacher}: a {type(model).__name__} computes its loss by itself and hears no teacher. Let a "
+            "model of seqnlp be the student."
+        )
+
+
+def load_teacher(found: StartingModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
+    """
+    A teacher in float32 and `eval()`, its tokenizer, which cuts texts to what it reads, and what `run.json` says of
+    it.
+
+    Raises:
+        ArgumentsError: If its weights cannot be read, or its head is not among them.
+    """
+    source = found.source
+    model, described = found.load(found.configure(None, {}), None)
+    if described["weights_new"]:
+        raise ArgumentsError(
+            f"--{source.flag} {source.name}: it has no trained head ({', '.join(described['weights_new'])} are "
+            "new). Fine-tune it first, by --model_name_or_path."
+        )
+    kept = {name: described[name] for name in ("class", "model_type", "sha256")}
+    kept |= {"revision": None if source.is_folder else source.revision, "parameters": model.num_parameters()}
+    tokenizer = load_tokenizer(source)
+    limit = min(positions_of(model.config) or VERY_LARGE_INTEGER, tokenizer.model_max_length)
+    tokenizer.model_max_length = limit
+    return model.eval().requires_grad_(False), tokenizer, kept
 
 
 @dataclass
@@ -40,7 +121,10 @@ class Teacher:
         tokenizer: Its own.
         order: For each class of the data the teacher's number of it.
         described: What `run.json` says of it.
+        auto_class: The Auto class of its head.
     """
+
+    auto_class: ClassVar[type] = AutoModelForSequenceClassification
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -58,39 +142,34 @@ class Teacher:
             classes: The names of the data's classes.
 
         Raises:
-            ArgumentsError: If it is not there, is no classifier of texts, or knows other classes.
+            ArgumentsError: If it is not there, has no such head, or knows other classes.
         """
-        found = StartingModel.find(source, AutoModelForSequenceClassification, task)
+        found = StartingModel.find(source, cls.auto_class, task)
         known = [found.config.id2label[number] for number in sorted(found.config.id2label)]
         if sorted(known) != sorted(classes):
             raise ArgumentsError(
                 f"--{source.flag} {source.name}: it tells the classes {', '.join(known)} apart, and the data has "
                 f"{', '.join(classes)}. Fine-tune it on these classes first, by --model_name_or_path."
             )
-        model, described = found.load(found.configure(None, {}), None)
-        if described["weights_new"]:
-            raise ArgumentsError(
-                f"--{source.flag} {source.name}: it has no trained head ({', '.join(described['weights_new'])} are "
-                "new). Fine-tune it first, by --model_name_or_path."
-            )
-        kept = {name: described[name] for name in ("class", "model_type", "sha256")}
-        kept |= {"revision": None if source.is_folder else source.revision, "parameters": model.num_parameters()}
-        tokenizer = load_tokenizer(source)
-        limit = min(positions_of(model.config) or VERY_LARGE_INTEGER, tokenizer.model_max_length)
-        tokenizer.model_max_length = limit
-        return cls(model.eval(), tokenizer, [known.index(name) for name in classes], kept)
+        model, tokenizer, described = load_teacher(found)
+        return cls(model, tokenizer, [known.index(name) for name in classes], described)
 
     @torch.no_grad()
     def logits_of(self, texts: Sequence[str]) -> torch.Tensor:
         """`(N, C)` logits of `N` texts, in the order of the data's classes; texts of similar length go together."""
         logits = torch.empty(len(texts), len(self.order))
         read = self.tokenizer(list(texts), truncation=True)
+        for rows, found in self.batches(read):
+            logits[rows] = found
+        return logits
+
+    def batches(self, read: Any) -> Iterator[tuple[list[int], torch.Tensor]]:
+        """The rows of each batch of what its tokenizer read, and its logits of them, of the data's classes."""
         lengths = [len(ids) for ids in read["input_ids"]]
         usual = max(1, statistics.median_high(lengths))
-        for rows in cut_into_batches(len(texts), max(1, TOKENS_AT_ONCE // usual), lengths):
+        for rows in cut_into_batches(len(lengths), max(1, TOKENS_AT_ONCE // usual), lengths):
             batch = self.tokenizer.pad({name: [read[name][row] for row in rows] for name in read}, return_tensors="pt")
-            logits[rows] = self.model(**batch.to(self.model.device)).logits[:, self.order].float().cpu()
-        return logits
+            yield rows, self.model(**batch.to(self.model.device)).logits[..., self.order].float().cpu()
 
 
 class Answers:

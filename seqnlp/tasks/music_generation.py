@@ -111,6 +111,11 @@ class MusicGeneration(LanguageModeling):
         return super().from_record(record, **changes)
 
     @property
+    def carries_state(self) -> bool:
+        """Never: a tune is read whole."""
+        return False
+
+    @property
     def positions(self) -> int:
         """Of the longest tune, its `<s>` and what it may be asked to begin with."""
         return self.model_args.max_length + MOST_PROMPT
@@ -229,3 +234,11 @@ class MusicGeneration(LanguageModeling):
                 f"{spread(tune['copied'] for tune in tunes)} ({spread([known[split]['copied']])})"
             ),
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """The share of valid tunes, with that of the tunes which people wrote."""
+        tunes = [record["metrics"][GENERATED] for record in records]
+        known = records[0]["baselines"]["training_tunes"][GENERATED]
+        valid = spread(tune["valid"] for tune in tunes)
+        return f"valid tunes, %: {valid} of {tunes[0]['tunes']}", f"{spread([known['valid']])} (training tunes)"

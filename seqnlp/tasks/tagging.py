@@ -21,16 +21,18 @@ from ..data import LoadedData, TaggingArguments, labels_of, lengths_of, load_tag
 from ..metrics import TAGGING_SCORES, entity_scheme, tagging_report, tagging_scores
 from ..models import RecurrentForTokenClassification, TransformerEncoderForTokenClassification
 from ..models.heads import TokenClassifier
-from ..models.losses import IGNORE_INDEX
+from ..models.losses import IGNORE_INDEX, TokenDistillationLoss
 from ..tokenization import first_continuing_id, is_spelling, train_spelling_tokenizer, train_tokenizer
 from ..tokenization.train import TokenizerType
-from ..training import ArgumentsError
+from ..training import ArgumentsError, Run
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
-from ..training.flags import flag
+from ..training.flags import flag, public_value
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
+from .distillation import LOGITS, TEACHER, DistillationArguments, check_student
 from .results import spread
+from .tagging_teacher import TaggingTeacher, TaughtCollator, answered_words, taught_sentences
 from .telling import LONGEST_TRIAL
 from .unknown import shown_unknown, tell_unknown
 
@@ -87,6 +89,7 @@ class Tagging(Task):
     data_arguments = TaggingArguments
     model_arguments = TaggingModelArguments
     example_flags = "--train_file train.conllu --validation_file dev.conllu --architecture transformer"
+    training_arguments = DistillationArguments
     default_dataset = "sample:turkish"
     auto_class = AutoModelForTokenClassification
     model_classes = {
@@ -98,6 +101,17 @@ class Tagging(Task):
     loss_unit = "nats per word"
     targets = "words"
     compared_with = "each word's most frequent label"
+    teacher: TaggingTeacher | None = None
+
+    def check_start(self) -> None:
+        """
+        Refuse what needs a teacher where there is none.
+
+        Raises:
+            ArgumentsError: If so.
+        """
+        super().check_start()
+        self.training_args.check_teacher()
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
@@ -171,6 +185,34 @@ class Tagging(Task):
         if reader is not None and not reader.knows_words:
             reader.know(self.known_words(data)[: len(reader.known)])
 
+    def learn_from_teacher(self, run: Run, model: PreTrainedModel, data: PreparedData) -> None:
+        """
+        Let the model that is trained listen to the tagger that `--teacher` names, if any; what it says of the training
+        words is computed once and kept on the disk.
+
+        Raises:
+            ArgumentsError: For a teacher that cannot be had or knows other labels, and for a model that computes its
+                loss in a way of its own.
+        """
+        arguments, train = self.training_args, data.loaded.splits["train"]
+        if arguments.teacher is None:
+            return
+        check_student(model, TokenClassifier, arguments.teacher)
+        source = arguments.source_of_teacher(self.model_args.trust_remote_code)
+        self.teacher = teacher = TaggingTeacher.load(source, self.name, labels_of(train))
+        teacher.model.to(run.accelerator.device)
+        read = data.counts["train"]["read"]
+        data.examples["train"], silent = run.main_process_first(
+            lambda: taught_sentences(teacher, data.examples["train"], train, read)
+        )
+        words = sum(map(len, read))
+        if silent:
+            run.tell(f"Of {silent:,} of the {words:,} training words the teacher says nothing: it does not read them.")
+        name = public_value(source.name, self.fields()["teacher"])
+        run.record.teacher = {"name": name, **teacher.described, "words_judged": words - silent}
+        data.collator = TaughtCollator(data.collator, len(teacher.order))
+        model.loss_function = TokenDistillationLoss(*arguments.how())
+
     def prepare(
         self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
     ) -> PreparedData:
@@ -237,7 +279,16 @@ class Tagging(Task):
         predicted = [
             [names[labels[place]] for place in scored] for labels, scored in zip(found, counts["scored"], strict=True)
         ]
-        return {BASELINE: {split: tagging_scores(predicted, right_names(data, split), counts["unseen"])}}
+        baselines = {BASELINE: {split: tagging_scores(predicted, right_names(data, split), counts["unseen"])}}
+        if self.teacher is not None:
+            heard = values_of(answered_words(self.teacher, rows), LOGITS)
+            unread = NO_ENTITY if entity_scheme(names) else ""
+            said = [
+                [best_name(logits[place], names, unread) for place in scored]
+                for logits, scored in zip(heard, counts["scored"], strict=True)
+            ]
+            baselines[TEACHER] = {split: tagging_scores(said, right_names(data, split), counts["unseen"])}
+        return baselines
 
     def report(self, outcome: Outcome) -> str:
         """Scores beside the most frequent label's, each label's own, and what is confused most."""
@@ -245,6 +296,8 @@ class Tagging(Task):
         table = {self.label: outcome.metrics}
         if BASELINE in outcome.baselines:
             table["most frequent label of each word"] = outcome.baselines[BASELINE]
+        if TEACHER in outcome.baselines:
+            table[f"its teacher ({self.teacher.described['class']})"] = outcome.baselines[TEACHER]
         rows, scored = data.loaded.splits[split], data.counts[split]["scored"]
         sentences = values_of(rows, "tokens")
         words = [[tokens[place] for place in places] for tokens, places in zip(sentences, scored, strict=True)]
@@ -264,6 +317,12 @@ class Tagging(Task):
             "unseen words": spread(record["metrics"][split]["unseen_accuracy"] for record in records),
             "most frequent label": spread([records[0]["baselines"][BASELINE][split][key]]),
         }
+
+
+def best_name(logits: list[float], names: list[str], unread: str) -> str:
+    """The name of the likeliest label of a word, or what stands for one of which nothing is said."""
+    is_unread = logits[0] is None or logits[0] != logits[0]
+    return unread if is_unread else names[max(range(len(names)), key=logits.__getitem__)]
 
 
 def right_names(data: PreparedData, split: str) -> list[list[str]]:

@@ -219,3 +219,9 @@ class Trajectory(Task):
             "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}, in {unit}",
             **{name: mean_and_deviation((s["rmse"] for s in found), "#.3g") for name, found in errors.items()},
         }
+
+    @classmethod
+    def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
+        """The error of whole forecasts, with that of the last value."""
+        forecast, error, last, *_ = cls.results_row(records, split).values()
+        return f"RMSE over {forecast}: {error} ({split})", f"{last} (last value)"

@@ -48,9 +48,9 @@ from ..training.flags import flag
 from ..visualization import plot_bleu_by_length
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .results import Link, Record
+from .results import Link, Record, dataset_of
 from .starting_model import is_ours, load_tokenizer, positions_of
-from .translation_results import translation_section
+from .translation_results import PUBLISHED, TESTS, bleu_of, translation_section
 from .unknown import shown_unknown, tell_unknown
 
 
@@ -180,6 +180,11 @@ class Translation(Task):
     generation_arguments = BeamArguments
     example_flags = "--train_file pairs.tsv --vocab_size 8000 --max_tokens 2048 --early_stopping_patience 5"
     default_dataset = "sample:jupyterlab_fr"
+    published = {
+        "multi30k_en_de all_tests": ", ".join(
+            f"{scores[shown]} ({name})" for name, scores in PUBLISHED.items() for shown in scores
+        )
+    }
     auto_class = AutoModelForSeq2SeqLM
     model_classes = {
         "recurrent": RecurrentSeq2SeqForConditionalGeneration,
@@ -359,6 +364,7 @@ class Translation(Task):
                 length_penalty=length_penalty if num_beams > 1 else 1.0,
                 do_sample=False,
                 max_length=longest_translation(model.config, batch["input_ids"].shape[1]) + 1,  # with its first token
+                stopping_criteria=evaluator.stopping_criteria(),
             )
             return [text.strip() for text in data.processor.target.batch_decode(tokens, skip_special_tokens=True)]
 
@@ -411,6 +417,13 @@ class Translation(Task):
     def results(cls, records: list[Record], link: Link) -> str:
         """BLEU by test set, beside the literature, over time and by the length of the source."""
         return translation_section(records, link)
+
+    @classmethod
+    def in_short(cls, records: list[Record], split: str) -> tuple[str, str]:
+        """BLEU as the literature computes it, with the literature's."""
+        test = next(iter(TESTS))
+        score = bleu_of(records, test, "bleu_lowercase_moses")
+        return f"BLEU: {score} ({TESTS[test]})", cls.published[dataset_of(records[0])]
 
 
 def longest_translation(config: PreTrainedConfig, source_length: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object, send_to_device
 from torch.utils.data import Dataset, default_collate
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from .batches import Batch, Collator
 
@@ -20,6 +20,22 @@ RowFunction = Callable[[PreTrainedModel, Batch], list[Any]]
 
 class EvaluationEnded(Exception):
     """An evaluation was told to end between two of its batches."""
+
+
+class EndOfGeneration(StoppingCriteria):
+    """
+    Ends a generation, whose texts are dropped then, at a token.
+
+    Args:
+        is_told: Whether this process has been told to end.
+    """
+
+    def __init__(self, is_told: Callable[[], bool]):
+        self._is_told = is_told
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.BoolTensor:
+        """The same for each of the texts."""
+        return torch.full((len(input_ids),), self._is_told(), device=input_ids.device)
 
 
 class Predictions(NamedTuple):
@@ -90,6 +106,10 @@ class Evaluator(ABC):
         """Whether an evaluation ends before its next batch; every process asks and is told the same."""
         return False
 
+    def stopping_criteria(self) -> StoppingCriteriaList:
+        """For `generate` in an evaluation: it need not wait for the end of its batch where the evaluation must end."""
+        return StoppingCriteriaList()
+
     def evaluate_rows(
         self,
         dataset: Dataset,
@@ -116,7 +136,7 @@ class Evaluator(ABC):
 
         Raises:
             ValueError: If `function` gives more or fewer objects than the batch has rows.
-            EvaluationEnded: If it is to end between two batches.
+            EvaluationEnded: If it is to end between two batches, or behind the last one.
         """
         collator, model = collator or self.collator, self.unwrapped_model
         batches = cut_into_batches(len(dataset), self.eval_batch_size, lengths)
@@ -139,6 +159,8 @@ class Evaluator(ABC):
                     raise ValueError(f"The function gave {len(results)} results for a batch of {len(rows)} examples.")
                 if is_real:
                     found.extend(zip(rows, results, strict=True))
+            if self.must_end():  # what was generated last may be cut off
+                raise EvaluationEnded
         finally:
             model.train(was_training)
         if self.num_processes > 1:

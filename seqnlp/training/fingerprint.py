@@ -40,7 +40,7 @@ def describe_setup(
         setup["starting embeddings"] = record.embeddings["sha256"]
     if record.teacher:
         setup["teacher"] = record.teacher["sha256"]
-        setup["texts that it judges"] = record.teacher["further_texts"]
+        setup["texts that it judges"] = record.teacher.get("further_texts")
     if tokenizer is not None:
         setup["tokenizer"] = tokenizer_fingerprint(tokenizer)
     for name, value in config.to_diff_dict().items():

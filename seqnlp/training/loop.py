@@ -1,5 +1,6 @@
 """The one training loop, on Accelerate, for every recipe."""
 
+import gc
 import math
 import signal
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteriaList
 from transformers.utils import logging
 
 from .arguments import ArgumentsError, TrainingArguments
@@ -28,7 +29,7 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .evaluation import EvaluationEnded, Evaluator
+from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
 from .fingerprint import describe_setup, differences
 from .integrity import WEIGHTS, find_damage
 from .optimization import create_optimizer, create_scheduler, go_to_step
@@ -156,6 +157,17 @@ class TrainingLoop(Evaluator):
     def unwrapped_model(self) -> PreTrainedModel:
         """The model without what Accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model)
+
+    def let_go(self) -> None:
+        """
+        Give up what is around the model; it can be used after that, and not be trained. Called by every process.
+
+        Torch's reducer has a hold on the processes' connection. Where it is the last to let go, it waits for threads
+        that wait for Python, which waits for it: one run of thirty would never end.
+        """
+        self.model = self._compiled = self.unwrapped_model
+        self.accelerator.free_memory()
+        gc.collect()
 
     def autocast(self) -> AbstractContextManager:
         """That of the run; a sharded model's is left to each forward pass, or every process would hold all weights."""
@@ -365,6 +377,14 @@ class TrainingLoop(Evaluator):
     def must_end(self) -> bool:
         """Whether a signal asks for an end of training, and so of a validation."""
         return self._signals.is_in_force and self._agree_on_signals()
+
+    def stopping_criteria(self) -> StoppingCriteriaList:
+        """A signal ends a generation at a token, unless a sharded model's processes make each token together."""
+        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            return StoppingCriteriaList()
+        return StoppingCriteriaList(
+            [EndOfGeneration(lambda: self._signals.is_in_force and any(self._signals.counts()))]
+        )
 
     def _settle_gradient_buckets(self) -> None:
         """

@@ -6,9 +6,11 @@ from .forecasts import plot_examples, plot_forecasts, plot_memory, plot_paths
 from .gradient_flow import plot_gradient_flow
 from .images import plot_image_errors
 from .learning_curves import plot_learning_curves
+from .states import ShownUnit, plot_states, write_states_page
 
 
 __all__ = [
+    "ShownUnit",
     "heat_over_image",
     "plot_attention",
     "plot_bleu_by_length",
@@ -19,5 +21,7 @@ __all__ = [
     "plot_learning_curves",
     "plot_memory",
     "plot_paths",
+    "plot_states",
     "write_attention_page",
+    "write_states_page",
 ]

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .colors import looks_of
+from .plain import plain
 
 
 def plot_bleu_by_length(
@@ -44,6 +45,6 @@ def plot_bleu_by_length(
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend()
-    figure.suptitle(title)
-    axis.set_title(subtitle, fontsize=9)
+    figure.suptitle(plain(title))
+    axis.set_title(plain(subtitle), fontsize=9)
     figure.savefig(path, dpi=120)

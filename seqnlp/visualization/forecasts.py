@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .colors import BLUE, GRAY, GREEN, ORANGE
+from .plain import plain
 
 
 def plot_examples(
@@ -86,10 +87,10 @@ def plot_paths(
             label="predicted future",
         )
         axis.set_aspect("equal")
-        axis.set_xlabel(f"distance from the left wall ({unit})")
-        axis.set_ylabel(f"height ({unit})")
+        axis.set_xlabel(plain(f"distance from the left wall ({unit})"))
+        axis.set_ylabel(plain(f"height ({unit})"))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
 
@@ -125,10 +126,10 @@ def plot_forecasts(
         axis.plot(after, [seen[-1], *predicted], "x--", color=ORANGE, markersize=4, linewidth=1, label="predicted")
         axis.axhline(seen[-1], color=GREEN, linestyle=":", linewidth=1.2, label="last value")
         axis.axvline(0, color="black", linewidth=0.6)
-        axis.set_xlabel(f"time from now ({step_unit})")
-        axis.set_ylabel(value_name)
+        axis.set_xlabel(plain(f"time from now ({step_unit})"))
+        axis.set_ylabel(plain(value_name))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
 
@@ -167,10 +168,10 @@ def plot_memory(
     axis.set_xticks([], minor=True)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("steps of the past that the model was shown")
-    axis.set_ylabel(f"root mean squared error of the future ({unit})")
+    axis.set_ylabel(plain(f"root mean squared error of the future ({unit})"))
     axis.grid(alpha=0.3)
     axis.legend()
-    axis.set_title(title)
+    axis.set_title(plain(title))
     figure.savefig(path, dpi=120)
 
 

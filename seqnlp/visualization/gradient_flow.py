@@ -73,7 +73,7 @@ def _draw_all(axis, flows: dict[str, GradientFlow], looks: list[Look]) -> None:
         factor = flow.lowest.factor_per_step
         axis.plot(
             *_points(flow.lowest.norms, flow.lowest.norms[0] or 1.0),
-            label=f"{name} ({flow.lowest.name}): x {factor:.2f} per token",
+            label=plain(f"{name} ({flow.lowest.name}): x {factor:.2f} per token"),
             markersize=5,
             markevery=max(1, longest // 12),
             linewidth=1.8,
@@ -103,7 +103,7 @@ def _draw_layers(axis, name: str, flow: GradientFlow, is_first: bool) -> None:
         axis.plot(*_points(series.norms), color=shade, linestyle=dashes, linewidth=1.6, label=series.name)
     axis.set_yscale("log")
     clipped = "" if flow.clipped_steps is None else f"\n{flow.clipped_steps:.0%} of its training steps were clipped"
-    axis.set_title(name + clipped, fontsize=11)
+    axis.set_title(plain(name + clipped), fontsize=11)
     axis.set_xlabel("distance from the loss (tokens)")
     if is_first:
         axis.set_ylabel("norm of d loss / d h(t)")

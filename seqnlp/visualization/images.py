@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .plain import plain
+
 
 def plot_image_errors(
     images: Sequence,
@@ -45,7 +47,7 @@ def plot_image_errors(
         image = images[int(row)]
         axis.imshow(np.asarray(image), cmap="gray" if image.mode == "L" else None)
         shown = f"{class_names[predicted[row]]} ({probabilities[row].max():.0%})"
-        axis.set_title(f"is {class_names[labels[row]]}\nread as {shown}", fontsize=8)
+        axis.set_title(plain(f"is {class_names[labels[row]]}\nread as {shown}"), fontsize=8)
     wrong = int((predicted != labels).sum())
-    figure.suptitle(f"{title}: {len(chosen)} of {wrong} errors among {len(labels):,} images")
+    figure.suptitle(plain(f"{title}: {len(chosen)} of {wrong} errors among {len(labels):,} images"))
     figure.savefig(path, dpi=120)

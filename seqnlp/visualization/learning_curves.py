@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .colors import BLUE, GREEN, ORANGE, PURPLE
+from .plain import plain
 
 
 PREFIX = "validation_"
@@ -67,7 +68,7 @@ def plot_learning_curves(
             axis.axvline(kept_epoch, label=f"kept: epoch {kept_epoch:.4g}", **how)
         if axis.lines:
             axis.legend()
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
 

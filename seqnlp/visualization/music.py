@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from scipy.io import wavfile
 
 from .colors import BLUE
+from .plain import plain
 
 
 FIDDLE = 40  # General MIDI's violin, counted from 0
@@ -208,5 +209,5 @@ def plot_piano_roll(
     axis.set_ylabel("pitch (the notes of the tune)")
     axis.set_axisbelow(True)
     axis.grid(alpha=0.3)
-    axis.set_title(title)
+    axis.set_title(plain(title))
     figure.savefig(path, dpi=120)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_parity
+from benchmarks import gpu, gpu_parity, gpu_report
 from benchmarks.gpu_setting import Row, Setting
 from seqnlp.models.cells import CELLS, LSTMCell
 
@@ -66,11 +66,28 @@ def test_a_part_that_fails_loses_neither_its_rows_nor_the_others(tmp_path, monke
     record = gpu.run_all(["scan", "memory"], TINY, tmp_path, minutes=1)
     assert record["parts"]["scan"]["state"].startswith(state)
     assert record["parts"]["scan"]["rows"][0]["name"] == "found"
-    assert record["parts"]["memory"] == {"state": "ok", "rows": [], "seconds": record["parts"]["memory"]["seconds"]}
-    assert [line.split(":")[0] for line in gpu.failures(record)] == ["scan"]
+    assert record["parts"]["memory"]["state"] == "ok"
+    assert record["parts"]["memory"]["rows"] == []
+    assert [line.split(":")[0] for line in gpu_report.failures(record)] == ["scan"]
     page = (tmp_path / "gpu.md").read_text()
     assert "| found  | 1       | <= 2    | holds |" in page
     assert json.loads((tmp_path / "gpu.json").read_text()) == record
+
+
+def test_parts_that_are_measured_again_replace_the_kept_ones_of_the_card(tmp_path, monkeypatch):
+    def record(**values):
+        rows = {name: [asdict(Row("speed", value, "tokens/s"))] for name, value in values.items()}
+        parts = {name: {"title": name, "state": "ok", "rows": found} for name, found in rows.items()}
+        return {"device": {"card": "A Card"}, "size": "quick", "date": "2026-11-26", "parts": parts}
+
+    monkeypatch.setattr(gpu_report, "KEPT", tmp_path / "kept")
+    gpu_report.keep(record(scan=1.0, memory=2.0))
+    file = gpu_report.keep(record(scan=3.0))
+    table = gpu_report.kept_tables([json.loads(file.read_text())])
+    assert file.name == "A_Card.json"
+    assert "3 tokens/s" in table
+    assert "2 tokens/s" in table
+    assert "1 tokens/s" not in table
 
 
 @pytest.mark.long
@@ -78,5 +95,5 @@ def test_a_part_that_fails_loses_neither_its_rows_nor_the_others(tmp_path, monke
 def test_every_part_runs_at_a_tiny_size(name, tmp_path):
     record = gpu.run_all([name], TINY, tmp_path, minutes=15)
     assert record["parts"][name]["state"] == "ok", (tmp_path / f"part-{name}.log").read_text()
-    assert list(gpu.failures(record)) == []
+    assert list(gpu_report.failures(record)) == []
     assert torch.tensor([row["value"] or 0 for row in record["parts"][name]["rows"]]).isfinite().all()

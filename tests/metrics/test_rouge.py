@@ -35,3 +35,11 @@ def test_other_letters_are_not_dropped():
     assert UnicodeWords().tokenize("Größe, café 中文ab") == ["größe", "café", "中", "文", "ab"]
     assert rouge(["größe"], ["grüße"])["rouge1"] == 0.0
     assert rouge(["中文"], ["中国"])["rouge1"] == pytest.approx(50)
+
+
+def test_marks_belong_to_their_letters():
+    """Hindi and Thai write vowels as marks; a word of Hindi stands between spaces, of Thai each character counts."""
+    assert UnicodeWords().tokenize("हिन्दी भाषा।") == ["हिन्दी", "भाषा"]
+    assert UnicodeWords().tokenize("ที่นี่") == ["ที่", "นี่"]
+    # One of two words in common: "पानी" and "पीना" have the same consonants and are two words.
+    assert rouge(["ठंडा पानी"], ["ठंडा पीना"])["rouge1"] == pytest.approx(50)

@@ -131,6 +131,27 @@ def test_a_row_without_a_valid_token_keeps_the_initial_state(cell_type, implemen
             torch.testing.assert_close(state[:, 0], expected[:, 0])
 
 
+@every_cell
+@pytest.mark.parametrize("padded", [False, True])
+def test_kernels_are_given_states_in_one_piece(cell_type, padded, monkeypatch):
+    """cuDNN refuses others, and a direction's states are every other row of a layer's."""
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type, bidirectional=True))
+    model = model.double()  # which no kernel of ours takes
+    cell_class, given = type(model.layers[0].forward_cell), []
+
+    def watch(self, inputs, state, weights):
+        given.extend(state)
+        return kernel(self, inputs, state, weights)
+
+    kernel = cell_class.kernel
+    monkeypatch.setattr(cell_class, "kernel", watch)
+    monkeypatch.setattr(cell_class, "forward_packed", None)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1]]) if padded else None
+    model(torch.ones(3, 4, dtype=torch.long), attention_mask=mask)
+    assert len(given) == 2 * len(cell_class.states)
+    assert all(state.is_contiguous() for state in given)
+
+
 @both_implementations
 def test_no_mask_means_that_pad_ids_are_tokens(implementation):
     config = RecurrentConfig(vocab_size=10, hidden_size=8, pad_token_id=0, recurrence_implementation=implementation)

@@ -8,6 +8,9 @@ from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import datasets
+from accelerate.state import AcceleratorState, GradientState
+
 
 ROOT = Path(__file__).parents[2]
 # What takes long to import in any recipe, by names that need no path of the tests.
@@ -32,17 +35,21 @@ class ForkedRun:
         arguments: Its flags.
         processes: How many.
         log: File that gets what they print.
+        cache: Folder in which `datasets` keeps what it prepares; the usual one by default.
+        method: How processes begin: by a server that has imported everything, or as a `fork` of this one.
     """
 
-    def __init__(self, recipe, arguments, processes, log):
-        context = get_context("forkserver")
-        context.set_forkserver_preload(IMPORTED)
+    def __init__(self, recipe, arguments, processes, log, cache=None, method="forkserver"):
+        context = get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(IMPORTED)
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
         self.log = log
+        common = processes, port, str(log), cache and str(cache)
         self.members = [
-            context.Process(target=run, args=(recipe, list(map(str, arguments)), number, processes, port, str(log)))
+            context.Process(target=run, args=(recipe, list(map(str, arguments)), number, *common))
             for number in range(processes)
         ]
         for member in self.members:
@@ -75,12 +82,16 @@ class ForkedRun:
         assert codes == [0] * len(codes), Path(self.log).read_text()[-5000:]
 
 
-def run(recipe, arguments, number, processes, port, log):
+def run(recipe, arguments, number, processes, port, log, cache):
     """What each process does."""
     with open(log, "a") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     os.chdir(ROOT)
+    if cache:
+        datasets.config.HF_DATASETS_CACHE = cache
+    AcceleratorState._reset_state(reset_partial_state=True)  # a fork has what this process has set up
+    GradientState._reset_state()
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if processes > 1:
         ranks = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}

@@ -33,9 +33,9 @@ def finished(launch, small, tmp_path_factory):
     return output_dir, result
 
 
-def test_it_prints_a_report_and_nothing_that_needs_explaining(finished):
+def test_it_prints_a_report_and_nothing_that_needs_explaining(finished, reviews):
     _, result = finished
-    assert "Test: 37 examples" in result.stdout
+    assert f"\nData: {reviews}\n\nTest: 37 examples\n" in result.stdout
     assert re.search(r"lstm \(seqnlp\) +\d+\.\d% +\d+\.\d%", result.stdout)
     assert re.search(r"TF-IDF \+ logistic regression +\d+\.\d% +\d+\.\d%", result.stdout)
     assert "Confusion matrix" in result.stdout

@@ -10,7 +10,7 @@ from seqnlp.data import LengthGroupedBatchSampler
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tokenization import train_tokenizer
-from seqnlp.training import TrainingLoop
+from seqnlp.training import Run, TrainingLoop
 
 
 def recipe(*argv):
@@ -63,6 +63,14 @@ def test_the_whole_way(architecture, tmp_path, capsys, caplog):
     assert "pipeline_tag: token-classification" in card
     assert "100.0%" in results([record])
     assert run.record.metrics["validation"]["accuracy"] == 1.0
+
+
+def test_processes_part_when_nothing_but_python_holds_them_together(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(TrainingLoop, "let_go", lambda loop: called.append("let_go"))
+    monkeypatch.setattr(Run, "finish", lambda run: called.append("finish"))
+    recipe("--output_dir", tmp_path, "--report_to", "none", "--max_train_steps", 1)
+    assert called == ["let_go", "finish"]
 
 
 def test_a_run_that_time_stopped_does_not_look_at_the_test(tmp_path):

@@ -3,12 +3,13 @@
 import lzma
 import math
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 from uniform_models import begin, outcome_of, uniform
 
-from seqnlp.tasks.language_modeling import LanguageModeling
+from seqnlp.tasks.language_modeling import LanguageModeling, count_spelled
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -52,6 +53,13 @@ def test_a_text_costs_ln_v_per_token(architecture, prepare):
     read = {"context": 512, "stride": 4096} if architecture == "gru" else {"context": 3, "stride": 3}
     evaluation = {**read, "carried_state": architecture == "gru", "tokens": {"validation": 7, "test": 6}}
     assert run.record.dataset["evaluation"] == evaluation
+
+
+def test_there_is_no_perplexity_per_word_where_white_space_parts_none():
+    tokenizer = train_tokenizer(["我们今天去看电影。 好", "a b"], "char", 50)
+    for text, words in (("我们今天去看电影。 好", 0), ("a b 好", 3)):
+        counts = count_spelled(tokenizer, [text], [np.array(tokenizer(text)["input_ids"])])
+        assert counts == {"characters": len(text), "words": words, "unknown": 0, "is_whole": True}
 
 
 def test_the_compressor_stands_beside_scores_that_are_earned_alone(prepare):

@@ -1,4 +1,4 @@
-"""Rows of the README's tables, from records made up."""
+"""Rows of the tables of results, from records made up."""
 
 import pytest
 

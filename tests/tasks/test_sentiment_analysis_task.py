@@ -6,7 +6,8 @@ import pytest
 import torch
 from uniform_models import begin, outcome_of, uniform
 
-from seqnlp.tasks.sentiment_analysis import BASELINE, SentimentAnalysis, balanced_weights
+from seqnlp.tasks.sentiment_analysis import SentimentAnalysis, balanced_weights
+from seqnlp.tasks.text_problems import BASELINE
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import ArgumentsError
 
@@ -41,6 +42,20 @@ def test_what_words_tell_and_what_a_model_says_that_knows_nothing(prepared):
     assert report.startswith("Test: 4 examples")
     assert (f"{GOOD} 1" in report, f"{BAD} 1" in report) == (True, False)  # all are bad
     assert report.endswith("Unknown tokens: 20.0% of those of test.")
+
+
+def test_characters_tell_where_no_spaces_part_the_words(tmp_path):
+    """Of reviews in Chinese words tell nothing: each is one, and no two are alike."""
+    files = []
+    for split, count in (("train", 12), ("validation", 3), ("test", 3)):
+        rows = [
+            f"这部{number}电影很好看,好\n这部{number}电影不好看,坏\n" for number in "天地玄黄宇宙洪荒日月盈昃"[:count]
+        ]
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(rows), encoding="utf-8")
+        files += [f"--{split}_file", tmp_path / f"{split}.csv"]
+    task, run = begin(SentimentAnalysis, tmp_path, *files)
+    data = task.prepare_data(run, task.load_data(run), train_tokenizer(["好看"], "word", 20))
+    assert task.baselines(data, "test")[BASELINE]["test"]["accuracy"] == 1.0
 
 
 def test_balanced_classes_count_alike_in_training_and_nowhere_else(tmp_path):

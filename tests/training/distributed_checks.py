@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from accelerate.utils import FullyShardedDataParallelPlugin, gather_object
 from safetensors.torch import save_file
 from tiny_runs import DATA, TOKENIZER, Interrupted, entries, make_loop, make_writer, weights
 from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 from seqnlp.data import PairCollator, TokenBatchSampler
 from seqnlp.tasks import PreparedData
@@ -24,6 +26,7 @@ from seqnlp.tasks.translation import Tokenizers, Translation
 from seqnlp.tasks.writing import write_on, write_texts
 from seqnlp.training import ArgumentsError, CheckpointError, WeightAverager
 from seqnlp.training.batches import MicroBatch
+from seqnlp.training.evaluation import logits_and_labels
 
 
 def check_everything(folder: Path) -> None:
@@ -39,6 +42,7 @@ def check_everything(folder: Path) -> None:
     a_full_disk_at_the_end_stops_all(folder / "full-at-the-end", process)
     a_refusal_reaches_all(folder / "refused", process)
     a_run_for_others_to_go_on_with(folder / "together")
+    nothing_holds_the_processes_together_at_the_end(folder / "let-go")
 
 
 def check_other_ways_to_train(folder: Path) -> None:
@@ -303,6 +307,20 @@ def a_refusal_reaches_all(folder, process):
     PartialState().wait_for_everyone()
     with pytest.raises(ArgumentsError, match="is a file; name a folder"):
         loop_of(folder)
+
+
+def nothing_holds_the_processes_together_at_the_end(folder):
+    """But what Python itself holds, and gives up without waiting for threads that wait for it."""
+    loop = loop_of(folder, max_train_steps=2)
+    loop.train()
+    wrapped = weakref.ref(loop.model)
+    assert isinstance(wrapped(), DistributedDataParallel)
+    before = weights(loop)
+    loop.let_go()
+    assert wrapped() is None
+    assert loop.model is loop.unwrapped_model
+    assert all(tensor.equal(before[f"module.{name}"]) for name, tensor in weights(loop).items())
+    assert len(loop.evaluate_rows(DATA[:5], logits_and_labels)) == 5
 
 
 def a_run_for_others_to_go_on_with(folder):

@@ -12,7 +12,9 @@ import time
 import pytest
 import torch
 from tiny_runs import DATA, entries, make_loop, weights
+from transformers import StoppingCriteria
 
+from seqnlp import RecurrentConfig, RecurrentForCausalLM
 from seqnlp.training import CheckpointFolder, run_recipe
 from seqnlp.training.evaluation import logits_and_labels
 from seqnlp.training.stopping import RunStopped, StopSignals, follow_launcher
@@ -163,6 +165,53 @@ def test_a_signal_during_a_validation_ends_it_after_its_batch(tmp_path, at_step)
     assert entries(loops[0]) == entries(loops[1])
     assert loops[0].best.state() == loops[1].best.state()
     assert all(torch.equal(tensor, weights(loops[0])[key]) for key, tensor in weights(loops[1]).items())
+
+
+def test_a_signal_during_a_generation_ends_it_at_a_token(tmp_path):
+    """In the last batch of a validation, whose texts are none then: they are made when the run goes on."""
+    fields = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    writer, told = RecurrentForCausalLM(RecurrentConfig(vocab_size=20, hidden_size=8, **fields)), []
+
+    class Tell(StoppingCriteria):
+        def __call__(self, input_ids, scores, **kwargs):
+            told.append(input_ids.shape[1])
+            if len(told) == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return torch.zeros(len(input_ids), dtype=torch.bool)
+
+    def evaluate(loop):
+        def write(model, batch):
+            criteria = [Tell(), *loop.stopping_criteria()]
+            return writer.generate(
+                batch["input_ids"][:, :1], min_new_tokens=10_000, max_new_tokens=10_000, stopping_criteria=criteria
+            ).tolist()
+
+        rows = loop.evaluate_rows(DATA[:3], write)
+        print(f"whole: {len(rows[0])} tokens", flush=True)
+        return {"loss": 1.0}
+
+    def main():
+        try:
+            make_loop(tmp_path / "run", evaluate=evaluate, eval_steps=3, **SETTINGS)[1].train()
+        finally:
+            print(f"{len(told)} tokens", flush=True)
+
+    child = FORK.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
+    child.start()
+    child.join(120)
+    printed = (tmp_path / "log").read_text()
+    assert child.exitcode == 128 + signal.SIGTERM, printed
+    assert "4 tokens\n" in printed
+    assert "SIGTERM: stopped at step 3 of 18, with a checkpoint in " in printed
+    assert ("whole:" in printed, "validation loss" in printed) == (False, False)
+    begun = []
+
+    def note(loop):
+        begun.append(loop.step)
+        return {"loss": 1.0}
+
+    make_loop(tmp_path / "run", evaluate=note, resume_from_checkpoint="latest", eval_steps=3, **SETTINGS)[1].train()
+    assert begun == [3, 6, 9, 12, 15, 18]
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])

@@ -1,6 +1,8 @@
 """What the trackers of `--report_to` are told: project, name, flags, numbers of steps and the final scores."""
 
 import errno
+import logging
+import multiprocessing
 import os
 import sys
 from types import SimpleNamespace
@@ -8,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, register_tracker_class
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.tensorflow_stub.io.gfile import LocalFileSystem
 from tiny_runs import TOKENIZER, make_loop
 
-from seqnlp.training import ArgumentsError, trackers
+from seqnlp.training import ArgumentsError, run_recipe, trackers
 from seqnlp.training.trackers import final_values, trackers_of
 
 
@@ -139,6 +142,37 @@ def test_one_that_fails_is_left_out_and_the_run_and_the_others_go_on(tmp_path, c
     events = EventAccumulator(str(tmp_path / "logs"))
     events.Reload()
     assert len(events.Scalars("train_loss")) == 3
+
+
+def run_with_full_logs(folder, log):
+    """TensorBoard writes in a thread of its own, whose error nobody waits for."""
+    written = []
+
+    def write(system, name, content, mode):
+        written.append(name)
+        if len(written) > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    LocalFileSystem._write = write
+    with open(log, "a") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", buffering=1) for stream in (1, 2))
+    handler = logging.StreamHandler(sys.stderr)
+    logging.getLogger("seqnlp").addHandler(handler)
+    run_recipe(lambda: finished(folder, "tensorboard"))
+
+
+def test_a_disk_that_is_full_for_tensorboard_alone_is_one_line(tmp_path):
+    log = tmp_path / "log"
+    child = multiprocessing.get_context("fork").Process(target=run_with_full_logs, args=(tmp_path / "run", log))
+    child.start()
+    child.join(60)
+    printed = log.read_text()
+    assert child.exitcode == 0, printed
+    assert (tmp_path / "run" / "run.json").is_file()
+    assert printed.count("--report_to tensorboard: the logs cannot be ") == 1
+    assert ("Traceback" in printed, printed.count("no space")) == (False, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""What is looked at in files of images before training: that each can be read, and what of it a model will not see."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Image
+from PIL import Image as PILImage
+
+from .errors import DataError
+from .loading import is_hidden, listed
+
+
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of gray
+WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what white is where pixels have more or fewer than 8 bits
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # in which `datasets` looks for labels
+
+
+def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> dict[str, Dataset]:
+    """
+    The images, each of them read once; those with deep grays brought to 8 bits by one white for the whole dataset.
+
+    Pillow would cut deep grays off: a 16-bit image turns white, one of numbers between 0 and 1 black.
+
+    Args:
+        prepared: The splits, with a column `image`.
+        name: The dataset's.
+        remarks: Gets a line for each thing of some images that is left out or converted, with their number.
+
+    Raises:
+        DataError: For an image that cannot be read or that is drawn by its transparency alone, by its name, and for
+            pixels below 0.
+    """
+    deep, clear, moving, most, least = 0, 0, 0, 0.0, 0.0
+    for split, part in prepared.items():
+        for row, stored in enumerate(part.cast_column("image", Image(decode=False))["image"]):
+            what = f"Dataset {name!r}, split {split!r}: the image {_shown(stored, row)}"
+            with _open(stored, what) as image:
+                if image.mode in DEEP_MODES:
+                    pixels = np.asarray(image)
+                    deep, most, least = deep + 1, max(most, pixels.max()), min(least, pixels.min())
+                elif image.has_transparency_data:
+                    clear += _is_clear(image, what)
+                moving += _has_another(image)
+    if clear:
+        remarks.append(
+            f"{clear:,} images are transparent in part: the colors below are read, as pipelines do. Lay them on a "
+            "background where that is not what they show."
+        )
+    if moving:
+        remarks.append(f"{moving:,} images have more than one frame or page: the first is read.")
+    if not deep:
+        return prepared
+    if least < 0 or not np.isfinite(most):
+        raise DataError(f"Dataset {name!r}: its pixels go from {least:g} to {most:g}; write them as grays from 0 up.")
+    white = next((white for white in WHITES if most <= white), most)
+    remarks.append(
+        f"{deep:,} images have deep grays, up to {most:g}: they are brought to 8 bits, with white at {white:g}."
+    )
+
+    def convert(row: dict[str, Any]) -> dict[str, Any]:
+        if row["image"].mode not in DEEP_MODES:
+            return row
+        return {"image": PILImage.fromarray((np.asarray(row["image"]) * (255.0 / white)).round().astype(np.uint8))}
+
+    return {split: part.map(convert, features=part.features) for split, part in prepared.items()}
+
+
+def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]:
+    """
+    A line if a folder holds files that are not among the images of its splits: `datasets` goes by the ending, and
+    passes over what it does not know without a word, such as HEIC; and one if it holds folders without an image.
+    """
+    read = {Path(path).resolve() for part in splits.values() for path in _paths(part, column)}
+    found = [path for path in sorted(folder.rglob("*")) if not is_hidden(path, folder)]
+    folders = {parent for path in read for parent in path.parents}
+    others = [path for path in found if not path.is_dir() and path.resolve() not in read]
+    others = [path for path in others if path.name not in METADATA and path.parent.resolve() != folder.resolve()]
+    empty = [path.relative_to(folder) for path in found if path.is_dir() and path.resolve() not in folders]
+    lines = []
+    if others:
+        shown = listed((path.relative_to(folder) for path in others), 3)
+        lines.append(f"Left out, since they are no images by their endings or cannot be found: {shown}.")
+    if empty:
+        lines.append(f"Folders without an image: {listed(empty, 3)}.")
+    return lines
+
+
+def told_apart(folder: Path) -> str:
+    """Why the folders of images name no class, in a sentence for an error."""
+    images = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if _is_image(path, folder)]
+    depths = {len(path.parts): path for path in images}
+    if len(depths) > 1:
+        first, second = list(depths.values())[:2]
+        return f"its images are not all equally deep in folders ({first}, {second}), so that no folder names a class."
+    return f"its images are all in one folder ({images[0].parent}), so that nothing tells a class." if images else ""
+
+
+def _is_image(path: Path, folder: Path) -> bool:
+    return path.suffix.lower() in PILImage.registered_extensions() and not is_hidden(path, folder)
+
+
+def _paths(part: Dataset, column: str) -> Iterator[str]:
+    stored = part.cast_column(column, Image(decode=False))[column]
+    return (image["path"] for image in stored if image["path"])
+
+
+def _shown(stored: dict[str, Any], row: int) -> str:
+    return "/".join(Path(stored["path"]).parts[-2:]) if stored["path"] else f"in row {row}"
+
+
+def _is_clear(image: PILImage.Image, what: str) -> bool:
+    """Whether something of an image is transparent, so that its colors alone are not what it shows."""
+    lowest, highest = image.convert("RGBA").getchannel("A").getextrema()
+    if lowest < highest and all(low == high for low, high in image.convert("RGB").getextrema()):
+        raise DataError(
+            f"{what} is drawn by its transparency alone, which image processors drop. Lay the images on a background."
+        )
+    return lowest < 255
+
+
+def _has_another(image: PILImage.Image) -> bool:
+    """Whether there is a second frame or page."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
+def _open(stored: dict[str, Any], what: str) -> PILImage.Image:
+    try:
+        image = PILImage.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"])
+        image.load()
+        if image.mode not in ("L", "RGB", *DEEP_MODES):
+            image.convert("RGB")
+    except PILImage.UnidentifiedImageError as error:
+        raise DataError(f"{what} is of no kind that Pillow reads. Replace or remove it.") from error
+    except Exception as error:  # Pillow's readers raise errors of many kinds
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{what} cannot be read: {reason}. Replace or remove it.") from error
+    return image

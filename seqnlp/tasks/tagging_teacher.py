@@ -1,0 +1,131 @@
+"""A small tagger learns what a large one says of words, whose tokens may be others.
+
+The logits of a word are those of its first token on either side: the words are what both have in common. They are
+computed once and kept on the disk, a number per word and label.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from datasets import Dataset, concatenate_datasets
+from transformers import AutoModelForTokenClassification
+
+from ..data import map_once, values_of
+from ..models.losses import IGNORE_INDEX
+from ..training import ArgumentsError
+from ..training.batches import Batch, Collator
+from .distillation import LOGITS, ROWS_OF_A_PART, Answers, Teacher
+from .starting_model import Source, quiet
+
+
+@dataclass
+class TaggingTeacher(Teacher):
+    """A tagger that others learn from."""
+
+    auto_class: ClassVar[type] = AutoModelForTokenClassification
+
+    @classmethod
+    def load(cls, source: Source, task: str, classes: Sequence[str]) -> "TaggingTeacher":
+        """
+        As [`Teacher.load`].
+
+        Raises:
+            ArgumentsError: Also if its tokenizer does not tell which word a token is of.
+        """
+        teacher = super().load(source, task, classes)
+        if not teacher.tokenizer.is_fast:
+            raise ArgumentsError(
+                f"--{source.flag} {source.name}: its tokenizer is not one of the package tokenizers, which alone tell "
+                "the words of their tokens."
+            )
+        teacher.tokenizer.padding_side = "right"
+        return teacher
+
+    @torch.no_grad()
+    def logits_of_words(self, sentences: Sequence[list[str]]) -> list[torch.Tensor]:
+        """
+        Of each sentence the `(words, C)` logits of its words, in the order of the data's classes; NaN for a word that
+        it does not read, since it lies behind the longest text or has no token.
+        """
+        read = self.tokenizer(list(sentences), is_split_into_words=True, truncation=True, verbose=False)
+        found = [torch.full((len(words), len(self.order)), torch.nan) for words in sentences]
+        for rows, logits in self.batches(read):
+            for row, of_tokens in zip(rows, logits, strict=True):
+                before = None
+                for place, word in enumerate(read.word_ids(row)):
+                    if word is not None and word != before:
+                        found[row][word] = of_tokens[place]
+                    before = word
+        return found
+
+
+class WordAnswers(Answers):
+    """What a teacher says of the words of a batch of rows with `tokens`, as the column `teacher_logits`."""
+
+    def __call__(self, rows: dict[str, list]) -> dict[str, list]:
+        """Columns of a batch."""
+        return {LOGITS: [logits.tolist() for logits in self.teacher.logits_of_words(rows["tokens"])]}
+
+
+def answered_words(teacher: TaggingTeacher, sentences: Dataset) -> Dataset:
+    """The one column `teacher_logits` for a dataset with the column `tokens`, kept on the disk."""
+    with quiet():
+        return map_once(
+            sentences.select_columns("tokens"),
+            WordAnswers(teacher),
+            batch_size=ROWS_OF_A_PART,
+            remove_columns="tokens",
+        )
+
+
+def taught_sentences(
+    teacher: TaggingTeacher, examples: Dataset, sentences: Dataset, read: Sequence[Sequence[int]]
+) -> tuple[Dataset, int]:
+    """
+    The rows that a student learns from, each with the teacher's logits of the words whose labels it learns.
+
+    Args:
+        teacher: Whose answers they are.
+        examples: The training rows as the student reads them.
+        sentences: The same rows, with their `tokens`.
+        read: Of each row, the words whose labels are among its own, in order.
+
+    Returns:
+        The rows, and how many of those words the teacher says nothing of.
+    """
+    kept, silent = [], 0
+    for logits, places in zip(values_of(answered_words(teacher, sentences), LOGITS), read, strict=True):
+        rows = [logits[place] for place in places]
+        silent += sum(row[0] is None or row[0] != row[0] for row in rows)
+        kept.append(rows)
+    return concatenate_datasets([examples, Dataset.from_dict({LOGITS: kept})], axis=1), silent
+
+
+class TaughtCollator:
+    """
+    Pads rows that may have a teacher's logits of their labeled tokens, which become `teacher_logits` of shape
+    `(B, T, C)`, NaN where there are none.
+
+    Args:
+        collator: Pads the rest.
+        num_labels: `C`.
+    """
+
+    def __init__(self, collator: Collator, num_labels: int):
+        self.collator = collator
+        self.tokenizer = collator.tokenizer
+        self.num_labels = num_labels
+
+    def __call__(self, examples: list[dict]) -> Batch:
+        """A batch."""
+        rest = [{name: value for name, value in example.items() if name != LOGITS} for example in examples]
+        batch = self.collator(rest)
+        if LOGITS not in examples[0]:
+            return batch
+        logits = torch.full((*batch["labels"].shape, self.num_labels), torch.nan)
+        for row, example in enumerate(examples):
+            places = (batch["labels"][row] != IGNORE_INDEX).nonzero().flatten()
+            logits[row, places] = torch.tensor(example[LOGITS]).reshape(-1, self.num_labels)
+        return {**batch, LOGITS: logits}

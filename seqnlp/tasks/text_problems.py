@@ -1,0 +1,299 @@
+"""What a label of a text may be: a class, several labels, or a number. Each knows how it is learned and scored."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from datasets import Dataset
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from ..data import map_once, values_of
+from ..metrics import (
+    CLASSIFICATION_SCORES,
+    NUMBER_SCORES,
+    SEVERAL_LABELS_SCORES,
+    Score,
+    classification_report,
+    classification_scores,
+    number_report,
+    number_scores,
+    puts_no_spaces,
+    scores_of_labels,
+    several_labels_report,
+    several_labels_scores,
+)
+from ..training import Predictions
+from .base import Scores
+from .results import Record, decimals, spread
+
+
+BASELINE = "tfidf_logistic_regression"
+RIDGE = "tfidf_ridge_regression"
+MEAN = "mean_of_training"
+COMMON_LABELS = "most_frequent_labels"
+NEVER = -30.0  # the logit of a label that no training text has
+
+
+class Problem:
+    """
+    A kind of label.
+
+    Attributes:
+        name: What `--problem_type` and a model's configuration call it.
+        title: What a card calls the task.
+        scores: Every number that is reported.
+        validated: Keys of those that each validation gives; by the first one the best model is kept by default.
+        loss_unit, score_unit: Of the learning curves.
+        shown: What reports call each baseline.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    scores: ClassVar[tuple[Score, ...]]
+    validated: ClassVar[tuple[str, ...]]
+    loss_unit: ClassVar[str] = "nats per example"
+    score_unit: ClassVar[str] = "share, 0 to 1"
+    shown: ClassVar[dict[str, str]]
+
+    def names(self, train: Dataset) -> list[str]:
+        """Of a model's outputs, in their order."""
+        raise NotImplementedError
+
+    def config_of(self, train: Dataset) -> dict[str, Any]:
+        """The fields of a model's configuration that follow from the labels of the training texts."""
+        names = self.names(train)
+        ids = {name: number for number, name in enumerate(names)}
+        return {"id2label": dict(enumerate(names)), "label2id": ids, "problem_type": self.name}
+
+    def as_learned(self, rows: Dataset) -> Dataset:
+        """Rows whose `label` or `labels` are what a model's loss takes."""
+        return rows
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """The scores of logits or numbers."""
+        raise NotImplementedError
+
+    def baselines(self, splits: dict[str, Dataset], split: str) -> dict[str, Scores]:
+        """The scores of a split of what needs no such model, by name."""
+        raise NotImplementedError
+
+    def report(self, rows: Dataset, predictions: Predictions, table: dict[str, dict[str, float]]) -> str:
+        """What is printed of a split, with the scores of each model that is compared."""
+        raise NotImplementedError
+
+    def results_row(self, records: list[Record], split: str) -> dict[str, str]:
+        """Cells of the table of results."""
+        raise NotImplementedError
+
+
+class OneClass(Problem):
+    """One of two or more classes."""
+
+    name = "single_label_classification"
+    title = "Sentiment classification of texts"
+    scores = CLASSIFICATION_SCORES
+    validated = ("accuracy", "f1", "macro_f1", "loss")
+    shown: ClassVar = {BASELINE: "TF-IDF + logistic regression"}
+
+    def names(self, train: Dataset) -> list[str]:
+        """Of the classes."""
+        return train.features["label"].names
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """Accuracy, F1 and loss."""
+        return classification_scores(*predictions)
+
+    def baselines(self, splits: dict[str, Dataset], split: str) -> dict[str, Scores]:
+        """TF-IDF of words and word pairs with logistic regression, its C chosen on validation."""
+        features, labels = _tfidf(splits, split), _labels(splits, split)
+        fitted = [
+            LogisticRegression(C=c, max_iter=1000).fit(features["train"], labels["train"])
+            for c in (0.5, 1, 2, 4, 8, 16)
+        ]
+        best = max(fitted, key=lambda model: model.score(features["validation"], labels["validation"]))
+        scores = classification_scores(best.predict_log_proba(features[split]), labels[split])
+        return {BASELINE: {split: {"C": best.C, **scores}}}
+
+    def report(self, rows: Dataset, predictions: Predictions, table: dict[str, dict[str, float]]) -> str:
+        """Scores, the confusion matrix, and the errors that it was surest of."""
+        return classification_report(self.names(rows), rows["text"], *predictions, table)
+
+    def results_row(self, records: list[Record], split: str) -> dict[str, str]:
+        """Accuracy over the seeds, beside the baseline on the same split."""
+        return {
+            "validation": spread(record["metrics"]["validation"]["accuracy"] for record in records),
+            "accuracy, %": f"{spread(record['metrics'][split]['accuracy'] for record in records)} ({split})",
+            "TF-IDF + log. reg.": spread([records[0]["baselines"][BASELINE][split]["accuracy"]]),
+        }
+
+
+class SeveralLabels(Problem):
+    """Any number of labels, each of which is learned by itself (binary relevance, Tsoumakas & Katakis 2007)."""
+
+    name = "multi_label_classification"
+    title = "Texts with several labels"
+    scores = SEVERAL_LABELS_SCORES
+    validated = ("micro_f1", "macro_f1", "subset_accuracy", "loss")
+    loss_unit = "nats per label"
+    shown: ClassVar = {BASELINE: "TF-IDF + logistic regression", COMMON_LABELS: "the most frequent set of labels"}
+
+    def names(self, train: Dataset) -> list[str]:
+        """Of the labels."""
+        return train.features["label"].feature.names
+
+    def as_learned(self, rows: Dataset) -> Dataset:
+        """1.0 for each label that a text has and 0.0 for the others."""
+        return map_once(rows, Indicators(len(self.names(rows))), remove_columns="label")
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """F1 over all labels and on average, how many texts have exactly the right ones, and loss."""
+        return several_labels_scores(*predictions)
+
+    def baselines(self, splits: dict[str, Dataset], split: str) -> dict[str, Scores]:
+        """The set of labels that most training texts have; and TF-IDF with a logistic regression per label."""
+        count = len(self.names(splits["train"]))
+        labels = {part: self._dense(splits[part], count) for part in dict.fromkeys(("train", "validation", split))}
+        sets, counts = np.unique(labels["train"], axis=0, return_counts=True)
+        common = np.repeat(sets[[counts.argmax()]], len(labels[split]), axis=0)
+        features = _tfidf(splits, split)
+        logits = {c: _logits_per_label(c, features, labels["train"]) for c in (1, 4, 16)}
+        best = max(
+            logits, key=lambda c: several_labels_scores(logits[c]["validation"], labels["validation"])["micro_f1"]
+        )
+        found = several_labels_scores(logits[best][split], labels[split])
+        return {
+            BASELINE: {split: {"C": best, **found}},
+            COMMON_LABELS: {split: scores_of_labels(common, labels[split])},
+        }
+
+    @staticmethod
+    def _dense(rows: Dataset, count: int) -> np.ndarray:
+        return np.array(Indicators(count)({"label": list(values_of(rows, "label"))})["labels"], dtype=np.int64)
+
+    def report(self, rows: Dataset, predictions: Predictions, table: dict[str, dict[str, float]]) -> str:
+        """Scores, those of each label, and the texts whose labels it was most wrong of."""
+        return several_labels_report(self.names(rows), rows["text"], *predictions, table)
+
+    def results_row(self, records: list[Record], split: str) -> dict[str, str]:
+        """Micro F1 over the seeds, and beside it the baseline and the share of texts with all the right labels."""
+        found = [record["metrics"][split] for record in records]
+        return {
+            "validation": spread(record["metrics"]["validation"]["micro_f1"] for record in records),
+            "micro F1, %": f"{spread(scores['micro_f1'] for scores in found)} ({split})",
+            "all labels right": spread(scores["subset_accuracy"] for scores in found),
+            "TF-IDF + log. reg.": spread([records[0]["baselines"][BASELINE][split]["micro_f1"]]),
+        }
+
+
+class Number(Problem):
+    """A number, such as stars, by least squares."""
+
+    name = "regression"
+    title = "Numbers for texts"
+    scores = NUMBER_SCORES
+    validated = ("loss", "pearson", "spearman")
+    loss_unit = "squared error per example"
+    score_unit = "correlation, -1 to 1"
+    shown: ClassVar = {RIDGE: "TF-IDF + ridge regression", MEAN: "the mean of the training texts"}
+
+    def names(self, train: Dataset) -> list[str]:
+        """Of the one output, which pipelines show."""
+        return ["number"]
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        """Squared and absolute error, and correlations."""
+        return number_scores(*predictions)
+
+    def baselines(self, splits: dict[str, Dataset], split: str) -> dict[str, Scores]:
+        """The mean of the training texts for each text; and TF-IDF with ridge regression, chosen on validation."""
+        features, labels = _tfidf(splits, split), _labels(splits, split)
+        mean = np.full(len(labels[split]), labels["train"].mean())
+        fitted = [Ridge(alpha=alpha).fit(features["train"], labels["train"]) for alpha in (0.25, 1, 4, 16)]
+        best = min(
+            fitted,
+            key=lambda model: number_scores(model.predict(features["validation"]), labels["validation"])["loss"],
+        )
+        found = number_scores(best.predict(features[split]), labels[split])
+        return {RIDGE: {split: {"alpha": best.alpha, **found}}, MEAN: {split: number_scores(mean, labels[split])}}
+
+    def report(self, rows: Dataset, predictions: Predictions, table: dict[str, dict[str, float]]) -> str:
+        """Scores, and the largest errors."""
+        return number_report(rows["text"], *predictions, table)
+
+    def results_row(self, records: list[Record], split: str) -> dict[str, str]:
+        """Pearson's correlation and the errors over the seeds, beside the baseline."""
+        found = [record["metrics"][split] for record in records]
+        return {
+            "validation": decimals(record["metrics"]["validation"]["pearson"] for record in records),
+            "Pearson": f"{decimals(scores['pearson'] for scores in found)} ({split})",
+            "MAE": decimals(scores["mae"] for scores in found),
+            "TF-IDF + ridge": decimals([records[0]["baselines"][RIDGE][split]["pearson"]]),
+        }
+
+
+PROBLEMS = {problem.name: problem() for problem in (OneClass, SeveralLabels, Number)}
+"""Each kind of label by its name."""
+
+
+def problem_of(record: Record) -> Problem:
+    """That of a run's record; those of before there were several kinds have classes."""
+    name = (record.get("hyperparameters") or {}).get("problem_type") or OneClass.name
+    return PROBLEMS.get(str(name), PROBLEMS[OneClass.name])
+
+
+def every_score() -> tuple[Score, ...]:
+    """The scores of all kinds, each key once."""
+    found = {score.key: score for problem in reversed(PROBLEMS.values()) for score in problem.scores}
+    return tuple(found.values())
+
+
+class Indicators:
+    """
+    From lists of the numbers of labels to 1.0 for each of them and 0.0 for the others.
+
+    Args:
+        count: Of all labels.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __call__(self, rows: dict[str, list]) -> dict[str, list]:
+        """The column `labels` of a batch: of another name, or `datasets` would make whole numbers of it."""
+        dense = np.zeros((len(rows["label"]), self.count))
+        for row, labels in enumerate(rows["label"]):
+            dense[row, labels] = 1.0
+        return {"labels": dense.tolist()}
+
+
+def _tfidf(splits: dict[str, Dataset], split: str) -> dict[str, Any]:
+    """
+    TF-IDF of the words and word pairs of the splits that a baseline needs; of up to three characters where no spaces
+    part the words.
+    """
+    units = {"ngram_range": (1, 2)}
+    if puts_no_spaces(values_of(splits["train"], "text")):
+        units = {"ngram_range": (1, 3), "analyzer": "char"}
+    vectorizer = TfidfVectorizer(**units, min_df=2).fit(values_of(splits["train"], "text"))
+    parts = dict.fromkeys(("train", "validation", split))
+    return {part: vectorizer.transform(values_of(splits[part], "text")) for part in parts}
+
+
+def _labels(splits: dict[str, Dataset], split: str) -> dict[str, np.ndarray]:
+    parts = dict.fromkeys(("train", "validation", split))
+    return {part: np.array(list(values_of(splits[part], "label"))) for part in parts}
+
+
+def _logits_per_label(c: float, features: dict[str, Any], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """By part, the logits of a logistic regression per label; of a label that all or none have, no regression."""
+    found = {part: np.empty((rows.shape[0], labels.shape[1])) for part, rows in features.items()}
+    for label in range(labels.shape[1]):
+        right = labels[:, label]
+        if right.min() == right.max():
+            for logits in found.values():
+                logits[:, label] = -NEVER if right[0] else NEVER
+            continue
+        fitted = LogisticRegression(C=c, max_iter=1000).fit(features["train"], right)
+        for part, rows in features.items():
+            found[part][:, label] = fitted.decision_function(rows)
+    return found
