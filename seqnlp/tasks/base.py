@@ -135,6 +135,7 @@ class Task(FineTuning, Telling):
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
         published: What others reported of a dataset, by its name and configuration, with who did.
         loss_unit, score_unit: Of the learning curves.
+        meaningless_fields: Fields of configurations that change nothing in its models.
         losses_of: Of what the losses of training and validation are, where that is not the same.
     """
 
@@ -162,6 +163,7 @@ class Task(FineTuning, Telling):
     published: ClassVar[dict[str, str]] = {}
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
+    meaningless_fields: ClassVar[tuple[str, ...]] = ()
     losses_of: ClassVar[tuple[str, str] | None] = None
 
     def __init_subclass__(cls, **kwargs):

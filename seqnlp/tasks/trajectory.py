@@ -62,6 +62,7 @@ class Trajectory(Task):
     starts_from_others = False
     fields_of_data = ("input_mean", "input_scale", "prediction_length")
     loss_unit = "mean squared error, normalized"
+    meaningless_fields = "vocab_size", "tie_word_embeddings", "pooling", "label_smoothing", "loss_chunk_size"
     losses_of = "single steps", "whole forecasts"
     targets = "steps"
     compared_with = "the last value and the straight line"
