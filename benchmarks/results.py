@@ -38,11 +38,11 @@ def results(records: list[dict], link: Link) -> str:
 
 def best_rows(records: list[dict], link: Link) -> str:
     """
-    A table with one row per task: the model that is best on validation, beside what it is to be held against. The
-    dataset is one of which others published a number, or else the default one.
+    A table with one row per task: of the models trained from nothing the best one on validation, beside what it
+    is to be held against. The dataset is one of which others published a number, or else the default one.
     """
     rows = []
-    for name, own in by_task(records).items():
+    for name, own in by_task([record for record in records if not record.get("base_model")]).items():
         task, groups = TASKS[name], groups_of(own)
         wanted = [*task.published, task.default_dataset]
         dataset = min((key[0] for key in groups), key=lambda of: wanted.index(of) if of in wanted else len(wanted))
@@ -67,13 +67,15 @@ def draw_bleu_by_length(records: list[dict], picture: Path | None = None) -> boo
     Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016: into
     the picture of the README unless another is named. Gives whether there is such a run.
     """
-    lines = {}
+    lines, architectures = {}, {}
     for name, group in multi30k([record for record in records if record["task"] == "translation"]).items():
         if scores := scores_of_test(group[0], next(iter(TESTS))):
             lines[name] = scores["bleu_by_source_length"]
+            architectures[name] = group[0]["hyperparameters"]["architecture"]
     if lines:
         title = "How well sentences of each length are translated"
-        plot_bleu_by_length(lines, picture or PICTURE, title, "Multi30k English-German, test set of 2016")
+        subtitle = "Multi30k English-German, test set of 2016"
+        plot_bleu_by_length(lines, picture or PICTURE, title, subtitle, architectures)
     return bool(lines)
 
 
