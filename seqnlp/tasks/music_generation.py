@@ -20,6 +20,7 @@ from ..data import (
     values_of,
     with_transpositions,
 )
+from ..extras import install
 from ..metrics import LANGUAGE_MODELING_SCORES, Score
 from ..metrics.tune_validity import TUNE_SCORES, TuneCheck, check_tune, copied_share, valid_share
 from ..tokenization import encode_documents
@@ -90,7 +91,7 @@ class MusicGeneration(LanguageModeling):
     example_flags = "--train_file tunes.abc --transpositions 3 --metre 6/8 --key G"
     default_dataset = "sample:music21"
     scores = (*LANGUAGE_MODELING_SCORES, *TUNE_SCORES, COPIED)
-    written = {GENERATED: "tunes are judged by music21, which is not installed: pip install 'seqnlp[music]'"}
+    written = {GENERATED: f"tunes are judged by music21, which is not installed: {install('music')}"}
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
