@@ -67,13 +67,15 @@ def draw_bleu_by_length(records: list[dict], picture: Path | None = None) -> boo
     Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016: into
     the picture of the README unless another is named. Gives whether there is such a run.
     """
-    lines = {}
+    lines, architectures = {}, {}
     for name, group in multi30k([record for record in records if record["task"] == "translation"]).items():
         if scores := scores_of_test(group[0], next(iter(TESTS))):
             lines[name] = scores["bleu_by_source_length"]
+            architectures[name] = group[0]["hyperparameters"]["architecture"]
     if lines:
         title = "How well sentences of each length are translated"
-        plot_bleu_by_length(lines, picture or PICTURE, title, "Multi30k English-German, test set of 2016")
+        subtitle = "Multi30k English-German, test set of 2016"
+        plot_bleu_by_length(lines, picture or PICTURE, title, subtitle, architectures)
     return bool(lines)
 
 

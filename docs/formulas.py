@@ -14,8 +14,8 @@ INLINE = r"\$`([^`]+)`\$"
 
 
 def fence(source: str, language: str, css_class: str, options: dict, md, **kwargs) -> str:
-    """A block of lines, one formula each, as `pymdownx.superfences` asks for it."""
-    lines = [line for line in source.split("\n") if line.strip()]
+    """A block of formulas, parted by two backslashes, as `pymdownx.superfences` asks for it."""
+    lines = [line.strip() for line in source.split("\\\\\n")]
     return "".join(f'<div class="formula">{convert(line, display="block")}</div>' for line in lines)
 
 

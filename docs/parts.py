@@ -223,7 +223,7 @@ def cells() -> str:
     """Every cell: its equations, what it keeps, how it starts."""
     parts = []
     for name, cell in CELLS.items():
-        equations = "\n".join(map(to_latex, cell.equations.split("\n")))
+        equations = " \\\\\n".join(map(to_latex, cell.equations.split("\n")))
         facts = {
             "`--architecture`": code(name),
             "gates": ", ".join(gate.replace("_", " ") for gate in cell.gates),

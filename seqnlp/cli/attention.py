@@ -12,6 +12,7 @@ from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..visualization import plot_attention, write_attention_page
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
 from .outputs import check_outputs, make_folder
+from .saying import answer_to
 
 
 def attention(
@@ -58,28 +59,37 @@ def attention(
     try:
         if image is not None:
             picture = _open(image)
+            answer = answer_to(named, picture)
             maps, picture = _over_image(named, picture)
         else:
-            maps = _over_text(named, text, target, max_tokens)
+            maps, answer = _over_text(named, text, target, max_tokens)
     except DiagnosticsError as error:
         raise DiagnosticsError(f"{model}: {error}") from error
     suffixes = [""] if len(maps) == 1 else [f"-{found.name.replace(' ', '_')}" for found in maps]
     pictures = [output.with_name(f"{output.stem}{suffix}.png") for suffix in suffixes]
     check_outputs(pictures, f"--output {output}", inputs, overwrite)
     make_folder(output.parent, f"--output {output}")
-    write_attention_page(maps, output, f"Attention of {named.name}", picture)
+    write_attention_page(maps, output, f"Where {named.name} looks", picture, answer)
     for found, file in zip(maps, pictures, strict=True):
         plot_attention(found, file, named.name, picture)
+    if answer:
+        typer.echo(answer)
     for found in maps:
         heads = sorted({len(layer) for layer in found.layers})
         typer.echo(
-            f"{found.name}: {len(found.layers)} layers of {' or '.join(map(str, heads))} heads, "
+            f"{found.name}: {_counted(len(found.layers), 'layer')} of "
+            f"{' or '.join(_counted(count, 'head') for count in heads)}, "
             f"{len(found.queries)} x {len(found.keys)} weights each"
         )
     typer.echo(f"Page: {output}. Pictures: {', '.join(map(str, pictures))}.")
 
 
-def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int) -> list[AttentionMap]:
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int) -> tuple[list[AttentionMap], str]:
+    """The maps, and what the model answers, in one line."""
     tokenizer = named.tokenizer()
     limit = min(max_tokens, getattr(named.model.config, "max_position_embeddings", None) or max_tokens)
     input_ids = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt").input_ids
@@ -92,7 +102,8 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
     if not named.model.config.is_encoder_decoder:
         if target is not None:
             raise DiagnosticsError(f"--target is for encoder-decoders, and {type(named.model).__name__} is none.")
-        return attention_maps(named.model, {"input_ids": input_ids}, tokens)
+        read = tokenizer.decode(input_ids[0], skip_special_tokens=True) if len(tokens) == limit else text
+        return attention_maps(named.model, {"input_ids": input_ids}, tokens), answer_to(named, read)
     writer = named.target_tokenizer()
     if target is not None:
         labels = writer(text_target=target, truncation=True, max_length=limit, return_tensors="pt").input_ids
@@ -101,13 +112,15 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
         with torch.no_grad():
             written = named.model.generate(input_ids, num_beams=1, do_sample=False, max_new_tokens=limit)
         read, labels = written[:, :-1], written[:, 1:]
-    return attention_maps(
+    maps = attention_maps(
         named.model,
         {"input_ids": input_ids, "decoder_input_ids": read},
         tokens,
         tokens_of(writer, read[0].tolist()),
         tokens_of(writer, labels[0].tolist()),
     )
+    written = writer.decode(labels[0], skip_special_tokens=True)
+    return maps, f"It was made to write: {written}" if target is not None else f"It wrote: {written}"
 
 
 def _open(path: Path) -> Image.Image:

@@ -86,7 +86,7 @@ class Measure(NamedTuple):
 
 def measure_of(scores: list[Scores]) -> Measure:
     """How the metric of a comparison is written: shares in percent."""
-    score, name = scores[0].score, f"{scores[0].split} {scores[0].metric}"
+    score, name = scores[0].score, f"{scores[0].split} {_spelled(scores[0].metric)}"
     if score.is_share:
         return Measure(name, "%", 100, 1, score.greater_is_better)
     return Measure(name, scores[0].unit, 1, 4, score.greater_is_better)
@@ -218,7 +218,6 @@ def write_report(
     measure, first, seeds = measure_of(scores), scores[0], len(scores[0].values)
     read = "steps" if record["model"]["class"].endswith("ForTimeSeriesPrediction") else "tokens"
     equal = matching.words(read)
-    title = f"{', '.join(one.architecture for one in scores)} side by side"
     conditions = (
         f"{comparison.recipe.stem} on {record['dataset']['name']}: same data, tokenizer, schedule and metric. "
         f"{equal}; {seeds} seed{'s' * (seeds > 1)}. {'More' if first.score.greater_is_better else 'Less'} is better."
@@ -226,33 +225,41 @@ def write_report(
     )
     headers = ["architecture", measure.header, "parameters", f"MFLOP / {matching.length} {read}"]
     headers += ["targets / s", "training, s", "memory, MiB"]
-    outcome, rows, notes = answer(scores, measure), table_of(scores, measure), _notes(first)
+    title, _, more = answer(scores, measure).partition(". ")
+    title, rows, notes = title.removesuffix("."), table_of(scores, measure), _notes(first)
     drawn_under = f"{equal}; fine-tuned models as they are" if matching.given else equal
     picture = plot_comparison(
-        [_drawn(one, measure) for one in scores], measure.header, first.curve_metric, drawn_under
+        [_drawn(one, measure) for one in scores], measure.header, _curve_header(first, measure), drawn_under
     )
     details = _details(scores, commands, record)
-    page = comparison_page(title, outcome, conditions, headers, rows, picture, notes, details)
+    page = comparison_page(title, more, conditions, headers, rows, picture, notes, details)
     tables = [
         tabulate([row.cells for row in rows], headers, tablefmt="github", disable_numparse=True),
         "Sizes of the models:",
         tabulate([{"architecture": one.architecture, **one.sizes} for one in scores], "keys", tablefmt="github"),
     ]
     listed = "\n".join(f"- {note}" for note in notes)
-    text = "\n\n".join([f"# {title}", conditions, outcome, *tables, listed]) + "\n"
+    text = "\n\n".join(filter(None, [f"# {title}", conditions, more, *tables, listed])) + "\n"
     (comparison.folder / "compare.md").write_text(text, encoding="utf-8")
     (comparison.folder / "compare.html").write_text(page, encoding="utf-8")
     (comparison.folder / "compare.png").write_bytes(picture)
     return text
 
 
+def _curve_header(one: Scores, measure: Measure) -> str:
+    """The metric of the learning curves, with its unit where that is known."""
+    name = _spelled(one.curve_metric)
+    return f"{name}, {measure.unit}" if one.curve_metric == one.metric and measure.unit else name
+
+
 def _drawn(one: Scores, measure: Measure) -> dict[str, Any]:
     """An architecture as the picture takes it, in the measure's unit."""
+    scale = measure.scale if one.curve_metric == one.metric else 1
     return {
         "architecture": one.architecture,
         "values": [measure.scale * value for value in one.values],
         "mean": measure.scale * one.mean,
         "interval": None if one.interval is None else measure.scale * one.interval,
-        "curves": one.curves,
+        "curves": [[(epoch, scale * value) for epoch, value in curve] for curve in one.curves],
         "targets_per_second": one.targets_per_second,
     }

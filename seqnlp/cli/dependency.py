@@ -238,7 +238,7 @@ def dependency(
                 if task.name in drawn and run == first_seed and architecture in CELLS:
                     flows[name_of(of_run)] = follow_gradients(model, task, max(trained))
         if flows:
-            plot_gradient_flow(flows, drawn[task.name])
+            plot_gradient_flow(flows, drawn[task.name], {name: name.split(",")[0] for name in flows})
     runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
     text = (
         f"# How far back each architecture remembers\n\n{parameters:,} parameters within 2 %, {LAYERS} layers, "

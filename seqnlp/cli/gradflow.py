@@ -1,7 +1,8 @@
 """`seqnlp gradflow`: how far back the gradient of a loss reaches, layer by layer, in one model or in several."""
 
+import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ from ..diagnostics import (
 )
 from ..training import write_json
 from ..visualization import plot_gradient_flow
+from ..visualization.page import page_of, picture_of, row_of, table_of
 from .models import NamedModel, TrustRemoteCode, load_model
 from .outputs import check_outputs, make_folder
 from .texts import read_texts
@@ -65,48 +67,78 @@ def gradflow(
     """
     if output.suffix != ".png":
         raise DiagnosticsError(f"--output {output}: the picture is a PNG, so let its name end in .png.")
-    numbers = output.with_suffix(".json")
-    check_outputs([output, numbers], f"--output {output}", [text_file] if text_file else [], overwrite)
+    numbers, page = output.with_suffix(".json"), output.with_suffix(".html")
+    check_outputs([output, numbers, page], f"--output {output}", [text_file] if text_file else [], overwrite)
     texts = read_texts(text, text_file)
     flows: dict[str, GradientFlow] = {}
+    architectures: dict[str, str] = {}
     for source in models:
         named = load_model(source, trust_remote_code)
         name = named.name if named.name not in flows else source
+        architectures[name] = named.architecture
         flows[name] = _measure(named, texts, target, distance, windows, max_grad_norm)
     make_folder(output.parent, f"--output {output}")
-    plot_gradient_flow(flows, output)
+    plot_gradient_flow(flows, output, architectures, finding(flows))
     write_json(numbers, {name: flow.as_dict() for name, flow in flows.items()})
     typer.echo(summary(flows))
-    typer.echo(f"\nPicture: {output}. Numbers: {numbers}.")
+    page.write_text(_page(flows, output.read_bytes()), encoding="utf-8")
+    typer.echo(f"\n{finding(flows)}.\nPage: {page}. Picture: {output}. Numbers: {numbers}.")
+
+
+EXPLANATIONS = (
+    "Factor per token: of the gradient's norm in the lowest layer, with each token farther back.",
+    "Reach: the farthest token back that still gets 1 % of the gradient at the last one.",
+    "Spectral radius, saturated: smallest to largest over layers and gates. Saturated: near an end of its range.",
+    "Steps clipped: of its training, as run.json has it. Windows clipped: those measured here whose gradient, taken "
+    "alone and with the weights as they are now, is longer than max_grad_norm.",
+)
+
+
+def finding(flows: dict[str, GradientFlow]) -> str:
+    """What was found, in a sentence without its full stop: how far back the gradient reaches."""
+    first, *others = sorted(flows, key=lambda name: -flows[name].lowest.reach())
+    compared = (f"{_reach(flows[name])} in {name}" for name in others)
+    return ", ".join([f"1 % of the gradient reaches back {_reach(flows[first])} tokens in {first}", *compared])
+
+
+def _table(flows: dict[str, GradientFlow]) -> list[dict[str, str]]:
+    """A row per model, its cells as they are shown."""
+    return [
+        {
+            "model": name,
+            "factor per token": f"{flow.lowest.factor_per_step:.3f}",
+            "reach, tokens": _reach(flow),
+            "spectral radius": _span(flow.spectral_radii.values()),
+            "saturated, %": _span((100 * (share.low + share.high) for share in flow.saturation.values()), ".0f"),
+            "steps clipped": "-" if flow.clipped_steps is None else f"{flow.clipped_steps:.0%}",
+            "windows clipped": (
+                "-" if flow.clipped_share is None else f"{flow.clipped_share:.0%} of {flow.num_windows}"
+            ),
+        }
+        for name, flow in flows.items()
+    ]
+
+
+def _losses(flows: dict[str, GradientFlow]) -> list[str]:
+    return sorted({f"Loss: {flow.loss}, mean of the windows." for flow in flows.values()})
 
 
 def summary(flows: dict[str, GradientFlow]) -> str:
     """A table with a row per model, and what its columns mean."""
-    rows = [
-        {
-            "model": name,
-            "factor per token": flow.lowest.factor_per_step,
-            "reach, tokens": _reach(flow),
-            "spectral radius": _span(flow.spectral_radii.values()),
-            "saturated": _span(share.low + share.high for share in flow.saturation.values()),
-            "steps clipped": None if flow.clipped_steps is None else f"{flow.clipped_steps:.0%}",
-            "windows clipped": None
-            if flow.clipped_share is None
-            else f"{flow.clipped_share:.0%} of {flow.num_windows}",
-        }
-        for name, flow in flows.items()
-    ]
-    lines = [
-        tabulate(rows, headers="keys", floatfmt=".3f", missingval="-"),
-        "",
-        *sorted({f"Loss: {flow.loss}, mean of the windows." for flow in flows.values()}),
-        "Factor per token: of the gradient's norm in the lowest layer, with each token farther back.",
-        "Reach: the farthest token back that still gets 1 % of the gradient at the last one.",
-        "Spectral radius, saturated: smallest to largest over layers and gates. Saturated: near an end of its range.",
-        "Steps clipped: of its training, as run.json has it. Windows clipped: those measured here whose gradient,",
-        "taken alone and with the weights as they are now, is longer than max_grad_norm.",
-    ]
+    lines = [tabulate(_table(flows), headers="keys", disable_numparse=True), "", *_losses(flows), *EXPLANATIONS]
     return "\n".join(lines)
+
+
+def _page(flows: dict[str, GradientFlow], picture: bytes) -> str:
+    """The same with the picture, on a page that opens offline."""
+    rows = _table(flows)
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in (*_losses(flows), *EXPLANATIONS))
+    parts = [
+        table_of(list(rows[0]), [row_of(list(row.values())) for row in rows], "How far back each gradient reaches"),
+        picture_of(picture, "The norm of the gradient by its distance from the loss"),
+        f"<h2>How to read this</h2><ul>{notes}</ul>",
+    ]
+    return page_of(finding(flows), parts)
 
 
 def _reach(flow: GradientFlow) -> str:
@@ -114,10 +146,10 @@ def _reach(flow: GradientFlow) -> str:
     return f"{reach} or more" if reach == len(flow.lowest.norms) - 1 else str(reach)
 
 
-def _span(values) -> str | None:
-    values = [f"{value:.2f}" for value in sorted(values)]
+def _span(values: Iterable[float], spelling: str = ".2f") -> str:
+    values = [format(value, spelling) for value in sorted(values)]
     if not values:
-        return None
+        return "-"
     return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 

@@ -76,15 +76,7 @@ def row_of(record: dict[str, Any], folder: Path) -> list[str]:
 
 def score_of(record: dict[str, Any]) -> str:
     """The score by which the weights of a run were chosen, on the split that it reports."""
-    split = "test" if "test" in record["metrics"] else "validation"
-    found, task = record["metrics"].get(split, {}), TASKS.get(record["task"])
-    wanted = str(record["hyperparameters"]["metric_for_best_model"]).removeprefix("validation_")
-    known = [wanted, *(score.key for score in task.scores)] if task else [wanted]
-    key = next((key for key in known if isinstance(found.get(key), int | float)), None)
-    if key is None:
-        return "none"
-    score = task.score_of(key) if task else None
-    value = score.shown(found[key]) if score else f"{found[key]:.3f}"
-    value = f"{value} {task.unit_of(key, record['hyperparameters'])}".rstrip() if task else value
     stopped = f"; stopped at step {record['stopped']['step']:,}" if record.get("stopped") else ""
-    return f"{key} {value} ({split}{stopped})"
+    task = TASKS.get(record["task"])
+    found = task.headline(record["metrics"], record["hyperparameters"]) if task else None
+    return f"{found.shown} ({found.split}{stopped})" if found else f"not known here{stopped}"

@@ -33,6 +33,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
+from ..models import RecurrentConfig, RecurrentSeq2SeqConfig
+from ..tasks.arguments import TRANSFORMER
 from ..training.errors import in_one_line
 
 
@@ -77,6 +79,14 @@ class NamedModel:
     run: dict[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
     revision: str | None = None
+
+    @property
+    def architecture(self) -> str:
+        """The kind of recurrent cell, `transformer` for our own, or the type of a model of others."""
+        config = self.model.config
+        if isinstance(config, RecurrentConfig | RecurrentSeq2SeqConfig):
+            return config.cell_type
+        return TRANSFORMER if config.model_type.startswith("seqnlp_") else config.model_type
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """

@@ -197,9 +197,10 @@ def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> l
                 f"{where}: row {row} is not labeled (it {shown}). Leave such rows out, or choose a labeled split by "
                 f"--train_split, --validation_split or --test_split{_IF_A_CLASS if label == -1 else ''}."
             )
-        if (type(label), label) not in known:
-            known[type(label), label] = _written(label, feature, f"{where}, row {row}")
-        written, name = known[type(label), label]
+        key = type(label), str(label)
+        if key not in known:
+            known[key] = _written(label, feature, f"{where}, row {row}")
+        written, name = known[key]
         whole += isinstance(label, float)
         stripped += written != written.strip()
         composed += name != written.strip()

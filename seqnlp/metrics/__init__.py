@@ -23,10 +23,10 @@ from .classification import (
 from .forecast import (
     DATA_UNIT,
     FORECAST_SCORES,
-    constant_velocity_forecast,
     forecast_report,
     forecast_scores,
     last_value_forecast,
+    straight_line_forecast,
 )
 from .labels import (
     NUMBER_SCORES,
@@ -90,7 +90,6 @@ __all__ = [
     "bleu_tokenizer",
     "classification_report",
     "classification_scores",
-    "constant_velocity_forecast",
     "count_words",
     "entities_of",
     "entity_scheme",
@@ -110,6 +109,7 @@ __all__ = [
     "scores_of_labels",
     "several_labels_report",
     "several_labels_scores",
+    "straight_line_forecast",
     "tagging_report",
     "tagging_scores",
     "translation_report",

@@ -94,7 +94,7 @@ def last_value_forecast(past: np.ndarray, observed: np.ndarray, steps: int) -> n
     return np.repeat(value[:, None], steps, axis=1)
 
 
-def constant_velocity_forecast(past: np.ndarray, observed: np.ndarray, steps: int) -> np.ndarray:
+def straight_line_forecast(past: np.ndarray, observed: np.ndarray, steps: int) -> np.ndarray:
     """
     The straight line through each channel's last two observed values, `(B, C, D)` to `(B, steps, D)`.
 

@@ -17,7 +17,7 @@ from ..export import EXPORTS, Export, ExportError, create_export
 from ..training.errors import in_one_line
 from ..training.integrity import WEIGHTS, weights_hash
 from .auto import auto_classes
-from .card import build_card
+from .card import build_card, project_address
 from .checks import find_link_out, read_json
 from .errors import PublishingError
 from .privacy import find_private_in_file, find_token_in_file, refuse_private
@@ -143,7 +143,9 @@ def build_bundle(
     names = {path.name for path in folder.iterdir()}
     made = [_add_export(model, folder, target) for target in dict.fromkeys(exports)]
     licenses = {"license": license, "dataset_license": dataset_license}
-    card = build_card(record, repo_id, tag if pinned else None, names, exports=made, **licenses)
+    card = build_card(
+        record, repo_id, tag if pinned else None, names, exports=made, project=project_address(), **licenses
+    )
     (folder / CARD).write_text(card, encoding="utf-8")
     files = bundled_files(folder)
     _check(folder, files, [*listed, *(f"{export.name}/*" for export in made)])

@@ -1,8 +1,10 @@
 """The card of a model, from the record of its run: no number in it comes from anywhere else."""
 
 import dataclasses
+import importlib.metadata
 import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from .markdown import code, escape, fence, one_line, table
 TEMPLATE = Path(__file__).with_name("model_card.md")
 SHOWN_ROLES = ("model", "training", "after training")
 """Roles of the flags that the table of a card's training shows."""
+MACHINES_OWN = ("output_dir", "overwrite_output_dir", "resume_from_checkpoint", "num_threads")
+"""Flags of a command that say where and how it ran, and nothing of what was trained."""
 OF_ITS_BASE = (
     "It has seen its training data and whatever the model that it started from was trained on, and repeats the slant "
     "and the errors of both."
@@ -44,6 +48,7 @@ def build_card(
     license: str | None = None,
     dataset_license: str | None = None,
     exports: Sequence[Export] = (),
+    project: str | None = None,
 ) -> str:
     """
     The text of `README.md`: metadata that the Hub reads, with the results as a `model-index`, and the card itself.
@@ -59,11 +64,13 @@ def build_card(
         license: The license that the model is given, by its name on the Hub, e.g. `apache-2.0`.
         dataset_license: That of the dataset, where the record does not say and someone has looked it up.
         exports: What it was exported to, each in a folder of its name beside the card.
+        project: The address of seqnlp, where it is known, see [`project_address`].
     """
     task = task_of(record)
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
     architecture = architecture_of(config)
     split = "test" if "test" in record.get("metrics", {}) else "validation"
+    command = _command(record)
     best = (record.get("hyperparameters") or {}).get("metric_for_best_model")
     versions = record.get("versions", {})
     card = ModelCard.from_template(
@@ -91,15 +98,41 @@ def build_card(
         curves="learning_curves.png" in files,
         dataset=_dataset(record, dataset_license),
         rows=_rows(record),
-        config=_config_table(config) if record.get("model") else "",
-        command=record.get("command"),
-        fence=fence(record.get("command") or ""),
+        config=_config_table(config, task.meaningless_fields) if record.get("model") else "",
+        command=command,
+        fence=fence(command),
+        project=project,
         facts=_facts(record),
         version=one_line(versions.get("seqnlp") or ""),
         exports=[_run_elsewhere(export, repo_id, tag) for export in exports],
         **_loading(record, task, files, tag),
     )
     return re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n"
+
+
+def project_address() -> str | None:
+    """Where seqnlp is developed, if the distribution that is installed says it."""
+    urls = importlib.metadata.metadata("seqnlp").get_all("Project-URL") or []
+    named = dict(url.split(", ", 1) for url in urls)
+    return named.get("Repository")
+
+
+def _command(record: dict[str, Any]) -> str:
+    """The command that trains such a model anew, without a clone; that of a script of one's own as it was."""
+    command = record.get("command") or ""
+    try:
+        script, *words = shlex.split(command)
+    except ValueError:
+        return command and f"accelerate launch {command}"
+    if record["task"] not in TASKS or Path(script).parts != ("recipes", f"{record['task']}.py"):
+        return f"accelerate launch {command}"
+    kept, leaves_out = [], False
+    for word in words:
+        is_flag = word.startswith("--")
+        name = word.lstrip("-").split("=")[0].replace("-", "_")
+        leaves_out = (leaves_out and not is_flag) or (is_flag and name in MACHINES_OWN)
+        kept += [] if leaves_out else [word]
+    return shlex.join(["seqnlp", "train", record["task"], *kept])
 
 
 def _run_elsewhere(export: Export, repo_id: str, tag: str | None) -> dict[str, str]:
@@ -340,7 +373,12 @@ def _dataset(record: dict[str, Any], license: str | None) -> str | None:
 
 def _rows(record: dict[str, Any]) -> str:
     splits = record.get("dataset", {}).get("splits", {})
-    rows = [[escape(split), f"{part['rows']:,}", code(part["fingerprint"])] for split, part in splits.items()]
+    rows = [
+        [escape(split), f"{part['rows']:,}", code(part["fingerprint"])]
+        if "rows" in part
+        else [escape(split), "streamed", ""]
+        for split, part in splits.items()
+    ]
     return table(rows, ["split", "rows", "hash of its rows"])
 
 
@@ -357,14 +395,21 @@ def _measured_limits(record: dict[str, Any]) -> list[str]:
     return limits
 
 
-def _config_table(config: dict[str, Any]) -> str:
-    """The fields of the model's configuration that are its own: sizes, kinds and dropouts; no ids of tokens."""
+def _config_table(config: dict[str, Any], meaningless: Sequence[str]) -> str:
+    """
+    The fields of the model's configuration that are its own: sizes, kinds and dropouts; no ids of tokens, and nothing
+    that is meaningless to the task.
+    """
     if config.get("model_type") not in CONFIG_MAPPING:
         return ""
     shared = {one.name for one in dataclasses.fields(PreTrainedConfig)}
     own = [one.name for one in dataclasses.fields(CONFIG_MAPPING[config["model_type"]]) if one.name not in shared]
     shown = [
-        name for name in own if not name.endswith("_token_id") and isinstance(config.get(name), str | int | float)
+        name
+        for name in own
+        if not name.endswith("_token_id")
+        and name not in meaningless
+        and isinstance(config.get(name), str | int | float)
     ]
     rows = [[code(name), escape(config[name])] for name in shown]
     return table(rows, ["field", "value"])
@@ -373,7 +418,7 @@ def _config_table(config: dict[str, Any]) -> str:
 def _flags(record: dict[str, Any]) -> list[list[Any]]:
     """What the run was told of its model and its training, without what another flag took the place of."""
     recorded, fields = record.get("hyperparameters") or {}, task_of(record).fields()
-    given = {name for name in fields if recorded.get(name) is not None}
+    given = {name for name in fields if recorded.get(name) not in (None, "")}
     replaced = {fields[name].metadata.get("replaces") for name in given}
     used = [name for name in fields if name in given - replaced and role_of(fields[name]) in SHOWN_ROLES]
     return [[code(name), escape(recorded[name])] for name in used if name != "architecture"]
@@ -390,7 +435,7 @@ def _facts(record: dict[str, Any]) -> str:
     ]
     rows += [["GPUs", ", ".join(hardware["gpus"])]] if hardware.get("gpus") else []
     rows += [[library, version] for library, version in record.get("versions", {}).items()]
-    return table([*_flags(record), *([escape(name), escape(value)] for name, value in rows)], ["", ""])
+    return table([*_flags(record), *([escape(name), escape(value)] for name, value in rows)], ["setting", "value"])
 
 
 def _planned(record: dict[str, Any]) -> dict[str, Any]:

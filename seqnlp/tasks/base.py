@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,8 @@ from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
-from .results import Link, Record, dataset_of, results_table
+from .results import Headline, Link, Record, dataset_of, results_table
+from .run_page import write_run_page
 from .telling import Telling, described_kept
 
 
@@ -83,12 +85,14 @@ class Outcome:
         data: The prepared data.
         split: The split that is reported: the first test split, or else validation.
         predictions: What [`Task.predict`] gave for each split.
+        began: When that was known; files in the folder that are older are another run's.
     """
 
     run: Run
     data: PreparedData
     split: str
     predictions: dict[str, Any] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -131,6 +135,8 @@ class Task(FineTuning, Telling):
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
         published: What others reported of a dataset, by its name and configuration, with who did.
         loss_unit, score_unit: Of the learning curves.
+        meaningless_fields: Fields of configurations that change nothing in its models.
+        losses_of: Of what the losses of training and validation are, where that is not the same.
     """
 
     name: ClassVar[str]
@@ -156,7 +162,9 @@ class Task(FineTuning, Telling):
     written: ClassVar[dict[str, str]] = {}
     published: ClassVar[dict[str, str]] = {}
     loss_unit: ClassVar[str] = "nats per example"
-    score_unit: ClassVar[str] = "share, 0 to 1"
+    score_unit: ClassVar[str] = "%"
+    meaningless_fields: ClassVar[tuple[str, ...]] = ()
+    losses_of: ClassVar[tuple[str, str] | None] = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -257,6 +265,31 @@ class Task(FineTuning, Telling):
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
         """The scores as a card shows them of a run: what says most of it first."""
         return cls.scores
+
+    @classmethod
+    def headline(cls, metrics: dict[str, dict[str, Any]], hyperparameters: dict[str, Any]) -> Headline | None:
+        """
+        The score that stands for a run: the one by which its weights were chosen, on the test split if that was looked
+        at; where it is not reported, the first one that is.
+
+        Args:
+            metrics: Those of `run.json`.
+            hyperparameters: The same.
+        """
+        split = "test" if "test" in metrics else "validation"
+        wanted = str(hyperparameters.get("metric_for_best_model")).removeprefix("validation_")
+        for key in (wanted, *(score.key for score in cls.scores)):
+            score, value = cls.score_of(key), metrics.get(split, {}).get(key)
+            if score is not None and isinstance(value, int | float):
+                unit = cls.unit_of(key, hyperparameters) or score.unit
+                shown = score.shown(value) if score.is_share else f"{score.shown(value)} {unit}".rstrip()
+                return Headline(split, key, value, f"{score.name} {shown}")
+        return None
+
+    @classmethod
+    def rivals(cls, baselines: Scores) -> Scores:
+        """Those of some baselines, by name, that are not the model itself under other conditions."""
+        return baselines
 
     @classmethod
     def samples_of(cls, record: dict[str, Any]) -> int | None:
@@ -455,6 +488,10 @@ class Task(FineTuning, Telling):
     def draw(self, outcome: Outcome) -> None:
         """Pictures of it. Called by the main process."""
 
+    def texts(self, outcome: Outcome) -> dict[str, str]:
+        """What the model wrote, for the page of its run, by headings. Called by the main process."""
+        return {}
+
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """What the trained model is used for: texts, tunes. Called by every process, before baselines."""
 
@@ -495,7 +532,7 @@ class Task(FineTuning, Telling):
 
         What was trained is saved before anything that may fail; of the rest each part fails alone.
         """
-        run.tell(described_kept(run.record.kept, self.training_args.greater_is_better, loop.step))
+        run.tell(described_kept(run.record.kept, self.score_of(run.record.kept.get("metric")), loop.step))
         self.save(run, loop, data)
         splits = self.held_out(data.examples, run.record.stopped)
         outcome = Outcome(run, data, split=splits[1] if len(splits) > 1 else "validation")
@@ -507,13 +544,18 @@ class Task(FineTuning, Telling):
         if self.compared_with:
             run.tell(f"Computing its baselines, {self.compared_with} ...")
         run.attempt("The baselines", lambda: self._compare(outcome))
-        run.attempt("The report", lambda: run.tell(f"\n{self.name_of(data)}\n\n{self.report(outcome)}"))
+        report = run.attempt("The report", lambda: f"{self.name_of(data)}\n\n{self.report(outcome)}")
+        if report:
+            run.tell(f"\n{report}")
         run.attempt("The pictures", lambda: self._draw(outcome))
         loop.let_go()
         run.finish()
-        run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}.")
-        if run.record.stopped is None:
-            run.tell(self.next_commands(data, run.output_dir, loop.unwrapped_model.config))
+        commands = self.next_commands(data, run.output_dir, loop.unwrapped_model.config)
+        if run.record.stopped is not None:
+            commands = "Next: the same command with --resume_from_checkpoint latest goes on with it."
+        run.attempt("The page", lambda: write_run_page(self, outcome, report or "", commands))
+        run.tell(f"\nModel, run.json and what belongs to them are in {run.output_dir}; report.html shows all of it.")
+        run.tell(commands)
 
     def save(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
         """
@@ -537,5 +579,14 @@ class Task(FineTuning, Telling):
     def _draw(self, outcome: Outcome) -> None:
         title = f"{self.title}, {self.architecture}"
         history, path = outcome.run.record.history, outcome.file("learning_curves.png")
-        plot_learning_curves(history, path, title, self.loss_unit, self.score_unit)
+        plot_learning_curves(
+            history,
+            path,
+            title,
+            self.loss_unit,
+            self.score_unit,
+            [key for key in self.validated if self.score_of(key).is_share],
+            outcome.run.record.kept.get("epoch"),
+            self.losses_of,
+        )
         self.draw(outcome)

@@ -286,6 +286,11 @@ class LanguageModeling(Task):
         if evaluator.is_main_process:
             outcome.file("samples.txt").write_text("".join(f"{text}\n\n" for text in samples), encoding="utf-8")
 
+    def texts(self, outcome: Outcome) -> dict[str, str]:
+        """The samples."""
+        path = outcome.file("samples.txt")
+        return {"Samples": path.read_text(encoding="utf-8")} if self.generation_args.sample_length else {}
+
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """What the compressor xz needs per character, where the model's score is one per character too."""
         train = data.loaded.splits["train"]

@@ -191,6 +191,14 @@ class MusicGeneration(LanguageModeling):
             save_tune(tune, outcome.file(f"tune-{number}"))
             outcome.run.tell(f"\n{tune}")
 
+    def texts(self, outcome: Outcome) -> dict[str, str]:
+        """All the tunes, whether they can be played or not."""
+        return (
+            {"All tunes": outcome.file("tunes.abc").read_text(encoding="utf-8")}
+            if self.generation_args.num_tunes
+            else {}
+        )
+
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, Any]]]:
         """How many training tunes are valid, and how much of held-out tunes occurs in training tunes."""
         known = data.loaded.splits["train"]["text"][: self.generation_args.num_tunes or 100]

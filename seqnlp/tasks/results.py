@@ -3,7 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
@@ -11,6 +11,23 @@ from tabulate import tabulate
 Record = dict[str, Any]
 Link = Callable[[Record, str], str]
 """Makes a link to a model's card of a text."""
+
+
+class Headline(NamedTuple):
+    """
+    The score that stands for a run.
+
+    Attributes:
+        split: Of which split.
+        key: Its key in `run.json`.
+        value: Its value.
+        shown: Its name, its value and its unit.
+    """
+
+    split: str
+    key: str
+    value: float
+    shown: str
 
 
 def dataset_of(record: Record) -> str:

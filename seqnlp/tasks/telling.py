@@ -8,6 +8,7 @@ from datasets import Dataset
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import lengths_of
+from ..metrics import Score
 from ..training import TrainingLoop
 from .arguments import TRANSFORMER, TextModelArguments
 from .unknown import UNKNOWN_SHARE
@@ -128,11 +129,18 @@ def described_schedule(loop: TrainingLoop) -> str:
     return text + (f"; {minutes:g} minutes at most" if minutes else "")
 
 
-def described_kept(kept: dict[str, Any], greater_is_better: bool | None, last_step: int) -> str:
-    """Which weights were kept of a run, and why."""
+def described_kept(kept: dict[str, Any], score: Score | None, last_step: int) -> str:
+    """
+    Which weights were kept of a run, and why.
+
+    Args:
+        kept: What `run.json` says of it.
+        score: What is known of the metric that chose.
+        last_step: Of the run.
+    """
     if not kept:
         return "The weights are those of the last step: no validation could choose."
-    how = "highest" if greater_is_better else "lowest"
+    how = "highest" if score.greater_is_better else "lowest"
     if "average_of" in kept:
         return (
             f"Kept: the mean of the weights at the last {kept['average_of']} validations, which translates validation "
@@ -140,5 +148,5 @@ def described_kept(kept: dict[str, Any], greater_is_better: bool | None, last_st
         )
     return (
         f"Kept: the weights of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
-        f"{kept['metric']} is the {how}, {kept['value']:.4f}."
+        f"{kept['metric']} is the {how}, {score.shown(kept['value'])}."
     )

@@ -13,10 +13,10 @@ from ..metrics import (
     DATA_UNIT,
     FORECAST_SCORES,
     Score,
-    constant_velocity_forecast,
     forecast_report,
     forecast_scores,
     last_value_forecast,
+    straight_line_forecast,
 )
 from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTimeSeriesPrediction
 from ..training import ArgumentsError
@@ -61,7 +61,9 @@ class Trajectory(Task):
     validated = ("loss",)
     starts_from_others = False
     fields_of_data = ("input_mean", "input_scale", "prediction_length")
-    loss_unit = "mean squared, normalized"
+    loss_unit = "mean squared error, normalized"
+    meaningless_fields = "vocab_size", "tie_word_embeddings", "pooling", "label_smoothing", "loss_chunk_size"
+    losses_of = "single steps", "whole forecasts"
     targets = "steps"
     compared_with = "the last value and the straight line"
 
@@ -96,6 +98,11 @@ class Trajectory(Task):
         """A past of validation, in the form in which `seqnlp try` takes numbers."""
         past = data.examples["validation"][0]["past_values"]
         return ["--text", "; ".join(" ".join(f"{value:.4g}" for value in step) for step in past.tolist())]
+
+    @classmethod
+    def rivals(cls, baselines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Without the model that is shown less of the past."""
+        return {name: scores for name, scores in baselines.items() if not name.endswith("_steps_seen")}
 
     def load(self) -> LoadedData:
         """Each split holds series, of steps by channels."""
@@ -174,7 +181,7 @@ class Trajectory(Task):
         found = default_collate(list(data.examples[split]))
         found = {name: array.numpy() for name, array in found.items()}
         known = found["past_values"], found["past_observed_mask"], self.data_args.prediction_length
-        forecasts = {"last_value": last_value_forecast, "constant_velocity": constant_velocity_forecast}
+        forecasts = {"last_value": last_value_forecast, "straight_line": straight_line_forecast}
         return {name: {split: self._scores(found, data, forecast(*known))} for name, forecast in forecasts.items()}
 
     def _scores(self, found: Forecasts, data: PreparedData, predictions: np.ndarray) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -21,12 +21,13 @@ from .plain import plain
 
 # More tokens than that cannot be read beside a small panel, or beside a single large one.
 _LABELLED, _LABELLED_ALONE = 24, 60
+_LETTER, _WIDEST = 0.1, 24.0  # inches
 
 
 def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image: Image.Image | None = None) -> None:
     """
-    Draw heads by layer: one row a layer, one column a head, queries downward, keys across. Colors go by the root of
-    the weight, since of many small weights none would be seen beside a one.
+    Draw heads by layer: one row a layer, one column a head, queries downward, keys across. Colors are linear in the
+    weight, up to the largest of the picture, as on the page.
 
     Args:
         found: The weights.
@@ -37,16 +38,19 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
     """
     if image is None:
         panels = [list(layer.numpy()) for layer in found.layers]  # (T, S) each
-        scale = PowerNorm(0.5, 0, max(float(layer.max()) for layer in found.layers))
-        label = "attention weight\n(share of the query, 0 to 1)"
+        scale = Normalize(0, 100 * max(float(layer.max()) for layer in found.layers))
+        label = "attention weight\n(% of what the query takes)"
     else:
         panels = [[_over_image(found, head, image) for head in layer.numpy()] for layer in found.layers]
-        scale = Normalize(0, 1)
-        label = "attention weight\n(relative to the panel's largest)"
+        scale = Normalize(0, 100)
+        label = "attention weight\n(% of the panel's largest)"
     num_heads = max(map(len, panels))
+    is_spelled = image is None and _is_spelled(found, num_heads)
     height, width = panels[0][0].shape[:2]
     is_single = num_heads == len(panels) == 1 and image is None
     across = min(13.0, max(3.4, 0.34 * width)) if is_single else max(0.9, min(2.3, 13.0 / num_heads))
+    if is_spelled:
+        across = max(across, _LETTER * width)
     down = min(13.0, max(1.0, 0.34 * height)) if is_single else across
     figure = Figure(figsize=(across * num_heads + 2.6, down * len(panels) + 1.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -60,7 +64,7 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
         for column, panel in enumerate(heads):
             top, left = row * (height + gap), column * (width + gap)
             corners[row, column] = top, left
-            colored = colormaps["Blues"](scale(panel)) if image is None else panel
+            colored = colormaps["Blues"](scale(100 * panel)) if image is None else panel
             whole[top : top + height, left : left + width] = colored
             frame = {"fill": False, "edgecolor": "0.5", "linewidth": 0.6, "clip_on": False}
             axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, **frame))
@@ -79,7 +83,7 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
             middle = row * (height + gap) + height / 2 - 0.5
             axis.text(whole.shape[1] + gap / 3, middle, f"layer {row + 1}", rotation=270, ha="left", va="center")
     if image is None:
-        _label(axis, found, corners, is_single)
+        _label(axis, found, corners, is_single, is_spelled)
     else:
         axis.set_xticks([]), axis.set_yticks([])
     figure.colorbar(ScalarMappable(scale, "Blues"), ax=axis, label=label, shrink=0.9, aspect=30, pad=0.03)
@@ -88,9 +92,11 @@ def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image
     figure.savefig(path, dpi=110)
 
 
-def _label(axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, int]], is_single: bool) -> None:
+def _label(
+    axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, int]], is_single: bool, is_spelled: bool
+) -> None:
     """Tokens beside the panels where there is room for them, else their numbers; and what the axes are."""
-    most = _LABELLED_ALONE if is_single else _LABELLED
+    most = _LABELLED_ALONE if is_single or is_spelled else _LABELLED
     looks = {"cross-attention": "the token that is written", "alignment": "the token that is written"}
     looks["attention pooling"] = "the label"
     sides = (
@@ -101,7 +107,7 @@ def _label(axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, 
         starts = sorted({corner[side] for corner in corners.values()})
         shown = range(len(tokens)) if len(tokens) <= most else range(0, len(tokens), 10 * (1 + len(tokens) // 60))
         words = [plain(tokens[index]) if len(tokens) <= most else str(index + 1) for index in shown]
-        turned = {"rotation": 90} if side else {}
+        turned = {"rotation": 90} if side and not is_spelled else {}
         set_ticks(
             [s + index for s in starts for index in shown],
             words * len(starts),
@@ -109,6 +115,14 @@ def _label(axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, 
             **turned,
         )
         set_label(name if len(tokens) <= most else f"{name} (position in the text)", fontsize=10)
+
+
+def _is_spelled(found: AttentionMap, num_heads: int) -> bool:
+    """Whether the tokens are single characters, which stand side by side where there are not too many."""
+    tokens = [*found.queries, *found.keys]
+    longest = max(len(found.queries), len(found.keys))
+    is_short = sum(len(token) > 1 for token in tokens) <= 4  # `<s>` and the like
+    return is_short and longest <= _LABELLED_ALONE and _LETTER * longest * num_heads <= _WIDEST
 
 
 def _onlooker(found: AttentionMap) -> str:
@@ -144,7 +158,7 @@ def heat_over_image(patches: np.ndarray, image: Image.Image) -> np.ndarray:
 
 
 def write_attention_page(
-    maps: list[AttentionMap], path: str | Path, title: str, image: Image.Image | None = None
+    maps: list[AttentionMap], path: str | Path, title: str, image: Image.Image | None = None, answer: str = ""
 ) -> None:
     """
     Write a page to look through all the weights: choose attention, layer and head, hover or press arrows for numbers.
@@ -157,11 +171,13 @@ def write_attention_page(
         path: Where the page goes.
         title: Its heading.
         image: What the keys are patches of.
+        answer: What the model made of the input, in one line.
     """
     data = {
         "title": title,
+        "answer": answer,
         "image": None if image is None else _data_uri(image),
-        "ramp": [[round(255 * part) for part in colormaps["Blues"](level / 255)[:3]] for level in range(256)],
+        "ramps": {"light": _ramp(colormaps["Blues"]), "dark": _ramp(LinearSegmentedColormap.from_list("", NIGHT))},
         "maps": [
             {
                 "name": found.name,
@@ -181,6 +197,14 @@ def write_attention_page(
     page = Path(__file__).with_name("attention_page.html").read_text(encoding="utf-8")
     page = page.replace("__TITLE__", html.escape(title)).replace("__DATA__", embedded)
     Path(path).write_text(page, encoding="utf-8")
+
+
+NIGHT = ("#1e2530", "#0b5c93", "#56b4e9", "#e6f4ff")
+"""The colors of weights on a dark page, from none to all."""
+
+
+def _ramp(colors: Colormap) -> list[list[int]]:
+    return [[round(255 * part) for part in colors(level / 255)[:3]] for level in range(256)]
 
 
 def _packed(found: AttentionMap) -> str:

@@ -1,17 +1,23 @@
 """How well sentences of each length are translated, as a picture."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .learning_curves import BLUE, GREEN, ORANGE
+from .colors import looks_of
 from .plain import plain
 
 
 def plot_bleu_by_length(
-    scores: dict[str, list[dict[str, Any]]], path: str | Path, title: str = "", subtitle: str = ""
+    scores: dict[str, list[dict[str, Any]]],
+    path: str | Path,
+    title: str = "",
+    subtitle: str = "",
+    architectures: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """
     Draw BLEU over the length of the source, a line for each model.
@@ -21,14 +27,15 @@ def plot_bleu_by_length(
         path: Where the PNG goes.
         title: Stands above the picture.
         subtitle: Stands below it, smaller; for instance which sentences they are.
+        architectures: That of each model by its name, for its color; by default the name is one.
     """
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    for index, (label, bins) in enumerate(scores.items()):
-        color, marker = (BLUE, ORANGE, GREEN, "#CC79A7")[index % 4], "os^D"[index % 4]
+    looks = looks_of([architectures.get(name, name) for name in scores])
+    for look, (label, bins) in zip(looks, scores.items(), strict=True):
         bleu = [item["bleu"] for item in bins]
-        axis.plot(range(len(bins)), bleu, marker=marker, color=color, label=label, markersize=5)
+        axis.plot(range(len(bins)), bleu, **look.line(), label=label, markersize=5)
     first = next(iter(scores.values()))
     axis.set_xticks(
         range(len(first)), [f"{item['from']}-{item['to']}\n({item['sentences']:,})" for item in first], fontsize=9

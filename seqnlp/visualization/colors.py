@@ -1,24 +1,57 @@
-"""Colors and marks that are told apart with any color vision, and in gray by their marks and dashes."""
+"""
+The colors of every picture and page: at most five in one, told apart with any color vision, and in gray by marks and
+dashes. An architecture has the same one everywhere.
+"""
 
-# Okabe & Ito 2008, "Color Universal Design". Yellow is left out: too pale for a line on white.
-BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, BLACK = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#E69F00",
-    "#000000",
-)
-COLOURS = (ORANGE, GREEN, BLUE, BLACK, PURPLE, AMBER, SKY)
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+# Okabe & Ito 2008, "Color Universal Design".
+BLUE, ORANGE, GREEN, PURPLE, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+GRAY = "#777777"
+"""What is only there to compare with: the past, baselines."""
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
 
 
-def style(index: int) -> dict:
-    """Color, mark and dashes of the line with this number."""
-    return {
-        "color": COLOURS[index % len(COLOURS)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": DASHES[index % len(DASHES)],
-    }
+class Look(NamedTuple):
+    """How a line looks."""
+
+    color: str
+    marker: str
+    linestyle: str
+
+    def line(self) -> dict[str, Any]:
+        """As matplotlib takes it."""
+        return self._asdict()
+
+
+LOOKS = {
+    "elman": Look(AMBER, "v", ":"),
+    "gru": Look(GREEN, "s", "--"),
+    "mingru": Look(GREEN, "P", "-."),
+    "lstm": Look(BLUE, "o", "-"),
+    "minlstm": Look(BLUE, "^", "-."),
+    "transformer": Look(PURPLE, "D", "-."),
+}
+"""That of each architecture of seqnlp; a cell and its parallel kin share a color. All others are orange."""
+OTHER = Look(ORANGE, "X", "-")
+
+
+def looks_of(architectures: Sequence[str]) -> list[Look]:
+    """
+    How the lines of one picture look, by the architecture of each: the second of one architecture has its color, and
+    other marks and dashes.
+    """
+    looks, taken = [], set()
+    for architecture in architectures:
+        look = LOOKS.get(architecture, OTHER)
+        others = (
+            Look(look.color, marker, dashes) for marker in MARKERS for dashes in DASHES if dashes != look.linestyle
+        )
+        look = next((one for one in (look, *others) if one not in taken), look)
+        taken.add(look)
+        looks.append(look)
+    return looks

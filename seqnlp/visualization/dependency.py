@@ -9,20 +9,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-
-# Okabe & Ito 2008: told apart with any color vision; the markers tell them apart without any.
-STYLES = {
-    "elman": ("#E69F00", "v:"),
-    "gru": ("#009E73", "s--"),
-    "lstm": ("#0072B2", "o-"),
-    "transformer": ("#CC79A7", "D-."),
-}
-OTHERS = (("#56B4E9", "^-"), ("#D55E00", "x-"))
-
-
-def style_of(architecture: str, number: int = 0) -> tuple[str, str]:
-    """Color and line of an architecture, the same in every picture."""
-    return STYLES.get(architecture, OTHERS[number % len(OTHERS)])
+from .colors import looks_of
 
 
 def name_of(entry: dict[str, Any]) -> str:
@@ -54,19 +41,19 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
         distances = sorted({entry["distance"] for entry in entries})
         kinds = {name_of(entry): (entry["architecture"], entry.get("start", "default")) for entry in entries}
         starts = list(dict.fromkeys(start for _, start in kinds.values()))
-        for number, (name, (architecture, start)) in enumerate(kinds.items()):
+        looks = looks_of([architecture for architecture, _ in kinds.values()])
+        for look, (name, (_, start)) in zip(looks, kinds.items(), strict=True):
             found = defaultdict(list)
             for entry in entries:
                 if name_of(entry) == name:
                     found[entry["distance"]].append(100 * entry["accuracy"])
-            color, line = style_of(architecture, number)
             means = [statistics.mean(found[distance]) for distance in distances]
             # One color per architecture; ways to start are told apart by the markers' filling and the line's width.
             way = starts.index(start)
             filling = {"fillstyle": ("full", "none", "left", "bottom")[way % 4], "linewidth": 1.5 + 0.7 * way}
-            axis.plot(distances, means, line, color=color, label=name, markersize=5 + way, **filling)
+            axis.plot(distances, means, **look.line(), label=name, markersize=5 + way, **filling)
             lowest, highest = ([pick(found[distance]) for distance in distances] for pick in (min, max))
-            axis.fill_between(distances, lowest, highest, color=color, alpha=0.15, linewidth=0)
+            axis.fill_between(distances, lowest, highest, color=look.color, alpha=0.15, linewidth=0)
         axis.axhline(100 * entries[0]["chance"], color="black", linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
         longest = max(entry["distance"] for entry in entries if entry["trained"])
         if distances[-1] > longest:

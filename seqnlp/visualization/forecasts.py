@@ -8,11 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .learning_curves import BLUE, GREEN, ORANGE
+from .colors import BLUE, GRAY, GREEN, ORANGE
 from .plain import plain
-
-
-PAST = "#777777"
 
 
 def plot_examples(
@@ -79,7 +76,7 @@ def plot_paths(
     for axis, before, after, predicted in zip(panels, past, future, predictions, strict=True):
         if box is not None:
             axis.plot([0, box[0], box[0], 0, 0], [0, 0, box[1], box[1], 0], color="black", linewidth=1)
-        axis.plot(*before.T, ".-", color=PAST, markersize=4, linewidth=0.8, label="past, as measured")
+        axis.plot(*before.T, ".-", color=GRAY, markersize=4, linewidth=0.8, label="past, as measured")
         axis.plot(*np.vstack([before[-1:], after]).T, "o-", color=BLUE, markersize=3, linewidth=1, label="true future")
         axis.plot(
             *np.vstack([before[-1:], predicted]).T,
@@ -124,7 +121,7 @@ def plot_forecasts(
     before = np.arange(-past.shape[1] + 1, 1) * step
     after = np.arange(future.shape[1] + 1) * step
     for axis, seen, came, predicted in zip(panels, past, future, predictions, strict=True):
-        axis.plot(before, seen, ".-", color=PAST, markersize=3, linewidth=0.8, label="past")
+        axis.plot(before, seen, ".-", color=GRAY, markersize=3, linewidth=0.8, label="past")
         axis.plot(after, [seen[-1], *came], "o-", color=BLUE, markersize=3, linewidth=1, label="true future")
         axis.plot(after, [seen[-1], *predicted], "x--", color=ORANGE, markersize=4, linewidth=1, label="predicted")
         axis.axhline(seen[-1], color=GREEN, linestyle=":", linewidth=1.2, label="last value")
@@ -164,7 +161,7 @@ def plot_memory(
     axis = figure.subplots()
     seen = sorted(errors)
     axis.plot(seen, [errors[count] for count in seen], "o-", color=ORANGE, label="the model")
-    for (name, error), color, style in zip(lines.items(), (GREEN, BLUE, PAST), (":", "--", "-."), strict=False):
+    for (name, error), color, style in zip(lines.items(), (GREEN, GRAY, BLUE), (":", "--", "-."), strict=False):
         axis.axhline(error, color=color, linestyle=style, label=name.replace("_", " "))
     axis.set_xscale("log", base=2)
     axis.set_xticks(seen, [str(count) for count in seen])

@@ -1,6 +1,9 @@
 """Gradients on their way back through time, as one picture."""
 
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -8,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..diagnostics import GradientFlow
-from .colors import BLUE, DASHES, ORANGE, style
+from .colors import BLUE, DASHES, ORANGE, Look, looks_of
 from .plain import plain
 
 
@@ -16,7 +19,12 @@ from .plain import plain
 _FLOOR = 1e-12
 
 
-def plot_gradient_flow(flows: dict[str, GradientFlow], path: str | Path) -> None:
+def plot_gradient_flow(
+    flows: dict[str, GradientFlow],
+    path: str | Path,
+    architectures: Mapping[str, str] = MappingProxyType({}),
+    title: str = "",
+) -> None:
     """
     Draw the norm of the gradient by distance from the loss: all models in one panel, each relative to distance 0;
     below it each model layer by layer, and the share of its gates that are saturated.
@@ -24,6 +32,8 @@ def plot_gradient_flow(flows: dict[str, GradientFlow], path: str | Path) -> None
     Args:
         flows: What [`seqnlp.diagnostics.measure_gradient_flow`] found, by the model's name.
         path: Where the PNG goes.
+        architectures: That of each model by its name, for its color; by default the name is one.
+        title: Stands above the picture.
     """
     has_gates = any(flow.saturation for flow in flows.values())
     rows = (["all"] if len(flows) > 1 else []) + ["layers"] + (["gates"] if has_gates else [])
@@ -36,7 +46,7 @@ def plot_gradient_flow(flows: dict[str, GradientFlow], path: str | Path) -> None
     parts = figure.subfigures(len(rows), 1, height_ratios=[heights[row] for row in rows], squeeze=False)[:, 0]
     for row, part in zip(rows, parts, strict=True):
         if row == "all":
-            _draw_all(part.subplots(), flows)
+            _draw_all(part.subplots(), flows, looks_of([architectures.get(name, name) for name in flows]))
             continue
         axes = part.subplots(1, len(flows), squeeze=False, sharey=row == "layers")[0]
         for column, (axis, (name, flow)) in enumerate(zip(axes, flows.items(), strict=True)):
@@ -47,7 +57,8 @@ def plot_gradient_flow(flows: dict[str, GradientFlow], path: str | Path) -> None
         if row == "gates":
             drawn = next(axis for axis in axes if axis.patches)
             part.legend(*drawn.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
-    figure.suptitle("How far back does the gradient of the loss reach?", fontsize=13)
+    heading = plain(title or "How far back does the gradient of the loss reach?")
+    figure.suptitle(textwrap.fill(heading, int(9 * width)), fontsize=13)
     figure.savefig(path, dpi=100)
 
 
@@ -56,9 +67,9 @@ def _points(norms: list[float], scale: float = 1.0) -> tuple[list[int], list[flo
     return [distance for distance, _ in kept], [norm for _, norm in kept]
 
 
-def _draw_all(axis, flows: dict[str, GradientFlow]) -> None:
+def _draw_all(axis, flows: dict[str, GradientFlow], looks: list[Look]) -> None:
     longest = max(len(flow.lowest.norms) for flow in flows.values())
-    for index, (name, flow) in enumerate(flows.items()):
+    for look, (name, flow) in zip(looks, flows.items(), strict=True):
         factor = flow.lowest.factor_per_step
         axis.plot(
             *_points(flow.lowest.norms, flow.lowest.norms[0] or 1.0),
@@ -66,7 +77,7 @@ def _draw_all(axis, flows: dict[str, GradientFlow]) -> None:
             markersize=5,
             markevery=max(1, longest // 12),
             linewidth=1.8,
-            **style(index),
+            **look.line(),
         )
     axis.set_yscale("log")
     axis.axhline(1, color="0.4", linewidth=0.8)
@@ -107,16 +118,16 @@ def _draw_gates(axis, flow: GradientFlow, most_gates: int) -> None:
         axis.text(0.5, 0.6, "no recurrent gates", ha="center", va="center", color="0.35", transform=axis.transAxes)
         return
     names = list(flow.saturation)
-    low = [share.low for share in flow.saturation.values()]
-    high = [share.high for share in flow.saturation.values()]
+    low = [100 * share.low for share in flow.saturation.values()]
+    high = [100 * share.high for share in flow.saturation.values()]
     axis.barh(names, low, color=BLUE, label="at the lower end")
     axis.barh(
         names, high, left=low, color=ORANGE, hatch="//", edgecolor="white", linewidth=0, label="at the upper end"
     )
-    axis.set_xlim(0, 1)
+    axis.set_xlim(0, 100)
     axis.set_ylim(most_gates - 0.4, -0.6)  # bars of one thickness in all panels
     axis.tick_params(axis="y", labelsize=8)
-    axis.set_xlabel("saturated share of values (0 to 1)")
+    axis.set_xlabel("saturated share of values (%)")
     radii = flow.spectral_radii.values()
     if radii:
         ends = dict.fromkeys((f"{min(radii):.2f}", f"{max(radii):.2f}"))

@@ -1,5 +1,6 @@
 """Metrics over time as a picture."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .colors import BLUE, GREEN, ORANGE
+from .colors import BLUE, GREEN, ORANGE, PURPLE
 from .plain import plain
+
+
+PREFIX = "validation_"
+LOOKS = ((ORANGE, "o-"), (GREEN, "s--"), (BLUE, "^:"), (PURPLE, "D-."))
 
 
 def plot_learning_curves(
@@ -16,7 +21,10 @@ def plot_learning_curves(
     path: str | Path,
     title: str = "",
     loss_unit: str = "nats per example",
-    score_unit: str = "share, 0 to 1",
+    score_unit: str = "%",
+    shares: Collection[str] = (),
+    kept_epoch: float | None = None,
+    losses_of: tuple[str, str] | None = None,
 ) -> None:
     """
     Draw the training and validation loss over the epochs and, beside it, the other validation metrics.
@@ -28,32 +36,44 @@ def plot_learning_curves(
         title: Stands above the picture.
         loss_unit: What the loss is counted in.
         score_unit: What the other metrics are counted in.
+        shares: Those of the others that lie between 0 and 1 and are drawn in percent, by their names without
+            `validation_`.
+        kept_epoch: The epoch whose weights were kept; a line marks it.
+        losses_of: Of what the losses of training and validation are, where that is not the same: then each has axes
+            of its own.
     """
-    prefix = "validation_"
-    names = {name for entry in history for name in entry if name.startswith(prefix)}
+    names = {name for entry in history for name in entry if name.startswith(PREFIX)}
     names = sorted(names - {"validation_loss", "validation_seconds"})
-    figure = Figure(figsize=(10 if names else 5.5, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2 if names else 1, squeeze=False)[0]
-
-    _draw(axes[0], history, "train_loss", "training", BLUE, "-")
-    _draw(axes[0], history, "validation_loss", "validation", ORANGE, "o-")
-    axes[0].set_ylabel(f"loss ({loss_unit})")
-    for name, color, style in zip(names, (ORANGE, GREEN, BLUE), ("o-", "s--", "^:"), strict=False):
-        _draw(axes[1], history, name, name.removeprefix(prefix), color, style)
+    losses = [("train_loss", "training", BLUE, "-")], [("validation_loss", "validation", ORANGE, "o-")]
+    panels = [(f"loss ({loss_unit})", [*losses[0], *losses[1]])]
+    if losses_of:
+        parts = zip(("training", "validation"), losses_of, losses, strict=True)
+        panels = [(f"{name} loss of {what}\n({loss_unit})", line) for name, what, line in parts]
     if names:
-        axes[1].set_ylabel(f"validation score ({score_unit})")
-    for axis in axes:
+        looks = zip(names, LOOKS, strict=False)
+        lines = [(name, name.removeprefix(PREFIX).replace("_", " "), *look) for name, look in looks]
+        panels.append((f"validation score ({score_unit})", lines))
+    figure = Figure(figsize=(5.2 * len(panels), 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (label, lines) in zip(axes, panels, strict=True):
+        axis.set_ylabel(label)
+        for name, shown, color, style in lines:
+            _draw(axis, history, name, shown, color, style, 100 if name.removeprefix(PREFIX) in shares else 1)
         axis.set_xlabel("epoch (passes over the training data)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
+        if kept_epoch is not None:
+            how = {"color": "black", "linewidth": 1, "linestyle": (0, (1, 2))}
+            axis.axvline(kept_epoch, label=f"kept: epoch {kept_epoch:.4g}", **how)
         if axis.lines:
             axis.legend()
     figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
 
-def _draw(axis, history, name, label, color, style) -> None:
-    points = [(entry["epoch"], entry[name]) for entry in history if name in entry]
+def _draw(axis, history, name, label, color, style, scale) -> None:
+    points = [(entry["epoch"], scale * entry[name]) for entry in history if entry.get(name) is not None]
     if points:
+        style = style if len(points) > 1 else "o"
         axis.plot(*zip(*points, strict=True), style, color=color, label=label, markersize=4)

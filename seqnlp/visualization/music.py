@@ -2,16 +2,18 @@
 
 import re
 import warnings
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MultipleLocator
 from scipy.io import wavfile
 
-from .learning_curves import BLUE
+from .colors import BLUE
 from .plain import plain
 
 
@@ -78,7 +80,34 @@ def _units_of_a_bar(metre: str, unit: str | None) -> Fraction:
     return bar / (Fraction(unit) if unit and re.fullmatch(_FRACTION, unit) else usual)
 
 
-def to_midi(abc: str, quarters_per_minute: float = 140.0):
+QUARTERS_PER_MINUTE = 140.0
+
+
+def _parsed(abc: str) -> Any:
+    """The melody of a tune, as music21 has it."""
+    from music21 import converter  # needed by music alone
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return converter.parseData(spell_out(abc), format="abc").parts[0]
+
+
+def bars_of(abc: str, quarters_per_minute: float = QUARTERS_PER_MINUTE) -> dict[int, float]:
+    """
+    When each bar of a tune begins, in seconds, by its number; an upbeat is bar 0.
+
+    Args:
+        abc: One tune in ABC notation that music21 can parse.
+        quarters_per_minute: The tempo.
+    """
+    bars = list(_parsed(abc).getElementsByClass("Measure"))  # which music21 numbers by rules of its own
+    has_upbeat = len(bars) > 1 and bars[1].offset - bars[0].offset < bars[0].barDuration.quarterLength
+    return {
+        number: float(bar.offset) * 60.0 / quarters_per_minute for number, bar in enumerate(bars, start=not has_upbeat)
+    }
+
+
+def to_midi(abc: str, quarters_per_minute: float = QUARTERS_PER_MINUTE):
     """
     A tune as a `pretty_midi.PrettyMIDI`, each section played once.
 
@@ -87,11 +116,10 @@ def to_midi(abc: str, quarters_per_minute: float = 140.0):
         quarters_per_minute: The tempo.
     """
     import pretty_midi  # needed by music alone, as is music21
-    from music21 import converter
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        melody = converter.parseData(spell_out(abc), format="abc").parts[0].flatten().stripTies()
+        melody = _parsed(abc).flatten().stripTies()
     midi = pretty_midi.PrettyMIDI(initial_tempo=quarters_per_minute)
     fiddle = pretty_midi.Instrument(program=FIDDLE)
     second = 60.0 / quarters_per_minute
@@ -122,7 +150,7 @@ def save_tune(abc: str, path: str | Path) -> list[Path]:
     sound = _sound(midi)
     wavfile.write(files[2], SAMPLE_RATE, (sound / max(1e-9, np.abs(sound).max()) * 0.8 * 32767).astype(np.int16))
     title = next((line[2:].strip() for line in abc.splitlines() if line.startswith("T:")), "")
-    plot_piano_roll(midi, files[3], title)
+    plot_piano_roll(midi, files[3], title, bars=bars_of(abc))
     return files
 
 
@@ -140,15 +168,18 @@ def _sound(midi) -> np.ndarray:
     return sound
 
 
-def plot_piano_roll(midi, path: str | Path, title: str = "", seconds: float = 20.0) -> None:
+def plot_piano_roll(
+    midi, path: str | Path, title: str = "", seconds: float = 20.0, bars: Mapping[int, float] = MappingProxyType({})
+) -> None:
     """
-    Draw the first `seconds` of a melody: time to the right, pitch upwards, a bar for each note.
+    Draw the first `seconds` of a melody: time to the right, pitch upwards, a beam for each note.
 
     Args:
         midi: A `pretty_midi.PrettyMIDI`.
         path: Where the PNG goes.
         title: Stands above the picture.
         seconds: How much is drawn.
+        bars: When each bar begins, in seconds, by its number; without them the axis is in seconds.
     """
     import pretty_midi
 
@@ -161,11 +192,21 @@ def plot_piano_roll(midi, path: str | Path, title: str = "", seconds: float = 20
         axis.broken_barh([(note.start, end - note.start)], (note.pitch - 0.4, 0.8), color=BLUE)
     if notes:
         axis.set_ylim(min(note.pitch for note in notes) - 1.5, max(note.pitch for note in notes) + 1.5)
-    axis.set_xlim(0, min(seconds, max((note.end for note in notes), default=1.0)))
-    axis.yaxis.set_major_locator(MultipleLocator(2))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda pitch, _: pretty_midi.note_number_to_name(int(pitch))))
-    axis.set_xlabel("time (seconds)")
-    axis.set_ylabel("pitch")
+    last = min(seconds, max((note.end for note in notes), default=1.0))
+    axis.set_xlim(0, last)
+    pitches = sorted({note.pitch for note in notes})
+    axis.set_yticks(pitches, [pretty_midi.note_number_to_name(pitch) for pitch in pitches])
+    shown = {number: start for number, start in bars.items() if start < last}
+    if shown:
+        room, before, labels = 0.025 * last, -last, []
+        for number, start in shown.items():  # short bars stand too close for a number each
+            labels.append(str(number) if start - before >= room else "")
+            before = start if labels[-1] else before
+        axis.set_xticks(list(shown.values()), labels)
+        axis.set_xlabel(f"bar ({last:.0f} seconds)")
+    else:
+        axis.set_xlabel("time (seconds)")
+    axis.set_ylabel("pitch (the notes of the tune)")
     axis.set_axisbelow(True)
     axis.grid(alpha=0.3)
     axis.set_title(plain(title))

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +87,10 @@ def plot_states(reading: Reading, shown: list[ShownUnit], path: str | Path, titl
     note = "blue: above 0, orange: below, strongest at the unit's largest absolute value; underlined: where it holds"
     figure.text(0.5, 1 - 0.34 / height, note, ha="center", va="top", fontsize=8.5, color="0.3")
     drawn = io.BytesIO()
-    with rc_context({"text.hinting": "none"}):  # which would widen each letter to whole pixels, beside its cell
+    # Hinting would widen each letter to whole pixels, beside its cell. A letter that the font lacks is an empty box
+    # here, and itself on the page: no line for each of them.
+    with rc_context({"text.hinting": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(drawn, dpi=100)
     # A palette: so many small cells of changing colors would take thrice the bytes.
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)

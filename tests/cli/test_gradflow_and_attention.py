@@ -6,8 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
     BartConfig,
     BartForConditionalGeneration,
     BertConfig,
@@ -123,6 +127,15 @@ def test_gradflow_puts_several_models_into_one_picture(models, seqnlp, tmp_path)
     assert "25%" in row
     assert numbers["lstm"]["max_grad_norm"] == 1.0
     assert "layer 1, forget gate" in numbers["lstm"]["saturation"]
+    page = picture.with_suffix(".html").read_text()
+    found = re.search(r"1 % of the gradient reaches back (\d+)(?: or more)? tokens in (\w+).*(?=\.)", out)
+    reaches = {}
+    for name in names:  # the farthest token with a hundredth of the gradient at the last one, in the lowest layer
+        norms = numbers[name]["series"][0]["norms"]
+        reaches[name] = max(place for place, norm in enumerate(norms) if norm >= 0.01 * norms[0])
+    assert int(found[1]) == reaches[found[2]] == max(reaches.values())
+    assert f"<h1>{found[0]}" in page
+    assert "data:image/png;base64," in page
 
 
 def test_flags_have_underscores_as_those_of_the_recipes_and_may_have_dashes(models, seqnlp, tmp_path):
@@ -176,7 +189,10 @@ def test_no_verb_writes_over_what_it_reads(models, seqnlp, tmp_path):
 
 LINES = {
     "attention": (["{models}/gpt2", "--text", TEXT, "--output", "{folder}/page.html"], ("page.html", "page.png")),
-    "gradflow": (["{models}/elman", "--text", TEXT, "--output", "{folder}/flow.png"], ("flow.png", "flow.json")),
+    "gradflow": (
+        ["{models}/elman", "--text", TEXT, "--output", "{folder}/flow.png"],
+        ("flow.png", "flow.json", "flow.html"),
+    ),
     "dependency": (
         ["--tasks", "parity", "--architectures", "gru", "--steps", "1", "--output_dir", "{folder}"],
         ("dependency.md", "dependency.png", "dependency.json"),
@@ -246,14 +262,36 @@ def test_attention_writes_a_page_and_pictures(models, seqnlp, tmp_path):
             "--overwrite",
         )
         assert status == 0
-        assert out.startswith("alignment: 1 layers of 1 heads")
+        told, maps = out.splitlines()[:2]
+        assert told.startswith("It was made to write: the dog sat" if given else "It wrote: ")
+        assert maps.startswith("alignment: 1 layer of 1 head, ")
+        assert json.dumps(told) in page.read_text()
     assert "3 x 7 weights" in out
     given = ["--text", TEXT, "--max_tokens", 7, "--target", "chat"]
     assert "4 x 7 weights" in seqnlp("attention", models / "bilingual", *given, *written)[1]
     status, out, _ = seqnlp("attention", models / "images", "--image", models / "image.png", *written)
     assert status == 0
-    assert "1 layers of 2 heads, 5 x 5 weights" in out
+    assert "1 layer of 2 heads, 5 x 5 weights" in out
     assert "data:image/png;base64," in page.read_text()
+
+
+def test_attention_says_what_the_model_answers(models, seqnlp, tmp_path):
+    written = ["--output", tmp_path / "page.html", "--overwrite"]
+    out = seqnlp("attention", models / "classifier", "--text", TEXT, *written)[1]
+    tokenizer = AutoTokenizer.from_pretrained(models / "classifier")
+    model = AutoModelForSequenceClassification.from_pretrained(models / "classifier")
+    with torch.no_grad():
+        shares = model(**tokenizer(TEXT, return_tensors="pt")).logits[0].softmax(-1).tolist()
+    ranked = sorted(((share, model.config.id2label[index]) for index, share in enumerate(shares)), reverse=True)
+    assert out.splitlines()[0] == f"It answers {', '.join(f'{name} ({share:.1%})' for share, name in ranked)}."
+    out = seqnlp("attention", models / "gpt2", "--text", "the cat sat", *written)[1]
+    model = AutoModelForCausalLM.from_pretrained(models / "gpt2")
+    tokenizer = AutoTokenizer.from_pretrained(models / "gpt2")
+    with torch.no_grad():
+        likely = model(**tokenizer("the cat sat", return_tensors="pt")).logits[0, -1].softmax(-1).topk(5)
+    found = re.findall(r"\(([\d.]+)%\)", out.splitlines()[0])
+    assert out.startswith("Next it expects ")
+    assert list(map(float, found)) == pytest.approx([100 * share for share in likely.values.tolist()], abs=0.06)
 
 
 @pytest.mark.parametrize("name", ["transformer", "bart"])
@@ -261,7 +299,7 @@ def test_encoder_decoders_show_three_kinds_of_attention_and_their_gradient(name,
     given = ["--text", "the cat sat on the mat", "--target", "the dog looked at"]
     status, out, _ = seqnlp("attention", models / name, *given, "--output", tmp_path / "pages" / "page.html")
     assert status == 0
-    written = [line.split(":")[0] for line in out.splitlines()[:3]]
+    written = [line.split(":")[0] for line in out.splitlines()[1:4]]
     assert written == ["encoder self-attention", "decoder self-attention", "cross-attention"]
     assert "heads, 4 x 6 weights each" in out
     for kind in written:

@@ -41,10 +41,10 @@ def test_every_run_is_a_row(seqnlp, runs):
     rows = [" ".join(line.split()) for line in printed.splitlines()[2:]]
     assert code == 0
     assert rows == [
-        "deep/second sentiment_analysis c d gru, from a/b accuracy 87.1% (test) 2026-02-01 10:20",
-        "first sentiment_analysis reviews gru accuracy 87.1% (test) 2026-03-01 10:20",
-        "fourth of_tomorrow reviews gru accuracy 0.500 (test) 2026-03-01 10:20",
-        "third trajectory reviews lstm loss 0.250 (validation; stopped at step 1,200) 2026-03-01 10:20",
+        "deep/second sentiment_analysis c d gru, from a/b Accuracy 87.1% (test) 2026-02-01 10:20",
+        "first sentiment_analysis reviews gru Accuracy 87.1% (test) 2026-03-01 10:20",
+        "fourth of_tomorrow reviews gru not known here 2026-03-01 10:20",
+        "third trajectory reviews lstm Loss 0.250 (validation; stopped at step 1,200) 2026-03-01 10:20",
     ]
     assert error.count("\n") == 1
     assert error.startswith(f"{runs / 'fifth' / 'run.json'} is no record of a run: ")

@@ -98,6 +98,21 @@ def test_what_a_model_does_not_know_is_said(models, seqnlp, tmp_path):
     assert "1 of 3 tokens are unknown to the tokenizer." in out
 
 
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram"])
+def test_steps_stand_in_the_text_in_order_whatever_the_tokenizer(kind, seqnlp, tmp_path):
+    """Pieces of bytes share a character's place; those of a word follow one another."""
+    text = "Zürich (in  Switzerland), 日本 🙂\n"
+    tokenizer = train_tokenizer([text] * 5, kind, 300, min_frequency=1)
+    RecurrentForCausalLM(RecurrentConfig(vocab_size=len(tokenizer), hidden_size=4)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    status, _, _ = seqnlp("states", tmp_path, "--text", text, "--output", tmp_path / "page.html")
+    assert status == 0
+    spans = data_of((tmp_path / "page.html").read_text())["spans"]
+    assert spans == sorted(spans)
+    covered = {place for start, end in spans for place in range(start, end)}
+    assert {text[place] for place in range(len(text)) if place not in covered} <= set(" \n")
+
+
 REFUSED = {
     "states {transformer} --text a+b": "has no recurrent state",
     "states {series} --text a+b": "reads no text",

@@ -1,4 +1,4 @@
-"""The commands that pages show, read as a shell reads them."""
+"""The commands that pages show, read as a shell reads them, and their Python."""
 
 import re
 import shlex
@@ -9,6 +9,11 @@ from itertools import product
 BLOCK = re.compile(r"^```bash[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"<<'(\w+)'\n.*?^\1$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"""^((?:[^"'#\n]|"[^"\n]*"|'[^'\n]*')*)(?<!\S)# .*$""", re.MULTILINE)
+
+
+def scripts_of(page: str) -> list[str]:
+    """The blocks of Python of a page."""
+    return re.findall(r"^```python[^\n]*\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
 def commands_of(page: str) -> Iterator[list[str]]:

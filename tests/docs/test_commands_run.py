@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import commands_of
+from commands import commands_of, scripts_of
 from PIL import Image
 
 from seqnlp.tasks import TASKS
@@ -64,3 +64,13 @@ def test_what_pages_show_runs(trained):
     for words in ready:
         done = run(words[1:], trained)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stdout[-500:]}{done.stderr[-2000:]}"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "docs/instruments.md", "docs/models/index.md"])
+def test_the_python_of_a_page_runs(trained, page):
+    scripts = scripts_of((ROOT / page).read_text(encoding="utf-8"))
+    assert scripts
+    for script in scripts:
+        done = subprocess.run([sys.executable, "-c", script], cwd=trained, capture_output=True, text=True)
+        assert done.returncode == 0, f"{script}\n{done.stderr[-2000:]}"

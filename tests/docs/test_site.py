@@ -154,3 +154,7 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing():
     assert (site / "cells.html").read_text().count("<math") > len(CELLS)
     assert 'id="seqnlp.models.RecurrentModel"' in (site / "api" / "models.html").read_text()
     assert tomllib.loads(NAVIGATION)["project"]["use_directory_urls"] is False
+
+
+def test_the_readme_is_a_screen_and_a_half():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 110

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqnlp.metrics import constant_velocity_forecast, forecast_scores, last_value_forecast
+from seqnlp.metrics import forecast_scores, last_value_forecast, straight_line_forecast
 
 
 PAST = np.array([[[1.0, 9.0], [3.0, 9.0], [4.0, 5.0]]])
@@ -20,15 +20,15 @@ def test_scores_by_hand():
     assert scores["rmse_last"] == pytest.approx(3)
 
 
-def test_last_value_and_constant_velocity():
+def test_last_value_and_straight_line():
     seen = np.ones_like(PAST, dtype=bool)
     assert last_value_forecast(PAST, seen, 2).tolist() == [[[4, 5], [4, 5]]]
-    assert constant_velocity_forecast(PAST, seen, 2).tolist() == [[[5, 1], [6, -3]]]
+    assert straight_line_forecast(PAST, seen, 2).tolist() == [[[5, 1], [6, -3]]]
 
 
 def test_gaps_are_passed_over():
     seen = np.array([[[True, True], [False, False], [True, False]]])
     assert last_value_forecast(PAST, seen, 1).tolist() == [[[4, 9]]]
-    assert constant_velocity_forecast(PAST, seen, 1).tolist() == [[[5.5, 9]]]
+    assert straight_line_forecast(PAST, seen, 1).tolist() == [[[5.5, 9]]]
     last_missing = np.array([[[True, False], [True, False], [False, False]]])
-    assert constant_velocity_forecast(PAST, last_missing, 2).tolist() == [[[7, 0], [9, 0]]]
+    assert straight_line_forecast(PAST, last_missing, 2).tolist() == [[[7, 0], [9, 0]]]

@@ -8,7 +8,7 @@ from local_hub import card_errors
 from transformers import CONFIG_MAPPING
 
 from benchmarks import cards as cards_module
-from seqnlp.publishing.card import build_card, task_of
+from seqnlp.publishing.card import MACHINES_OWN, build_card, task_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,11 @@ def test_the_model_index_holds_every_number_of_the_record_and_no_other(path):
     assert claims(card) == numbers
     assert card_errors(card) == []
     assert f"{record['model']['parameters']:,} parameters" in card
-    assert record["command"] in card
+    command = re.search(r"^seqnlp train .*$", card, re.MULTILINE)[0].split()
+    assert command[2] == record["task"]
+    flags = [word for word in record["command"].split() if word.startswith("--")]
+    own = {f"--{name}" for name in MACHINES_OWN}
+    assert [word for word in command if word.startswith("--")] == [flag for flag in flags if flag not in own]
     assert record["dataset"]["splits"]["train"]["fingerprint"] in card
 
 
@@ -115,6 +119,21 @@ def test_every_config_has_a_card():
     texts = "".join(cards_module.cards().values())
     for config in (ROOT / "recipes" / "configs").glob("*.yaml"):
         assert f"recipes/configs/{config.name}" in texts
+
+
+def test_its_command_is_one_that_a_reader_can_run():
+    record = {"task": "tagging", "hyperparameters": {"teacher": "", "seed": 3}}
+    flags = "--train_file '<local:a b.conllu>' --output_dir=x --seed 3 --num_threads 1 --freeze a b --output-dir out"
+    card = build_card({**record, "command": f"recipes/tagging.py {flags}"}, "alice/x", project="https://e.org/s")
+    assert "\nseqnlp train tagging --train_file '<local:a b.conllu>' --seed 3 --freeze a b\n" in card
+    assert "`<local:NAME>` stands for a file" in card
+    assert "with [seqnlp](https://e.org/s)" in card
+    assert "url = {https://e.org/s}" in card
+    assert "| `teacher`" not in card
+    assert "|  |  |" not in re.sub(r" +", " ", card)
+    card = build_card({**record, "command": "mine/tagging.py --seed 3"}, "alice/x")
+    assert "\naccelerate launch mine/tagging.py --seed 3\n" in card
+    assert "https://e.org" not in card
 
 
 EVIL = "a|b\n\n# c <script>x</script> [d](http://e) ![f](g) `h` *i* _j_ $k$ \\|l ```"

@@ -120,7 +120,7 @@ def test_its_card_is_whole(published, family):
     assert card_errors(text) == []
     assert card.data.tags[0] == "seqnlp"
     assert f"{record['model']['parameters']:,} parameters" in text
-    assert f"accelerate launch {record['command']}\n" in text
+    assert "\nseqnlp train " in text
     assert "](learning_curves.png)" in text
     assert re.search(r'revision = "run-[0-9a-f]{12}"', text)
     assert "put `import seqnlp` first" in text

@@ -1,5 +1,6 @@
 """The recipe as a user starts it, in one process and in two, on data it has never seen."""
 
+import base64
 import json
 import os
 import re
@@ -68,6 +69,22 @@ def test_it_says_what_it_is_about_to_do_and_what_to_do_next(finished, reviews, m
         path.unlink()
 
 
+def test_its_page_holds_all_of_it(finished, reviews):
+    output_dir, _ = finished
+    page, record = (output_dir / "report.html").read_text(), json.loads((output_dir / "run.json").read_text())
+    accuracy = record["metrics"]["test"]["accuracy"]
+    assert f"<h1>Sentiment classification of texts, lstm: Accuracy {accuracy:.1%} on test</h1>" in page
+    assert f"{reviews.name}: rows of train 90, validation 31, test 37" in page
+    assert "Confusion matrix" in page
+    curves = base64.b64encode((output_dir / "learning_curves.png").read_bytes()).decode()
+    assert curves in page
+    for split in ("validation", "test"):
+        shown = f"{record['metrics'][split]['accuracy']:.1%}"
+        assert f"<td>this model</td><td>{split}</td><td>{shown}</td>" in page
+    assert not re.search(r"(src|href)=.?(http|//|file)", page)
+    assert str(reviews.parent) not in page
+
+
 def test_what_it_leaves_loads_and_works(finished):
     output_dir, _ = finished
     assert {path.name for path in output_dir.iterdir()} == {
@@ -76,6 +93,7 @@ def test_what_it_leaves_loads_and_works(finished):
         "learning_curves.png",
         "logs",
         "model.safetensors",
+        "report.html",
         "run.json",
         "tokenizer.json",
         "tokenizer_config.json",

@@ -25,7 +25,7 @@ def test_balls(launch, tmp_path):
     assert record["dataset"]["name"] == "simulated:ball"
     assert 50 < record["memory"]["resident"] < 20_000
     errors = {name: scores["test"]["rmse"] for name, scores in record["baselines"].items()}
-    assert set(errors) == {"last_value", "constant_velocity", *(f"last_{n}_steps_seen" for n in (1, 2, 4, 8))}
+    assert set(errors) == {"last_value", "straight_line", *(f"last_{n}_steps_seen" for n in (1, 2, 4, 8))}
     ours = record["metrics"]["test"]["rmse"]
     assert ours < 0.8 * errors["last_value"]
     assert ours < 0.9 * errors["last_1_steps_seen"]  # what memory is good for

@@ -42,7 +42,7 @@ def test_series_stand_beside_the_last_value_in_their_own_unit():
         "metrics": {"validation": {"rmse": 20.04}, "test": {"rmse": 26.05}},
         "baselines": {
             "last_value": {"test": {"rmse": 30.96}},
-            "constant_velocity": {"test": {"rmse": 42.96}},
+            "straight_line": {"test": {"rmse": 42.96}},
             "last_1_steps_seen": {"test": {"rmse": 29.38}},
         },
     }

@@ -1,6 +1,14 @@
 """What a run tells of itself: facts by hand."""
 
+from types import SimpleNamespace
+
+import pytest
+
+from seqnlp.metrics import Score
+from seqnlp.tasks.run_page import _finding
+from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tasks.telling import described_data, described_kept
+from seqnlp.tasks.trajectory import Trajectory
 
 
 def test_data():
@@ -12,10 +20,44 @@ def test_data():
 
 
 def test_kept():
+    share = Score("accuracy", "Accuracy", "", greater_is_better=True, is_share=True, digits=1)
+    loss = Score("loss", "Loss", "", greater_is_better=False)
     kept = {"step": 141, "epoch": 3.0, "metric": "accuracy", "value": 0.802}
-    assert described_kept(kept, True, 188) == (
-        "Kept: the weights of epoch 3 (step 141 of 188), whose validation accuracy is the highest, 0.8020."
+    assert described_kept(kept, share, 188) == (
+        "Kept: the weights of epoch 3 (step 141 of 188), whose validation accuracy is the highest, 80.2%."
     )
-    assert "the lowest, 0.8020" in described_kept({**kept, "metric": "loss"}, False, 188)
-    assert "the mean of the weights at the last 5 validations" in described_kept({**kept, "average_of": 5}, False, 188)
+    assert "loss is the lowest, 0.802." in described_kept({**kept, "metric": "loss"}, loss, 188)
+    assert "the mean of the weights at the last 5 validations" in described_kept({**kept, "average_of": 5}, loss, 188)
     assert described_kept({}, None, 188) == "The weights are those of the last step: no validation could choose."
+
+
+@pytest.mark.parametrize(
+    ("ours", "baseline", "relation"),
+    [(0.8164, 0.8156, "equal to"), (0.82, 0.81, "better than"), (0.80, 0.81, "worse than")],
+)
+def test_the_page_of_a_run_says_whether_its_baseline_does_as_well(ours, baseline, relation):
+    record = SimpleNamespace(
+        metrics={"validation": {"accuracy": 0.9}, "test": {"accuracy": ours}},
+        hyperparameters={"metric_for_best_model": "accuracy"},
+    )
+    outcome = SimpleNamespace(run=SimpleNamespace(record=record), baselines={"tf_idf": {"accuracy": baseline}})
+    assert _finding(SentimentAnalysis, outcome) == (
+        f"Accuracy {ours:.1%} is {relation} its baseline, tf idf: {baseline:.1%}."
+    )
+    outcome.baselines["another"] = {"accuracy": 0.5}
+    assert "the best of its baselines, tf idf" in _finding(SentimentAnalysis, outcome)
+    outcome.baselines = {}
+    assert _finding(SentimentAnalysis, outcome) == ""
+
+
+def test_of_errors_less_is_better():
+    record = SimpleNamespace(
+        metrics={"validation": {"loss": 0.1, "mae": 0.25}},
+        hyperparameters={"metric_for_best_model": "loss", "value_unit": "m"},
+    )
+    found = Trajectory.headline(record.metrics, record.hyperparameters)
+    assert (found.split, found.key, found.shown) == ("validation", "loss", "Loss 0.100")
+    del record.metrics["validation"]["loss"]
+    outcome = SimpleNamespace(run=SimpleNamespace(record=record), baselines={"last_value": {"mae": 0.5}})
+    outcome.baselines["last_8_steps_seen"] = {"mae": 0.2}  # the model itself
+    assert _finding(Trajectory, outcome) == "MAE 0.250 m is better than its baseline, last value: 0.500 m."

@@ -1,6 +1,9 @@
 """Series whose forecasts are known: straight lines."""
 
+import dataclasses
+
 import pytest
+import torch
 from uniform_models import begin, outcome_of, uniform
 
 from seqnlp.tasks import trajectory
@@ -23,7 +26,7 @@ def test_what_needs_no_model(prepare):
     assert len(data.examples["test"]) == 15 - 6  # of steps 85 to 99
     assert data.examples["test"][0]["past_values"].flatten().tolist() == [170, 172, 174, 176]
     found = task.baselines(data, "test")
-    assert found["constant_velocity"]["test"]["rmse"] == 0
+    assert found["straight_line"]["test"]["rmse"] == 0
     last = found["last_value"]["test"]  # wrong by 2, 4 and 6
     assert (last["mae"], last["rmse"], last["rmse_last"]) == (4, pytest.approx((56 / 3) ** 0.5), 6)
     # Its deviation over the steps 0 to 69, times 2: sqrt((70^2 - 1) / 12).
@@ -63,3 +66,26 @@ def test_walls_are_drawn_around_the_simulated_ball_alone(is_simulated, prepare, 
     task.draw(outcome_of(run, data, "test", test={}))
     axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min"}
     assert drawn == [(trajectory.BOX if is_simulated else None, axes), 4]
+
+
+@pytest.mark.parametrize("kind", Trajectory.model_classes)
+def test_fields_that_its_cards_leave_out_change_nothing(kind):
+    model_class, found = Trajectory.model_classes[kind], []
+    others = {
+        "vocab_size": 11,
+        "tie_word_embeddings": True,
+        "pooling": "max",
+        "label_smoothing": 0.5,
+        "loss_chunk_size": 3,
+    }
+    assert set(Trajectory.meaningless_fields) == set(others)
+    known = {field.name for field in dataclasses.fields(model_class.config_class)}
+    for changes in ({}, others):
+        fields = {"hidden_size": 8, "num_attention_heads": 2, "input_size": 2, **changes}
+        torch.manual_seed(0)
+        model = model_class(model_class.config_class(**{name: fields[name] for name in known & set(fields)}))
+        torch.manual_seed(1)
+        past, future = torch.randn(3, 6, 2), torch.randn(3, 4, 2)
+        outputs = model.eval()(past, future_values=future)
+        found.append((sum(parameter.numel() for parameter in model.parameters()), float(outputs.loss.detach())))
+    assert found[0] == found[1]

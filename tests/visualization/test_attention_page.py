@@ -10,6 +10,8 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from PIL import Image
 
 from seqnlp.diagnostics import AttentionMap
@@ -80,7 +82,7 @@ def test_a_browser_shows_tokens_as_text_and_reads_out_the_weight(tmp_path):
     found = text_map(["a", EVIL, "c"])
     cross = AttentionMap("cross-attention", [weights(2, 2, 3)], ["x", "y"], ["a", "b", "c"])
     path = tmp_path / "page.html"
-    write_attention_page([found, cross], path, "A <i>title</i>")
+    write_attention_page([found, cross], path, "A <i>title</i>", answer="It says 1 < 2")
     choose = "const c = document.getElementById('%s'); c.value = %d; c.dispatchEvent(new Event('change'));"
     script = (
         f"{{ {choose % ('layer', 1)} }} {{ {choose % ('head', 2)} }}"
@@ -101,15 +103,16 @@ def test_a_browser_shows_tokens_as_text_and_reads_out_the_weight(tmp_path):
     first = re.search(r'data-first="([^"]*)"', shown).group(1)
     assert first.startswith("self-attention, layer 2, head 3: “c” (3 of 3) looks at")
     key = min(int(found.layers[0][0, 2].argmax()) + 1, 2)  # one to the right of where the page starts
-    assert first.endswith(f"({key + 1} of 3) with weight {found.layers[1][2, 2, key]:.4f}.")
+    assert first.endswith(f"({key + 1} of 3) with a weight of {found.layers[1][2, 2, key]:.2%}.".replace("%", " %"))
     for name, key, token in (("cell", 0, "a"), ("token", 1, html.escape(EVIL, quote=False))):
         read = re.search(f'data-{name}="([^"]*)"', shown).group(1)
         assert read.startswith("self-attention, layer 2, head 3: “a” (1 of 3) looks at")
         assert token in read or html.escape(token) in read
-        assert read.endswith(f"({key + 1} of 3) with weight {found.layers[1][2, 0, key]:.4f}.")
+        assert read.endswith(f"({key + 1} of 3) with a weight of {found.layers[1][2, 0, key]:.2%}.".replace("%", " %"))
     second = re.search(r'id="readout"[^>]*>([^<]*)<', shown).group(1)
     assert second.startswith("cross-attention, layer 1, head 1: “y” (2 of 2) looks at")
-    assert second.endswith(f"{cross.layers[0][0, 1].max():.4f}.")
+    assert second.endswith(f"{100 * cross.layers[0][0, 1].max():.2f} %.")
+    assert '<p id="answer" class="">It says 1 &lt; 2</p>' in shown
     assert shown.count("<canvas") >= 2 + 2
 
 
@@ -125,7 +128,27 @@ def test_a_browser_lays_the_weights_over_an_image(tmp_path):
     assert re.search(r'id="textPart"[^>]*hidden', shown)
     key = int(found.layers[0][0, 0].argmax())  # where the class token, with which it starts, looks most
     weight = found.layers[0][0, 3, key]
-    assert f"“row 2, column 1” (4 of 5) looks at “{names[key]}” ({key + 1} of 5) with weight {weight:.4f}" in shown
+    assert (
+        f"“row 2, column 1” (4 of 5) looks at “{names[key]}” ({key + 1} of 5) with a weight of {100 * weight:.2f} %"
+        in shown
+    )
+
+
+def test_colors_are_linear_in_the_weight_and_letters_are_labels(tmp_path, monkeypatch):
+    found = AttentionMap("self-attention", [torch.tensor([[[0.25, 0.75], [0.5, 0.5]]])], ["a", "b"], ["a", "b"])
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    plot_attention(found, tmp_path / "one.png")
+    axis, bar = drawn[0].axes
+    panel = axis.images[0].get_array()
+    blues = colormaps["Blues"]
+    for (row, column), share in {(0, 0): 1 / 3, (0, 1): 1.0, (1, 0): 2 / 3}.items():  # of the largest, 75 %
+        assert panel[row, column].tolist() == pytest.approx(blues(share))
+    assert bar.get_ylim() == (0, 75)
+    letters = list("abcdefghijklmnopqrstuvwxyzäöü.")
+    weights_of_letters = torch.full((2, 30, 30), 1 / 30)
+    plot_attention(AttentionMap("self-attention", [weights_of_letters], letters, letters), tmp_path / "two.png")
+    assert [label.get_text() for label in drawn[1].axes[0].get_xticklabels()] == letters * 2
 
 
 @pytest.mark.parametrize("kind", ["few tokens", "many tokens", "one head", "image"])

@@ -6,11 +6,12 @@ import subprocess
 import numpy as np
 import pretty_midi
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.io import wavfile
 
 from seqnlp.data import TuneArguments, load_tunes, to_abc
-from seqnlp.visualization.music import save_tune, spell_out, to_midi
+from seqnlp.visualization.music import bars_of, plot_piano_roll, save_tune, spell_out, to_midi
 
 
 TUNE = "X:1\nT:A Tune\nM:4/4\nL:1/8\nK:Dmaj\nD2 F2 A4|d4- d2 z2|[FA]4 (3ABA F2|\n"
@@ -35,6 +36,20 @@ def test_a_tune_to_read_to_hear_and_to_see(tmp_path):
     assert np.abs(sound).max() > 20000
     pixels = np.asarray(Image.open(files[3]).convert("RGB"))
     assert pixels.std() > 10
+
+
+def test_the_piano_roll_names_every_note_and_counts_bars(tmp_path, monkeypatch):
+    assert bars_of(TUNE, quarters_per_minute=60) == {1: 0.0, 2: 4.0, 3: 8.0}
+    upbeat = TUNE.replace("D2 F2 A4|", "A2|D2 F2 A4|")
+    assert bars_of(upbeat, quarters_per_minute=120) == {0: 0.0, 1: 0.5, 2: 2.5, 3: 4.5}
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
+    plot_piano_roll(to_midi(TUNE, quarters_per_minute=60), tmp_path / "roll.png", bars=bars_of(TUNE, 60))
+    ticks = drawn[0].get_yticklabels(), drawn[0].get_yticks()
+    names = {name.get_text(): place for name, place in zip(*ticks, strict=True)}
+    assert names == {"D4": 62, "F#4": 66, "A4": 69, "B4": 71, "D5": 74}
+    assert list(drawn[0].get_xticks()) == [0, 4, 8]
+    assert [label.get_text() for label in drawn[0].get_xticklabels()] == ["1", "2", "3"]
 
 
 # What abc2midi (abcmidi 2023.02.08) plays of a tune without repeats: onsets in quarters, MIDI pitches.

@@ -1,0 +1,212 @@
+"""`report.html`: all that is known of a run on one page that opens offline."""
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..visualization.page import (
+    data_uri,
+    facts_of,
+    folded,
+    page_of,
+    picture_of,
+    preformatted,
+    row_of,
+    table_of,
+)
+from .telling import described_data, described_kept
+
+
+if TYPE_CHECKING:
+    from .base import Outcome, Task
+
+REPORT = "report.html"
+CURVES = "learning_curves.png"
+ALTERNATIVES = {
+    CURVES: "Loss and validation scores over the epochs",
+    "errors.png": "Images that the model got wrong",
+    "predictions.png": "Forecasts beside what came",
+    "memory.png": "The error by how much of the past the model was shown",
+    "bleu_by_length.png": "BLEU by the length of the source",
+    "example.png": "An image to try the model with",
+}
+"""What the pictures of runs show, for those who do not see them."""
+
+
+def write_run_page(task: "Task", outcome: "Outcome", report: str, commands: str) -> None:
+    """
+    Write the page of a run. Called by the main process, once all else is written.
+
+    Args:
+        task: The run's task.
+        outcome: What the model did.
+        report: What was printed of it.
+        commands: What to do with it.
+    """
+    record = outcome.run.record
+    last_step = record.history[-1]["step"] if record.history else 0
+    kept = described_kept(record.kept, task.score_of(record.kept.get("metric")), last_step)
+    parts = [
+        f'<p class="soft">{html.escape(described_data(record.dataset))}. {html.escape(task.use)}</p>',
+        f'<p class="answer">{html.escape(" ".join(filter(None, (_finding(task, outcome), kept))))}</p>',
+        "<h2>Results</h2>",
+        _results(task, outcome),
+        *_curves(outcome),
+        *_pictures(outcome),
+        *_tunes(outcome),
+        *(part for name, text in task.texts(outcome).items() for part in (f"<h2>{name}</h2>", preformatted(text))),
+        f"<h2>In detail: {html.escape(outcome.split)}</h2>",
+        preformatted(report),
+        "<h2>Data</h2>",
+        _data(record.dataset),
+        "<h2>Model and training</h2>",
+        facts_of(_facts(task, outcome)),
+        "<h2>What to do with it</h2>",
+        preformatted(commands),
+        "<h2>How it was made</h2>",
+        *(folded(name, text) for name, text in _details(record).items()),
+    ]
+    outcome.file(REPORT).write_text(page_of(_title(task, outcome), parts), encoding="utf-8")
+
+
+def _title(task: "Task", outcome: "Outcome") -> str:
+    """The task, the model and how good it is."""
+    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    shown = f": {found.shown} on {found.split}" if found else ""
+    return f"{task.title}, {outcome.run.record.hyperparameters['architecture']}{shown}"
+
+
+def _finding(task: "Task", outcome: "Outcome") -> str:
+    """The model beside its baselines, by the score of the title."""
+    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    if not found:
+        return ""
+    score = task.score_of(found.key)
+    others = {
+        name.replace("_", " "): scores[score.key]
+        for name, scores in task.rivals(outcome.baselines).items()
+        if isinstance(scores.get(score.key), int | float)
+    }
+    if not others:
+        return ""
+    sign = 1 if score.greater_is_better else -1
+    name = max(others, key=lambda name: sign * others[name])
+    # What is shown alike is equal.
+    values = [float(score.shown(value).rstrip("%")) for value in (found.value, others[name])]
+    difference = sign * (values[0] - values[1])
+    relation = "equal to" if difference == 0 else "better than" if difference > 0 else "worse than"
+    unit = task.unit_of(score.key, outcome.run.record.hyperparameters)
+    best = "the best of its baselines, " if len(others) > 1 else "its baseline, "
+    return f"{found.shown} is {relation} {best}{name}: {score.shown(others[name])} {unit}".rstrip() + "."
+
+
+def _results(task: "Task", outcome: "Outcome") -> str:
+    """The scores of each split, and those of what the model is compared with."""
+    record = outcome.run.record
+    compared = {"this model": record.metrics}
+    compared |= {name.replace("_", " "): parts for name, parts in record.baselines.items()}
+    known = [values for splits in compared.values() for values in splits.values()]
+    scores = [score for score in task.scores if any(score.key in values for values in known)]
+    units = [task.unit_of(score.key, record.hyperparameters) or score.unit for score in scores]
+    headers = [
+        "model",
+        "split",
+        *(f"{s.name}, {unit}" if unit else s.name for s, unit in zip(scores, units, strict=True)),
+    ]
+    rows = [
+        row_of(
+            [model, split, *(score.shown(values.get(score.key)) for score in scores)],
+            "baseline" if model != "this model" else "",
+        )
+        for model, splits in compared.items()
+        for split, values in splits.items()
+        if any(score.key in values for score in scores)
+    ]
+    return table_of(headers, rows, "The scores of the model and of its baselines")
+
+
+def _curves(outcome: "Outcome") -> list[str]:
+    path = outcome.file(CURVES)
+    if not _is_of_this_run(path, outcome):
+        return []
+    return ["<h2>Learning curves</h2>", picture_of(path.read_bytes(), ALTERNATIVES[CURVES])]
+
+
+def _pictures(outcome: "Outcome") -> list[str]:
+    """What the task has drawn, in the order of the files' names; tunes have a place of their own."""
+    paths = [
+        path
+        for path in sorted(outcome.file(".").glob("*.png"))
+        if path.name != CURVES and not path.name.startswith("tune-") and _is_of_this_run(path, outcome)
+    ]
+    parts = [picture_of(path.read_bytes(), ALTERNATIVES.get(path.name, path.name), path.name) for path in paths]
+    return ["<h2>Pictures</h2>", *parts] if parts else []
+
+
+def _tunes(outcome: "Outcome") -> list[str]:
+    """A player, the piano roll and the notation of each tune that was kept."""
+    parts = []
+    for path in sorted(outcome.file(".").glob("tune-*.abc"), key=lambda path: (len(path.name), path.name)):
+        if not _is_of_this_run(path, outcome):
+            continue
+        abc = path.read_text(encoding="utf-8")
+        title = next((line[2:].strip() for line in abc.splitlines() if line.startswith("T:")), "")
+        parts.append(f"<h3>{html.escape(f'{path.stem}: {title}' if title else path.stem)}</h3>")
+        sound = data_uri(path.with_suffix(".wav").read_bytes(), "audio/wav")
+        parts.append(f'<audio controls src="{sound}" aria-label="{html.escape(path.stem)}"></audio>')
+        parts.append(picture_of(path.with_suffix(".png").read_bytes(), f"Piano roll of {path.stem}"))
+        parts.append(preformatted(abc))
+    return ["<h2>Tunes</h2>", *parts] if parts else []
+
+
+def _is_of_this_run(path: Path, outcome: "Outcome") -> bool:
+    """Whether a file is there, and not left by a run before; file systems round times."""
+    return path.is_file() and path.stat().st_mtime >= outcome.began - 2
+
+
+def _data(dataset: dict[str, Any]) -> str:
+    """The splits, and what was dropped, cut or converted."""
+    names = dict.fromkeys(
+        name for part in dataset.get("splits", {}).values() for name in part if name != "fingerprint"
+    )
+    rows = [
+        row_of([split, *(f"{part[name]:,}" if isinstance(part.get(name), int) else "" for name in names)])
+        for split, part in dataset.get("splits", {}).items()
+    ]
+    remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in dataset.get("remarks", []))
+    table = table_of(["split", *names], rows, "The splits of the data")
+    return f"{table}<ul>{remarks}</ul>" if remarks else table
+
+
+def _facts(task: "Task", outcome: "Outcome") -> dict[str, str]:
+    record = outcome.run.record
+    parameters = f"{record.model['parameters']:,}"
+    if "trained_parameters" in record.model:
+        parameters += f", of which {record.model['trained_parameters']:,} were trained"
+    share = task.unknown_share(outcome.data)
+    hardware = record.hardware
+    return {
+        "model": f"{task.label}, {record.model['class']}",
+        "started from": str(record.base_model.get("name", "")),
+        "parameters": parameters,
+        "vocabulary": task.described_vocabulary(outcome.data.processor),
+        "unknown tokens": "" if share is None else f"{share:.1%} of those of validation",
+        "steps": f"{record.history[-1]['step']:,}" if record.history else "",
+        "time of training": f"{record.seconds.get('training', 0.0) / 60:.1f} minutes",
+        "memory": ", ".join(f"{value / 1024:.1f} GiB {name}" for name, value in record.memory.items()),
+        "machine": f"{hardware['cpu']}, {hardware['cpu_cores']} cores"
+        + "".join(f", {one}" for one in hardware.get("gpus", [])),
+        "seed": str(record.seed),
+        "begun": record.started.replace("T", " ").replace("Z", " UTC"),
+    }
+
+
+def _details(record: Any) -> dict[str, str]:
+    return {
+        "Command": f"accelerate launch {record.command}",
+        "Every flag": "\n".join(
+            f"{name}: {value}" for name, value in record.hyperparameters.items() if value is not None
+        ),
+        "The model's configuration": "\n".join(f"{name}: {value}" for name, value in record.model["config"].items()),
+        "Versions": "\n".join(f"{name} {version}" for name, version in record.versions.items()),
+    }

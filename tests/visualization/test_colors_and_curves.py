@@ -1,0 +1,58 @@
+"""One color per architecture, and learning curves that say what they show."""
+
+import pytest
+from matplotlib.figure import Figure
+
+from seqnlp.tasks import ARCHITECTURES
+from seqnlp.visualization import plot_learning_curves
+from seqnlp.visualization.colors import LOOKS, OTHER, looks_of
+
+
+HISTORY = [
+    {"epoch": 0.5, "train_loss": 2.0},
+    {"epoch": 1.0, "validation_loss": 1.5, "validation_accuracy": 0.5},
+    {"epoch": 2.0, "validation_loss": 1.0, "validation_accuracy": 0.75},
+]
+
+
+def test_every_architecture_has_a_look_of_its_own_and_there_are_five_colors():
+    assert set(LOOKS) == set(ARCHITECTURES)
+    looks = [*LOOKS.values(), OTHER]
+    assert len({look.color for look in looks}) == 5
+    assert len({(look.marker, look.linestyle) for look in looks}) == len(looks)  # told apart in gray
+
+
+def test_an_architecture_keeps_its_color_whatever_else_is_drawn():
+    assert looks_of(["gru", "lstm"])[1] == looks_of(["lstm"])[0] == LOOKS["lstm"]
+    first, second, third = looks_of(["lstm", "bert", "lstm"])
+    assert first.color == third.color != second.color
+    assert (first.marker, first.linestyle) != (third.marker, third.linestyle)
+    assert len(set(looks_of(["lstm"] * 12))) == 12
+
+
+@pytest.fixture
+def axes_of(monkeypatch, tmp_path):
+    def draw(**settings):
+        drawn = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.extend(figure.axes))
+        plot_learning_curves(HISTORY, tmp_path / "curves.png", **settings)
+        return drawn
+
+    return draw
+
+
+def test_shares_are_percent_and_the_kept_epoch_is_marked(axes_of):
+    losses, scores = axes_of(shares=["accuracy"], kept_epoch=2.0)
+    assert losses.get_ylabel() == "loss (nats per example)"
+    assert scores.get_ylabel() == "validation score (%)"
+    assert list(scores.lines[0].get_ydata()) == [50.0, 75.0]
+    for axis in (losses, scores):
+        assert axis.lines[-1].get_label() == "kept: epoch 2"
+        assert list(axis.lines[-1].get_xdata()) == [2.0, 2.0]
+
+
+def test_losses_of_two_kinds_have_axes_of_their_own(axes_of):
+    training, validation, _ = axes_of(losses_of=("single steps", "whole forecasts"), loss_unit="normalized")
+    assert training.get_ylabel() == "training loss of single steps\n(normalized)"
+    assert validation.get_ylabel() == "validation loss of whole forecasts\n(normalized)"
+    assert [list(axis.lines[0].get_ydata()) for axis in (training, validation)] == [[2.0], [1.5, 1.0]]
