@@ -90,6 +90,11 @@ def check_student(model: PreTrainedModel, kind: type, teacher: str) -> None:
         )
 
 
+def told_teacher(name: str, described: dict[str, Any]) -> str:
+    """The line on a teacher, from what `run.json` says of it."""
+    return f"Learning from {name}: {described['class']}, {described['parameters']:,} parameters."
+
+
 def load_teacher(found: StartingModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
     """
     A teacher in float32 and `eval()`, its tokenizer, which cuts texts to what it reads, and what `run.json` says of

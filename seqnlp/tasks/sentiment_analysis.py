@@ -27,7 +27,16 @@ from ..training.batches import Batch
 from ..training.flags import flag, public_value
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Record, Task
-from .distillation import TEACHER, DistillationArguments, Teacher, agreement, check_student, taught_rows, varied
+from .distillation import (
+    TEACHER,
+    DistillationArguments,
+    Teacher,
+    agreement,
+    check_student,
+    taught_rows,
+    told_teacher,
+    varied,
+)
 from .starting_model import Source
 from .tagging_teacher import parts_of_speech
 from .text_problems import PROBLEMS, Number, OneClass, every_score, problem_of
@@ -230,6 +239,7 @@ class SentimentAnalysis(Task):
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = Teacher.load(source, self.name, train.features["label"].names)
         self.teacher.model.to(run.accelerator.device)
+        run.tell(told_teacher(source.name, self.teacher.described))
         others, tagger = self._texts_to_judge(run, train)
         data.examples["train"] = run.main_process_first(
             lambda: taught_rows(

@@ -30,7 +30,7 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, public_value
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
-from .distillation import LOGITS, TEACHER, DistillationArguments, check_student
+from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, told_teacher
 from .results import spread
 from .tagging_teacher import TaggingTeacher, TaughtCollator, answered_words, taught_sentences
 from .telling import LONGEST_TRIAL
@@ -201,13 +201,14 @@ class Tagging(Task):
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = teacher = TaggingTeacher.load(source, self.name, labels_of(train))
         teacher.model.to(run.accelerator.device)
+        run.tell(told_teacher(source.name, teacher.described))
         read = data.counts["train"]["read"]
         data.examples["train"], silent = run.main_process_first(
             lambda: taught_sentences(teacher, data.examples["train"], train, read)
         )
         words = sum(map(len, read))
         if silent:
-            run.tell(f"Of {silent:,} of the {words:,} training words the teacher says nothing: it does not read them.")
+            run.tell(f"The teacher says nothing of {silent:,} of the {words:,} training words: it does not read them.")
         name = public_value(source.name, self.fields()["teacher"])
         run.record.teacher = {"name": name, **teacher.described, "words_judged": words - silent}
         data.collator = TaughtCollator(data.collator, len(teacher.order))

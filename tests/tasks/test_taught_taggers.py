@@ -138,6 +138,7 @@ def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(kind
     record = run("tagging", tmp_path / "student", *given, "--teacher", teacher)
     printed = capsys.readouterr().out
     assert "its teacher (TransformerEncoderForTokenClassification)" in printed
+    assert f"Learning from {teacher}: TransformerEncoderForTokenClassification, " in printed
     assert record["metrics"]["test"]["accuracy"] == 1.0
     assert record["baselines"]["teacher"]["test"]["accuracy"] == 1.0
     assert record["baselines"]["most_frequent_tag"]["test"]["accuracy"] == 0.0
