@@ -38,11 +38,11 @@ def results(records: list[dict], link: Link) -> str:
 
 def best_rows(records: list[dict], link: Link) -> str:
     """
-    A table with one row per task: the model that is best on validation, beside what it is to be held against. The
-    dataset is one of which others published a number, or else the default one.
+    A table with one row per task: of the models trained from nothing the best one on validation, beside what it
+    is to be held against. The dataset is one of which others published a number, or else the default one.
     """
     rows = []
-    for name, own in by_task(records).items():
+    for name, own in by_task([record for record in records if not record.get("base_model")]).items():
         task, groups = TASKS[name], groups_of(own)
         wanted = [*task.published, task.default_dataset]
         dataset = min((key[0] for key in groups), key=lambda of: wanted.index(of) if of in wanted else len(wanted))

@@ -52,6 +52,7 @@ def translate(
         seqnlp translate outputs/translation-transformer --file in.txt --output out.txt --num_beams 5
 
         seqnlp export outputs/translation-transformer --to ctranslate2 --output outputs/fast
+
         seqnlp translate outputs/fast --file in.txt --output out.txt --num_beams 5
 
         head -100 in.txt | seqnlp translate outputs/translation-transformer > out.txt
@@ -78,7 +79,8 @@ def translate(
         raise typer.Exit(130) from None
     except OSError as error:
         raise OutputError(f"--output {output}: it cannot be written: {error.strerror}.") from error
-    told = f"{len(lines):,} lines" + (f", of which {found.empty:,} are empty" if found.empty else "")
+    are = "is" if found.empty == 1 else "are"
+    told = f"{len(lines):,} lines" + (f", of which {found.empty:,} {are} empty" if found.empty else "")
     told += f"; {found.cut:,} the model did not end, and they are cut off" if found.cut else ""
     told += f"; {found.resumed:,} of them were done before" if found.resumed else ""
     sys.stderr.write(f"{told}{f': {output}' if output else ''}\n")

@@ -9,6 +9,7 @@ import numpy as np
 from datasets import Dataset, Image
 from PIL import Image as PILImage
 
+from .caching import map_once
 from .errors import DataError
 from .loading import is_hidden, listed
 
@@ -60,12 +61,16 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
         f"{deep:,} images have deep grays, up to {most:g}: they are brought to 8 bits, with white at {white:g}."
     )
 
-    def convert(row: dict[str, Any]) -> dict[str, Any]:
-        if row["image"].mode not in DEEP_MODES:
-            return row
-        return {"image": PILImage.fromarray((np.asarray(row["image"]) * (255.0 / white)).round().astype(np.uint8))}
+    def convert(rows: dict[str, list]) -> dict[str, list]:
+        return {"image": [_in_256_shades(image, white) for image in rows["image"]]}
 
-    return {split: part.map(convert, features=part.features) for split, part in prepared.items()}
+    return {split: map_once(part, convert, batch_size=32, features=part.features) for split, part in prepared.items()}
+
+
+def _in_256_shades(image: PILImage.Image, white: float) -> PILImage.Image:
+    if image.mode not in DEEP_MODES:
+        return image
+    return PILImage.fromarray((np.asarray(image) * (255.0 / white)).round().astype(np.uint8))
 
 
 def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]:

@@ -168,7 +168,7 @@ class CTranslate2Export(Export):
         saved.encode_special_tokens = True
 
         def is_alike(text: str) -> bool:
-            return saved.encode(text).ids == self.processor(text)["input_ids"]
+            return saved.encode(text).ids == self.processor(text, verbose=False)["input_ids"]
 
         return check_tokenizer(self.processor, self.config, is_alike)
 

@@ -168,7 +168,7 @@ class GGUFExport(Export):
 
     def _check_tokenizer(self, folder: Path) -> Check:
         saved = AutoTokenizer.from_pretrained(folder, gguf_file=FILE, split_special_tokens=True)
-        options = {"add_special_tokens": False}  # the file says whether a text gets some
+        options = {"add_special_tokens": False, "verbose": False}  # the file says whether a text gets special tokens
 
         def is_alike(text: str) -> bool:
             return saved(text, **options)["input_ids"] == self.processor(text, **options)["input_ids"]

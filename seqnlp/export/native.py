@@ -137,8 +137,8 @@ class TransformersExport(Export):
         saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
         def is_alike(text: str) -> bool:
-            ids = self.processor(text)["input_ids"]
-            return saved(text)["input_ids"] == ids and saved.decode(ids) == self.processor.decode(ids)
+            ids = self.processor(text, verbose=False)["input_ids"]
+            return saved(text, verbose=False)["input_ids"] == ids and saved.decode(ids) == self.processor.decode(ids)
 
         return [check_tokenizer(self.processor, self.config, is_alike)]
 

@@ -198,9 +198,13 @@ def classification_report(
         tabulate(of_classes, headers=["", "precision", "recall", "F1", "number"], disable_numparse=True),
         "Confusion matrix (rows: true class, columns: predicted class)",
         tabulate(matrix, headers=["", *class_names]),
-        f"The {len(shown)} errors it was surest of",
-        tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
     ]
+    if shown:
+        count = f"{len(shown)} errors" if len(shown) > 1 else "one error"
+        parts += [
+            f"The {count} it was surest of",
+            tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
+        ]
     return "\n\n".join(parts)
 
 

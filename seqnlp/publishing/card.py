@@ -264,6 +264,9 @@ def _teacher(record: dict[str, Any]) -> str | None:
     of = next(
         (f"{escape(teacher[key])} {what}" for key, what in judged.items() if key in teacher), "its training texts"
     )
+    if tagger := teacher.get("augment_tagger"):
+        of += ", among them variants with words replaced by others of the part of speech that "
+        of += f"{_other_model(tagger)} finds"
     return (
         f"Beside the labels it learned what {_other_model(teacher)} ({escape(teacher.get('class'))}, "
         f"{format(teacher.get('parameters') or 0, ',')} parameters, SHA-256 of its weights "

@@ -6,8 +6,10 @@ Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network" (arX
 
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -28,9 +30,9 @@ TEACHER = "teacher"
 """What a teacher's scores are called among the baselines."""
 TOKENS_AT_ONCE = 16384  # of a batch that a teacher reads, padding included: enough to keep a GPU at work
 ROWS_OF_A_PART = 10_000  # whose answers are written to the disk together, and which are sorted by length
-# Tang et al. 2019, section 3.2: the share of words that are hidden, the share of texts cut to a piece, and the longest
-# piece in words.
-HIDDEN, CUT, LONGEST_PIECE = 0.1, 0.25, 5
+# Tang et al. 2019, section 3.2: the share of words that are hidden and of those that are replaced, the share of texts
+# cut to a piece, and the longest piece in words.
+HIDDEN, REPLACED, CUT, LONGEST_PIECE = 0.1, 0.1, 0.25, 5
 
 
 @dataclass
@@ -132,20 +134,21 @@ class Teacher:
     described: dict[str, Any]
 
     @classmethod
-    def load(cls, source: Source, task: str, classes: Sequence[str]) -> "Teacher":
+    def load(cls, source: Source, task: str, classes: Sequence[str] | None) -> "Teacher":
         """
         Read a teacher and see that it knows the same classes, by their names.
 
         Args:
             source: Where it is.
             task: The task's name.
-            classes: The names of the data's classes.
+            classes: The names of the data's classes; `None` for its own, in its order.
 
         Raises:
             ArgumentsError: If it is not there, has no such head, or knows other classes.
         """
         found = StartingModel.find(source, cls.auto_class, task)
         known = [found.config.id2label[number] for number in sorted(found.config.id2label)]
+        classes = known if classes is None else classes
         if sorted(known) != sorted(classes):
             raise ArgumentsError(
                 f"--{source.flag} {source.name}: it tells the classes {', '.join(known)} apart, and the data has "
@@ -199,25 +202,37 @@ def answered(teacher: Teacher, texts: Dataset) -> Dataset:
         )
 
 
-def varied(texts: Sequence[str], copies: int, seed: int) -> list[str]:
+def varied(
+    texts: Sequence[str], copies: int, seed: int, kinds: Iterable[Sequence[str | None]] | None = None
+) -> list[str]:
     """
     Variants of texts for a teacher to judge (Tang et al. 2019, section 3.2): each word is left out with a chance of a
-    tenth, and a quarter of the variants are cut to a piece of one to five words. Those equal to another are left out.
+    tenth or, where its part of speech is known, replaced with another tenth by a word of the same one, drawn as often
+    as such words occur in the texts; and a quarter of the variants are cut to a piece of one to five words. Those
+    equal to another are left out.
 
-    Departures: a hidden word is left out, since teacher and student share no token for it, and no word is replaced by
-    another one of its part of speech.
+    Departure: a hidden word is left out, since teacher and student share no token for it.
 
     Args:
         texts: The training texts.
         copies: Variants of each.
         seed: Fixes what is drawn.
+        kinds: Of each text the part of speech of each word between white space, `None` for one that is not known; no
+            word is replaced if they are not given.
     """
     generator = random.Random(seed)
+    split = [text.split() for text in texts]
+    of_words = [[None] * len(words) for words in split] if kinds is None else list(kinds)
+    draw = _draw_by_kind(split, of_words)
     found, known = [], set(texts)
-    for text in texts:
-        words = text.split()
+    for words, of_text in zip(split, of_words, strict=True):
         for _ in range(copies):
-            kept = [word for word in words if generator.random() >= HIDDEN]
+            kept = []
+            for word, kind in zip(words, of_text, strict=True):
+                chance = generator.random()
+                if chance >= HIDDEN:
+                    is_replaced = kind is not None and chance < HIDDEN + REPLACED
+                    kept.append(draw(kind, generator) if is_replaced else word)
             if generator.random() < CUT and kept:
                 length = generator.randint(1, min(LONGEST_PIECE, len(kept)))
                 start = generator.randint(0, len(kept) - length)
@@ -227,6 +242,24 @@ def varied(texts: Sequence[str], copies: int, seed: int) -> list[str]:
                 known.add(variant)
                 found.append(variant)
     return found
+
+
+def _draw_by_kind(
+    texts: Iterable[Sequence[str]], kinds: Iterable[Sequence[str | None]]
+) -> Callable[[str, random.Random], str]:
+    """Draws a word of a kind as often as it is of that kind in the texts."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for words, of_text in zip(texts, kinds, strict=True):
+        for word, kind in zip(words, of_text, strict=True):
+            if kind is not None:
+                counts[kind][word] += 1
+    tables = {kind: (list(found), list(accumulate(found.values()))) for kind, found in counts.items()}
+
+    def draw(kind: str, generator: random.Random) -> str:
+        words, sums = tables[kind]
+        return generator.choices(words, cum_weights=sums)[0]
+
+    return draw
 
 
 def taught_rows(

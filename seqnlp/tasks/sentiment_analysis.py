@@ -29,6 +29,8 @@ from ..training.flags import flag, public_value
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Record, Task
 from .distillation import TEACHER, DistillationArguments, Teacher, agreement, check_student, taught_rows, varied
+from .starting_model import Source
+from .tagging_teacher import parts_of_speech
 from .telling import surest_error
 from .text_problems import PROBLEMS, Number, OneClass, every_score, problem_of
 from .unknown import shown_unknown, tell_unknown
@@ -55,6 +57,12 @@ class ClassifierTrainingArguments(DistillationArguments):
     )
     augment: int = flag(
         0, "Variants of each training text, with words left out, for the teacher to judge.", "training", "[0, 1000]"
+    )
+    augment_tagger: str | None = flag(
+        None,
+        "A tagger of parts of speech, such as a run's folder of tagging: in the variants words are also replaced by "
+        "others of the same part.",
+        "model source",
     )
 
 
@@ -139,7 +147,9 @@ class SentimentAnalysis(Task):
             for name in ("unlabelled_file", "augment"):
                 if vars(arguments)[name]:
                     raise ArgumentsError(f"--{name} {vars(arguments)[name]} does nothing without --teacher.")
-        elif arguments.class_weights:
+        if arguments.augment_tagger and not arguments.augment:
+            raise ArgumentsError(f"--augment_tagger {arguments.augment_tagger} does nothing without --augment.")
+        if arguments.teacher and arguments.class_weights:
             raise ArgumentsError(f"--class_weights {arguments.class_weights} and --teacher: choose one of the two.")
 
     def has_attention(self, config: PreTrainedConfig) -> bool:
@@ -222,7 +232,7 @@ class SentimentAnalysis(Task):
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = Teacher.load(source, self.name, train.features["label"].names)
         self.teacher.model.to(run.accelerator.device)
-        others = self._texts_to_judge(run, train)
+        others, tagger = self._texts_to_judge(run, train)
         data.examples["train"] = run.main_process_first(
             lambda: taught_rows(
                 self.teacher, data.examples["train"], train, others, lambda rows: tokenized(rows, data.processor)
@@ -233,20 +243,28 @@ class SentimentAnalysis(Task):
             **self.teacher.described,
             "rows_judged": len(data.examples["train"]),
             "further_texts": others and fingerprint(others),
+            **tagger,
         }
         model.set_loss(DistillationLoss(*arguments.how()))
 
-    def _texts_to_judge(self, run: Run, train: Dataset) -> Dataset | None:
-        """Texts beside those of the training data: of a file, and variants."""
-        arguments, parts = self.training_args, []
+    def _texts_to_judge(self, run: Run, train: Dataset) -> tuple[Dataset | None, dict[str, Any]]:
+        """Texts beside those of the training data, of a file and variants; and what is on record of their tagger."""
+        arguments, parts, kinds, tagger = self.training_args, [], None, {}
         if arguments.unlabelled_file:
             parts.append(load_unlabeled(arguments.unlabelled_file, self.data_args.text_column))
             run.tell(f"{len(parts[-1]):,} texts without labels from {arguments.unlabelled_file}.")
         if arguments.augment:
-            texts = varied(list(values_of(train, "text")), arguments.augment, arguments.seed)
+            if arguments.augment_tagger:
+                source = Source("augment_tagger", arguments.augment_tagger, None, self.model_args.trust_remote_code)
+                kinds, described = run.main_process_first(
+                    lambda: parts_of_speech(source, train, self.name, run.accelerator.device)
+                )
+                name = public_value(source.name, self.fields()["augment_tagger"])
+                tagger["augment_tagger"] = {"name": name, **described}
+            texts = varied(list(values_of(train, "text")), arguments.augment, arguments.seed, kinds)
             run.tell(f"{len(texts):,} variants of the {len(train):,} training texts.")
             parts.append(Dataset.from_dict({"text": texts}))
-        return concatenate_datasets(parts) if parts else None
+        return (concatenate_datasets(parts) if parts else None), tagger
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Predictions:
         """Logits and labels."""

@@ -4,15 +4,16 @@ The logits of a word are those of its first token on either side: the words are 
 computed once and kept on the disk, a number per word and label.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import AutoModelForTokenClassification
 
 from ..data import map_once, values_of
+from ..metrics import entity_scheme
 from ..models.losses import IGNORE_INDEX
 from ..training import ArgumentsError
 from ..training.batches import Batch, Collator
@@ -27,7 +28,7 @@ class TaggingTeacher(Teacher):
     auto_class: ClassVar[type] = AutoModelForTokenClassification
 
     @classmethod
-    def load(cls, source: Source, task: str, classes: Sequence[str]) -> "TaggingTeacher":
+    def load(cls, source: Source, task: str, classes: Sequence[str] | None) -> "TaggingTeacher":
         """
         As [`Teacher.load`].
 
@@ -67,6 +68,55 @@ class WordAnswers(Answers):
     def __call__(self, rows: dict[str, list]) -> dict[str, list]:
         """Columns of a batch."""
         return {LOGITS: [logits.tolist() for logits in self.teacher.logits_of_words(rows["tokens"])]}
+
+
+class WordKinds(Answers):
+    """The likeliest label of each word of a batch of rows with a `text`, as the column `kinds`; -1 where none is."""
+
+    def __call__(self, rows: dict[str, list]) -> dict[str, list]:
+        """Columns of a batch."""
+        found = self.teacher.logits_of_words([text.split() for text in rows["text"]])
+        unread = [logits[:, 0].isnan() for logits in found]
+        kinds = [
+            logits.nan_to_num().argmax(-1).masked_fill(silent, -1).tolist()
+            for logits, silent in zip(found, unread, strict=True)
+        ]
+        return {"kinds": kinds}
+
+
+def parts_of_speech(
+    source: Source, texts: Dataset, task: str, device: torch.device
+) -> tuple[Iterator, dict[str, Any]]:
+    """
+    What a tagger of parts of speech says of the words between white space of texts; kept on the disk.
+
+    Args:
+        source: Where the tagger is.
+        texts: A dataset with the column `text`.
+        task: The task's name.
+        device: Where the tagger computes.
+
+    Returns:
+        Of each text the name of each word's label, `None` for a word that the tagger does not read; and what
+        `run.json` says of the tagger.
+
+    Raises:
+        ArgumentsError: If it is no such tagger.
+    """
+    tagger = TaggingTeacher.load(source, task, None)
+    names = [tagger.model.config.id2label[number] for number in tagger.order]
+    if entity_scheme(names):
+        raise ArgumentsError(
+            f"--{source.flag} {source.name}: its labels ({', '.join(names[:5])}, ...) mark entities and not parts of "
+            "speech, by which words are replaced."
+        )
+    tagger.model.to(device)
+    with quiet():
+        found = map_once(
+            texts.select_columns("text"), WordKinds(tagger), batch_size=ROWS_OF_A_PART, remove_columns="text"
+        )
+    of_words = ([names[kind] if kind >= 0 else None for kind in row] for row in values_of(found, "kinds"))
+    return of_words, tagger.described
 
 
 def answered_words(teacher: TaggingTeacher, sentences: Dataset) -> Dataset:

@@ -4,7 +4,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, Features
+from datasets import ClassLabel, Dataset, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 from transformers import ViTImageProcessorPil
@@ -173,6 +173,16 @@ def test_classes_of_another_split_are_matched_by_their_names_not_by_their_number
         assert part.features["label"].names == ["cat", "dog"]
         for row in part:
             assert np.asarray(row["image"]).mean() == shades[part.features["label"].int2str(row["label"])]
+
+
+def test_classes_that_are_numbers_stand_in_their_order(tmp_path):
+    rows = {"image": [plain()] * 6, "label": [10, 2, 2, 10, 10, 2]}
+    Dataset.from_dict(rows, Features({"image": ImageFeature(), "label": Value("int64")})).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    splits = load(tmp_path / "a.parquet").splits
+    assert splits["train"].features["label"].names == ["2", "10"]
+    assert sorted([*splits["train"]["label"], *splits["validation"]["label"]]) == [0, 0, 0, 1, 1, 1]
 
 
 def test_names_of_folders_are_one_class_however_their_accents_are_written(folder):

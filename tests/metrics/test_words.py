@@ -55,3 +55,6 @@ def test_a_class_without_examples_has_no_shares():
     assert ["no", "100.0%", "66.7%", "80.0%", "3"] in lines
     assert ["yes", "-", "-", "-", "0"] in lines
     assert ["rare", "-", "-", "-", "0"] in lines
+    assert "The one error it was surest of" in report
+    right = classification_report(["no", "yes"], ["a"], logits[:1, :2], torch.tensor([0]).numpy(), {})
+    assert "surest" not in right

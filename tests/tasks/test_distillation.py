@@ -57,6 +57,20 @@ def test_variants_are_pieces_of_their_texts_and_new():
     assert varied(texts, copies=40, seed=2) != found
 
 
+def test_words_are_replaced_by_others_of_their_part_of_speech_as_often_as_those_occur():
+    texts = [f"red cat old dog {number}" for number in range(3000)]
+    kinds = [["A", "N", "A", "N", None]] * 3000
+    of = {"red": "A", "old": "A", "dog": "N", "cat": "N"}
+    whole = [variant.split() for variant in varied(texts, 4, 1, kinds) if len(variant.split()) == 5]
+    assert all([of.get(word) for word in words] == ["A", "N", "A", "N", None] for words in whole)
+    # Of the words that are kept 1 in 9 is drawn anew, and half of those are the same word again. What equals a text is
+    # left out, so that in each of these at least one of four words has changed.
+    changes = 1 / 18 / (1 - (17 / 18) ** 4)
+    assert sum(words[0] == "old" for words in whole) / len(whole) == pytest.approx(changes, abs=0.055)  # 4 deviations
+    unknown = [[None] * 5] * 3000
+    assert varied(texts, 2, 3, unknown) == varied(texts, 2, 3)
+
+
 def teacher_of(folder, classes=("awful", "good")):
     return Teacher.load(Source("teacher", str(folder)), "sentiment_analysis", classes)
 
@@ -77,6 +91,8 @@ def test_what_is_no_teacher_is_refused(folder):
         teacher_of(folder / "bert", ("LABEL_0", "LABEL_1"))
     with pytest.raises(ArgumentsError, match="--augment 3 does nothing without --teacher"):
         TASKS["sentiment_analysis"].from_command_line(argv=["--augment", "3"]).check_start()
+    with pytest.raises(ArgumentsError, match="--augment_tagger x/y does nothing without --augment"):
+        TASKS["sentiment_analysis"].from_command_line(argv=["--augment_tagger", "x/y"]).check_start()
     with pytest.raises(ArgumentsError, match="choose one of the two"):
         TASKS["sentiment_analysis"].from_command_line(
             argv=["--teacher", "x/y", "--class_weights", "balanced"]

@@ -158,6 +158,7 @@ def test_a_strangers_record_is_checked_as_flags_are(values):
 def test_every_kept_record_is_one_of_its_task_as_it_is_today(path):
     record = json.loads(path.read_text())
     task = TASKS[record["task"]].from_record(record)
-    assert task.model_class.__name__ == record["model"]["class"]
+    if not task.foreign_architecture(record):  # a model of others is known once it is loaded
+        assert task.model_class.__name__ == record["model"]["class"]
     assert task.training_args.seed == record["seed"]
     assert set(record["metrics"]) - set(task.written) <= set(record["dataset"]["splits"])

@@ -5,13 +5,15 @@ import math
 
 import pytest
 import torch
-from given_models import run
+from datasets import Dataset
+from given_models import bert, run
+from transformers import BertForTokenClassification
 
 from seqnlp.models.losses import NextTokenDistillationLoss, TokenDistillationLoss
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks.starting_model import Source
-from seqnlp.tasks.tagging_teacher import TaggingTeacher, TaughtCollator
+from seqnlp.tasks.tagging_teacher import TaggingTeacher, TaughtCollator, parts_of_speech
 from seqnlp.training import ArgumentsError
 
 
@@ -60,13 +62,13 @@ def test_the_next_token_is_the_label_unless_labels_are_shifted_already():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def kinds(tmp_path_factory):
     """Words and their kinds; `wrong` has the same sentences with the kinds turned over."""
     folder = tmp_path_factory.mktemp("kinds")
-    kinds = [("a good film", "D A N"), ("an awful number", "D A N"), ("film the good cat", "N D A N")]
+    sentences = [("a good film", "D A N"), ("an awful number", "D A N"), ("film the good cat", "N D A N")]
     other = {"D": "N", "N": "A", "A": "D"}
     for split, count in (("train", 36), ("validation", 9), ("test", 9)):
-        rows = [{"tokens": a.split(), "tags": b.split()} for a, b in (kinds[n % 3] for n in range(count))]
+        rows = [{"tokens": a.split(), "tags": b.split()} for a, b in (sentences[n % 3] for n in range(count))]
         (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
         turned = [{**row, "tags": [other[tag] for tag in row["tags"]]} for row in rows]
         (folder / f"{split}_turned.jsonl").write_text("\n".join(map(json.dumps, turned)))
@@ -80,13 +82,13 @@ def flags(folder, train="train", *more):
 
 
 @pytest.fixture(scope="module")
-def teacher(folder):
+def teacher(kinds):
     """It reads pieces of words, at most 24 of a sentence."""
     size = ["--architecture", "transformer", "--config_overrides", "hidden_size=16,num_hidden_layers=1"]
     kind = ["--tokenizer_type", "bpe", "--vocab_size", 262, "--max_length", 24, "--num_train_epochs", 12]
-    record = run("tagging", folder / "teacher", *flags(folder, "train", *size, *kind))
+    record = run("tagging", kinds / "teacher", *flags(kinds, "train", *size, *kind))
     assert record["metrics"]["test"]["accuracy"] == 1.0
-    return folder / "teacher"
+    return kinds / "teacher"
 
 
 def load(place, classes=("A", "D", "N")):
@@ -129,10 +131,10 @@ def test_logits_stand_where_the_labels_do():
     assert "teacher_logits" not in TaughtCollator(Padding(), 2)([{"labels": [1]}])  # of an evaluation
 
 
-def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(folder, teacher, tmp_path, capsys):
+def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(kinds, teacher, tmp_path, capsys):
     """The labels that it is trained on are turned over; its words are read by their spelling, not by pieces."""
     size = ["--architecture", "gru", "--config_overrides", "hidden_size=16,embedding_size=16,embedding_dropout=0.1"]
-    given = flags(folder, "train_turned", *size, "--num_train_epochs", 10, "--distillation_weight", 1)
+    given = flags(kinds, "train_turned", *size, "--num_train_epochs", 10, "--distillation_weight", 1)
     record = run("tagging", tmp_path / "student", *given, "--teacher", teacher)
     printed = capsys.readouterr().out
     assert "its teacher (TransformerEncoderForTokenClassification)" in printed
@@ -142,12 +144,42 @@ def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(fold
     assert (record["teacher"]["name"], record["teacher"]["words_judged"]) == ("<local:teacher>", 120)
     for split in ("train", "validation", "test"):
         name = "train_turned" if split == "train" else split
-        (tmp_path / f"{name}.jsonl").write_text((folder / f"{name}.jsonl").read_text())
+        (tmp_path / f"{name}.jsonl").write_text((kinds / f"{name}.jsonl").read_text())
     scores = evaluate_again(record, tmp_path / "student", str(tmp_path))["test"]
     assert all(agrees(record, "test", key, record["metrics"]["test"][key], value) for key, value in scores.items())
     assert "said of 120 words" in build_card(record, "alice/student")
 
 
-def test_flags_that_do_nothing_without_a_teacher_are_refused(folder, tmp_path):
+def test_a_tagger_finds_the_parts_of_speech_of_texts_to_vary(teacher, tmp_path):
+    source = Source("augment_tagger", str(teacher))
+    texts = Dataset.from_dict({"text": ["an  awful number", "film the good cat", " ".join(["good"] * 9)]})
+    found, described = parts_of_speech(source, texts, "sentiment_analysis", torch.device("cpu"))
+    found = list(found)
+    assert found[:2] == [["D", "A", "N"], ["N", "D", "A", "N"]]
+    assert len(found[2]) == 9
+    assert found[2][-1] is None  # it does not read that far
+    assert described["class"] == "TransformerEncoderForTokenClassification"
+    names = {0: "O", 1: "B-PER", 2: "I-PER"}
+    bert(tmp_path / "names", BertForTokenClassification, id2label=names, label2id={v: k for k, v in names.items()})
+    with pytest.raises(ArgumentsError, match=r"its labels \(O, B-PER, I-PER, ...\) mark entities and not parts"):
+        parts_of_speech(Source("augment_tagger", str(tmp_path / "names")), texts, "x", torch.device("cpu"))
+
+
+def test_a_run_with_words_replaced_tells_by_whom(sentiment, teacher, tmp_path):
+    """Its words are those that the tagger knows."""
+    given = []
+    for split in ("train", "validation"):
+        rows = [{"text": f"{word} film", "label": label} for word, label in (("good", "good"), ("awful", "awful"))] * 6
+        rows += [{"text": f"{word} number", "label": label} for word, label in (("good", "good"), ("awful", "awful"))]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        given += [f"--{split}_file", tmp_path / f"{split}.jsonl"]
+    given += ["--teacher", sentiment[0], "--augment", 20, "--augment_tagger", teacher, "--architecture", "gru"]
+    record = run("sentiment_analysis", tmp_path / "out", *given, "--max_train_steps", 2)
+    assert record["teacher"]["augment_tagger"]["name"] == "<local:teacher>"
+    card = build_card(record, "alice/student")
+    assert "variants with words replaced by others of the part of speech that `teacher` finds" in card
+
+
+def test_flags_that_do_nothing_without_a_teacher_are_refused(kinds, tmp_path):
     with pytest.raises(ArgumentsError, match="--teacher_revision main does nothing without --teacher"):
-        run("tagging", tmp_path, *flags(folder), "--teacher_revision", "main")
+        run("tagging", tmp_path, *flags(kinds), "--teacher_revision", "main")
