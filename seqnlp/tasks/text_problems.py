@@ -52,7 +52,7 @@ class Problem:
     scores: ClassVar[tuple[Score, ...]]
     validated: ClassVar[tuple[str, ...]]
     loss_unit: ClassVar[str] = "nats per example"
-    score_unit: ClassVar[str] = "share, 0 to 1"
+    score_unit: ClassVar[str] = "%"
     shown: ClassVar[dict[str, str]]
 
     def names(self, train: Dataset) -> list[str]:

@@ -475,6 +475,7 @@ class TrainingLoop(Evaluator):
         self.run.log(metrics, self.step)
         shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in metrics.items())
         progress.write(f"epoch {self.epoch:.2f}, step {self.step}: validation {shown}")
+        self.run.show_sample(progress.write, self.step)
 
         name = f"validation_{self.arguments.metric_for_best_model.removeprefix('validation_')}"
         if name not in metrics:

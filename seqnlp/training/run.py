@@ -49,6 +49,7 @@ class Run:
         arguments: The training arguments.
         roles: The role of each flag, see [`seqnlp.training.flags.ROLES`].
         targets: What is predicted, in the plural, for the speed of training.
+        sample: What the model did at the last validation, to be shown; empty where there is nothing.
         on_train_begin: Called with the training loop, by every process, before its first step.
     """
 
@@ -58,6 +59,7 @@ class Run:
     arguments: TrainingArguments
     roles: dict[str, str]
     targets: str = "targets"
+    sample: str = ""
     on_train_begin: list[Callable[[Any], None]] = field(default_factory=list)
 
     def tell(self, text: str) -> None:
@@ -107,6 +109,14 @@ class Run:
     def log(self, values: dict[str, float], step: int) -> None:
         """Tell the trackers; where one fails, training goes on without it."""
         self.trackers.log(values, step)
+
+    def show_sample(self, write: Callable[[str], None], step: int) -> None:
+        """Show what the model did at the validation of this step, by `write` and on TensorBoard."""
+        text, self.sample = self.sample, ""
+        if text:
+            write(f"  {text}")
+            # Between fences, or it would be read as Markdown.
+            self.trackers.log({"validation_sample": f"```\n{text}\n```"}, step, only="tensorboard")
 
     def save(
         self,
