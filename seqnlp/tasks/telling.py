@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from ..data import lengths_of
 from ..training import TrainingLoop
+from ..training.optimizers import described as described_optimizer
 from .arguments import TRANSFORMER, TextModelArguments
 from .unknown import UNKNOWN_SHARE
 
@@ -41,6 +42,7 @@ class Telling:
             "vocabulary": self.described_vocabulary(data.processor),
             "model": self._described_model(model),
             "training": described_schedule(loop),
+            "optimizer": described_optimizer(loop.arguments),
             "output": str(loop.run.output_dir),
         }
         width = max(map(len, facts)) + 2
@@ -130,8 +132,10 @@ def described_schedule(loop: TrainingLoop) -> str:
 
 def described_kept(kept: dict[str, Any], greater_is_better: bool | None, last_step: int) -> str:
     """Which weights were kept of a run, and why."""
-    if not kept:
-        return "The weights are those of the last step: no validation could choose."
+    weights = f"moving average (decay {kept['ema_decay']:g}) of the weights" if "ema_decay" in kept else "weights"
+    if "step" not in kept:
+        verb = "is that" if "ema_decay" in kept else "are those"
+        return f"The {weights} {verb} of the last step: no validation could choose."
     how = "highest" if greater_is_better else "lowest"
     if "average_of" in kept:
         return (
@@ -139,6 +143,6 @@ def described_kept(kept: dict[str, Any], greater_is_better: bool | None, last_st
             f"better than those of epoch {kept['epoch']:.4g} with the {how} {kept['metric']}."
         )
     return (
-        f"Kept: the weights of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
+        f"Kept: the {weights} of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
         f"{kept['metric']} is the {how}, {kept['value']:.4f}."
     )
