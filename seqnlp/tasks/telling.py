@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from ..data import lengths_of
 from ..metrics import Score
 from ..training import Evaluator, Predictions, TrainingLoop
+from ..training.optimizers import described as described_optimizer
 from .arguments import TRANSFORMER, TextModelArguments
 from .unknown import UNKNOWN_SHARE
 
@@ -46,6 +47,7 @@ class Telling:
             "vocabulary": self.described_vocabulary(data.processor),
             "model": self._described_model(model),
             "training": described_schedule(loop),
+            "optimizer": described_optimizer(loop.arguments),
             "output": str(loop.run.output_dir),
         }
         width = max(map(len, facts)) + 2
@@ -154,8 +156,10 @@ def described_kept(kept: dict[str, Any], score: Score | None, last_step: int) ->
         score: What is known of the metric that chose.
         last_step: Of the run.
     """
-    if not kept:
-        return "The weights are those of the last step: no validation could choose."
+    weights = f"moving average (decay {kept['ema_decay']:g}) of the weights" if "ema_decay" in kept else "weights"
+    if "step" not in kept:
+        verb = "is that" if "ema_decay" in kept else "are those"
+        return f"The {weights} {verb} of the last step: no validation could choose."
     how = "highest" if score.greater_is_better else "lowest"
     if "average_of" in kept:
         return (
@@ -163,7 +167,7 @@ def described_kept(kept: dict[str, Any], score: Score | None, last_step: int) ->
             f"better than those of epoch {kept['epoch']:.4g} with the {how} {kept['metric']}."
         )
     return (
-        f"Kept: the weights of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
+        f"Kept: the {weights} of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
         f"{kept['metric']} is the {how}, {score.shown(kept['value'])}."
     )
 

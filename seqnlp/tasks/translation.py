@@ -115,6 +115,14 @@ class TranslationTrainingArguments(TrainingArguments):
         10, "Validations between two greedy translations of the validation sentences.", "training", "[1, inf)"
     )
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.ema_decay is not None and self.average_checkpoints:
+            raise ArgumentsError(
+                f"--ema_decay {self.ema_decay} and --average_checkpoints {self.average_checkpoints} both average the "
+                "weights; give --average_checkpoints 0, or leave out --ema_decay."
+            )
+
 
 @dataclass
 class BeamArguments(GenerationArguments):
