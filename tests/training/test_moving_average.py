@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from tiny_runs import Interrupted, entries, make_loop, weights
 
 from seqnlp import TransformerConfig, TransformerForConditionalGeneration
+from seqnlp.metrics import Score
 from seqnlp.tasks.telling import described_kept
 from seqnlp.tasks.translation import TranslationTrainingArguments
 from seqnlp.training import ArgumentsError, TrainingArguments, start_run
@@ -98,7 +99,7 @@ def test_what_is_validated_and_saved_is_the_average_and_what_is_trained_is_not(w
         assert torch.equal(tensor, seen[3][name])
         assert torch.equal(tensor, best[name])
     assert loop.record.kept == {"step": 3, "epoch": 0.6, "metric": "loss", "value": 1.0, "ema_decay": 0.5}
-    told = described_kept(loop.record.kept, False, 6)
+    told = described_kept(loop.record.kept, Score("loss", "Loss", "", greater_is_better=False), 6)
     assert told.startswith("Kept: the moving average (decay 0.5) of the weights of epoch 0.6 (step 3 of 6), ")
     _, plain = make_loop(tmp_path, evaluate=lambda loop: {"loss": loop.step}, **SETTINGS)
     last = []
