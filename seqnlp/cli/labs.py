@@ -13,7 +13,7 @@ from ..labs import LabsError
 from .recipes import shipped_folder
 
 
-app = typer.Typer(help="List the labs, or copy their notebooks to work in.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
 def exercises_folder() -> Path:
@@ -24,7 +24,7 @@ def exercises_folder() -> Path:
 @app.callback()
 def labs(context: typer.Context) -> None:
     """
-    The labs that come with seqnlp: notebooks with exercises, each of which has a check.
+    List the labs, notebooks with exercises that check themselves; or copy them to work in.
 
     Examples:
 

@@ -11,7 +11,7 @@ import yaml
 from tabulate import tabulate
 
 
-app = typer.Typer(help="List the recipes, or copy one to edit it.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
 class RecipesError(ValueError):
@@ -67,7 +67,7 @@ def find_config(name: str) -> Path:
 @app.callback()
 def recipes(context: typer.Context) -> None:
     """
-    The recipes that come with seqnlp: what each does, and what to expect of its default run.
+    List the recipes, what each does and what to expect of its default run; or copy one to edit it.
 
     Examples:
 

@@ -59,6 +59,8 @@ def verify(
 
     The exit code is 0 if all checks passed, 1 if a check failed, 2 if the model could not be loaded, and 3 if
     something could not be checked.
+
+    Example: seqnlp verify alice/tweets --trust_remote_code
     """
     datasets.disable_progress_bars()
     if trust_remote_code and no_isolation:

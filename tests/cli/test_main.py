@@ -3,9 +3,15 @@
 import sys
 
 import pytest
+from typer.main import get_command
 
 from seqnlp.cli import main as command
 from seqnlp.data import DataError
+
+
+def test_the_help_of_every_verb_has_an_example():
+    verbs = get_command(command.app).commands
+    assert [name for name, verb in verbs.items() if "Example" not in (verb.help or "")] == []
 
 
 def test_help_lists_the_verbs(monkeypatch, capsys):
