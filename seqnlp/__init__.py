@@ -45,7 +45,7 @@ def _announce() -> None:
 
 
 def _offered() -> dict[str, object]:
-    """All public names, by importing what they stand for."""
+    """All public names, by importing what they stand for; from then on `models` and `pipelines` are there too."""
     models, pipelines = import_module(".models", __name__), import_module(".pipelines", __name__)
     offered = {name: getattr(part, name) for part in (models, pipelines) for name in part.__all__}
     return offered | {"__version__": __version__}
@@ -57,9 +57,10 @@ def __getattr__(name: str) -> object:
     offered = _offered()
     if name == "__all__":
         return list(offered)
-    if name not in offered:
+    found = globals() | offered
+    if name not in found:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return offered[name]
+    return found[name]
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from ..export.base import MANIFEST, TARGET_TOKENIZER, ExportError
 from ..export.ctranslate2 import CTranslate2Export
+from ..extras import install
 from ..tasks.file_translation import TranslatedLine
 
 
@@ -45,9 +46,7 @@ class CTranslate2Engine:
         max_new_tokens: int | None = None,
     ):
         if importlib.util.find_spec("ctranslate2") is None:
-            raise ExportError(
-                f"{folder} is an export for CTranslate2: pip install 'seqnlp[{CTranslate2Export.extra}]' to run it."
-            )
+            raise ExportError(f"{folder} is an export for CTranslate2: {install(CTranslate2Export.extra)} to run it.")
         import ctranslate2
 
         try:

@@ -12,6 +12,7 @@ from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from .. import models
+from ..extras import install
 from ..training.errors import in_one_line
 
 
@@ -63,7 +64,7 @@ def check(model: str, host: str, port: int) -> transformers.PreTrainedConfig:
             taken.
     """
     if missing := [package for package in PACKAGES if find_spec(package) is None]:
-        raise ServeError(f"seqnlp serve needs {', '.join(missing)}: pip install 'seqnlp[serve]'.")
+        raise ServeError(f"seqnlp serve needs {', '.join(missing)}: {install('serve')}.")
     try:
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:

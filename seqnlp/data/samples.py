@@ -23,6 +23,7 @@ from PIL import Image as PILImage
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from ..extras import install
 from .columns import values_of
 from .conll import read_annotated
 from .errors import DataError
@@ -124,9 +125,7 @@ def _package(sample: str) -> importlib.metadata.Distribution:
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError as error:
-        raise DataError(
-            f'{sample} needs the package {name!r}, which is not installed: pip install "seqnlp[{extra}]".'
-        ) from error
+        raise DataError(f"{sample} needs the package {name!r}, which is not installed: {install(extra)}.") from error
 
 
 def _package_file(package: importlib.metadata.Distribution, path: str) -> bytes:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..extras import install
 from .answerers import Answerer
 from .answers import Options
 from .errors import DemoError
@@ -15,7 +16,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 try:
     import gradio as gr
 except ImportError as error:
-    raise DemoError("The page needs gradio: pip install 'seqnlp[demo]'.") from error
+    raise DemoError(f"The page needs gradio: {install('demo')}.") from error
 
 from .panels import panel_for
 

@@ -16,6 +16,7 @@ from transformers.generation import BaseStreamer
 
 from ..data import DataError, prompt_for, to_abc
 from ..diagnostics import AttentionMap
+from ..extras import install
 from ..metrics.tune_validity import check_tune
 from ..pipelines import TranslationPipeline
 from ..visualization.music import save_tune
@@ -228,7 +229,7 @@ class TuneWriter(TextWriter):
         answer.abc = to_abc(answer.prompt + answer.text)
         lacking = [name for name in ("music21", "pretty_midi") if importlib.util.find_spec(name) is None]
         if lacking:
-            answer.problem = f"{lacking[0]} is not installed: pip install 'seqnlp[music]'"
+            answer.problem = f"{lacking[0]} is not installed: {install('music')}"
             return
         found = check_tune(answer.abc)
         answer.is_valid = found.is_valid

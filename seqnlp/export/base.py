@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..extras import install
+
 
 EXPORTS: dict[str, type["Export"]] = {}
 """Every target by its name."""
@@ -205,9 +207,7 @@ def create_export(model: PreTrainedModel, target: str, **options: Any) -> Export
     export_class = EXPORTS[target]
     missing = [name for name in export_class.packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ExportError(
-            f"The target {target} needs {' and '.join(missing)}: pip install 'seqnlp[{export_class.extra}]'."
-        )
+        raise ExportError(f"The target {target} needs {' and '.join(missing)}: {install(export_class.extra)}.")
     quantization = options.get("quantization")
     if quantization is not None and quantization not in export_class.quantizations:
         known = ", ".join(export_class.quantizations) or "none"

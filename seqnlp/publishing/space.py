@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
+from ..extras import install
 from .bundle import BundledFile, bundled_files
 from .errors import PublishingError
 from .hub import Publication, explain, retrying
@@ -64,7 +65,7 @@ def build_space(
     try:
         gradio = importlib.metadata.version("gradio")
     except importlib.metadata.PackageNotFoundError as error:
-        raise PublishingError("A Space runs by gradio, whose version it names: pip install 'seqnlp[demo]'.") from error
+        raise PublishingError(f"A Space runs by gradio, whose version it names: {install('demo')}.") from error
     metadata = {
         "title": f"{title}: {model.split('/')[-1]}"[:60],
         "emoji": "🧵",

@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from ..extras import install
 from ..training import ArgumentsError
 from ..training.errors import in_one_line
 from ..training.parsing import read_fields
@@ -37,7 +38,7 @@ def read_adapter_config(method: str, text: str | None, auto_class: type) -> Any:
         ArgumentsError: If there is no such method, it cannot be merged into weights, or its fields do not fit.
     """
     if importlib.util.find_spec("peft") is None:
-        raise ArgumentsError(f"--peft {method} needs pip install 'seqnlp[peft]'.")
+        raise ArgumentsError(f"--peft {method} needs {install('peft')}.")
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 
     known = {kind.value.lower(): PEFT_TYPE_TO_CONFIG_MAPPING.get(kind) for kind in PeftType}

@@ -511,7 +511,8 @@ class Task(FineTuning, Telling):
 
     def validate(self, loop: TrainingLoop, data: PreparedData) -> dict[str, float]:
         """The scores of the validation split during training."""
-        _, found = self.predict_and_score(loop, data, "validation")
+        predictions, found = self.predict_and_score(loop, data, "validation")
+        loop.run.sample = self.sample(loop, data, predictions)
         return {key: found[key] for key in self.validated if key in found}
 
     def predict_and_score(self, evaluator: Evaluator, data: PreparedData, split: str) -> tuple[Any, dict[str, Any]]:
@@ -546,9 +547,9 @@ class Task(FineTuning, Telling):
         if self.compared_with:
             run.tell(f"Computing its baselines, {self.compared_with} ...")
         run.attempt("The baselines", lambda: self._compare(outcome))
-        report = run.attempt("The report", lambda: f"{self.name_of(data)}\n\n{self.report(outcome)}")
+        report = run.attempt("The report", lambda: self.report(outcome))
         if report:
-            run.tell(f"\n{report}")
+            run.tell(f"\n{self.name_of(data)}\n\n{report}")
         run.attempt("The pictures", lambda: self._draw(outcome))
         loop.let_go()
         run.finish()

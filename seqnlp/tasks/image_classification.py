@@ -20,6 +20,7 @@ from ..visualization import plot_image_errors
 from .arguments import TRANSFORMER, ModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
 from .results import spread
+from .telling import surest_error
 
 
 EXAMPLE = "example.png"
@@ -100,6 +101,11 @@ class ImageClassification(Task):
     def score(self, predictions: Predictions, data: PreparedData, split: str) -> dict[str, float]:
         """Accuracy, F1 and loss."""
         return classification_scores(*predictions)
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Predictions) -> str:
+        """The error of validation that it is surest of."""
+        names = data.loaded.splits["validation"].features["label"].names
+        return surest_error(predictions, names, lambda row: f"image {row}")
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """What pixels tell without a network: nearest neighbours and logistic regression, chosen on validation."""

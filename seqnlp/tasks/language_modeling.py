@@ -45,6 +45,8 @@ from .results import dataset_of, decimals
 from .writing import write_on
 
 
+SAMPLED_TOKENS = 40
+"""Tokens that are written at each validation."""
 READ_AT_ONCE = 1024
 """Tokens of a stream whose state is carried on; the scores do not depend on it."""
 
@@ -267,6 +269,20 @@ class LanguageModeling(Task):
         counts = data.counts[split]
         spelled = {name: counts[name] if counts["is_whole"] else None for name in ("characters", "words")}
         return language_modeling_scores(predictions, counts["tokens"], counts["unknown"], **spelled)
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Any) -> str:
+        """How the first prompt goes on."""
+        arguments = self.generation_args
+        if arguments.sample_length == 0:
+            return ""
+        return self.continuation(evaluator, data, arguments.prompt.split("|")[0], arguments.temperature)
+
+    def continuation(self, evaluator: Evaluator, data: PreparedData, prompt: str, temperature: float) -> str:
+        """A prompt and some tokens after it, drawn by the same chance each time."""
+        torch.manual_seed(evaluator.seed)
+        longest = None if self.is_recurrent else self.model_args.max_length
+        text = write_on(evaluator, data.processor, prompt, SAMPLED_TOKENS, temperature, longest)
+        return f"It writes: {text!r}"
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Write on from each prompt, on the terminal as it comes and to `samples.txt`."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from datasets import IterableDataset
 from tabulate import tabulate
-from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import (
     LoadedData,
@@ -24,8 +24,10 @@ from ..data import (
 )
 from ..metrics import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_scores, nats_and_hits
 from ..models import TransformerEncoderForMaskedLM
+from ..models.losses import IGNORE_INDEX
 from ..tokenization import MASK_TYPES, encode_documents, read_literally
 from ..training import ArgumentsError, TrainingLoop
+from ..training.batches import Batch
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
 from .arguments import TRANSFORMER, TextModelArguments
@@ -35,6 +37,8 @@ from .unknown import UNKNOWN_SHARE, shown_unknown
 
 
 BASELINE = "unigram"
+SHOWN_TOKENS = 6
+"""Hidden tokens that are shown at each validation."""
 
 
 @dataclass
@@ -142,6 +146,22 @@ class MaskedLanguageModeling(Task):
         """Loss, perplexity and accuracy of the hidden tokens."""
         nats, hits = (sum(column) for column in zip(*predictions, strict=True))
         return masked_language_modeling_scores(nats, hits, data.counts[split]["hidden"])
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Any) -> str:
+        """The first hidden tokens of validation, each with what the model takes it for."""
+
+        def likeliest(model: PreTrainedModel, batch: Batch) -> list[list[tuple[int, int]]]:
+            labels = batch["labels"]
+            found = model(**{name: value for name, value in batch.items() if name != "labels"}).logits.argmax(-1)
+            hidden = [row != IGNORE_INDEX for row in labels]
+            return [
+                list(zip(row[where].tolist(), one[where].tolist(), strict=True))
+                for row, one, where in zip(labels, found, hidden, strict=True)
+            ]
+
+        pairs = evaluator.evaluate_rows([data.examples["validation"][0]], likeliest, data.collator)[0]
+        shown = (tuple(map(data.processor.convert_ids_to_tokens, pair)) for pair in pairs[:SHOWN_TOKENS])
+        return "Hidden, and taken for: " + ", ".join(f"{right!r} {taken!r}" for right, taken in shown)
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """What the frequencies of the tokens in training say of a hidden one, each counted once more."""

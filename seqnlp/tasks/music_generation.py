@@ -20,10 +20,12 @@ from ..data import (
     values_of,
     with_transpositions,
 )
+from ..extras import install
 from ..metrics import LANGUAGE_MODELING_SCORES, Score
 from ..metrics.tune_validity import TUNE_SCORES, TuneCheck, check_tune, copied_share, valid_share
 from ..tokenization import encode_documents
 from ..tokenization.train import TokenizerType
+from ..training import TrainingLoop
 from ..training.flags import flag
 from ..visualization.music import save_tune
 from .arguments import GenerationArguments
@@ -90,7 +92,7 @@ class MusicGeneration(LanguageModeling):
     example_flags = "--train_file tunes.abc --transpositions 3 --metre 6/8 --key G"
     default_dataset = "sample:music21"
     scores = (*LANGUAGE_MODELING_SCORES, *TUNE_SCORES, COPIED)
-    written = {GENERATED: "tunes are judged by music21, which is not installed: pip install 'seqnlp[music]'"}
+    written = {GENERATED: f"tunes are judged by music21, which is not installed: {install('music')}"}
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
@@ -119,6 +121,10 @@ class MusicGeneration(LanguageModeling):
     def positions(self) -> int:
         """Of the longest tune, its `<s>` and what it may be asked to begin with."""
         return self.model_args.max_length + MOST_PROMPT
+
+    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
+        """What is predicted of the tunes of each split."""
+        return {split: tunes.num_targets for split, tunes in data.examples.items()}
 
     def trial(self, data: PreparedData, folder: Path) -> list[str]:
         """The first line of a tune: its metre."""
@@ -172,6 +178,12 @@ class MusicGeneration(LanguageModeling):
         copied = copied_share(notes_of(tunes), notes_of(self.training_texts(data.loaded)), 12)
         scores = {**valid_share(checks), "copied": copied, "temperature": self.generation_args.temperature}
         return scores, checks
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Any) -> str:
+        """The beginning of a tune."""
+        arguments = self.generation_args
+        prompt = prompt_for(arguments.key, arguments.metre, self.training_texts(data.loaded))
+        return self.continuation(evaluator, data, prompt, arguments.temperature) if arguments.num_tunes else ""
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Write tunes, judge them, and keep some to hear and to see."""

@@ -111,7 +111,10 @@ def _results(task: "Task", outcome: "Outcome") -> str:
     headers = [
         "model",
         "split",
-        *(f"{s.name}, {unit}" if unit else s.name for s, unit in zip(scores, units, strict=True)),
+        *(
+            f"{s.name}, {unit}" if unit and unit not in s.name.lower() else s.name
+            for s, unit in zip(scores, units, strict=True)
+        ),
     ]
     rows = [
         row_of(

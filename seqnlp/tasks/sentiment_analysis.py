@@ -19,6 +19,7 @@ from transformers import (
 
 from ..data import LabelArguments, LoadedData, fingerprint, load_labeled_texts, load_unlabeled, map_once, values_of
 from ..metrics import Score, classification_scores
+from ..metrics.classification import without_handles
 from ..models import RecurrentForSequenceClassification, TransformerEncoderForSequenceClassification
 from ..models.heads import SequenceClassifier
 from ..models.losses import DistillationLoss, WeightedCrossEntropy
@@ -39,6 +40,7 @@ from .distillation import (
 )
 from .starting_model import Source
 from .tagging_teacher import parts_of_speech
+from .telling import surest_error
 from .text_problems import PROBLEMS, Number, OneClass, every_score, problem_of
 from .unknown import shown_unknown, tell_unknown
 
@@ -108,7 +110,7 @@ class SentimentAnalysis(Task):
     teacher: Teacher | None = None
     scores = every_score()
     targets = "texts"
-    compared_with = "TF-IDF of words and word pairs with a linear model"
+    compared_with = "TF-IDF with a linear model"
     validated = OneClass.validated
 
     def __init__(self, data_args: LabelArguments, model_args: Any, training_args: Any, generation_args: Any = None):
@@ -281,6 +283,13 @@ class SentimentAnalysis(Task):
     def score(self, predictions: Predictions, data: PreparedData, split: str) -> dict[str, float]:
         """What is known of its kind of label."""
         return self.problem.score(predictions)
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Predictions) -> str:
+        """The error of validation that it is surest of, where a text has one class."""
+        rows = data.loaded.splits["validation"]
+        if not isinstance(self.problem, OneClass):
+            return ""
+        return surest_error(predictions, rows.features["label"].names, lambda row: without_handles(rows[row]["text"]))
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """TF-IDF with a linear model chosen on validation, what asks for no text, and the teacher, if there is one."""

@@ -1,6 +1,7 @@
 """Tagging: one label per word, such as its part of speech or whether it belongs to a name."""
 
 import json
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
 from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, told_teacher
 from .results import spread
 from .tagging_teacher import TaggingTeacher, TaughtCollator, answered_words, taught_sentences
-from .telling import LONGEST_TRIAL
+from .telling import LONGEST_TRIAL, shortened
 from .unknown import shown_unknown, tell_unknown
 
 
@@ -271,6 +272,21 @@ class Tagging(Task):
             found = dict(zip(read, labels, strict=True))
             predicted.append([names[found[place]] if place in found else unread for place in scored])
         return predicted
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: list[tuple[list[int], float]]) -> str:
+        """The sentence of validation with most wrong labels, those with the right ones behind them."""
+        rows = data.loaded.splits["validation"]
+        found, right = self.predicted_names(predictions, data, "validation"), right_names(data, "validation")
+        wrong = [sum(map(operator.ne, one, other)) for one, other in zip(found, right, strict=True)]
+        row = max(range(len(rows)), key=wrong.__getitem__)
+        if not wrong[row]:
+            return ""
+        labeled = [word for word, tag in zip(rows[row]["tokens"], rows[row]["tags"], strict=True) if tag is not None]
+        parts = [
+            f"{word}/{one}" if one == other else f"{word}/{one} (is {other})"
+            for word, one, other in zip(labeled, found[row], right[row], strict=True)
+        ]
+        return f"Worst sentence, {wrong[row]} of {len(parts)} wrong: {shortened(' '.join(parts))}"
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """Each word's most frequent label in training; an unseen word has that of the unseen words of validation."""

@@ -1,15 +1,18 @@
 """What a run tells its user: what it is about to do, what was kept of it, and what to do with it."""
 
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import lengths_of
 from ..metrics import Score
-from ..training import TrainingLoop
+from ..training import Evaluator, Predictions, TrainingLoop
+from ..training.optimizers import described as described_optimizer
 from .arguments import TRANSFORMER, TextModelArguments
 from .unknown import UNKNOWN_SHARE
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST_TRIAL = 60
 """Characters of a text that a command holds."""
+LONGEST_SAMPLE = 160
+"""Characters of a text that a line of training shows."""
 
 
 class Telling:
@@ -42,6 +47,7 @@ class Telling:
             "vocabulary": self.described_vocabulary(data.processor),
             "model": self._described_model(model),
             "training": described_schedule(loop),
+            "optimizer": described_optimizer(loop.arguments),
             "output": str(loop.run.output_dir),
         }
         width = max(map(len, facts)) + 2
@@ -95,6 +101,18 @@ class Telling:
         text = next((text for text in texts if text.isprintable()), None)
         return ["--text", text or (*self.widget, "The")[0]]
 
+    def sample(self, evaluator: Evaluator, data: "PreparedData", predictions: Any) -> str:
+        """
+        What a model under training does, at each validation: a translation, a continuation, its worst error. Called by
+        every process; empty where there is nothing to show.
+
+        Args:
+            evaluator: Its model is asked.
+            data: The prepared data.
+            predictions: What it said of the rows of validation.
+        """
+        return ""
+
     def next_commands(self, data: "PreparedData", folder: Path, config: PreTrainedConfig) -> str:
         """What to do with a finished run: commands to copy."""
         place, trial = str(folder), self.trial(data, folder)
@@ -138,8 +156,10 @@ def described_kept(kept: dict[str, Any], score: Score | None, last_step: int) ->
         score: What is known of the metric that chose.
         last_step: Of the run.
     """
-    if not kept:
-        return "The weights are those of the last step: no validation could choose."
+    weights = f"moving average (decay {kept['ema_decay']:g}) of the weights" if "ema_decay" in kept else "weights"
+    if "step" not in kept:
+        verb = "is that" if "ema_decay" in kept else "are those"
+        return f"The {weights} {verb} of the last step: no validation could choose."
     how = "highest" if score.greater_is_better else "lowest"
     if "average_of" in kept:
         return (
@@ -147,6 +167,32 @@ def described_kept(kept: dict[str, Any], score: Score | None, last_step: int) ->
             f"better than those of epoch {kept['epoch']:.4g} with the {how} {kept['metric']}."
         )
     return (
-        f"Kept: the weights of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
+        f"Kept: the {weights} of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
         f"{kept['metric']} is the {how}, {score.shown(kept['value'])}."
     )
+
+
+def surest_error(predictions: Predictions, names: Sequence[str], text_of: Callable[[int], str]) -> str:
+    """
+    The wrong class that a classifier gives the highest probability, in a line; empty if all are right.
+
+    Args:
+        predictions: Logits and labels, of one class per row.
+        names: Of the classes.
+        text_of: What is shown of a row.
+    """
+    logits, labels = predictions
+    shares = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    found = logits.argmax(-1)
+    surest = np.where(found != labels, shares.max(-1), -1.0)
+    row = int(surest.argmax())
+    if surest[row] < 0:
+        return ""
+    what = f"is {names[labels[row]]}, taken for {names[found[row]]} ({surest[row]:.1%})"
+    return f"Surest error of {int((found != labels).sum()):,}: {what}: {shortened(text_of(row))}"
+
+
+def shortened(text: str) -> str:
+    """A text in one line, cut where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_SAMPLE else f"{text[:LONGEST_SAMPLE]}..."

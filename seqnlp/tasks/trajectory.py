@@ -165,8 +165,21 @@ class Trajectory(Task):
 
     def validate(self, loop, data: PreparedData) -> dict[str, float]:
         """Of whole forecasts, where the training loss is of single steps; both of normalized values."""
-        _, found = self.predict_and_score(loop, data, "validation")
+        predictions, found = self.predict_and_score(loop, data, "validation")
+        loop.run.sample = self.sample(loop, data, predictions)
         return {"loss": found["nrmse"] ** 2}
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Forecasts) -> str:
+        """The worst forecast: its error, and its last step beside the true one."""
+        error = np.where(
+            predictions["future_observed_mask"], predictions["predictions"] - predictions["future_values"], 0.0
+        )
+        errors = np.sqrt((error**2).mean(axis=(1, 2)))
+        row = int(errors.argmax())
+        ends = (predictions[name][row, -1] for name in ("predictions", "future_values"))
+        said, came = (", ".join(f"{value:.4g}" for value in end) for end in ends)
+        error = f"{errors[row]:.3g} {self.unit}".rstrip()
+        return f"Worst forecast of {len(errors):,}: off by {error} (RMSE); at its end {said}, where {came} came."
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Without most of the past: how much the model remembers."""

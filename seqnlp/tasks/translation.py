@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -114,6 +114,14 @@ class TranslationTrainingArguments(TrainingArguments):
     bleu_every: int = flag(
         10, "Validations between two greedy translations of the validation sentences.", "training", "[1, inf)"
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.ema_decay is not None and self.average_checkpoints:
+            raise ArgumentsError(
+                f"--ema_decay {self.ema_decay} and --average_checkpoints {self.average_checkpoints} both average the "
+                "weights; give --average_checkpoints 0, or leave out --ema_decay."
+            )
 
 
 @dataclass
@@ -383,10 +391,19 @@ class Translation(Task):
     def validate(self, loop: TrainingLoop, data: PreparedData) -> dict[str, float]:
         """The loss, and at every `--bleu_every`-th validation, counted over resumptions, greedy BLEU."""
         scores = {"loss": self.loss(loop, data, "validation")}
+        loop.run.sample = self.sample(loop, data, None)
         done = sum("validation_loss" in entry for entry in loop.record.history)
         if (done + 1) % self.training_args.bleu_every == 0:
             scores |= {"bleu": self.validation_bleu(loop, data), "seconds": loop.seconds}
         return scores
+
+    def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Any) -> str:
+        """A sentence of validation, the same each time, its translation and the reference."""
+        pairs = data.loaded.splits["validation"]
+        row = next((row for row, text in enumerate(pairs["source"]) if 20 < len(text) <= 80), 0)
+        one = replace(data, examples={"validation": data.examples["validation"].select([row])})
+        written = self.translate(evaluator, one, "validation")[0]
+        return f"{pairs[row]['source']!r} became {written!r}; the reference is {pairs[row]['target']!r}."
 
     def choose_weights(self, run: Run, loop: TrainingLoop, data: PreparedData, averager: WeightAverager) -> None:
         """Leave the best weights or the mean of the last ones in the model, whichever translates validation better."""

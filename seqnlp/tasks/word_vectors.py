@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from ..extras import install
 from ..training import ArgumentsError
 from ..training.errors import in_one_line
 from .starting_model import hash_of
@@ -28,7 +29,7 @@ def check_vectors(path: str) -> None:
     if not Path(path).is_file():
         raise ArgumentsError(f"--init_embeddings {path}: there is no such file.")
     if importlib.util.find_spec("gensim") is None:
-        raise ArgumentsError(f"--init_embeddings {path}: reading vectors needs pip install 'seqnlp[embeddings]'.")
+        raise ArgumentsError(f"--init_embeddings {path}: reading vectors needs {install('embeddings')}.")
 
 
 def read_vectors(path: str) -> Any:

@@ -9,6 +9,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from .errors import ArgumentsError, in_one_line
 from .flags import check_ranges, flag
+from .optimizers import OPTIMIZERS, momenta, rates
 
 
 @dataclass
@@ -33,8 +34,22 @@ class TrainingArguments:
     )
     per_device_eval_batch_size: int = flag(128, "The same for evaluation.", "training", "[1, inf)")
     gradient_accumulation_steps: int = flag(1, "Forward passes per optimizer step.", "training", "[1, inf)")
-    learning_rate: float = flag(1e-3, "Highest learning rate of AdamW.", "training", "(0, inf)")
-    weight_decay: float = flag(0.01, "Decoupled weight decay; biases and norms have none.", "training", "[0, inf)")
+    optimizer: str = flag(
+        "adamw",
+        f"What turns gradients into steps: {', '.join(f'{n}, {kind.title}' for n, kind in OPTIMIZERS.items())}.",
+        "training",
+        choices=tuple(OPTIMIZERS),
+    )
+    learning_rate: float = flag(1e-3, f"Highest learning rate. {rates()}.", "training", "(0, inf)")
+    weight_decay: float = flag(
+        0.01,
+        "Decoupled weight decay, which sgd adds to the gradient instead; biases and norms have none.",
+        "training",
+        "[0, inf)",
+    )
+    momentum: float | None = flag(
+        None, f"Share of its last step that is in the next one; {momenta()} if not given.", "training", "[0, 1)"
+    )
     adam_beta1: float = flag(0.9, "AdamW's decay of the mean gradient.", "training", "[0, 1)")
     adam_beta2: float = flag(0.999, "AdamW's decay of the mean squared gradient.", "training", "[0, 1)")
     adam_epsilon: float = flag(1e-8, "AdamW's epsilon.", "training", "[0, inf)")
@@ -55,6 +70,13 @@ class TrainingArguments:
         "Each layer learns at the rate of the one above it times this; the learning rate is that of the head.",
         "training",
         "(0, 1]",
+    )
+    ema_decay: float | None = flag(
+        None,
+        "Validate and save a moving average of the weights, whose weight falls by this factor with each step, e.g. "
+        "0.999; none if not given.",
+        "training",
+        "[0, 1)",
     )
     warmup_ratio: float = flag(0.1, "Share of the steps in which the learning rate rises.", "training", "[0, 1)")
     num_warmup_steps: int | None = flag(
@@ -117,6 +139,10 @@ class TrainingArguments:
 
     def __post_init__(self):
         check_ranges(self)
+        if self.optimizer not in OPTIMIZERS:
+            raise ArgumentsError(f"--optimizer {self.optimizer}: there is {', '.join(OPTIMIZERS)}.")
+        if self.momentum is not None and "momentum" not in OPTIMIZERS[self.optimizer].reads:
+            raise ArgumentsError(f"--momentum {self.momentum} does nothing with --optimizer {self.optimizer}.")
         if self.checkpointing_steps != "epoch" and not re.fullmatch(r"[1-9]\d{,17}", self.checkpointing_steps):
             raise ArgumentsError(
                 f"--checkpointing_steps {self.checkpointing_steps} must be a number of steps or the word epoch."

@@ -40,6 +40,11 @@ class MicroBatch(NamedTuple):
     is_real: bool
 
 
+def count_rows(batch: Batch) -> int:
+    """Rows of a batch."""
+    return len(next(iter(batch.values())))
+
+
 def seed_everything(*numbers: int) -> None:
     """Seed Python's, NumPy's and torch's generators with a mix of these numbers."""
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -24,6 +24,7 @@ logger = logging.get_logger(__name__)
 STATE_FILE = "loop_state.json"
 POSITION_FILE = "data_position_{}.json"
 CARRIED_FILE = "carried_state_{}.safetensors"
+AVERAGE_FILE = "moving_average.safetensors"
 UNFINISHED = "unfinished"
 SEALS = (MANIFEST, STATE_FILE)
 NAMES = re.compile(r"(tmp-)?(removed-)?((step|best|weights)-\d{8,}|results)")
@@ -45,11 +46,13 @@ class Checkpoint(NamedTuple):
         state: The loop's own state, the same on every process.
         position: This process's place in streamed data.
         carried: The recurrent state that this process carries to its next batch.
+        average: The moving average of the weights, the same on every process.
     """
 
     state: dict[str, Any]
     position: dict[str, Any] | None = None
     carried: dict[str, torch.Tensor] | None = None
+    average: dict[str, torch.Tensor] | None = None
 
 
 class CheckpointFolder:
@@ -126,6 +129,8 @@ class CheckpointFolder:
             if checkpoint.carried is not None:
                 save_file(checkpoint.carried, folder / CARRIED_FILE.format(accelerator.process_index))
             if accelerator.is_main_process:
+                if checkpoint.average is not None:
+                    save_file(checkpoint.average, folder / AVERAGE_FILE)
                 write_json(folder / STATE_FILE, checkpoint.state)
 
         self.write(accelerator, f"step-{step:08d}", write)
@@ -339,10 +344,12 @@ def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:
     """Read our own part of a checkpoint: JSON and safetensors."""
     position = path / POSITION_FILE.format(accelerator.process_index)
     carried = path / CARRIED_FILE.format(accelerator.process_index)
+    average = path / AVERAGE_FILE
     return Checkpoint(
         read_state(path)[0],
         json.loads(position.read_text(encoding="utf-8")) if position.is_file() else None,
         load_file(carried, device=_device_name(accelerator)) if carried.is_file() else None,
+        load_file(average) if average.is_file() else None,
     )
 
 

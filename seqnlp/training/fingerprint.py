@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from .checkpoints import CheckpointError
 from .flags import COMPARED
 from .run_record import RunRecord, plain
 
@@ -71,6 +73,26 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if before != after:
             found.append(f"{name} {_shown(before)} there, {_shown(after)} here")
     return found
+
+
+def check_optimizer(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """
+    Refuse to go on with the state of another optimizer, whatever else may change.
+
+    Args:
+        path: The checkpoint.
+        then: What its run was set up with; runs of versions that had AdamW alone do not name it.
+        now: What this run is set up with.
+
+    Raises:
+        CheckpointError: If the optimizers differ.
+    """
+    before = then.get("optimizer", "adamw")
+    if before != now["optimizer"]:
+        raise CheckpointError(
+            f"The checkpoint {path} holds the state of --optimizer {before}, and this run has {now['optimizer']}: "
+            "resume with that, or begin anew."
+        )
 
 
 def _shown(value: Any) -> str:

@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from .arguments import ArgumentsError, TrainingArguments
 from .bar import ProgressBar
-from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches
+from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches, count_rows
 from .carried_state import cache_to_tensors, tensors_to_cache
 from .checkpoints import (
     Checkpoint,
@@ -30,9 +30,10 @@ from .checkpoints import (
     read_checkpoint,
 )
 from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
-from .fingerprint import describe_setup, differences
+from .fingerprint import check_optimizer, describe_setup, differences
 from .integrity import WEIGHTS, find_damage
-from .optimization import create_optimizer, create_scheduler, go_to_step
+from .moving_average import MovingAverage
+from .optimization import create_optimizer, create_scheduler, go_to_step, settings_of, take_settings
 from .parameters import freeze
 from .progress import BestModel, Clock, Meter, Place
 from .run import Run
@@ -141,6 +142,7 @@ class TrainingLoop(Evaluator):
         self.max_steps = arguments.max_train_steps or math.ceil(arguments.num_train_epochs * self.steps_per_epoch)
         # Not prepared: Accelerate would step it once a process.
         self.scheduler = create_scheduler(optimizer, arguments, self.max_steps)
+        self.average = MovingAverage(self.unwrapped_model, arguments.ema_decay)
         self.checkpoints = CheckpointFolder(arguments.output_dir, arguments.save_total_limit)
         self.on_step_begin: list[Callable[[TrainingLoop, list[MicroBatch]], None]] = []
         self.on_step_end: list[Callable[[TrainingLoop], None]] = []
@@ -281,6 +283,7 @@ class TrainingLoop(Evaluator):
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad()
+        self.average.update()
         self.place.step += 1
         self.place.examples += examples
         self.meter.add(loss_sum, int(targets), None if norm is None else norm > self.arguments.max_grad_norm)
@@ -330,7 +333,7 @@ class TrainingLoop(Evaluator):
     def _agree(self, micro_batches: list[MicroBatch]) -> tuple[torch.Tensor, int]:
         """Targets and examples of the step; the one exchange of it also says whether all stop after it."""
         real = [micro.batch for micro in micro_batches if micro.is_real]
-        own = [sum(map(self.count_targets, real)), sum(map(_count_rows, real)), self._time_is_up()]
+        own = [sum(map(self.count_targets, real)), sum(map(count_rows, real)), self._time_is_up()]
         agreed = torch.tensor([*own, *self._signals.counts()], device=self.device)
         targets, examples, out_of_time, *signals = self.accelerator.reduce(agreed, reduction="sum").unbind()
         self._is_out_of_time = bool(out_of_time)
@@ -466,7 +469,7 @@ class TrainingLoop(Evaluator):
     def _evaluate(self, progress: ProgressBar) -> bool:
         self.place.owes_validation = True
         try:
-            with self.meter.paused(), progress.paused():
+            with self.meter.paused(), progress.paused(), self.average.in_use():
                 metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
         except EvaluationEnded:
             return True
@@ -475,6 +478,7 @@ class TrainingLoop(Evaluator):
         self.run.log(metrics, self.step)
         shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in metrics.items())
         progress.write(f"epoch {self.epoch:.2f}, step {self.step}: validation {shown}")
+        self.run.show_sample(progress.write, self.step)
 
         name = f"validation_{self.arguments.metric_for_best_model.removeprefix('validation_')}"
         if name not in metrics:
@@ -483,7 +487,8 @@ class TrainingLoop(Evaluator):
                 f"--metric_for_best_model {self.arguments.metric_for_best_model}: there is only {known}."
             )
         if self.best.offer(metrics[name], self.step):
-            self.checkpoints.save_weights(self.accelerator, self.model, self.checkpoints.best(self.step).name)
+            with self.average.in_use():
+                self.checkpoints.save_weights(self.accelerator, self.model, self.checkpoints.best(self.step).name)
             return False
         if self._is_patience_over:
             patience = self.arguments.early_stopping_patience
@@ -499,17 +504,17 @@ class TrainingLoop(Evaluator):
         parts = {name: part.state() for name, part in self._parts().items()}
         state = {"setup": self.setup, "history": self.record.history, **parts}
         carried = None if self._carried is None else cache_to_tensors(self._carried)
-        self.checkpoints.save(self.accelerator, Checkpoint(state, self.batches.state(), carried))
+        self.checkpoints.save(self.accelerator, Checkpoint(state, self.batches.state(), carried, self.average.state()))
         self._checkpointed = self.step
 
     def _parts(self) -> dict[str, Place | Clock | Meter | BestModel]:
         return {"place": self.place, "clock": self.clock, "meter": self.meter, "best": self.best}
 
     def _resume(self, path: Path, checkpoint: Checkpoint, is_changed: bool) -> None:
-        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        settings = settings_of(self.optimizer)
+        self.average.load(self.unwrapped_model, checkpoint.average)
         load_checkpoint(self.accelerator, path)
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own)  # not the checkpoint's: a setting such as the weight decay may be what has changed
+        take_settings(self.optimizer, settings)
         for name, part in self._parts().items():
             part.load(checkpoint.state[name])
         self.record.history[:] = checkpoint.state["history"]
@@ -538,6 +543,7 @@ class TrainingLoop(Evaluator):
                 f"The checkpoint {path} was made by {then['num_processes']} processes; streamed data cannot be dealt "
                 f"out to {self.num_processes} in the middle. Resume with as many."
             )
+        check_optimizer(path, then, self.setup)
         logger.warning(f"Resuming {path} with another setup: {'; '.join(differing)}.")
         return True
 
@@ -569,14 +575,17 @@ class TrainingLoop(Evaluator):
     def _load_best(self) -> None:
         if self.best.metric is not None and self.best.step != self.step:
             load_weights(self.unwrapped_model, load_file(self.checkpoints.best(self.best.step) / WEIGHTS))
+        else:
+            self.average.put_in()
 
     def _kept(self) -> dict[str, Any]:
         """Whose step's weights the model has, and by what they were chosen."""
+        decay = {} if self.arguments.ema_decay is None else {"ema_decay": self.arguments.ema_decay}
         if self.best.metric is None:
-            return {}
+            return decay
         metric = self.arguments.metric_for_best_model.removeprefix("validation_")
         epoch = next(entry["epoch"] for entry in reversed(self.record.history) if entry["step"] == self.best.step)
-        return {"step": self.best.step, "epoch": epoch, "metric": metric, "value": self.best.metric}
+        return {"step": self.best.step, "epoch": epoch, "metric": metric, "value": self.best.metric, **decay}
 
     def _stop_diverged(self, loss: float, norm: float | None) -> None:
         """The weights are still those before this step: keep them, then stop."""
@@ -590,7 +599,3 @@ class TrainingLoop(Evaluator):
             f"lower --learning_rate {self.arguments.learning_rate:g} or --max_grad_norm "
             f"{self.arguments.max_grad_norm:g}."
         )
-
-
-def _count_rows(batch: Batch) -> int:
-    return len(next(iter(batch.values())))

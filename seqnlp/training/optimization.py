@@ -1,24 +1,27 @@
 """The optimizer and its schedule."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from .arguments import TrainingArguments
+from .optimizers import OPTIMIZERS
 from .parameters import depths
 
 
-def create_optimizer(model: nn.Module, arguments: TrainingArguments) -> torch.optim.AdamW:
+def create_optimizer(model: nn.Module, arguments: TrainingArguments) -> torch.optim.Optimizer:
     """
-    AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) with weight decay on matrices alone.
+    The optimizer that `arguments` name, with weight decay on matrices alone.
 
     Biases, gains and other vectors are left out of the decay: shrinking them towards zero is no simpler a model. With
     `layerwise_lr_decay` each layer has a rate of its own (Howard & Ruder 2018, arXiv 1801.06146, section 3.2,
     discriminative fine-tuning): that of what stands on the last layer, times the decay for each step down.
 
     Raises:
-        ArgumentsError: If a model without layers is to have a rate for each.
+        ArgumentsError: If a model without layers is to have a rate for each, or has nothing that the optimizer is for.
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     decay = arguments.layerwise_lr_decay
@@ -32,13 +35,21 @@ def create_optimizer(model: nn.Module, arguments: TrainingArguments) -> torch.op
             {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": arguments.weight_decay, "lr": rate},
             {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0, "lr": rate},
         ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=arguments.learning_rate,
-        betas=(arguments.adam_beta1, arguments.adam_beta2),
-        eps=arguments.adam_epsilon,
-        fused=True,
-    )
+    return OPTIMIZERS[arguments.optimizer].create([group for group in groups if group["params"]], arguments, model)
+
+
+def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What each group of parameters is trained with."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+
+
+def take_settings(optimizer: torch.optim.Optimizer, settings: list[dict[str, Any]]) -> None:
+    """
+    Train each group with what a run says of it, not with what a checkpoint, loaded since, does: a setting such as the
+    weight decay may be what has changed.
+    """
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def create_scheduler(optimizer: torch.optim.Optimizer, arguments: TrainingArguments, num_steps: int) -> LRScheduler:

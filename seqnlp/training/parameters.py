@@ -48,24 +48,41 @@ def prefixes(name: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
+def layers_of(model: nn.Module) -> dict[str, int]:
+    """
+    The number of each layer, from 1 on, by its name.
+
+    A layer is an entry of a `ModuleList` that lies in no other one. Several lists, as those of an encoder and a
+    decoder, are counted on in the order in which the model holds them.
+    """
+    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)]
+    outer = [name for name in lists if not any(other in prefixes(name)[:-1] for other in lists)]
+    names = [f"{name}.{index}" for name in outer for index in range(len(model.get_submodule(name)))]
+    return {name: number for number, name in enumerate(names, start=1)}
+
+
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of two dimensions that lie in a layer, see [`layers_of`], and are no embeddings."""
+    layers = layers_of(model)
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == 2 and id(parameter) not in embeddings and any(part in layers for part in prefixes(name))
+    ]
+
+
 def depths(model: nn.Module) -> dict[str, int]:
     """
     How deep each weight lies, by its name: 0 below the first layer, where embeddings are; then the number of its
     layer; and one more for what stands on the last layer, such as a head.
 
-    A layer is an entry of a `ModuleList` that lies in no other one. Several lists, as those of an encoder and a
-    decoder, are counted on in the order in which the model holds them; what stands between two of them goes with the
-    layer before.
+    What stands between two lists of layers goes with the layer before.
 
     Raises:
-        ArgumentsError: If the model has no such list.
+        ArgumentsError: If the model has no layers, see [`layers_of`].
     """
-    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)]
-    outer = [name for name in lists if not any(other in prefixes(name)[:-1] for other in lists)]
-    layers: dict[str, int] = {}
-    for name in outer:
-        for index in range(len(model.get_submodule(name))):
-            layers[f"{name}.{index}"] = len(layers) + 1
+    layers = layers_of(model)
     if not layers:
         raise ArgumentsError(f"--layerwise_lr_decay: a {type(model).__name__} has no layers to tell apart.")
     found, current = {}, 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import datasets
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
 from huggingface_hub import get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,6 +24,7 @@ from .checkpoints import CheckpointFolder
 from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
 from .integrity import WriteError, is_full_disk, named, weights_hash, write_together
+from .optimizers import OPTIMIZERS
 from .output_folder import RECORD, OutputFolder
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
@@ -49,6 +50,7 @@ class Run:
         arguments: The training arguments.
         roles: The role of each flag, see [`seqnlp.training.flags.ROLES`].
         targets: What is predicted, in the plural, for the speed of training.
+        sample: What the model did at the last validation, to be shown; empty where there is nothing.
         on_train_begin: Called with the training loop, by every process, before its first step.
     """
 
@@ -58,6 +60,7 @@ class Run:
     arguments: TrainingArguments
     roles: dict[str, str]
     targets: str = "targets"
+    sample: str = ""
     on_train_begin: list[Callable[[Any], None]] = field(default_factory=list)
 
     def tell(self, text: str) -> None:
@@ -107,6 +110,14 @@ class Run:
     def log(self, values: dict[str, float], step: int) -> None:
         """Tell the trackers; where one fails, training goes on without it."""
         self.trackers.log(values, step)
+
+    def show_sample(self, write: Callable[[str], None], step: int) -> None:
+        """Show what the model did at the validation of this step, by `write` and on TensorBoard."""
+        text, self.sample = self.sample, ""
+        if text:
+            write(f"  {text}")
+            # Between fences, or it would be read as Markdown.
+            self.trackers.log({"validation_sample": f"```\n{text}\n```"}, step, only="tensorboard")
 
     def save(
         self,
@@ -248,6 +259,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
         )
     except ValueError as error:
         raise ArgumentsError(f"--mixed_precision {training.mixed_precision}: {error}") from error
+    _check_sharding(training, accelerator.distributed_type)
     follow_launcher()
 
     def claim() -> None:
@@ -275,6 +287,27 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     )
     record.add_arguments(training, *others)
     return Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
+
+
+def _check_sharding(training: TrainingArguments, kind: DistributedType) -> None:
+    """
+    Refuse what cannot be done with the weights where they are divided among processes.
+
+    Raises:
+        ArgumentsError: If something cannot.
+    """
+    if kind == DistributedType.DEEPSPEED and training.ema_decay is not None:
+        raise ArgumentsError(
+            f"--ema_decay {training.ema_decay}: DeepSpeed keeps the weights to itself; train by DDP or FSDP, or leave "
+            "it out."
+        )
+    is_sharded = kind in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    if is_sharded and kind not in OPTIMIZERS[training.optimizer].shardings:
+        able = ", ".join(name for name, optimizer in OPTIMIZERS.items() if kind in optimizer.shardings)
+        raise ArgumentsError(
+            f"--optimizer {training.optimizer} cannot make steps with weights that {kind.value} has divided: train by "
+            f"DDP, or take {able}."
+        )
 
 
 def run_recipe(main: Callable[[], None]) -> None:

@@ -53,7 +53,8 @@ class RunRecord:
         baselines: The same for what the model is compared with.
         history: Metrics over time; each entry has `step` and `epoch`.
         kept: Which weights were kept: `step`, `epoch`, the validation `metric` that chose them and its `value`, and
-            `average_of` where they are the mean of several. Empty where no validation could choose.
+            `average_of` where they are the mean of several, or `ema_decay` where they are a moving average. All but
+            `ema_decay` are missing where no validation could choose.
         stopped: Why training ended before its planned last step, and where: `{"reason", "step", "planned_steps"}`.
         seconds: Wall-clock time, in all and for training alone (evaluation during training included).
         memory: The most memory that a process held, in MiB: `resident` in the machine and `gpu` on its accelerator.

@@ -93,9 +93,9 @@ class Trackers:
         for name in names:
             self._attempt(name, "start", lambda name=name: start(name))
 
-    def log(self, values: dict[str, float], step: int) -> None:
-        """Tell numbers of a step."""
-        for tracker in list(self.made):
+    def log(self, values: dict[str, float | str], step: int, only: str | None = None) -> None:
+        """Tell numbers of a step, or to one tracker `only` what it alone has a place for, such as texts."""
+        for tracker in [one for one in self.made if only in (None, one.name)]:
             if not self._attempt(tracker.name, "be written", lambda tracker=tracker: tracker.log(values, step=step)):
                 self.made.remove(tracker)
 

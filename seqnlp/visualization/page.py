@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 STYLE = """
+:root { color-scheme: light dark; }
 :root { --ink: #1d2430; --soft: #5b6676; --line: #d8dee6; --back: #ffffff; --panel: #f5f7fa; --mark: #0072b2; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e7ebf1; --soft: #a4afbe; --line: #3a4454; --back: #151a22; --panel: #1e2530; --mark: #56b4e9; }

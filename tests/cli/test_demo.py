@@ -13,6 +13,7 @@ from seqnlp.cli import demo as verb
 from seqnlp.cli.examples import examples_of
 from seqnlp.cli.models import NamedModel
 from seqnlp.demo import Forecaster, GapFiller, ImageClassifier, TextClassifier, TextWriter, TuneWriter
+from seqnlp.extras import install
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_without_gradio_the_line_says_what_to_install(seqnlp, monkeypatch, tmp_p
     monkeypatch.delitem(sys.modules, "seqnlp.demo.panels", raising=False)
     status, _, error = seqnlp(tmp_path)
     assert status == 2
-    assert error == "error: The page needs gradio: pip install 'seqnlp[demo]'.\n"
+    assert error == f"error: The page needs gradio: {install('demo')}.\n"
 
 
 class Page:

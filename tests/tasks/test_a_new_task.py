@@ -61,7 +61,7 @@ def test_the_whole_way(architecture, tmp_path, capsys, caplog):
     card = build_card(record, "alice/tags")
     assert "share of the words whose tag is right" in card
     assert "pipeline_tag: token-classification" in card
-    assert "100.0%" in results([record])
+    assert "100.0%" in results([record], lambda record, text: text)
     assert run.record.metrics["validation"]["accuracy"] == 1.0
 
 

@@ -47,6 +47,7 @@ def check_everything(folder: Path) -> None:
 
 def check_other_ways_to_train(folder: Path) -> None:
     a_sharded_run(folder / "sharded")
+    muon_orthogonalizes_whole_matrices(folder / "muon")
     sharded_models_write(folder / "writers")
     a_compiled_run(folder / "compiled")
 
@@ -157,7 +158,13 @@ def odd_numbers_of_rows_are_evaluated_once(folder):
 
 
 def a_resumed_run_is_the_same_run(folder):
-    settings = {"num_train_epochs": 2.0, "checkpointing_steps": "2", "eval_steps": 2, "max_tokens": 40}
+    settings = {
+        "num_train_epochs": 2.0,
+        "checkpointing_steps": "2",
+        "eval_steps": 2,
+        "max_tokens": 40,
+        "ema_decay": 0.9,
+    }
     whole = loop_of(folder / "whole", **settings)
     assert isinstance(whole.batches.batch_sampler, TokenBatchSampler)
     whole.train()
@@ -189,7 +196,7 @@ class ShardingAccelerator(Accelerator):
 
 def a_sharded_run(folder):
     """Under FSDP2: the weights of a run under DDP, the best model loaded and saved whole, and resumed to the bit."""
-    settings = {"num_train_epochs": 2.0, "checkpointing_steps": "2", "eval_steps": 2}
+    settings = {"num_train_epochs": 2.0, "checkpointing_steps": "2", "eval_steps": 2, "ema_decay": 0.9}
     replicated = loop_of(folder / "replicated", **settings)
     replicated.train()
     with pytest.MonkeyPatch.context() as patch:
@@ -207,6 +214,20 @@ def a_sharded_run(folder):
     for name, tensor in replicated.accelerator.unwrap_model(replicated.model).state_dict().items():
         torch.testing.assert_close(weights(whole)[name].full_tensor(), tensor, rtol=0, atol=1e-5)
         assert torch.equal(weights(whole)[name].full_tensor(), weights(resumed)[name].full_tensor()), name
+
+
+def muon_orthogonalizes_whole_matrices(folder):
+    """Of shards it takes the matrices together; its products are in bfloat16, and summed up in another order."""
+    settings = {"max_train_steps": 2, "optimizer": "muon"}
+    replicated = loop_of(folder / "replicated", **settings)
+    replicated.train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqnlp.training.run.Accelerator", ShardingAccelerator)
+        patch.setitem(PartialState._shared_state, "distributed_type", PartialState().distributed_type)
+        sharded = loop_of(folder / "sharded", **settings)
+        sharded.train()
+    for name, tensor in model_of(replicated).state_dict().items():
+        torch.testing.assert_close(weights(sharded)[name].full_tensor(), tensor, rtol=0, atol=1e-3)
 
 
 def sharded_models_write(folder):

@@ -118,7 +118,7 @@ def test_help_lists_every_flag_with_its_default(capsys):
         parse("--help")
     assert raised.value.code == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Highest learning rate of AdamW. (default: 0.001)" in printed
+    assert "Highest learning rate. adamw: about the step of each weight; " in printed
     assert "10 % of the training data" in printed
     assert "--config FILE.yaml" in printed
 
@@ -145,7 +145,7 @@ def test_help_says_what_a_recipe_sets_and_what_turns_a_flag_off(capsys):
     with pytest.raises(SystemExit):
         SentimentAnalysis.from_command_line(argv=["--help"], learning_rate=0.125, architecture="gru")
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Highest learning rate of AdamW. (default: 0.125)" in printed
+    assert "a matrix's step has. (default: 0.125)" in printed
     assert "The kind of model. (default: gru, or as a given model has it)" in printed
     assert "--lowercase [true|false] Lower-case the text. (default: True, or as a given tokenizer has it)" in printed
     assert "--no_lowercase The same as --lowercase false." in printed

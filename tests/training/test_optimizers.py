@@ -1,0 +1,140 @@
+"""The optimizers: one step of each by hand, what Muon is for, and that each resumes to the bit."""
+
+import math
+
+import pytest
+import torch
+from accelerate import DistributedType
+from tiny_runs import Interrupted, make_loop, weights
+
+from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerConfig, TransformerForConditionalGeneration
+from seqnlp.training import (
+    ArgumentsError,
+    CheckpointError,
+    TrainingArguments,
+    create_optimizer,
+    create_scheduler,
+    start_run,
+)
+from seqnlp.training.optimizers import OPTIMIZERS, described
+from seqnlp.training.parameters import hidden_matrices
+
+
+def step(values, gradients, count=1, **arguments):
+    """The values of a layer's matrix, and of a vector, after steps with these gradients."""
+    model = torch.nn.Module()
+    model.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    matrix, bias = model.layers[0].weight, model.layers[0].bias
+    optimizer = create_optimizer(model, TrainingArguments(learning_rate=0.1, weight_decay=0.5, **arguments))
+    with torch.no_grad():
+        matrix.copy_(torch.tensor(values))
+        bias.fill_(1.0)
+    for _ in range(count):
+        matrix.grad, bias.grad = torch.tensor(gradients), torch.tensor([2.0, -2.0])
+        optimizer.step()
+    return matrix.detach(), bias.detach()
+
+
+VALUES, GRADIENTS = [[3.0, 4.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 1.0]]
+
+
+def test_steps_of_sgd_by_hand():
+    matrix, bias = step(VALUES, GRADIENTS, count=2, optimizer="sgd", momentum=0.5)
+    # The decay is added: g = [[2, 0], [0, 1]] + 0.5 w; the first step is -0.1 g.
+    first = [[3 - 0.35, 4 - 0.2], [0, -0.1]]
+    second = [[2 + 0.5 * first[0][0], 0.5 * first[0][1]], [0, 1 + 0.5 * first[1][1]]]
+    momentum = [[0.5 * 3.5 + second[0][0], 0.5 * 2.0 + second[0][1]], [0, 0.5 * 1.0 + second[1][1]]]
+    expected = [[a - 0.1 * b for a, b in zip(*rows, strict=True)] for rows in zip(first, momentum, strict=True)]
+    torch.testing.assert_close(matrix, torch.tensor(expected))
+    torch.testing.assert_close(bias, torch.tensor([1 - 0.2 - 0.3, 1 + 0.2 + 0.3]))  # no decay
+
+
+def test_a_step_of_adafactor_by_hand():
+    matrix, bias = step(VALUES, [[2.0, 2.0], [2.0, 2.0]], optimizer="adafactor")
+    # Decay 1 - 0.1 * 0.5; the gradient over its root mean square is 1, times the share 0.1 of the weights' size,
+    # which is sqrt((9 + 16) / 4) of the matrix, and 1 of the vector.
+    torch.testing.assert_close(matrix, 0.95 * torch.tensor(VALUES) - 0.1 * 2.5, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(bias, torch.tensor([0.9, 1.1]))
+
+
+def test_a_step_of_muon_by_hand():
+    matrix, bias = step(VALUES, GRADIENTS, optimizer="muon")
+    moved = 0.95 * torch.tensor(VALUES) - matrix
+    # Orthogonalized, a diagonal gradient is near the identity: both singular values between 0.5 and 1.5, in bfloat16;
+    # the step is that times 0.1 * 0.2 * sqrt(2). The five iterations by the published coefficients, in numbers:
+    scale, values = 0.1 * 0.2 * math.sqrt(2), [x / math.sqrt(5) for x in (2.0, 1.0)]
+    for _ in range(5):
+        values = [3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5 for x in values]
+    assert all(0.5 < value < 1.5 for value in values)
+    torch.testing.assert_close(moved, scale * torch.diag(torch.tensor(values)), rtol=0, atol=0.05 * scale)
+    torch.testing.assert_close(bias, torch.tensor([0.9, 1.1]))  # by AdamW: the first step is the learning rate
+
+
+def names_of(model, parameters):
+    chosen = {id(parameter) for parameter in parameters}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in chosen}
+
+
+def test_muon_takes_the_matrices_of_the_layers_and_adamw_the_rest():
+    sizes = {"vocab_size": 9, "hidden_size": 4, "num_attention_heads": 2, "num_hidden_layers": 1}
+    model = TransformerForConditionalGeneration(TransformerConfig(**sizes))
+    found = names_of(model, hidden_matrices(model))
+    assert "model.encoder.layers.0.self_attn.q_proj.weight" in found
+    every = {name for name, parameter in model.named_parameters() if parameter.dim() == 2}
+    assert every - found == names_of(model, [model.lm_head.weight])  # with the embeddings tied to it
+    lstm = RecurrentForCausalLM(RecurrentConfig(vocab_size=9, hidden_size=4))
+    optimizer = create_optimizer(lstm, TrainingArguments(optimizer="muon", layerwise_lr_decay=0.5))
+    muons = [group for group in optimizer.param_groups if group["is_hidden"]]
+    assert names_of(lstm, muons[0]["params"]) == {
+        f"model.layers.0.forward_cell.{name}.weight" for name in ("input_proj", "recurrent_proj")
+    }
+    assert [group["momentum"] for group in muons] == [0.95]
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert count == len(list(lstm.parameters()))
+    scheduler = create_scheduler(optimizer, TrainingArguments(num_warmup_steps=4, optimizer="muon"), 8)
+    optimizer.step()
+    scheduler.step()
+    rates = {group["is_hidden"]: group["lr"] for group in optimizer.param_groups}
+    assert rates[True] == pytest.approx(1e-3 * 0.5 / 4)  # of the layer, below the head, a quarter of the warm-up
+    with pytest.raises(ArgumentsError, match="--optimizer muon: no matrix of a layer is trained in a Linear; take"):
+        create_optimizer(torch.nn.Linear(2, 2), TrainingArguments(optimizer="muon"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adafactor", "muon"])
+def test_each_resumes_to_the_bit(optimizer, tmp_path):
+    settings = {"optimizer": optimizer, "max_train_steps": 5, "checkpointing_steps": "2", "rows": 32}
+    settings |= {"evaluate": lambda loop: {"loss": 10.0 - loop.step}, "learning_rate": 0.02}
+    _, whole = make_loop(tmp_path / "whole", **settings)
+    before = weights(whole)
+    whole.train()
+    assert not any(torch.equal(before[name], tensor) for name, tensor in weights(whole).items())
+    _, cut = make_loop(tmp_path / "cut", stop_at=3, **settings)
+    with pytest.raises(Interrupted):
+        cut.train()
+    _, resumed = make_loop(tmp_path / "cut", resume_from_checkpoint="latest", **settings)
+    resumed.train()
+    assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(resumed).items())
+    if optimizer == "sgd":
+        changed = {**settings, "optimizer": "adafactor", "resume_from_checkpoint": "latest", "max_train_steps": 6}
+        _, other = make_loop(tmp_path / "cut", **changed)
+        with pytest.raises(CheckpointError, match="optimizer sgd there, adafactor here"):
+            other.train()
+        _, other = make_loop(tmp_path / "cut", **changed, resume_with_changes=True)
+        with pytest.raises(CheckpointError, match="holds the state of --optimizer sgd, and this run has adafactor"):
+            other.train()
+
+
+def test_what_does_nothing_is_said_or_refused(tmp_path, monkeypatch):
+    with pytest.raises(ArgumentsError, match=r"--momentum 0\.9 does nothing with --optimizer adamw"):
+        TrainingArguments(momentum=0.9)
+    with pytest.raises(ArgumentsError, match="--optimizer adam: there is adamw, sgd, adafactor, muon"):
+        TrainingArguments(optimizer="adam")
+    told = described(TrainingArguments(optimizer="sgd", learning_rate=0.5, adam_beta2=0.98))
+    assert told == (
+        "SGD with momentum; learning rate 0.5, what gradients are multiplied by, often 0.1 and more; "
+        "--adam_beta2 not read"
+    )
+    assert all(kind.title and kind.source and kind.rate for kind in OPTIMIZERS.values())
+    monkeypatch.setattr("seqnlp.training.run.Accelerator.distributed_type", DistributedType.DEEPSPEED)
+    with pytest.raises(ArgumentsError, match=r"--optimizer muon cannot make steps with .* by DDP, or take adamw, sgd"):
+        start_run("test", "gru", TrainingArguments(output_dir=str(tmp_path), report_to="none", optimizer="muon"))
