@@ -92,6 +92,7 @@ def test_a_row_of_the_readme():
         return {
             "dataset": {
                 "name": "<local:tiny_shakespeare>",
+                "config": "three_way",
                 "splits": {"validation": {"characters": 100}, "test": {"characters": 300}},
             },
             "metrics": {"validation": {"nats_per_character": validation}, "test": {"nats_per_character": test}},
