@@ -17,7 +17,6 @@ from sklearn.metrics import (
 from tabulate import tabulate
 
 from .classification import F1, CrossEntropy, without_handles
-from .forecast import DATA_UNIT
 from .score import ONE_EXAMPLE, OfflineMetric, Score
 
 
@@ -95,19 +94,13 @@ class SquaredError(_NumberMetric):
     """The mean squared error, which is the loss of a regression too, and the mean absolute error."""
 
     scores = (
-        Score("loss", "MSE", "mean squared error, in squares of the labels' unit", greater_is_better=False),
-        Score(
-            "mae",
-            "MAE",
-            "mean absolute error, in the labels' unit",
-            greater_is_better=False,
-            unit=DATA_UNIT,
-        ),
+        Score("mse", "MSE", "mean squared error, in squares of the labels' unit", greater_is_better=False),
+        Score("mae", "MAE", "mean absolute error, in the labels' unit", greater_is_better=False),
     )
 
     def _compute(self, predictions, references) -> dict[str, float]:
         return {
-            "loss": float(mean_squared_error(references, predictions)),
+            "mse": float(mean_squared_error(references, predictions)),
             "mae": float(mean_absolute_error(references, predictions)),
         }
 
@@ -232,7 +225,7 @@ def several_labels_report(
 
 def number_scores(predicted: np.ndarray, right: np.ndarray) -> dict[str, float]:
     """
-    The scores of predicted numbers: `loss`, their mean squared error; `mae`; `pearson` and `spearman`.
+    The scores of predicted numbers: `mse`, their mean squared error; `mae`; `pearson` and `spearman`.
 
     Args:
         predicted: `(num_texts,)` or `(num_texts, 1)`.

@@ -134,6 +134,7 @@ class Task(FineTuning, Telling):
         validated: Keys of those that each validation gives: by one of them the best model is kept.
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
         published: What others reported of a dataset, by its name and configuration, with who did.
+        loss_name: Key of the score that is the loss of training too.
         loss_unit, score_unit: Of the learning curves.
         meaningless_fields: Fields of configurations that change nothing in its models.
         losses_of: Of what the losses of training and validation are, where that is not the same.
@@ -161,6 +162,7 @@ class Task(FineTuning, Telling):
     validated: ClassVar[tuple[str, ...]]
     written: ClassVar[dict[str, str]] = {}
     published: ClassVar[dict[str, str]] = {}
+    loss_name: ClassVar[str] = "loss"
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
     meaningless_fields: ClassVar[tuple[str, ...]] = ()
@@ -589,5 +591,6 @@ class Task(FineTuning, Telling):
             [key for key in self.validated if self.score_of(key).is_share],
             outcome.run.record.kept.get("epoch"),
             self.losses_of,
+            self.loss_name,
         )
         self.draw(outcome)

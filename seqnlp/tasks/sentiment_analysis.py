@@ -51,7 +51,7 @@ class ClassifierTrainingArguments(DistillationArguments):
 
     metric_for_best_model: str | None = flag(
         None,
-        "Validation metric by which the best model is kept; by default accuracy, micro_f1 of several labels, or loss "
+        "Validation metric by which the best model is kept; by default accuracy, micro_f1 of several labels, or mse "
         "of numbers.",
         "training",
     )
@@ -116,7 +116,7 @@ class SentimentAnalysis(Task):
     def __init__(self, data_args: LabelArguments, model_args: Any, training_args: Any, generation_args: Any = None):
         self.problem = problem = PROBLEMS[data_args.problem_type]
         self.validated, self.loss_unit, self.score_unit = problem.validated, problem.loss_unit, problem.score_unit
-        self.title = problem.title
+        self.title, self.loss_name = problem.title, problem.loss_name
         if training_args.metric_for_best_model is None:
             training_args.metric_for_best_model = problem.validated[0]
         super().__init__(data_args, model_args, training_args, generation_args)

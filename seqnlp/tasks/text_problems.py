@@ -43,6 +43,7 @@ class Problem:
         title: What a card calls the task.
         scores: Every number that is reported.
         validated: Keys of those that each validation gives; by the first one the best model is kept by default.
+        loss_name: Key of the score that is the loss of training too.
         loss_unit, score_unit: Of the learning curves.
         shown: What reports call each baseline.
     """
@@ -51,6 +52,7 @@ class Problem:
     title: ClassVar[str]
     scores: ClassVar[tuple[Score, ...]]
     validated: ClassVar[tuple[str, ...]]
+    loss_name: ClassVar[str] = "loss"
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
     shown: ClassVar[dict[str, str]]
@@ -191,7 +193,8 @@ class Number(Problem):
     name = "regression"
     title = "Numbers for texts"
     scores = NUMBER_SCORES
-    validated = ("loss", "pearson", "spearman")
+    validated = ("mse", "pearson", "spearman")
+    loss_name = "mse"
     loss_unit = "squared error per example"
     score_unit = "correlation, -1 to 1"
     shown: ClassVar = {RIDGE: "TF-IDF + ridge regression", MEAN: "the mean of the training texts"}
@@ -211,7 +214,7 @@ class Number(Problem):
         fitted = [Ridge(alpha=alpha).fit(features["train"], labels["train"]) for alpha in (0.25, 1, 4, 16)]
         best = min(
             fitted,
-            key=lambda model: number_scores(model.predict(features["validation"]), labels["validation"])["loss"],
+            key=lambda model: number_scores(model.predict(features["validation"]), labels["validation"])["mse"],
         )
         found = number_scores(best.predict(features[split]), labels[split])
         return {RIDGE: {split: {"alpha": best.alpha, **found}}, MEAN: {split: number_scores(mean, labels[split])}}

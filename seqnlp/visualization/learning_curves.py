@@ -25,6 +25,7 @@ def plot_learning_curves(
     shares: Collection[str] = (),
     kept_epoch: float | None = None,
     losses_of: tuple[str, str] | None = None,
+    loss_name: str = "loss",
 ) -> None:
     """
     Draw the training and validation loss over the epochs and, beside it, the other validation metrics.
@@ -41,10 +42,11 @@ def plot_learning_curves(
         kept_epoch: The epoch whose weights were kept; a line marks it.
         losses_of: Of what the losses of training and validation are, where that is not the same: then each has axes
             of its own.
+        loss_name: What the validation loss is called, without `validation_`.
     """
     names = {name for entry in history for name in entry if name.startswith(PREFIX)}
-    names = sorted(names - {"validation_loss", "validation_seconds"})
-    losses = [("train_loss", "training", BLUE, "-")], [("validation_loss", "validation", ORANGE, "o-")]
+    names = sorted(names - {f"{PREFIX}{loss_name}", "validation_seconds"})
+    losses = [("train_loss", "training", BLUE, "-")], [(f"{PREFIX}{loss_name}", "validation", ORANGE, "o-")]
     panels = [(f"loss ({loss_unit})", [*losses[0], *losses[1]])]
     if losses_of:
         parts = zip(("training", "validation"), losses_of, losses, strict=True)

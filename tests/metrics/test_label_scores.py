@@ -53,7 +53,7 @@ def test_the_report_of_several_labels():
 def test_numbers_by_hand():
     predicted, right = np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([1.0, 3.0, 2.0, 4.0])
     scores = number_scores(predicted, right)
-    assert scores["loss"] == pytest.approx((0 + 1 + 1 + 25) / 4)
+    assert scores["mse"] == pytest.approx((0 + 1 + 1 + 25) / 4)
     assert scores["mae"] == pytest.approx((0 + 1 + 1 + 5) / 4)
     # Deviations from the means 3.75 and 2.5: their products sum to 4.125 + -0.875 + 0.375 + 7.875.
     covariance = 2.75 * 1.5 - 1.75 * 0.5 + 0.75 * 0.5 + 5.25 * 1.5
@@ -65,7 +65,7 @@ def test_numbers_by_hand():
 
 def test_numbers_that_are_all_alike_do_not_rise_with_anything():
     scores = number_scores(np.full(3, 2.0), np.array([1.0, 2.0, 3.0]))
-    assert scores == {"loss": pytest.approx(2 / 3), "mae": pytest.approx(2 / 3), "pearson": 0.0, "spearman": 0.0}
+    assert scores == {"mse": pytest.approx(2 / 3), "mae": pytest.approx(2 / 3), "pearson": 0.0, "spearman": 0.0}
 
 
 def test_the_report_of_numbers():

@@ -98,10 +98,10 @@ def test_the_loss_of_numbers_by_hand_from_their_mean_on(folder, tmp_path):
     assert model(**batch, num_items_in_batch=14).loss.item() == pytest.approx(variance / 2, rel=1e-5)
     assert task.count_labels({"labels": torch.tensor([-100.0, 1.0])}) == 2  # -100 is a number like any other
     scores = task.score(task.predict(evaluator, data, "test"), data, "test")
-    assert scores["loss"] == pytest.approx(variance, rel=1e-5)
+    assert scores["mse"] == pytest.approx(variance, rel=1e-5)
     assert (scores["pearson"], scores["spearman"]) == (0.0, 0.0)
     found = task.baselines(data, "test")
-    assert found[MEAN]["test"]["loss"] == pytest.approx(variance)
+    assert found[MEAN]["test"]["mse"] == pytest.approx(variance)
     assert found[RIDGE]["test"]["pearson"] > 0.9
     assert task.training_args.greater_is_better is False
 
@@ -111,7 +111,7 @@ def test_what_is_for_one_class_alone_is_refused(flags):
     for asked in (["--class_weights", "balanced"], ["--teacher", "x/y"]):
         with pytest.raises(ArgumentsError, match=f"{asked[0]} {asked[1]} is for texts with one class"):
             SentimentAnalysis.from_command_line(argv=[*flags, *asked]).check_start()
-    with pytest.raises(ArgumentsError, match=r"each validation of sentiment_analysis gives (micro_f1|loss), "):
+    with pytest.raises(ArgumentsError, match=r"each validation of sentiment_analysis gives (micro_f1|mse), "):
         SentimentAnalysis.from_command_line(argv=[*flags, "--metric_for_best_model", "accuracy"])
 
 
@@ -141,6 +141,9 @@ def test_a_run_with_numbers(folder, tmp_path, capsys):
     record = run("sentiment_analysis", place, *flags)
     printed = capsys.readouterr().out
     assert "the mean of the training texts" in printed
+    page = (place / "report.html").read_text()
+    assert "<title>Numbers for texts, gru: MSE " in page
+    assert "nats" not in page.split("In detail")[0]
     assert record["metrics"]["test"]["pearson"] > 0.9
     scores = evaluate_again(record, place, str(folder))["test"]
     assert all(agrees(record, "test", key, record["metrics"]["test"][key], value) for key, value in scores.items())
@@ -168,7 +171,7 @@ def test_a_model_of_others_learns_numbers(folder, tmp_path):
         2,
     )
     assert record["model"]["config"]["problem_type"] == "regression"
-    assert record["metrics"]["test"]["loss"] > 0
+    assert record["metrics"]["test"]["mse"] > 0
 
 
 def test_each_kind_of_label_is_complete():
@@ -176,4 +179,4 @@ def test_each_kind_of_label_is_complete():
         assert problem.name == name
         keys = {score.key for score in problem.scores}
         assert set(problem.validated) <= keys
-        assert "loss" in problem.validated  # or its curve is not drawn
+        assert problem.loss_name in problem.validated  # or its curve is not drawn
