@@ -117,11 +117,13 @@ def test_bleu_is_validated_now_and_then(prepare, monkeypatch):
     asked = []
     monkeypatch.setattr(task, "loss", lambda *_: 1.5)
     monkeypatch.setattr(task, "translate", lambda *_, **beams: asked.append(beams) or ["x y", "y"])
-    loop = SimpleNamespace(record=SimpleNamespace(history=[]), seconds=7.0)
+    loop = SimpleNamespace(record=SimpleNamespace(history=[]), seconds=7.0, run=SimpleNamespace(sample=""))
     assert task.validate(loop, data) == {"loss": 1.5}
+    pair = data.loaded.splits["validation"][0]  # no source of them is as long as it is to be
+    assert loop.run.sample == f"{pair['source']!r} became 'x y'; the reference is {pair['target']!r}."
     loop.record.history = [{"validation_loss": 2.0}, {"train_loss": 3.0}]
     assert task.validate(loop, data) == {"loss": 1.5, "bleu": 0.0, "seconds": 7.0}  # no four words are in a row
-    assert asked == [{}]  # greedy
+    assert asked == [{}] * 3  # greedy, a sentence at each validation and all of them at one
 
 
 def test_the_report_and_the_files_hold_the_translations(prepare):
