@@ -68,8 +68,8 @@ class RecurrentConfig(PreTrainedConfig):
         prediction_length: Steps that a model of time series predicts unless told otherwise.
         input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
         input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
-        label_smoothing: Share of each label that the training loss of a language model spreads over the vocabulary
-            (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
+        label_smoothing: Share of each label that the training loss spreads over the vocabulary, or over a classifier's
+            classes (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
         loss_chunk_size: Compute a language model's training loss for this many tokens at a time, without ever holding
             all the logits, and return none; `None` for logits as everyone expects.
         first_continuing_id: Where the tokens of a token classifier are pieces of words: those from this one on go on
