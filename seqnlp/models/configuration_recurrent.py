@@ -41,6 +41,12 @@ class RecurrentConfig(PreTrainedConfig):
             2014, arXiv 1409.2329, section 3.1); in residual blocks a component of what each sublayer adds.
         embedding_dropout: The same for the components of the embedded tokens.
         head_dropout: The same for what a head reads: the pooled vector, or each token's last hidden state.
+        variational_dropout: Whether `dropout`, `embedding_dropout` and a language model's `head_dropout` draw one mask
+            per row, the same for all of its tokens, instead of one per token (Gal & Ghahramani 2016, arXiv 1512.05287,
+            section 4, but for the recurrent maps, which have `weight_drop`).
+        weight_drop: Probability of zeroing a weight of a map from the hidden state, the same weights for all rows and
+            steps of a forward pass in training, and scaling the others up (Wan et al. 2013; Merity et al. 2018, arXiv
+            1708.02182, section 2).
         pooling: What a sequence classifier reads: the `"last"` valid state (in a bidirectional net the last of each
             direction), the `"mean"` or `"max"` of the valid states, or their average under learned `"attention"`
             weights (Yang et al. 2016, NAACL, section 2.2, equations 5 to 7).
@@ -68,8 +74,8 @@ class RecurrentConfig(PreTrainedConfig):
         prediction_length: Steps that a model of time series predicts unless told otherwise.
         input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
         input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
-        label_smoothing: Share of each label that the training loss of a language model spreads over the vocabulary
-            (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
+        label_smoothing: Share of each label that the training loss spreads over the vocabulary, or over a classifier's
+            classes (Szegedy et al. 2016, arXiv 1512.00567, section 7); evaluation has none.
         loss_chunk_size: Compute a language model's training loss for this many tokens at a time, without ever holding
             all the logits, and return none; `None` for logits as everyone expects.
         first_continuing_id: Where the tokens of a token classifier are pieces of words: those from this one on go on
@@ -99,6 +105,8 @@ class RecurrentConfig(PreTrainedConfig):
     dropout: float | int = ranged(0.0, "[0, 1)")
     embedding_dropout: float | int = ranged(0.0, "[0, 1)")
     head_dropout: float | int = ranged(0.0, "[0, 1)")
+    variational_dropout: bool = False
+    weight_drop: float | int = ranged(0.0, "[0, 1)")
     pooling: Literal["last", "mean", "max", "attention"] = "last"
     recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
     gate_initializer: Literal["constant", "chrono", "uniform"] = "constant"
@@ -184,6 +192,11 @@ class RecurrentConfig(PreTrainedConfig):
             raise ValueError(
                 f"gate_initializer={self.gate_initializer!r} with max_dependency_length={self.max_dependency_length}: "
                 "'chrono' needs the longest time in tokens over which to remember, and nothing else does."
+            )
+        if self.weight_drop and not cell.has_recurrent_map:
+            raise ValueError(
+                f"weight_drop={self.weight_drop} is for cells with a map from the hidden state, and "
+                f"{self.cell_type!r} has none: leave it out."
             )
         if self.hidden_act not in cell.hidden_acts:
             raise ValueError(

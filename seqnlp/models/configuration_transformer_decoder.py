@@ -50,7 +50,8 @@ class TransformerDecoderConfig(PreTrainedConfig):
         initializer_range: Standard deviation of all weights at the start.
         tie_word_embeddings: Whether the output matrix is the embedding matrix (Press & Wolf 2017, arXiv 1608.05859).
         use_cache: Whether keys and values are returned as `past_key_values`.
-        label_smoothing: Share of each label that the training loss spreads over the vocabulary; evaluation has none.
+        label_smoothing: Share of each label that the training loss spreads over the vocabulary, or over a classifier's
+            classes; evaluation has none.
         loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
         input_size: Number of channels of a time series, which is then read instead of tokens: there is no token

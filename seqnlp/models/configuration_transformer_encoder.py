@@ -50,7 +50,8 @@ class TransformerEncoderConfig(PreTrainedConfig):
             token there for it, as BERT's does), or the `"mean"` or `"max"` of the valid tokens' states.
         initializer_range: Standard deviation of all weights at the start.
         tie_word_embeddings: Whether the output matrix is the embedding matrix (Press & Wolf 2017, arXiv 1608.05859).
-        label_smoothing: Share of each label that the training loss spreads over the vocabulary; evaluation has none.
+        label_smoothing: Share of each label that the training loss spreads over the vocabulary, or over a classifier's
+            classes; evaluation has none.
         loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
         first_continuing_id: Where the tokens of a token classifier are pieces of words: those from this one on go on

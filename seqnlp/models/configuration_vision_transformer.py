@@ -43,6 +43,8 @@ class VisionTransformerConfig(PreTrainedConfig):
         head_dropout: The same for what the classifier reads.
         pooling: What the classifier reads: the state of a learned `"class_token"` before the patches (equation 4), or
             the `"mean"` of the patches' states, without such a token (appendix D.3).
+        label_smoothing: Share of each label that the training loss spreads over the classes (Szegedy et al. 2016,
+            arXiv 1512.00567, section 7); evaluation has none.
         initializer_range: Standard deviation of all weights at the start.
 
     Raises:
@@ -72,6 +74,7 @@ class VisionTransformerConfig(PreTrainedConfig):
     activation_dropout: float | int = ranged(0.0, "[0, 1)")
     head_dropout: float | int = ranged(0.0, "[0, 1)")
     pooling: Literal["class_token", "mean"] = "class_token"
+    label_smoothing: float | int = ranged(0.0, "[0, 1)")
     initializer_range: float | int = ranged(0.02, "[0, 100]")
 
     def __post_init__(self, **kwargs):

@@ -30,6 +30,7 @@ from .losses import (
     IGNORE_INDEX,
     causal_language_model_loss,
     chunked_cross_entropy,
+    classifier_loss,
     divide_by_items,
     next_token_labels,
     token_loss,
@@ -84,7 +85,9 @@ def shift_right(labels: torch.Tensor, start_token_id: int, pad_token_id: int) ->
 
 
 class Classifier:
-    """What the classifiers share: dropout and a linear map."""
+    """What the classifiers share: dropout, a linear map, and label smoothing in training alone."""
+
+    loss_function = staticmethod(classifier_loss)
 
     def add_classifier(self, size: int) -> None:
         """Make the map from states of `size` to the labels."""
@@ -102,6 +105,11 @@ class Classifier:
         """From `(B, T, size)` states to the `(B, size)` vectors that are classified: by `config.pooling`."""
         return pool_tokens(hidden_states, attention_mask, self.config.pooling)
 
+    @property
+    def smoothing(self) -> float:
+        """The share of a label that the loss spreads over the classes: in training alone."""
+        return self.config.label_smoothing if self.training else 0.0
+
     def set_loss(self, loss: Callable[..., torch.Tensor]) -> None:
         """
         Train by another loss of one class per row, called as `loss_function`: it divides by `num_items_in_batch`.
@@ -116,6 +124,7 @@ class Classifier:
         logits = self.score(self.head_dropout(pooled))
         if labels is None:
             return None, logits
+        kwargs = {"label_smoothing": self.smoothing, **kwargs}
         loss = self.loss_function(labels=labels, logits=logits, pooled_logits=logits, config=self.config, **kwargs)
         return divide_by_items(loss, labels, self.config.problem_type, kwargs.get("num_items_in_batch")), logits
 
@@ -192,6 +201,8 @@ class TokenClassifier(Classifier):
     and each token has the label of its word.
     """
 
+    loss_function = staticmethod(token_loss)
+
     def add_word_reader(self, size: int) -> None:
         """Make what turns tokens into words of `size`, if the configuration asks for it."""
         config = self.config
@@ -249,6 +260,7 @@ class TokenClassifier(Classifier):
         logits = self.score(self.head_dropout(outputs.last_hidden_state))
         loss = None
         if labels is not None:
+            kwargs = {"label_smoothing": self.smoothing, **kwargs}
             loss = self.loss_function(logits=logits, labels=labels, config=self.config, **kwargs)
         return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

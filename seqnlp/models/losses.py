@@ -7,6 +7,8 @@ which is what gradient accumulation needs. Shapes: `N` labels, `V` classes, `H` 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from transformers import PreTrainedConfig
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 
 
 IGNORE_INDEX = -100
@@ -190,9 +192,43 @@ def token_loss(
     return cross_entropy(logits, labels, label_smoothing, num_items_in_batch, ignore_index)
 
 
+def classifier_loss(
+    labels: torch.Tensor,
+    pooled_logits: torch.Tensor,
+    config: PreTrainedConfig,
+    label_smoothing: float = 0.0,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    **kwargs,
+) -> torch.Tensor:
+    """
+    The loss of transformers for whole texts or images, by `config.problem_type`, with label smoothing: a share of the
+    label is spread evenly over the classes, or, of each of several labels, over yes and no.
+
+    Args:
+        labels: `(B,)` class ids, `(B, num_labels)` floats of several labels, or numbers.
+        pooled_logits: `(B, num_labels)`.
+        config: Of the model; its `problem_type` is filled in.
+        label_smoothing: The share that is spread.
+        num_items_in_batch: What to divide the sum by where there is one class; see [`divide_by_items`] for the others.
+
+    Raises:
+        ValueError: For smoothing of numbers, which have no classes.
+    """
+    loss = ForSequenceClassificationLoss(labels, pooled_logits, config, num_items_in_batch=num_items_in_batch)
+    if not label_smoothing:
+        return loss
+    if config.problem_type == "single_label_classification":
+        return cross_entropy(pooled_logits, labels, label_smoothing, num_items_in_batch)
+    if config.problem_type == "multi_label_classification":
+        smooth = labels * (1 - label_smoothing) + label_smoothing / 2
+        return nn.functional.binary_cross_entropy_with_logits(pooled_logits, smooth.to(pooled_logits.device))
+    raise ValueError(f"label_smoothing={label_smoothing} is for classes, and numbers have none: set it to 0.")
+
+
 class WeightedCrossEntropy:
     """
     A classifier's loss in which each class counts as much as it is told: `-w_y log p(y)`, a mean over the examples.
+    With label smoothing `s` over `C` classes `-(1 - s) w_y log p(y) - s / C sum_c w_c log p(c)`.
 
     Set as a model's `loss_function`; the model's logits and its configuration do not change.
 
@@ -208,11 +244,14 @@ class WeightedCrossEntropy:
         labels: torch.Tensor,
         pooled_logits: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None = None,
+        label_smoothing: float = 0.0,
         **kwargs,
     ) -> torch.Tensor:
         """From `(B,)` class ids and `(B, num_labels)` logits to a scalar, divided by `num_items_in_batch` if given."""
         weights = self.weights.to(pooled_logits.device)
-        loss = nn.functional.cross_entropy(pooled_logits.float(), labels, weight=weights, reduction="sum")
+        loss = nn.functional.cross_entropy(
+            pooled_logits.float(), labels, weight=weights, reduction="sum", label_smoothing=label_smoothing
+        )
         return _per_label(loss, labels, num_items_in_batch)
 
 
@@ -246,11 +285,12 @@ class DistillationLoss:
         pooled_logits: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None = None,
         teacher_logits: torch.Tensor | None = None,
+        label_smoothing: float = 0.0,
         **kwargs,
     ) -> torch.Tensor:
         """From `(B,)` class ids, `(B, num_labels)` logits and those of the teacher to a scalar."""
         logits = pooled_logits.float()
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=label_smoothing)
         if teacher_logits is not None:
             loss = (1 - self.weight) * loss + self.weight * self.distance(logits, teacher_logits.float()).sum()
         return _per_label(loss, labels, num_items_in_batch)

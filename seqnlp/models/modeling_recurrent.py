@@ -23,7 +23,7 @@ from .recurrent_cache import (
     read_state,
     write_state,
 )
-from .recurrent_layer import RecurrentLayer
+from .recurrent_layer import RecurrentLayer, create_dropout
 from .residual_recurrent_layer import ResidualRecurrentLayer
 from .time_series import TimeSeriesPredictionMixin
 
@@ -172,7 +172,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.embed_tokens = None
         if config.input_size is None:
             self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.embedding_dropout = create_dropout(config, config.embedding_dropout)
         layer_class = RecurrentLayer if config.block == "plain" else ResidualRecurrentLayer
         self.layers = nn.ModuleList([layer_class(config, index) for index in range(config.num_hidden_layers)])
         self.input_proj = self.norm = None
@@ -335,7 +335,7 @@ class RecurrentForCausalLM(CausalLanguageModel, RecurrentPreTrainedModel, Genera
             )
         super().__init__(config)
         self.model = RecurrentModel(config)
-        self.head_dropout = nn.Dropout(config.head_dropout)
+        self.head_dropout = create_dropout(config, config.head_dropout)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 

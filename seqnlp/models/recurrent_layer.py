@@ -1,12 +1,51 @@
 """One recurrent layer: a cell, or one for each direction, over time."""
 
+import copy
+
 import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .cells import CELLS, RecurrentCell, State
+from .cells import CELLS, GateProjection, RecurrentCell, State
 from .configuration_recurrent import RecurrentConfig
 from .recurrence import RECURRENCE_FUNCTIONS, Padding
+
+
+class SequenceDropout(nn.Dropout):
+    """Dropout of `(B, T, size)` vectors by one mask per row (Gal & Ghahramani 2016, arXiv 1512.05287, section 4)."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The vectors, each row's times a mask of its own, `(B, 1, size)`; as they are outside of training."""
+        if not self.training or not self.p:
+            return inputs
+        return inputs * nn.functional.dropout(inputs.new_ones(inputs.shape[0], 1, inputs.shape[2]), self.p)
+
+
+def create_dropout(config: RecurrentConfig, probability: float) -> nn.Dropout:
+    """Dropout by one mask per token, or per row, as the configuration says."""
+    return (SequenceDropout if config.variational_dropout else nn.Dropout)(probability)
+
+
+@torch.compiler.disable  # a module that is made while it runs
+def drop_weights(cell: RecurrentCell, probability: float) -> RecurrentCell:
+    """
+    The same cell with some weights of its recurrent map at zero and the others scaled up (Merity et al. 2018, arXiv
+    1708.02182, section 2), through which gradients flow to the cell's own. It is plain if the cell is, so that kernels
+    run it.
+
+    Raises:
+        ValueError: For a map that is wrapped, whose weight is not all that it computes with.
+    """
+    if not isinstance(cell.recurrent_proj, GateProjection):
+        raise ValueError(
+            f"weight_drop={probability}: a {type(cell.recurrent_proj).__name__} is wrapped around the recurrent map, "
+            "so that its weights cannot be dropped. Set it to 0."
+        )
+    dropped, projection = copy.copy(cell), copy.copy(cell.recurrent_proj)
+    projection._parameters = {"bias": cell.recurrent_proj.bias}
+    projection.__dict__["weight"] = nn.functional.dropout(cell.recurrent_proj.weight, probability)
+    dropped._modules = {**cell._modules, "recurrent_proj": projection}
+    return dropped
 
 
 class RecurrentLayer(GradientCheckpointingLayer):
@@ -20,7 +59,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         input_size = config.embedding_size if reads_embeddings else config.output_size
         cell_class = CELLS[config.cell_type]
         # Between layers, not before the first: what is dropped there is `embedding_dropout`'s to say.
-        self.dropout = nn.Dropout(config.dropout if layer_idx > 0 else 0.0)
+        self.dropout = create_dropout(config, config.dropout if layer_idx > 0 else 0.0)
         self.forward_cell = cell_class(input_size, config.hidden_size, config.hidden_act)
         self.backward_cell = (
             cell_class(input_size, config.hidden_size, config.hidden_act) if config.bidirectional else None
@@ -73,6 +112,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
 
         outputs, final_states = [], []
         for direction, cell in enumerate(self.cells):
+            if self.training and self.config.weight_drop:
+                cell = drop_weights(cell, self.config.weight_drop)
             start = tuple(tensor[:, direction] for tensor in state)
             output, final = recurrence(cell, hidden_states, start, padding, direction == 1, return_state)
             outputs.append(output)

@@ -108,6 +108,10 @@ def check_fields(config: transformers.PreTrainedConfig) -> None:
                 _check_range(name, value, f"[0, {config.vocab_size})", f", since vocab_size={config.vocab_size}")
     if config.num_labels < 1:
         raise ValueError(f"num_labels={config.num_labels} must be at least 1.")
+    if config.label_smoothing and config.problem_type == "regression":
+        raise ValueError(
+            f"label_smoothing={config.label_smoothing} is for classes, and numbers have none: leave it out."
+        )
     for name, reason in _NOT_HERE.items():
         value = vars(config).get(name)
         if value is not None:

@@ -9,7 +9,7 @@ from torch import nn
 from .cells import State
 from .configuration_recurrent import RecurrentConfig
 from .recurrence import Padding
-from .recurrent_layer import RecurrentLayer
+from .recurrent_layer import RecurrentLayer, create_dropout
 
 
 class ShortConvolution(nn.Conv1d):
@@ -74,7 +74,7 @@ class ResidualRecurrentLayer(RecurrentLayer):
             self.up_proj = nn.Linear(width, inner)
             self.down_proj = nn.Linear(inner, width)
         # What each sublayer adds is dropped, in every layer.
-        self.residual_dropout = nn.Dropout(config.dropout)
+        self.residual_dropout = create_dropout(config, config.dropout)
 
     def _read(self, hidden_states, state, padding, return_state) -> tuple[torch.Tensor, State | None]:
         drop = self.residual_dropout
