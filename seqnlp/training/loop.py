@@ -161,12 +161,9 @@ class TrainingLoop(Evaluator):
         return self.accelerator.unwrap_model(self.model)
 
     def let_go(self) -> None:
-        """
-        Give up what is around the model; it can be used after that, and not be trained. Called by every process.
-
-        Torch's reducer has a hold on the processes' connection. Where it is the last to let go, it waits for threads
-        that wait for Python, which waits for it: one run of thirty would never end.
-        """
+        """Give up what is around the model, which cannot be trained after that. Called by every process."""
+        # Where torch's reducer is the last to hold the processes' connection, it waits for threads that wait for
+        # Python, which waits for it: one run of thirty would never end.
         self.model = self._compiled = self.unwrapped_model
         self.accelerator.free_memory()
         gc.collect()
