@@ -120,7 +120,8 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
         tokens_of(writer, labels[0].tolist()),
     )
     written = writer.decode(labels[0], skip_special_tokens=True)
-    return maps, f"It was made to write: {written}" if target is not None else f"It wrote: {written}"
+    said = "It was made to write" if target is not None else "It wrote"
+    return maps, f"{said}: {written}" if written.strip() else f"{said} nothing."
 
 
 def _open(path: Path) -> Image.Image:
