@@ -61,7 +61,11 @@ def test_what_pages_show_runs(trained):
     commands = {tuple(words) for page in PAGES for words in commands_of(page.read_text(encoding="utf-8"))}
     ready = [words for words in sorted(commands) if is_ready(words, trained)]
     assert len(ready) > 10
+    places = (trained, trained / "outputs")
+    known = {path for place in places for path in place.iterdir()}
     for words in ready:
+        for path in {path for place in places for path in place.iterdir()} - known:  # no command writes over a file
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         done = run(words[1:], trained)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stdout[-500:]}{done.stderr[-2000:]}"
 
