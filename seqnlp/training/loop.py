@@ -197,8 +197,7 @@ class TrainingLoop(Evaluator):
             TrainingError: When the loss is no longer a number.
             CheckpointError: When the checkpoint to resume from is not there, is damaged, or was made with other
                 arguments, data or tokenizer; or when a checkpoint cannot be written.
-            RunStopped: When a signal has asked for an end, between two steps or two batches of a validation; a
-                checkpoint is written then.
+            RunStopped: When a signal ended it after a step or a batch of a validation; a checkpoint is written then.
         """
         if not isinstance(self.arguments.greater_is_better, bool):
             raise ArgumentsError(
