@@ -4,7 +4,7 @@
 
 Data: 4,851 Turkish sentences (`sample:turkish`, docs/data.md); with --dataset_name words on the Hub, or your files.
 Model: a bidirectional LSTM over words, each read by its spelling; or --architecture elman, gru, transformer (encoder).
-Expect 92.2 % of the words right (each word's most frequent label: 86.5 %), and 88.9 % of those that training has not.
+Expect 92.2 % of the words right (each word's most frequent label: 86.5 %); 88.9 % of the words not seen in training.
 """
 
 from seqnlp.data import LengthGroupedBatchSampler, labels_of, lengths_of
