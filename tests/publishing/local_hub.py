@@ -187,6 +187,7 @@ def connect(server, monkeypatch, home):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "no_token"))
+    monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # it keeps the address of its first use
     monkeypatch.setenv("HF_TOKEN", "hf_alice_write")
 
 
