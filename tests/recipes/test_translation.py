@@ -74,6 +74,7 @@ def test_what_it_leaves_loads_and_translates(finished, numbers):
         "learning_curves.png",
         "logs",
         "model.safetensors",
+        "report.html",
         "run.json",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -182,7 +183,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(launch, numbers, tmp_path):
     folder, arguments = numbers
     cut = [*arguments, "--train_target_file", folder / "test.de", "--output_dir", tmp_path / "out"]
     result = launch.run(RECIPE, *cut, launcher=("-q", *launch.one_process))
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (1, f"Reading {folder / 'train.en'} ...\n")
     assert re.fullmatch(r"error: \S+train.en has 400 lines and \S+test.de has 37: line by line .*\n", result.stderr)
     assert not (tmp_path / "out" / "run.json").exists()
 

@@ -39,6 +39,7 @@ def test_a_model_that_has_learned_nothing_says_the_last_value(architecture, prep
     sizes = {"hidden_size": 4, "num_hidden_layers": 1, "prediction_length": 3, "input_size": 1}
     sizes |= {"num_attention_heads": 2} if architecture == "transformer" else {}
     evaluator = uniform(task, **sizes, input_mean=[69.0], input_scale=[2.0])
+    evaluator.run = run  # as a loop has it
     found = task.predict(evaluator, data, "test")
     assert found["predictions"][:, :, 0].tolist() == [[2 * step] * 3 for step in range(88, 97)]
     scores, baselines = task.score(found, data, "test"), task.baselines(data, "test")
