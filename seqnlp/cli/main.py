@@ -83,7 +83,7 @@ def main() -> None:
     """
     logging.disable_progress_bar()
     try:
-        app()
+        app(prog_name="seqnlp")  # else that of whatever module runs it, which no shell completes
     except Exception as error:
         if not type(error).__module__.startswith("seqnlp."):
             raise  # a bug or the machine's trouble: the traceback tells

@@ -74,9 +74,6 @@ def test_two_processes_train_and_publish_once_and_a_stranger_verifies_it(hub, fi
     left = {path.name for path in (tmp_path / "run").iterdir() if path.is_file()}
     left.remove("report.html")  # its card is the page there
     assert set(content) - code == left | {"README.md", ".gitattributes"}
-        "README.md",
-        ".gitattributes",
-    }  # its card is the page there
     can_isolate = why_not_isolated() is None
     result = verify("acme/films", trust_remote_code=True, dataset=str(films), isolated=can_isolate)
     assert result.commit == hub.repos["acme/films"].resolve("main")
