@@ -24,7 +24,7 @@ def test_help_lists_the_verbs(monkeypatch, capsys):
 
 @pytest.mark.parametrize(("error", "is_ours"), [(DataError("no such column"), True), (KeyError("bug"), False)])
 def test_only_our_own_errors_lose_their_traceback(monkeypatch, capsys, error, is_ours):
-    def fails():
+    def fails(prog_name):
         raise error
 
     monkeypatch.setattr(command, "app", fails)
