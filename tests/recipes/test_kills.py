@@ -52,7 +52,7 @@ def test_it_goes_on_whatever_the_cache_of_the_data_holds(reviews, lines, tmp_pat
 
     def start(folder, *flags):
         flags = [*arguments, *flags, "--output_dir", folder]
-        return ForkedRun("sentiment_analysis", flags, 1, tmp_path / "log", cache, method="fork")
+        return ForkedRun("sentiment_analysis", flags, 1, tmp_path / "log", cache)
 
     for kept in ([0, 1, 2], [1]):
         run = start(cut, *how_to_go_on(cut))
