@@ -36,13 +36,11 @@ class ForkedRun:
         processes: How many.
         log: File that gets what they print.
         cache: Folder in which `datasets` keeps what it prepares; the usual one by default.
-        method: How processes begin: by a server that has imported everything, or as a `fork` of this one.
     """
 
-    def __init__(self, recipe, arguments, processes, log, cache=None, method="forkserver"):
-        context = get_context(method)
-        if method == "forkserver":
-            context.set_forkserver_preload(IMPORTED)
+    def __init__(self, recipe, arguments, processes, log, cache=None):
+        context = get_context("forkserver")  # a fork of this process would share its threads' locks
+        context.set_forkserver_preload(IMPORTED)
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
