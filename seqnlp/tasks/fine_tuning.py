@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from accelerate import DistributedType
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
@@ -243,7 +242,7 @@ class FineTuning:
         return model
 
     def _adapt(self, run: Run, model: PreTrainedModel, new: Iterable[str]) -> None:
-        if run.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        if run.divides_weights:
             raise ArgumentsError(
                 f"--peft {self.model_args.peft}: adapters are not merged into weights that are divided among processes"
                 ". Train them in one process, or in several that each hold the model."

@@ -170,8 +170,7 @@ class TrainingLoop(Evaluator):
 
     def autocast(self) -> AbstractContextManager:
         """That of the run; a sharded model's is left to each forward pass, or every process would hold all weights."""
-        is_sharded = self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
-        return nullcontext() if is_sharded else self.accelerator.autocast()
+        return nullcontext() if self.run.divides_weights else self.accelerator.autocast()
 
     @property
     def step(self) -> int:
@@ -379,7 +378,7 @@ class TrainingLoop(Evaluator):
 
     def stopping_criteria(self) -> StoppingCriteriaList:
         """A signal ends a generation at a token, unless a sharded model's processes make each token together."""
-        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        if self.run.divides_weights:
             return StoppingCriteriaList()
         return StoppingCriteriaList(
             [EndOfGeneration(lambda: self._signals.is_in_force and any(self._signals.counts()))]

@@ -69,6 +69,11 @@ class Run:
             sys.stdout.write(f"{text}\n")
 
     @property
+    def divides_weights(self) -> bool:
+        """Whether each process holds no more than a part of the weights."""
+        return _divides_weights(self.accelerator.distributed_type)
+
+    @property
     def folder(self) -> OutputFolder:
         """The folder of the results."""
         return OutputFolder(self.output_dir)
@@ -289,6 +294,10 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     return Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
 
 
+def _divides_weights(kind: DistributedType) -> bool:
+    return kind in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
 def _check_sharding(training: TrainingArguments, kind: DistributedType) -> None:
     """
     Refuse what cannot be done with the weights where they are divided among processes.
@@ -301,8 +310,7 @@ def _check_sharding(training: TrainingArguments, kind: DistributedType) -> None:
             f"--ema_decay {training.ema_decay}: DeepSpeed keeps the weights to itself; train by DDP or FSDP, or leave "
             "it out."
         )
-    is_sharded = kind in (DistributedType.FSDP, DistributedType.DEEPSPEED)
-    if is_sharded and kind not in OPTIMIZERS[training.optimizer].shardings:
+    if _divides_weights(kind) and kind not in OPTIMIZERS[training.optimizer].shardings:
         able = ", ".join(name for name, optimizer in OPTIMIZERS.items() if kind in optimizer.shardings)
         raise ArgumentsError(
             f"--optimizer {training.optimizer} cannot make steps with weights that {kind.value} has divided: train by "
