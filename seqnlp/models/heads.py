@@ -84,8 +84,17 @@ def shift_right(labels: torch.Tensor, start_token_id: int, pad_token_id: int) ->
     return shifted.masked_fill(shifted == IGNORE_INDEX, pad_token_id)
 
 
-class Classifier:
-    """What the classifiers share: dropout, a linear map, and label smoothing in training alone."""
+class SmoothedLabels:
+    """What the heads share that have a loss over classes: label smoothing in training alone."""
+
+    @property
+    def smoothing(self) -> float:
+        """The share of a label that the loss spreads over the classes, so that an evaluation's is not smoothed."""
+        return self.config.label_smoothing if self.training else 0.0
+
+
+class Classifier(SmoothedLabels):
+    """What the classifiers share: dropout and a linear map."""
 
     loss_function = staticmethod(classifier_loss)
 
@@ -104,11 +113,6 @@ class Classifier:
     def pool(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """From `(B, T, size)` states to the `(B, size)` vectors that are classified: by `config.pooling`."""
         return pool_tokens(hidden_states, attention_mask, self.config.pooling)
-
-    @property
-    def smoothing(self) -> float:
-        """The share of a label that the loss spreads over the classes: in training alone."""
-        return self.config.label_smoothing if self.training else 0.0
 
     def set_loss(self, loss: Callable[..., torch.Tensor]) -> None:
         """
@@ -267,7 +271,7 @@ class TokenClassifier(Classifier):
         )
 
 
-class LanguageModel:
+class LanguageModel(SmoothedLabels):
     """What the models over a vocabulary share: `self.lm_head`, from states to logits, and the loss of their labels."""
 
     loss_function = staticmethod(token_loss)
@@ -291,16 +295,15 @@ class LanguageModel:
         with `config.loss_chunk_size` and labels there are no logits.
         """
         hidden_states = self.transform(hidden_states)
-        smoothing = self.config.label_smoothing if self.training else 0.0
         chunk_size = self.config.loss_chunk_size
         if labels is not None and self.training and chunk_size is not None:
             targets, num_items = self.targets(labels, **kwargs), kwargs.get("num_items_in_batch")
-            loss = chunked_cross_entropy(hidden_states, self.lm_head, targets, chunk_size, smoothing, num_items)
+            loss = chunked_cross_entropy(hidden_states, self.lm_head, targets, chunk_size, self.smoothing, num_items)
             return loss, None
         logits = self.lm_head(hidden_states)
         if labels is None:
             return None, logits
-        kwargs = {"label_smoothing": smoothing, **kwargs}
+        kwargs = {"label_smoothing": self.smoothing, **kwargs}
         return self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs), logits
 
 
