@@ -1,13 +1,12 @@
 """What a user sees while a model is trained: a bar, how long it will take, and lines between."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import TracebackType
 
 import torch
 from tqdm.auto import tqdm
 
-from .progress import Clock
+from .progress import Clock, Stopwatch
 from .run_record import held_bytes
 
 
@@ -32,10 +31,10 @@ class ProgressBar:
     """
 
     def __init__(self, clock: Clock, total: int, step: int, targets: str, device: torch.device, is_shown: bool):
-        self.clock, self.total, self.targets, self.device, self.is_shown = clock, total, targets, device, is_shown
+        self.total, self.targets, self.device, self.is_shown = total, targets, device, is_shown
         how = {"desc": "training", "unit": "step", "disable": not is_shown, "dynamic_ncols": True}
         self._bar = tqdm(total=total, initial=step, **how)
-        self._first, self._since = step, clock.now()
+        self._first, self._watch = step, Stopwatch(clock)
         self._is_pace_told = False
 
     def __enter__(self) -> "ProgressBar":
@@ -54,7 +53,7 @@ class ProgressBar:
     def update(self, step: int) -> None:
         """A step is done."""
         self._bar.update()
-        steps, seconds = step - self._first, self.clock.now() - self._since
+        steps, seconds = step - self._first, self._watch.seconds
         if self._is_pace_told or steps < STEPS_WATCHED or seconds < SECONDS_WATCHED:
             return
         self._is_pace_told = True
@@ -63,14 +62,9 @@ class ProgressBar:
             each = f"{seconds / steps:.2g} s per step over the first {steps}"
             self.write(f"About {in_words(left)} to go, validations not counted: {each}.")
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> AbstractContextManager[None]:
         """Time that does not count as steps, such as a validation."""
-        before = self.clock.now()
-        try:
-            yield
-        finally:
-            self._since += self.clock.now() - before
+        return self._watch.paused()
 
     def show(self, loss: float, targets_per_second: float) -> None:
         """Beside the bar."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,6 +78,37 @@ class Clock:
         self._before = state["seconds"]
 
 
+class Stopwatch:
+    """
+    Time in training alone, since it was last started.
+
+    Args:
+        clock: Tells the time.
+    """
+
+    def __init__(self, clock: Clock):
+        self._clock = clock
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew."""
+        self._since = self._clock.now()
+
+    @property
+    def seconds(self) -> float:
+        """Time since then, without the pauses."""
+        return self._clock.now() - self._since
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that does not count, such as a validation."""
+        before = self._clock.now()
+        try:
+            yield
+        finally:
+            self._since += self._clock.now() - before
+
+
 class Meter:
     """
     Means over the steps since training was last recorded.
@@ -88,11 +119,10 @@ class Meter:
     """
 
     def __init__(self, clock: Clock, device: torch.device):
-        self._clock = clock
+        self._watch = Stopwatch(clock)
         self._steps = self._targets = 0
         self._loss = torch.zeros((), device=device)
         self._clipped = torch.zeros((), device=device)
-        self._since = clock.now()
 
     @property
     def is_empty(self) -> bool:
@@ -101,7 +131,8 @@ class Meter:
 
     def start(self) -> None:
         """Training begins or goes on now; what was trained before is not in the speed."""
-        self._since, self._targets = self._clock.now(), 0
+        self._watch.start()
+        self._targets = 0
 
     def add(self, loss: torch.Tensor, targets: int, is_clipped: torch.Tensor | None) -> None:
         """Count a step."""
@@ -111,18 +142,13 @@ class Meter:
         if is_clipped is not None:
             self._clipped += is_clipped
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> AbstractContextManager[None]:
         """Time that does not count as training, such as evaluation."""
-        before = self._clock.now()
-        try:
-            yield
-        finally:
-            self._since += self._clock.now() - before
+        return self._watch.paused()
 
     def read(self) -> dict[str, float]:
         """The mean loss, the targets per second of training and the share of clipped steps; then begin anew."""
-        seconds = self._clock.now() - self._since
+        seconds = self._watch.seconds
         values = {
             "train_loss": float(self._loss) / self._steps,
             "targets_per_second": round(self._targets / seconds, 1),
