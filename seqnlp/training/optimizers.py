@@ -152,18 +152,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
     A matrix in which several lie, as those of all gates of a cell do, is orthogonalized as it is stored, in one.
 
     Args:
-        groups: Of parameters, each with `is_hidden`, whether it is Muon's.
+        groups: Of parameters, each with `is_hidden`, whether it is Muon's; one is, at least.
         momentum: Muon's.
         adam: Arguments of AdamW.
     """
 
     def __init__(self, groups: Groups, momentum: float, adam: dict[str, Any]):
         hidden, others = ([group for group in groups if group["is_hidden"] is wanted] for wanted in (True, False))
-        self._parts: list[tuple[bool, torch.optim.Optimizer]] = []
         # Each completes its groups, which are the ones of `groups`.
-        if hidden:
-            muon = torch.optim.Muon(hidden, lr=adam["lr"], momentum=momentum, adjust_lr_fn="match_rms_adamw")
-            self._parts.append((True, muon))
+        muon = torch.optim.Muon(hidden, lr=adam["lr"], momentum=momentum, adjust_lr_fn="match_rms_adamw")
+        self._parts: list[tuple[bool, torch.optim.Optimizer]] = [(True, muon)]
         if others:
             self._parts.append((False, torch.optim.AdamW(others, **adam)))
         super().__init__(groups, {})

@@ -52,7 +52,6 @@ class _Parser(HfArgumentParser):
 
     source_of = staticmethod(lambda flag: "")
     settled: Mapping[str, str] = MappingProxyType({})
-    recipes_own: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, dataclass_types, recipes_own: Mapping[str, Any], **kwargs):
         self.recipes_own = recipes_own
