@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import weakref
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -194,14 +195,21 @@ class ShardingAccelerator(Accelerator):
         self.state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
+@contextmanager
+def sharding():
+    """Runs that begin here are sharded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqnlp.training.run.Accelerator", ShardingAccelerator)
+        patch.setitem(PartialState._shared_state, "distributed_type", PartialState().distributed_type)
+        yield
+
+
 def a_sharded_run(folder):
     """Under FSDP2: the weights of a run under DDP, the best model loaded and saved whole, and resumed to the bit."""
     settings = {"num_train_epochs": 2.0, "checkpointing_steps": "2", "eval_steps": 2, "ema_decay": 0.9}
     replicated = loop_of(folder / "replicated", **settings)
     replicated.train()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqnlp.training.run.Accelerator", ShardingAccelerator)
-        patch.setitem(PartialState._shared_state, "distributed_type", PartialState().distributed_type)
+    with sharding():
         whole = loop_of(folder / "whole", **settings)
         assert all(isinstance(parameter, DTensor) for parameter in whole.model.parameters())
         whole.train()
@@ -221,9 +229,7 @@ def muon_orthogonalizes_whole_matrices(folder):
     settings = {"max_train_steps": 2, "optimizer": "muon"}
     replicated = loop_of(folder / "replicated", **settings)
     replicated.train()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqnlp.training.run.Accelerator", ShardingAccelerator)
-        patch.setitem(PartialState._shared_state, "distributed_type", PartialState().distributed_type)
+    with sharding():
         sharded = loop_of(folder / "sharded", **settings)
         sharded.train()
     for name, tensor in model_of(replicated).state_dict().items():
@@ -256,9 +262,7 @@ def sharded_models_write(folder):
 
     whole = written(folder / "whole")
     assert len({len(text.split()) for text in whole[0]}) > 1, whole
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqnlp.training.run.Accelerator", ShardingAccelerator)
-        patch.setitem(PartialState._shared_state, "distributed_type", PartialState().distributed_type)
+    with sharding():
         sharded = written(folder / "sharded")
     assert sharded[:2] == whole[:2]
     assert math.isclose(sharded[2], whole[2], rel_tol=1e-4)
