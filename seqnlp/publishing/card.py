@@ -126,12 +126,12 @@ def _command(record: dict[str, Any]) -> str:
         return command and f"accelerate launch {command}"
     if record["task"] not in TASKS or Path(script).parts != ("recipes", f"{record['task']}.py"):
         return f"accelerate launch {command}"
-    kept, leaves_out = [], False
+    kept, flag = [], ""
     for word in words:
-        is_flag = word.startswith("--")
-        name = word.lstrip("-").split("=")[0].replace("-", "_")
-        leaves_out = (leaves_out and not is_flag) or (is_flag and name in MACHINES_OWN)
-        kept += [] if leaves_out else [word]
+        if word.startswith("--"):
+            flag = word.lstrip("-").split("=")[0].replace("-", "_")
+        if flag not in MACHINES_OWN:
+            kept.append(word)
     return shlex.join(["seqnlp", "train", record["task"], *kept])
 
 
