@@ -1,9 +1,7 @@
 """States and gates over a text: as colored text and heat map in a picture, and as one page that opens offline."""
 
 import base64
-import html
 import io
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image
 
 from ..diagnostics import Reading, Response, Trace
 from .colors import BLUE, ORANGE
+from .page import filled_page
 
 
 _COLUMNS, _ROWS = 96, 5  # characters of a line, and lines, that a picture shows of a text
@@ -225,12 +224,7 @@ def write_states_page(
         "remarks": remarks,
         "colors": {"positive": BLUE, "negative": ORANGE},
     }
-    # Inside a script element only `<` could end it; the others are for readers of another grammar.
-    embedded = json.dumps(data, ensure_ascii=True)
-    embedded = embedded.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    page = Path(__file__).with_name("states_page.html").read_text(encoding="utf-8")
-    page = page.replace("__TITLE__", html.escape(title)).replace("__DATA__", embedded)
-    Path(path).write_text(page, encoding="utf-8")
+    Path(path).write_text(filled_page("states_page.html", title, data), encoding="utf-8")
 
 
 def _packed(trace: Trace) -> dict:
