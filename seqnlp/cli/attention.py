@@ -11,25 +11,24 @@ from ..demo.answerers import tokens_of
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..visualization import plot_attention, write_attention_page
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
-from .outputs import check_outputs, make_folder
+from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .saying import answer_to
+from .texts import MaxTokens, OneText
 
 
 def attention(
     model: ModelName,
-    text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
+    text: OneText = None,
     target: Annotated[
         str | None,
         typer.Option("--target", help="For an encoder-decoder: the text it writes; by default the one it generates."),
     ] = None,
     image: Annotated[Path | None, typer.Option("--image", help="For a model of images: the image to read.")] = None,
-    max_tokens: Annotated[
-        int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read at most; the rest is cut off.")
-    ] = 128,
+    max_tokens: MaxTokens = 128,
     output: Annotated[
         Path, typer.Option("--output", help="The page; the pictures get its name, ending in .png.")
     ] = Path("attention.html"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
+    overwrite: Overwrite = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
@@ -44,8 +43,7 @@ def attention(
 
         seqnlp attention outputs/image_classification-transformer --image digit.png
     """
-    if output.suffix != ".html":
-        raise DiagnosticsError(f"--output {output}: the page is HTML, so let its name end in .html.")
+    check_ending(output, ".html", "the page is HTML")
     if (text is None) == (image is None):
         raise DiagnosticsError("Give either --text or --image: one of them, as the model reads.")
     inputs = [image] if image else []

@@ -26,7 +26,7 @@ from ..training import write_json
 from ..visualization import plot_gradient_flow
 from ..visualization.dependency import name_of, plot_dependency
 from .flags import parse_list, parse_numbers
-from .outputs import check_outputs, make_folder
+from .outputs import Overwrite, check_outputs, make_folder
 from .sizes import Sizes, count_parameters, match_sizes
 
 
@@ -182,7 +182,7 @@ def dependency(
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Where table, picture and numbers go.")] = Path(
         "outputs/dependency"
     ),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """
     How far back each architecture can remember: accuracy against distance at equal parameters.

@@ -12,9 +12,9 @@ from ..diagnostics import DiagnosticsError, Reading, Response, Trace, find_respo
 from ..visualization import ShownUnit, plot_states, write_states_page
 from .flags import parse_list, parse_numbers
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
-from .outputs import check_outputs, make_folder
+from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .terminal import heat
-from .texts import read_texts
+from .texts import MaxTokens, OneText, read_texts
 
 
 MOST_SHOWN = 8
@@ -25,7 +25,7 @@ _COLORED = 400  # characters that a terminal shows of a text
 
 def states(
     model: ModelName,
-    text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
+    text: OneText = None,
     text_file: Annotated[Path | None, typer.Option("--text_file", help="A file that is the text.")] = None,
     part: Annotated[
         str | None,
@@ -48,13 +48,11 @@ def states(
             "--units", help="Units for the picture by their number, e.g. 3,17; by default those that respond."
         ),
     ] = None,
-    max_tokens: Annotated[
-        int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read at most; the rest is cut off.")
-    ] = 3000,
+    max_tokens: MaxTokens = 3000,
     output: Annotated[
         Path, typer.Option("--output", help="The page; the picture gets its name, ending in .png.")
     ] = Path("states.html"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
+    overwrite: Overwrite = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
@@ -69,8 +67,7 @@ def states(
 
         seqnlp states outputs/sentiment_analysis-gru --text "Not bad at all." --part update_gate --units 3,17
     """
-    if output.suffix != ".html":
-        raise DiagnosticsError(f"--output {output}: the page is HTML, so let its name end in .html.")
+    check_ending(output, ".html", "the page is HTML")
     if direction not in (None, "forward", "backward"):
         raise DiagnosticsError(f"--direction {direction}: it is forward or backward.")
     numbers = None if units is None else parse_numbers(units, "--units")
