@@ -210,7 +210,7 @@ def dependency(
     make_folder(output_dir, f"--output_dir {output_dir}")  # here, not after hours
     results = []
     for task in chosen:
-        flows = {}
+        flows, drawn_of = {}, {}
         for architecture in kinds:
             sizes = all_sizes[task.name, architecture]
             pairs = itertools.product(starts_of(architecture, ways), range(first_seed, first_seed + seeds))
@@ -237,8 +237,9 @@ def dependency(
                 typer.echo(f"{task.name}, {name_of(of_run)}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
                 if task.name in drawn and run == first_seed and architecture in CELLS:
                     flows[name_of(of_run)] = follow_gradients(model, task, max(trained))
+                    drawn_of[name_of(of_run)] = architecture
         if flows:
-            plot_gradient_flow(flows, drawn[task.name], {name: name.split(",")[0] for name in flows})
+            plot_gradient_flow(flows, drawn[task.name], drawn_of)
     runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
     text = (
         f"# How far back each architecture remembers\n\n{parameters:,} parameters within 2 %, {LAYERS} layers, "
