@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..demo.answerers import tokens_of
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
+from ..training.bar import counted
 from ..visualization import plot_attention, write_attention_page
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
 from .outputs import Overwrite, check_ending, check_outputs, make_folder
@@ -75,15 +76,11 @@ def attention(
     for found in maps:
         heads = sorted({len(layer) for layer in found.layers})
         typer.echo(
-            f"{found.name}: {_counted(len(found.layers), 'layer')} of "
-            f"{' or '.join(_counted(count, 'head') for count in heads)}, "
+            f"{found.name}: {counted(len(found.layers), 'layer')} of "
+            f"{' or '.join(counted(count, 'head') for count in heads)}, "
             f"{len(found.queries)} x {len(found.keys)} weights each"
         )
     typer.echo(f"Page: {output}. Pictures: {', '.join(map(str, pictures))}.")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int) -> tuple[list[AttentionMap], str]:
@@ -93,8 +90,8 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
     input_ids = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt").input_ids
     if input_ids.shape[1] < 2:
         raise DiagnosticsError(
-            f"the text {text!r} is {input_ids.shape[1]} token{'s' * (input_ids.shape[1] != 1)} to this model: there "
-            "is nothing to choose between. Give at least two."
+            f"the text {text!r} is {counted(input_ids.shape[1], 'token')} to this model: there is nothing to choose "
+            "between. Give at least two."
         )
     tokens = tokens_of(tokenizer, input_ids[0].tolist())
     if not named.model.config.is_encoder_decoder:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
+from ..training.bar import counted
 from ..visualization.comparison import TableRow, comparison_page, plot_comparison
 from .compare_runs import Comparison
 from .compare_scores import Scores, common_baselines
@@ -220,7 +221,7 @@ def write_report(
     equal = matching.words(read)
     conditions = (
         f"{comparison.recipe.stem} on {record['dataset']['name']}: same data, tokenizer, schedule and metric. "
-        f"{equal}; {seeds} seed{'s' * (seeds > 1)}. {'More' if first.score.greater_is_better else 'Less'} is better."
+        f"{equal}; {counted(seeds, 'seed')}. {'More' if first.score.greater_is_better else 'Less'} is better."
         f"{matching.exceptions()}"
     )
     headers = ["architecture", measure.header, "parameters", f"MFLOP / {matching.length} {read}"]

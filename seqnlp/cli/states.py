@@ -9,6 +9,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 from ..diagnostics import DiagnosticsError, Reading, Response, Trace, find_responses, read_states
+from ..training.bar import counted
 from ..visualization import ShownUnit, plot_states, write_states_page
 from .flags import parse_list, parse_numbers
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
@@ -141,9 +142,7 @@ def _read(named: NamedModel, text: str, max_tokens: int) -> tuple[Reading, list[
     if unknown:
         remarks.append(f"{unknown} of {len(ids)} tokens are unknown to the tokenizer.")
     if len(ids) < 2:
-        raise DiagnosticsError(
-            f"the text is {len(ids)} token{'s' * (len(ids) != 1)} to this model: give at least two."
-        )
+        raise DiagnosticsError(f"the text is {counted(len(ids), 'token')} to this model: give at least two.")
     special = encoded.special_tokens_mask
     spans = [(0, 0) if special[i] else tuple(encoded.offset_mapping[i]) for i in range(len(ids))]
     text = text[: max(end for _, end in spans)]
