@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -81,9 +82,9 @@ def states(
     try:
         reading, remarks = _read(named, given[0], max_tokens)
         traces = _choose(reading, part, layer, direction)
+        _check_size(traces)
         responses, found_remarks = find_responses(reading, traces)
         shown, shown_remarks = _shown(traces, responses, numbers)
-        _check_size(traces)
     except DiagnosticsError as error:
         raise DiagnosticsError(f"{model}: {error}") from error
     make_folder(output.parent, f"--output {output}")
@@ -146,8 +147,7 @@ def _read(named: NamedModel, text: str, max_tokens: int) -> tuple[Reading, list[
     special = encoded.special_tokens_mask
     spans = [(0, 0) if special[i] else tuple(encoded.offset_mapping[i]) for i in range(len(ids))]
     text = text[: max(end for _, end in spans)]
-    input_ids = encoded.convert_to_tensors("pt", prepend_batch_axis=True).input_ids[:, : len(ids)]
-    return read_states(named.model, input_ids, text, spans), remarks
+    return read_states(named.model, torch.tensor([ids]), text, spans), remarks
 
 
 def _choose(reading: Reading, part: str | None, layer: int | None, direction: str | None) -> list[Trace]:
