@@ -9,27 +9,27 @@ from PIL import Image, UnidentifiedImageError
 
 from ..demo.answerers import tokens_of
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
+from ..training.bar import counted
 from ..visualization import plot_attention, write_attention_page
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
-from .outputs import check_outputs, make_folder
+from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .saying import answer_to
+from .texts import MaxTokens, OneText
 
 
 def attention(
     model: ModelName,
-    text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
+    text: OneText = None,
     target: Annotated[
         str | None,
         typer.Option("--target", help="For an encoder-decoder: the text it writes; by default the one it generates."),
     ] = None,
     image: Annotated[Path | None, typer.Option("--image", help="For a model of images: the image to read.")] = None,
-    max_tokens: Annotated[
-        int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read at most; the rest is cut off.")
-    ] = 128,
+    max_tokens: MaxTokens = 128,
     output: Annotated[
         Path, typer.Option("--output", help="The page; the pictures get its name, ending in .png.")
     ] = Path("attention.html"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
+    overwrite: Overwrite = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
@@ -44,8 +44,7 @@ def attention(
 
         seqnlp attention outputs/image_classification-transformer --image digit.png
     """
-    if output.suffix != ".html":
-        raise DiagnosticsError(f"--output {output}: the page is HTML, so let its name end in .html.")
+    check_ending(output, ".html", "the page is HTML")
     if (text is None) == (image is None):
         raise DiagnosticsError("Give either --text or --image: one of them, as the model reads.")
     inputs = [image] if image else []
@@ -77,15 +76,11 @@ def attention(
     for found in maps:
         heads = sorted({len(layer) for layer in found.layers})
         typer.echo(
-            f"{found.name}: {_counted(len(found.layers), 'layer')} of "
-            f"{' or '.join(_counted(count, 'head') for count in heads)}, "
+            f"{found.name}: {counted(len(found.layers), 'layer')} of "
+            f"{' or '.join(counted(count, 'head') for count in heads)}, "
             f"{len(found.queries)} x {len(found.keys)} weights each"
         )
     typer.echo(f"Page: {output}. Pictures: {', '.join(map(str, pictures))}.")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int) -> tuple[list[AttentionMap], str]:
@@ -95,8 +90,8 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
     input_ids = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt").input_ids
     if input_ids.shape[1] < 2:
         raise DiagnosticsError(
-            f"the text {text!r} is {input_ids.shape[1]} token{'s' * (input_ids.shape[1] != 1)} to this model: there "
-            "is nothing to choose between. Give at least two."
+            f"the text {text!r} is {counted(input_ids.shape[1], 'token')} to this model: there is nothing to choose "
+            "between. Give at least two."
         )
     tokens = tokens_of(tokenizer, input_ids[0].tolist())
     if not named.model.config.is_encoder_decoder:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
+from ..training.bar import counted
 from ..visualization.comparison import TableRow, comparison_page, plot_comparison
 from .compare_runs import Comparison
 from .compare_scores import Scores, common_baselines
@@ -97,8 +98,8 @@ def best_of(scores: list[Scores], measure: Measure) -> list[Scores]:
     return [one for one in scores if not any(measure.is_better(other.mean, one.mean) for other in scores)]
 
 
-def answer(scores: list[Scores], measure: Measure) -> str:
-    """The outcome in a few sentences: who is best, by more than chance or not, and whether a baseline does as well."""
+def answer(scores: list[Scores], measure: Measure) -> list[str]:
+    """The outcome in sentences: who is best, by more than chance or not, and whether a baseline does as well."""
     best = best_of(scores, measure)
     if len(best) == 1:
         shown = measure.with_unit(best[0].mean, best[0].interval)
@@ -115,7 +116,7 @@ def answer(scores: list[Scores], measure: Measure) -> str:
             sentences.append(f"Its 95 % interval lies apart from that of {_listed(apart)}.")
         if near:
             sentences.append(f"Its 95 % interval overlaps with that of {_listed(near)}: there may be no difference.")
-    return " ".join([*sentences, *_beside_baseline(scores, measure)])
+    return [*sentences, *_beside_baseline(scores, measure)]
 
 
 def _beside_baseline(scores: list[Scores], measure: Measure) -> list[str]:
@@ -220,13 +221,14 @@ def write_report(
     equal = matching.words(read)
     conditions = (
         f"{comparison.recipe.stem} on {record['dataset']['name']}: same data, tokenizer, schedule and metric. "
-        f"{equal}; {seeds} seed{'s' * (seeds > 1)}. {'More' if first.score.greater_is_better else 'Less'} is better."
+        f"{equal}; {counted(seeds, 'seed')}. {'More' if first.score.greater_is_better else 'Less'} is better."
         f"{matching.exceptions()}"
     )
     headers = ["architecture", measure.header, "parameters", f"MFLOP / {matching.length} {read}"]
     headers += ["targets / s", "training, s", "memory, MiB"]
-    title, _, more = answer(scores, measure).partition(". ")
-    title, rows, notes = title.removesuffix("."), table_of(scores, measure), _notes(first)
+    finding, *others = answer(scores, measure)
+    title, more = finding.removesuffix("."), " ".join(others)
+    rows, notes = table_of(scores, measure), _notes(first)
     drawn_under = f"{equal}; fine-tuned models as they are" if matching.given else equal
     picture = plot_comparison(
         [_drawn(one, measure) for one in scores], measure.header, _curve_header(first, measure), drawn_under

@@ -26,7 +26,7 @@ from ..training import write_json
 from ..visualization import plot_gradient_flow
 from ..visualization.dependency import name_of, plot_dependency
 from .flags import parse_list, parse_numbers
-from .outputs import check_outputs, make_folder
+from .outputs import Overwrite, check_outputs, make_folder
 from .sizes import Sizes, count_parameters, match_sizes
 
 
@@ -182,7 +182,7 @@ def dependency(
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Where table, picture and numbers go.")] = Path(
         "outputs/dependency"
     ),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """
     How far back each architecture can remember: accuracy against distance at equal parameters.
@@ -210,7 +210,7 @@ def dependency(
     make_folder(output_dir, f"--output_dir {output_dir}")  # here, not after hours
     results = []
     for task in chosen:
-        flows = {}
+        flows, drawn_of = {}, {}
         for architecture in kinds:
             sizes = all_sizes[task.name, architecture]
             pairs = itertools.product(starts_of(architecture, ways), range(first_seed, first_seed + seeds))
@@ -237,8 +237,9 @@ def dependency(
                 typer.echo(f"{task.name}, {name_of(of_run)}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
                 if task.name in drawn and run == first_seed and architecture in CELLS:
                     flows[name_of(of_run)] = follow_gradients(model, task, max(trained))
+                    drawn_of[name_of(of_run)] = architecture
         if flows:
-            plot_gradient_flow(flows, drawn[task.name], {name: name.split(",")[0] for name in flows})
+            plot_gradient_flow(flows, drawn[task.name], drawn_of)
     runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
     text = (
         f"# How far back each architecture remembers\n\n{parameters:,} parameters within 2 %, {LAYERS} layers, "

@@ -24,7 +24,7 @@ from ..training import write_json
 from ..visualization import plot_gradient_flow
 from ..visualization.page import page_of, picture_of, row_of, table_of
 from .models import NamedModel, TrustRemoteCode, load_model
-from .outputs import check_outputs, make_folder
+from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .texts import read_texts
 
 
@@ -51,7 +51,7 @@ def gradflow(
     output: Annotated[
         Path, typer.Option("--output", help="The picture; the numbers go to a .json of the same name.")
     ] = Path("gradflow.png"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
+    overwrite: Overwrite = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
@@ -65,8 +65,7 @@ def gradflow(
 
         seqnlp gradflow outputs/language_modeling-elman outputs/language_modeling-lstm --text_file LICENSE
     """
-    if output.suffix != ".png":
-        raise DiagnosticsError(f"--output {output}: the picture is a PNG, so let its name end in .png.")
+    check_ending(output, ".png", "the picture is a PNG")
     numbers, page = output.with_suffix(".json"), output.with_suffix(".html")
     check_outputs([output, numbers, page], f"--output {output}", [text_file] if text_file else [], overwrite)
     texts = read_texts(text, text_file)

@@ -9,6 +9,7 @@ import typer
 from tabulate import tabulate
 
 from ..tasks import TASKS
+from ..tasks.results import dataset_of
 from ..training.errors import in_one_line
 from .outputs import OutputError
 
@@ -65,13 +66,11 @@ def row_of(record: dict[str, Any], folder: Path) -> list[str]:
         record: The content of `run.json`.
         folder: Its place.
     """
-    dataset = record["dataset"]
-    data = " ".join(filter(None, (str(dataset["name"]).removeprefix("<local:").removesuffix(">"), dataset["config"])))
     architecture = record["hyperparameters"]["architecture"]
     base = (record.get("base_model") or {}).get("name")
     shown = f"{architecture}, from {base}" if base else str(architecture)
     begun = str(record["started"])[:16].replace("T", " ")
-    return [str(folder), record["task"], data, shown, score_of(record), begun]
+    return [str(folder), record["task"], dataset_of(record), shown, score_of(record), begun]
 
 
 def score_of(record: dict[str, Any]) -> str:

@@ -33,8 +33,7 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from ..models import RecurrentConfig, RecurrentSeq2SeqConfig
-from ..tasks.arguments import TRANSFORMER
+from ..tasks.starting_model import architecture_name
 from ..training.errors import in_one_line
 
 
@@ -83,10 +82,7 @@ class NamedModel:
     @property
     def architecture(self) -> str:
         """The kind of recurrent cell, `transformer` for our own, or the type of a model of others."""
-        config = self.model.config
-        if isinstance(config, RecurrentConfig | RecurrentSeq2SeqConfig):
-            return config.cell_type
-        return TRANSFORMER if config.model_type.startswith("seqnlp_") else config.model_type
+        return architecture_name(self.model.config)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """

@@ -3,6 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")]
 
 
 class OutputError(ValueError):
@@ -24,6 +30,22 @@ def make_folder(folder: Path, flag: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{flag}: the folder {folder} cannot be made: {error.strerror}.") from error
+
+
+def check_ending(output: Path, ending: str, kind: str) -> None:
+    """
+    Hold a name that others are made of to its ending.
+
+    Args:
+        output: What `--output` names.
+        ending: E.g. `.html`.
+        kind: What the file is, for the error's line: `the page is HTML`.
+
+    Raises:
+        OutputError: If it ends otherwise.
+    """
+    if output.suffix != ending:
+        raise OutputError(f"--output {output}: {kind}, so let its name end in {ending}.")
 
 
 def check_outputs(paths: Iterable[Path], flag: str, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:

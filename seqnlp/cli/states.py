@@ -3,18 +3,20 @@
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.text import Text
 from tabulate import tabulate
 
 from ..diagnostics import DiagnosticsError, Reading, Response, Trace, find_responses, read_states
+from ..training.bar import counted
 from ..visualization import ShownUnit, plot_states, write_states_page
 from .flags import parse_list, parse_numbers
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
-from .outputs import check_outputs, make_folder
+from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .terminal import heat
-from .texts import read_texts
+from .texts import MaxTokens, OneText, read_texts
 
 
 MOST_SHOWN = 8
@@ -25,7 +27,7 @@ _COLORED = 400  # characters that a terminal shows of a text
 
 def states(
     model: ModelName,
-    text: Annotated[str | None, typer.Option("--text", help="The text to read.")] = None,
+    text: OneText = None,
     text_file: Annotated[Path | None, typer.Option("--text_file", help="A file that is the text.")] = None,
     part: Annotated[
         str | None,
@@ -48,13 +50,11 @@ def states(
             "--units", help="Units for the picture by their number, e.g. 3,17; by default those that respond."
         ),
     ] = None,
-    max_tokens: Annotated[
-        int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read at most; the rest is cut off.")
-    ] = 3000,
+    max_tokens: MaxTokens = 3000,
     output: Annotated[
         Path, typer.Option("--output", help="The page; the picture gets its name, ending in .png.")
     ] = Path("states.html"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output files if they exist.")] = False,
+    overwrite: Overwrite = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
@@ -69,8 +69,7 @@ def states(
 
         seqnlp states outputs/sentiment_analysis-gru --text "Not bad at all." --part update_gate --units 3,17
     """
-    if output.suffix != ".html":
-        raise DiagnosticsError(f"--output {output}: the page is HTML, so let its name end in .html.")
+    check_ending(output, ".html", "the page is HTML")
     if direction not in (None, "forward", "backward"):
         raise DiagnosticsError(f"--direction {direction}: it is forward or backward.")
     numbers = None if units is None else parse_numbers(units, "--units")
@@ -83,9 +82,9 @@ def states(
     try:
         reading, remarks = _read(named, given[0], max_tokens)
         traces = _choose(reading, part, layer, direction)
+        _check_size(traces)
         responses, found_remarks = find_responses(reading, traces)
         shown, shown_remarks = _shown(traces, responses, numbers)
-        _check_size(traces)
     except DiagnosticsError as error:
         raise DiagnosticsError(f"{model}: {error}") from error
     make_folder(output.parent, f"--output {output}")
@@ -144,14 +143,11 @@ def _read(named: NamedModel, text: str, max_tokens: int) -> tuple[Reading, list[
     if unknown:
         remarks.append(f"{unknown} of {len(ids)} tokens are unknown to the tokenizer.")
     if len(ids) < 2:
-        raise DiagnosticsError(
-            f"the text is {len(ids)} token{'s' * (len(ids) != 1)} to this model: give at least two."
-        )
+        raise DiagnosticsError(f"the text is {counted(len(ids), 'token')} to this model: give at least two.")
     special = encoded.special_tokens_mask
     spans = [(0, 0) if special[i] else tuple(encoded.offset_mapping[i]) for i in range(len(ids))]
     text = text[: max(end for _, end in spans)]
-    input_ids = encoded.convert_to_tensors("pt", prepend_batch_axis=True).input_ids[:, : len(ids)]
-    return read_states(named.model, input_ids, text, spans), remarks
+    return read_states(named.model, torch.tensor([ids]), text, spans), remarks
 
 
 def _choose(reading: Reading, part: str | None, layer: int | None, direction: str | None) -> list[Trace]:

@@ -1,8 +1,17 @@
 """Texts that a user gives on the command line."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ..diagnostics import DiagnosticsError
+
+
+OneText = Annotated[str | None, typer.Option("--text", help="The text to read.")]
+MaxTokens = Annotated[
+    int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read at most; the rest is cut off.")
+]
 
 
 def read_texts(texts: list[str] | None, file: Path | None) -> list[str]:

@@ -53,6 +53,11 @@ def is_ours(config: PreTrainedConfig) -> bool:
     return config.model_type.startswith("seqnlp_")
 
 
+def architecture_name(config: PreTrainedConfig) -> str:
+    """What `--architecture` calls a model of ours; else the type of its configuration, such as `bert`."""
+    return getattr(config, "cell_type", TRANSFORMER) if is_ours(config) else config.model_type
+
+
 @dataclass
 class Source:
     """
@@ -208,9 +213,7 @@ class StartingModel:
     @property
     def architecture(self) -> str:
         """What `--architecture` calls it, where it is ours; else the type of its configuration, such as `bert`."""
-        if not is_ours(self.config):
-            return self.config.model_type
-        return getattr(self.config, "cell_type", TRANSFORMER)
+        return architecture_name(self.config)
 
     @property
     def model_class(self) -> type[PreTrainedModel] | None:

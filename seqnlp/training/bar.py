@@ -81,4 +81,9 @@ def in_words(seconds: float) -> str:
         count, unit = round(seconds / 60), "minute"
     else:
         return f"{seconds / 3600:.1f} hours"
-    return f"{count} {unit}{'s' * (count != 1)}"
+    return counted(count, unit)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{count} {noun}{'s' * (count != 1)}"

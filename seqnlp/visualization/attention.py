@@ -1,9 +1,7 @@
 """Attention weights as a picture, and as one HTML page that opens offline."""
 
 import base64
-import html
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from ..diagnostics import AttentionMap
+from .page import data_uri, filled_page
 from .plain import plain
 
 
@@ -176,7 +175,7 @@ def write_attention_page(
     data = {
         "title": title,
         "answer": answer,
-        "image": None if image is None else _data_uri(image),
+        "image": None if image is None else _embedded(image),
         "ramps": {"light": _ramp(colormaps["Blues"]), "dark": _ramp(LinearSegmentedColormap.from_list("", NIGHT))},
         "maps": [
             {
@@ -190,13 +189,7 @@ def write_attention_page(
             for found in maps
         ],
     }
-    # Inside a script element only `<` could end it; the others are for readers of another grammar.
-    embedded = (
-        json.dumps(data, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    )
-    page = Path(__file__).with_name("attention_page.html").read_text(encoding="utf-8")
-    page = page.replace("__TITLE__", html.escape(title)).replace("__DATA__", embedded)
-    Path(path).write_text(page, encoding="utf-8")
+    Path(path).write_text(filled_page("attention_page.html", title, data), encoding="utf-8")
 
 
 NIGHT = ("#1e2530", "#0b5c93", "#56b4e9", "#e6f4ff")
@@ -213,7 +206,7 @@ def _packed(found: AttentionMap) -> str:
     return base64.b64encode(b"".join(numbers)).decode("ascii")
 
 
-def _data_uri(image: Image.Image) -> str:
+def _embedded(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return data_uri(buffer.getvalue(), "image/png")

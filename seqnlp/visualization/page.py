@@ -2,8 +2,11 @@
 
 import base64
 import html
+import json
 import struct
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 
 STYLE = """
@@ -67,6 +70,22 @@ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src
 </body>
 </html>
 """
+
+
+def filled_page(template: str, title: str, data: dict[str, Any]) -> str:
+    """
+    A page that draws itself: one that lies beside this file, with its title and its data in their places.
+
+    Args:
+        template: Its name; in it stand `__TITLE__` and `__DATA__`.
+        title: Its title.
+        data: What its script reads, which shows it as text, whatever it contains.
+    """
+    # Inside a script element only `<` could end it; the others are for readers of another grammar.
+    embedded = json.dumps(data, ensure_ascii=True)
+    embedded = embedded.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    page = Path(__file__).with_name(template).read_text(encoding="utf-8")
+    return page.replace("__TITLE__", html.escape(title)).replace("__DATA__", embedded)
 
 
 def table_of(headers: Sequence[str], body: Iterable[str], label: str) -> str:

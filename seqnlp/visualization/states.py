@@ -1,9 +1,7 @@
 """States and gates over a text: as colored text and heat map in a picture, and as one page that opens offline."""
 
 import base64
-import html
 import io
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,8 @@ from PIL import Image
 
 from ..diagnostics import Reading, Response, Trace
 from .colors import BLUE, ORANGE
+from .page import filled_page
+from .plain import plain
 
 
 _COLUMNS, _ROWS = 96, 5  # characters of a line, and lines, that a picture shows of a text
@@ -83,7 +83,7 @@ def plot_states(reading: Reading, shown: list[ShownUnit], path: str | Path, titl
         top -= part
     box = (_LEFT / width, 0.5 / height, _COLUMNS * _ADVANCE / width, _MAP / height)
     _draw_map(figure.add_axes(box), steps, excerpts[0], shown[0])
-    figure.suptitle(_plain(title), fontsize=12, y=1 - 0.08 / height, va="top")
+    figure.suptitle(plain(title), fontsize=12, y=1 - 0.08 / height, va="top")
     note = "blue: above 0, orange: below, strongest at the unit's largest absolute value; underlined: where it holds"
     figure.text(0.5, 1 - 0.34 / height, note, ha="center", va="top", fontsize=8.5, color="0.3")
     drawn = io.BytesIO()
@@ -138,10 +138,8 @@ def _draw_text(axis, text: str, steps: np.ndarray, excerpt: list[tuple[int, int]
         read = steps[start:end]
         colors = _colors(values[read], np.abs(values).max())
         cells[row, : end - start] = np.where((read >= 0)[:, None], colors, 1.0)
-        line = "".join(c if c.isprintable() else "⏎" if c == "\n" else "·" for c in text[start:end])
-        axis.text(
-            -0.5, row, _plain(line), family="DejaVu Sans Mono", fontsize=_FONT_SIZE, ha="left", va="center_baseline"
-        )
+        line = plain(text[start:end].replace("\n", "⏎"))
+        axis.text(-0.5, row, line, family="DejaVu Sans Mono", fontsize=_FONT_SIZE, ha="left", va="center_baseline")
         if unit.response is not None and unit.response.property.is_flag:
             holds = unit.response.property.values.numpy()
             side = 0 if unit.trace.is_backward else 1
@@ -151,7 +149,7 @@ def _draw_text(axis, text: str, steps: np.ndarray, excerpt: list[tuple[int, int]
     axis.imshow(cells, aspect="auto", interpolation="nearest")
     axis.set(xlim=(-0.5, _COLUMNS - 0.5), ylim=(len(excerpt) - 0.5, -0.5))
     axis.axis("off")
-    axis.set_title(_plain(_describe(unit)), fontsize=10, loc="left", pad=4)
+    axis.set_title(plain(_describe(unit)), fontsize=10, loc="left", pad=4)
 
 
 def _describe(unit: ShownUnit) -> str:
@@ -193,11 +191,6 @@ def _draw_map(axis, steps: np.ndarray, excerpt: list[tuple[int, int]], unit: Sho
     axis.set_xticks([])
 
 
-def _plain(text: str) -> str:
-    """For matplotlib, which takes what stands between dollars for mathematics."""
-    return text.replace("$", r"\$")
-
-
 def write_states_page(
     reading: Reading, traces: list[Trace], responses: list[Response], remarks: list[str], path: str | Path, title: str
 ) -> None:
@@ -225,12 +218,7 @@ def write_states_page(
         "remarks": remarks,
         "colors": {"positive": BLUE, "negative": ORANGE},
     }
-    # Inside a script element only `<` could end it; the others are for readers of another grammar.
-    embedded = json.dumps(data, ensure_ascii=True)
-    embedded = embedded.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    page = Path(__file__).with_name("states_page.html").read_text(encoding="utf-8")
-    page = page.replace("__TITLE__", html.escape(title)).replace("__DATA__", embedded)
-    Path(path).write_text(page, encoding="utf-8")
+    Path(path).write_text(filled_page("states_page.html", title, data), encoding="utf-8")
 
 
 def _packed(trace: Trace) -> dict:

@@ -224,7 +224,7 @@ def scores(architecture, *values, baselines=None, greater_is_better=True, memory
 
 
 def answer_of(*found):
-    return answer(list(found), measure_of(list(found)))
+    return " ".join(answer(list(found), measure_of(list(found))))
 
 
 def test_two_that_are_equal_as_shown_share_the_best_score():
