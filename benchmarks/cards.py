@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.records import ROOT, kept_records
+from benchmarks.records import ROOT, joined, kept_records
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
 from seqnlp.tasks.results import dataset_of, model_of
@@ -31,7 +31,7 @@ def card_name(record: dict) -> str:
         architecture = model_of(record).split(",")[0]
     variant = re.search(rf"_{architecture}(_\w+)\.yaml$", config_of(record) or "")
     parts = [record["task"], dataset_of(record), architecture + (variant.group(1) if variant else "")]
-    return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts if part)
+    return joined(filter(None, parts))
 
 
 def merit(record: dict) -> float:

@@ -92,13 +92,13 @@ def run_all(names: list[str], setting: Setting, output_dir: Path, minutes: float
     untimed = [name for name in names if not PARTS[name].is_timed]
     groups = [group for group in (untimed, *([name] for name in names if PARTS[name].is_timed)) if group]
     following = [_Process(name, setting, output_dir) for name in groups[0]]
-    for index in range(len(groups)):
-        running, following = following, []
+    for next_group in [*groups[1:], []]:
+        running = following
         for part in running:
             sys.stderr.write(f"{PARTS[part.name].title} ({part.name})\n")
             part.begin()
-        for name in groups[index + 1] if index + 1 < len(groups) else []:
-            following.append(_Process(name, setting, output_dir))  # it imports what it needs meanwhile
+        # The next import what they need meanwhile.
+        following = [_Process(name, setting, output_dir) for name in next_group]
         for part in running:
             record["parts"][part.name] = part.result(end)
             write_json(output_dir / "gpu.json", record)

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe_machine
 from benchmarks.peers import Sizes
-from benchmarks.timing import ratio_of_pairs
+from benchmarks.timing import by_turns, ratio_of_pairs
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,8 @@ class Setting:
 
     def alternate(self, ours: Callable[[], object], peer: Callable[[], object], calls: int = 1) -> tuple[float, float]:
         """Median seconds of ours, and the median over the pairs of the peer's time over ours; a pair to warm up."""
-        own, theirs = [], []
-        for index in range(-1, self.rounds):
-            turns = [(ours, own), (peer, theirs)]
-            for action, times in turns if index % 2 else reversed(turns):
-                seconds = self.seconds_of(action, calls)
-                if index >= 0:
-                    times.append(seconds)
+        pairs = by_turns(ours, peer, self.rounds, lambda action: self.seconds_of(action, calls))
+        own, theirs = map(list, zip(*pairs, strict=True))
         return statistics.median(own), ratio_of_pairs(own, theirs)
 
     def product_rate(self, dtype: torch.dtype) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,4 +22,9 @@ def file_name(record: dict[str, Any]) -> str:
     """The name a record is kept under."""
     parts = [record["task"], dataset_of(record), model_of(record), record["seed"]]
     parts += [] if precision_of(record) == "float32" else [precision_of(record)]
-    return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts) + ".json"
+    return f"{joined(parts)}.json"
+
+
+def joined(parts: Iterable[Any]) -> str:
+    """One name of several parts, with an underscore for whatever a file's name should not have."""
+    return "-".join(re.sub(r"[^\w.]+", "_", str(part)).strip("_") for part in parts)

@@ -8,7 +8,7 @@ threads or processes by the clock on the wall.
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -114,23 +114,41 @@ def seconds_of(action: Action, calls: int = 1) -> float:
     return (now() - start) / calls
 
 
-def alternate(contest: Contest, rounds: int, warmup: int = 1) -> Result:
+def by_turns(
+    ours: Action, peer: Action, rounds: int, seconds: Callable[[Action], float]
+) -> Iterator[tuple[float, float]]:
+    """
+    Time two actions by turns, the first of each pair changing; gives the seconds of both, pair by pair.
+
+    Args:
+        ours: One of them.
+        peer: The other.
+        rounds: Pairs; one before them, to warm up, is not given.
+        seconds: Takes the time of an action.
+    """
+    for index in range(-1, rounds):
+        if index % 2:
+            own, theirs = seconds(ours), seconds(peer)
+        else:
+            theirs, own = seconds(peer), seconds(ours)
+        if index >= 0:
+            yield own, theirs
+
+
+def alternate(contest: Contest, rounds: int) -> Result:
     """
     Time a contest.
 
     Args:
         contest: What is timed.
         rounds: Pairs of slices.
-        warmup: Pairs before them that do not count.
     """
     ours, peer, rates = [], [], []
-    for index in range(-warmup, rounds):
-        turns = [(contest.ours, ours), (contest.peer, peer)]
-        for action, times in turns if index % 2 else reversed(turns):
-            seconds = seconds_of(action, contest.calls)
-            if index >= 0:
-                times.append(1000 * seconds)
-        if contest.product_type and index >= 0:
+    pairs = by_turns(contest.ours, contest.peer, rounds, lambda action: seconds_of(action, contest.calls))
+    for own, theirs in pairs:
+        ours.append(1000 * own)
+        peer.append(1000 * theirs)
+        if contest.product_type:
             rates.append(product_rate(PRODUCTS[contest.product_type]))
     result = Result(contest.name, contest.peer_name, ours, peer, ratio_of_pairs(ours, peer), contest.target)
     result.remarks = contest.remarks

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from docs.parts import api_pages, part
+from seqnlp.publishing.markdown import fence
 
 
 ROOT = Path(__file__).parents[1]
@@ -104,8 +105,7 @@ def _as_tabs(found: re.Match) -> str:
 def shown_file(path: str) -> str:
     """A page that shows a file of the repository."""
     code = (ROOT / path).read_text(encoding="utf-8").rstrip()
-    ticks = "`" * (3 + max(map(len, re.findall(r"`{3,}", code)), default=0))
-    language = LANGUAGES.get(Path(path).suffix, "text")
+    ticks, language = fence(code), LANGUAGES.get(Path(path).suffix, "text")
     return f"{UNSEARCHED}# {path}\n\n{ticks}{language}\n{code}\n{ticks}\n"
 
 

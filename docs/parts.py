@@ -78,9 +78,14 @@ def code(value: Any) -> str:
     return "" if value is None or value == "" else f"`{value}`"
 
 
+def script(recipe: str) -> ast.Module:
+    """A recipe as Python reads it."""
+    return ast.parse((ROOT / "recipes" / f"{recipe}.py").read_text(encoding="utf-8"))
+
+
 def defaults_of(recipe: str) -> dict[str, Any]:
     """The defaults that a recipe sets for itself, as its `from_command_line` names them."""
-    tree = ast.parse((ROOT / "recipes" / f"{recipe}.py").read_text(encoding="utf-8"))
+    tree = script(recipe)
     constants = {
         node.targets[0].id: node.value
         for node in tree.body
@@ -110,7 +115,7 @@ def recipes() -> str:
     """Every recipe with the question it answers and its default data."""
     rows = []
     for name, task in TASKS.items():
-        summary = ast.get_docstring(ast.parse((ROOT / "recipes" / f"{name}.py").read_text(encoding="utf-8")))
+        summary = ast.get_docstring(script(name))
         rows.append((f"[`{name}`]({name}.md)", summary.split("\n")[0], origin(task.default_dataset)))
     return table(("recipe", "what", "default data"), rows)
 
@@ -118,7 +123,7 @@ def recipes() -> str:
 @makes
 def recipe(name: str) -> str:
     """What a recipe says of itself: its command, its data, its model, and what to expect."""
-    text = ast.get_docstring(ast.parse((ROOT / "recipes" / f"{name}.py").read_text(encoding="utf-8")))
+    text = ast.get_docstring(script(name))
     _, command, about = text.split("\n\n", 2)
     about = re.sub(r"(?<=[.:]) ?\n?(?=(?:Data|Model|Expect)\b)", "\n\n", about)
     about = re.sub(r"^(Data|Model|Expect)\b:?", r"**\1:**", about, flags=re.MULTILINE)

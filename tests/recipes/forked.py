@@ -9,7 +9,6 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import datasets
-from accelerate.state import AcceleratorState, GradientState
 
 
 ROOT = Path(__file__).parents[2]
@@ -88,8 +87,6 @@ def run(recipe, arguments, number, processes, port, log, cache):
     os.chdir(ROOT)
     if cache:
         datasets.config.HF_DATASETS_CACHE = cache
-    AcceleratorState._reset_state(reset_partial_state=True)  # a fork has what this process has set up
-    GradientState._reset_state()
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if processes > 1:
         ranks = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
