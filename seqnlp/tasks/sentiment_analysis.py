@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedConfig,
     PreTrainedModel,
@@ -187,10 +185,6 @@ class SentimentAnalysis(Task):
     def count_labels(batch: Batch) -> int:
         """What a batch's loss is a sum over: all its labels, of which -100 may be a number like any other."""
         return batch["labels"].numel()
-
-    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
     def prepare(
         self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
