@@ -197,7 +197,7 @@ class SentimentAnalysis(Task):
         if self.training_args.class_weights:
             train = loaded.splits["train"]
             names = train.features["label"].names
-            weights = data.details["class_weights"] = balanced_weights(train["label"], len(names))
+            weights = data.details["class_weights"] = balanced_weights(list(values_of(train, "label")), len(names))
             shown = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
             data.remarks.append(f"In training each text counts by its class: {shown}.")
         return data
