@@ -185,7 +185,12 @@ class Answers:
     What a teacher says of a batch of rows with a `text`, as the column `teacher_logits`.
 
     Caches know it by the teacher's weights and tokenizer: the same texts are answered once for all runs.
+
+    Attributes:
+        reads: The column that it is asked about.
     """
+
+    reads: ClassVar[str] = "text"
 
     def __init__(self, teacher: Teacher):
         self.teacher = teacher
@@ -198,13 +203,12 @@ class Answers:
         known = (self.teacher.described["sha256"], self.teacher.tokenizer.model_max_length, self.teacher.order)
         return tuple, (known,)
 
-
-def answered(teacher: Teacher, texts: Dataset) -> Dataset:
-    """The one column `teacher_logits` for a dataset with the column `text`, kept on the disk."""
-    with quiet():
-        return map_once(
-            texts.select_columns("text"), Answers(teacher), batch_size=ROWS_OF_A_PART, remove_columns="text"
-        )
+    def of(self, rows: Dataset) -> Dataset:
+        """The one column of answers for a dataset, kept on the disk."""
+        with quiet():
+            return map_once(
+                rows.select_columns(self.reads), self, batch_size=ROWS_OF_A_PART, remove_columns=self.reads
+            )
 
 
 def varied(
@@ -280,10 +284,10 @@ def taught_rows(
         others: Texts without a label, or `None`: the class that the teacher finds likeliest is their label.
         tokenize: Makes rows as the student reads them of rows with a `text`.
     """
-    rows = concatenate_datasets([examples, answered(teacher, texts)], axis=1)
+    rows = concatenate_datasets([examples, Answers(teacher).of(texts)], axis=1)
     if others is None or not len(others):
         return rows
-    logits = answered(teacher, others)
+    logits = Answers(teacher).of(others)
     likeliest = [max(range(len(row)), key=row.__getitem__) for row in values_of(logits, LOGITS)]
     more = tokenize(others).add_column("label", likeliest).cast_column("label", examples.features["label"])
     more = concatenate_datasets([more, logits], axis=1)
@@ -292,4 +296,4 @@ def taught_rows(
 
 def agreement(teacher: Teacher, texts: Dataset) -> torch.Tensor:
     """`(N, C)` log-probabilities of a teacher for a dataset with a `text`, as scores are computed of them."""
-    return log_softmax(torch.tensor(list(values_of(answered(teacher, texts), LOGITS))), dim=-1)
+    return log_softmax(torch.tensor(list(values_of(Answers(teacher).of(texts), LOGITS))), dim=-1)

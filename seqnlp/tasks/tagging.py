@@ -33,7 +33,7 @@ from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
 from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, told_teacher
 from .results import spread
-from .tagging_teacher import TaggingTeacher, TaughtCollator, answered_words, taught_sentences
+from .tagging_teacher import TaggingTeacher, TaughtCollator, WordAnswers, taught_sentences
 from .telling import LONGEST_TRIAL, shortened
 from .unknown import shown_unknown, tell_unknown
 
@@ -298,7 +298,7 @@ class Tagging(Task):
         ]
         baselines = {BASELINE: {split: tagging_scores(predicted, right_names(data, split), counts["unseen"])}}
         if self.teacher is not None:
-            heard = values_of(answered_words(self.teacher, rows), LOGITS)
+            heard = values_of(WordAnswers(self.teacher).of(rows), LOGITS)
             unread = NO_ENTITY if entity_scheme(names) else ""
             said = [
                 [best_name(logits[place], names, unread) for place in scored]
