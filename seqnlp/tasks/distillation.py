@@ -19,9 +19,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..data import map_once, values_of
-from ..training import ArgumentsError, TrainingArguments
+from ..training import ArgumentsError, Run, TrainingArguments
 from ..training.evaluation import cut_into_batches
-from ..training.flags import flag
+from ..training.flags import fields_of, flag, public_value
 from .starting_model import Source, StartingModel, load_tokenizer, positions_of, quiet
 
 
@@ -90,9 +90,11 @@ def check_student(model: PreTrainedModel, kind: type, teacher: str) -> None:
         )
 
 
-def told_teacher(name: str, described: dict[str, Any]) -> str:
-    """The line on a teacher, from what `run.json` says of it."""
-    return f"Learning from {name}: {described['class']}, {described['parameters']:,} parameters."
+def tell_teacher(run: Run, source: Source, described: dict[str, Any]) -> None:
+    """Say what a run learns from, and put its name on record with what is known of it."""
+    run.tell(f"Learning from {source.name}: {described['class']}, {described['parameters']:,} parameters.")
+    name = public_value(source.name, fields_of(DistillationArguments)["teacher"])
+    run.record.teacher = {"name": name, **described}
 
 
 def load_teacher(found: StartingModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:

@@ -33,7 +33,7 @@ from .distillation import (
     agreement,
     check_student,
     taught_rows,
-    told_teacher,
+    tell_teacher,
     varied,
 )
 from .starting_model import Source
@@ -235,16 +235,14 @@ class SentimentAnalysis(Task):
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = Teacher.load(source, self.name, train.features["label"].names)
         self.teacher.model.to(run.accelerator.device)
-        run.tell(told_teacher(source.name, self.teacher.described))
+        tell_teacher(run, source, self.teacher.described)
         others, tagger = self._texts_to_judge(run, train)
         data.examples["train"] = run.main_process_first(
             lambda: taught_rows(
                 self.teacher, data.examples["train"], train, others, lambda rows: tokenized(rows, data.processor)
             )
         )
-        run.record.teacher = {
-            "name": public_value(source.name, self.fields()["teacher"]),
-            **self.teacher.described,
+        run.record.teacher |= {
             "rows_judged": len(data.examples["train"]),
             "further_texts": others and fingerprint(others),
             **tagger,

@@ -28,10 +28,10 @@ from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
-from ..training.flags import flag, public_value
+from ..training.flags import flag
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
-from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, told_teacher
+from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, tell_teacher
 from .results import spread
 from .tagging_teacher import TaggingTeacher, TaughtCollator, WordAnswers, taught_sentences
 from .telling import LONGEST_TRIAL, shortened
@@ -202,7 +202,7 @@ class Tagging(Task):
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = teacher = TaggingTeacher.load(source, self.name, labels_of(train))
         teacher.model.to(run.accelerator.device)
-        run.tell(told_teacher(source.name, teacher.described))
+        tell_teacher(run, source, teacher.described)
         read = data.counts["train"]["read"]
         data.examples["train"], silent = run.main_process_first(
             lambda: taught_sentences(teacher, data.examples["train"], train, read)
@@ -210,8 +210,7 @@ class Tagging(Task):
         words = sum(map(len, read))
         if silent:
             run.tell(f"The teacher says nothing of {silent:,} of the {words:,} training words: it does not read them.")
-        name = public_value(source.name, self.fields()["teacher"])
-        run.record.teacher = {"name": name, **teacher.described, "words_judged": words - silent}
+        run.record.teacher["words_judged"] = words - silent
         data.collator = TaughtCollator(data.collator, len(teacher.order))
         model.loss_function = TokenDistillationLoss(*arguments.how())
 
