@@ -118,6 +118,11 @@ def parts_of_speech(
     return of_words, tagger.described
 
 
+def is_silent(logits: Sequence[float | None]) -> bool:
+    """Whether a teacher says nothing of a word, of which these are its `teacher_logits`: they are NaN, or missing."""
+    return logits[0] is None or logits[0] != logits[0]
+
+
 def taught_sentences(
     teacher: TaggingTeacher, examples: Dataset, sentences: Dataset, read: Sequence[Sequence[int]]
 ) -> tuple[Dataset, int]:
@@ -136,7 +141,7 @@ def taught_sentences(
     kept, silent = [], 0
     for logits, places in zip(values_of(WordAnswers(teacher).of(sentences), LOGITS), read, strict=True):
         rows = [logits[place] for place in places]
-        silent += sum(row[0] is None or row[0] != row[0] for row in rows)
+        silent += sum(map(is_silent, rows))
         kept.append(rows)
     return concatenate_datasets([examples, Dataset.from_dict({LOGITS: kept})], axis=1), silent
 
