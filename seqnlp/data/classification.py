@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -296,17 +296,17 @@ def numbers_of(labels: list[str], names: list[str], where: str, rows: str) -> li
 
 def _set_apart_validation(train: Dataset, name: str, kind: OneClass) -> dict[str, Dataset]:
     """Of the texts a share that their hashes say; but a class of which all would be set apart stays in training."""
-
-    def rows() -> Iterator[tuple[str, list[Any], bool]]:
-        classes = (kind.classes_in(label) for label in values_of(train, "label"))
-        return zip(values_of(train, "text"), classes, is_validation, strict=True)
-
+    labels = list(values_of(train, "label"))
     is_validation = [split_of(text, validation=10, test=0) == "validation" for text in values_of(train, "text")]
-    left = {name for _, classes, chosen in rows() if not chosen for name in classes}
-    if lost := {name for _, classes, chosen in rows() if chosen for name in classes} - left:
-        needed = {text for text, classes, _ in rows() if lost.intersection(classes)}
-        is_validation = [chosen and text not in needed for text, _, chosen in rows()]
-    trained_on = [label for label, chosen in zip(values_of(train, "label"), is_validation, strict=True) if not chosen]
+    classes: dict[bool, set[Any]] = {True: set(), False: set()}
+    for label, chosen in zip(labels, is_validation, strict=True):
+        classes[chosen].update(kind.classes_in(label))
+    if lost := classes[True] - classes[False]:
+        of_texts = zip(values_of(train, "text"), labels, strict=True)
+        needed = {text for text, label in of_texts if lost.intersection(kind.classes_in(label))}
+        of_texts = zip(values_of(train, "text"), is_validation, strict=True)
+        is_validation = [chosen and text not in needed for text, chosen in of_texts]
+    trained_on = [label for label, chosen in zip(labels, is_validation, strict=True) if not chosen]
     if not any(is_validation) or not kind.is_enough(trained_on):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its {len(train)} training texts are too few to set some "

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import sacremoses
 from sacrebleu.metrics import BLEU as SacreBLEU
 from sacrebleu.metrics import CHRF as SacreCHRF
 from tabulate import tabulate
@@ -89,6 +88,8 @@ class BLEU(_TextMetric):
         metric = SacreBLEU(lowercase=lowercase, tokenize="none" if moses else tokenize, force=True)
         result = _score(metric, "bleu", predictions, streams, num_resamples)
         if moses is not None:
+            import sacremoses
+
             tokens = f"tok:moses-{moses}-sacremoses-{sacremoses.__version__}"
             result["signature"] = result["signature"].replace("tok:none", tokens)
         return result
@@ -126,6 +127,8 @@ def _score(metric, name: str, predictions, streams: list[list[str]], num_resampl
 
 def moses_tokens(texts: Sequence[str], language: str, lowercase: bool = False) -> list[str]:
     """Texts with normalized punctuation and a space between any two Moses tokens."""
+    import sacremoses  # slow to import, and needed where Moses tokens are asked for alone
+
     normalizer, tokenizer = sacremoses.MosesPunctNormalizer(language), sacremoses.MosesTokenizer(language)
     texts = [text.lower() for text in texts] if lowercase else texts
     return [tokenizer.tokenize(normalizer.normalize(text), return_str=True) for text in texts]

@@ -171,10 +171,6 @@ def classification_report(
     surest_first = np.argsort(-log_probabilities.max(axis=-1), kind="stable")
     errors = [row for row in surest_first if predicted[row] != labels[row]][:num_errors]
 
-    shown_scores = [
-        one for one in CLASSIFICATION_SCORES if not one.unit and all(one.key in s for s in scores.values())
-    ]
-    compared = [[model, *(one.shown(s[one.key]) for one in shown_scores)] for model, s in scores.items()]
     every = range(len(class_names))
     columns = precision_recall_fscore_support(labels, predicted, labels=every, average=None, zero_division=0)
     of_classes = [
@@ -193,7 +189,7 @@ def classification_report(
     ]
     parts = [
         f"{len(labels):,} examples",
-        tabulate(compared, headers=["model", *(one.name for one in shown_scores)], disable_numparse=True),
+        compared(scores, CLASSIFICATION_SCORES),
         "Classes",
         tabulate(of_classes, headers=["", "precision", "recall", "F1", "number"], disable_numparse=True),
         "Confusion matrix (rows: true class, columns: predicted class)",
@@ -206,6 +202,13 @@ def classification_report(
             tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
         ]
     return "\n\n".join(parts)
+
+
+def compared(scores: dict[str, dict[str, float]], known: Sequence[Score]) -> str:
+    """A table of models and their scores: of the known ones without a unit those that all models have."""
+    shown = [one for one in known if not one.unit and all(one.key in found for found in scores.values())]
+    rows = [[model, *(one.shown(found[one.key]) for one in shown)] for model, found in scores.items()]
+    return tabulate(rows, headers=["model", *(one.name for one in shown)], disable_numparse=True)
 
 
 def without_handles(text: str) -> str:

@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 from tabulate import tabulate
 
-from .classification import F1, CrossEntropy, without_handles
+from .classification import F1, CrossEntropy, compared, without_handles
 from .score import ONE_EXAMPLE, OfflineMetric, Score
 
 
@@ -214,7 +214,7 @@ def several_labels_report(
     ]
     parts = [
         f"{len(texts):,} texts, with {right.sum() / max(1, len(texts)):.2f} labels each",
-        _compared(scores, SEVERAL_LABELS_SCORES),
+        compared(scores, SEVERAL_LABELS_SCORES),
         "Labels",
         tabulate(of_labels, headers=["", "precision", "recall", "F1", "number"], disable_numparse=True),
         f"The {len(shown)} texts whose labels it was most wrong of",
@@ -257,17 +257,11 @@ def number_report(
     shown = [(f"{right[row]:.4g}", f"{predicted[row]:.4g}", without_handles(texts[int(row)])) for row in worst]
     parts = [
         f"{len(texts):,} texts, of {right.min():.4g} to {right.max():.4g}, on average {right.mean():.4g}",
-        _compared(scores, NUMBER_SCORES),
+        compared(scores, NUMBER_SCORES),
         f"The {len(shown)} largest errors",
         tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
     ]
     return "\n\n".join(parts)
-
-
-def _compared(scores: dict[str, dict[str, float]], known: Sequence[Score]) -> str:
-    shown = [one for one in known if one.unit != "nats" and all(one.key in found for found in scores.values())]
-    rows = [[model, *(one.shown(found[one.key]) for one in shown)] for model, found in scores.items()]
-    return tabulate(rows, headers=["model", *(one.name for one in shown)], disable_numparse=True)
 
 
 def _named(names: Sequence[str], row: np.ndarray) -> str:

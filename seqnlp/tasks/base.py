@@ -29,7 +29,7 @@ from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
 from .results import Headline, Link, Record, dataset_of, results_table
-from .run_page import write_run_page
+from .run_page import CURVES, write_run_page
 from .telling import Telling, described_kept
 
 
@@ -581,7 +581,7 @@ class Task(FineTuning, Telling):
 
     def _draw(self, outcome: Outcome) -> None:
         title = f"{self.title}, {self.architecture}"
-        history, path = outcome.run.record.history, outcome.file("learning_curves.png")
+        history, path = outcome.run.record.history, outcome.file(CURVES)
         plot_learning_curves(
             history,
             path,

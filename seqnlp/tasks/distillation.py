@@ -19,9 +19,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..data import map_once, values_of
-from ..training import ArgumentsError, TrainingArguments
+from ..training import ArgumentsError, Run, TrainingArguments
 from ..training.evaluation import cut_into_batches
-from ..training.flags import flag
+from ..training.flags import fields_of, flag, public_value
 from .starting_model import Source, StartingModel, load_tokenizer, positions_of, quiet
 
 
@@ -90,9 +90,11 @@ def check_student(model: PreTrainedModel, kind: type, teacher: str) -> None:
         )
 
 
-def told_teacher(name: str, described: dict[str, Any]) -> str:
-    """The line on a teacher, from what `run.json` says of it."""
-    return f"Learning from {name}: {described['class']}, {described['parameters']:,} parameters."
+def tell_teacher(run: Run, source: Source, described: dict[str, Any]) -> None:
+    """Say what a run learns from, and put its name on record with what is known of it."""
+    run.tell(f"Learning from {source.name}: {described['class']}, {described['parameters']:,} parameters.")
+    name = public_value(source.name, fields_of(DistillationArguments)["teacher"])
+    run.record.teacher = {"name": name, **described}
 
 
 def load_teacher(found: StartingModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
@@ -185,7 +187,12 @@ class Answers:
     What a teacher says of a batch of rows with a `text`, as the column `teacher_logits`.
 
     Caches know it by the teacher's weights and tokenizer: the same texts are answered once for all runs.
+
+    Attributes:
+        reads: The column that it is asked about.
     """
+
+    reads: ClassVar[str] = "text"
 
     def __init__(self, teacher: Teacher):
         self.teacher = teacher
@@ -198,13 +205,12 @@ class Answers:
         known = (self.teacher.described["sha256"], self.teacher.tokenizer.model_max_length, self.teacher.order)
         return tuple, (known,)
 
-
-def answered(teacher: Teacher, texts: Dataset) -> Dataset:
-    """The one column `teacher_logits` for a dataset with the column `text`, kept on the disk."""
-    with quiet():
-        return map_once(
-            texts.select_columns("text"), Answers(teacher), batch_size=ROWS_OF_A_PART, remove_columns="text"
-        )
+    def of(self, rows: Dataset) -> Dataset:
+        """The one column of answers for a dataset, kept on the disk."""
+        with quiet():
+            return map_once(
+                rows.select_columns(self.reads), self, batch_size=ROWS_OF_A_PART, remove_columns=self.reads
+            )
 
 
 def varied(
@@ -280,10 +286,10 @@ def taught_rows(
         others: Texts without a label, or `None`: the class that the teacher finds likeliest is their label.
         tokenize: Makes rows as the student reads them of rows with a `text`.
     """
-    rows = concatenate_datasets([examples, answered(teacher, texts)], axis=1)
+    rows = concatenate_datasets([examples, Answers(teacher).of(texts)], axis=1)
     if others is None or not len(others):
         return rows
-    logits = answered(teacher, others)
+    logits = Answers(teacher).of(others)
     likeliest = [max(range(len(row)), key=row.__getitem__) for row in values_of(logits, LOGITS)]
     more = tokenize(others).add_column("label", likeliest).cast_column("label", examples.features["label"])
     more = concatenate_datasets([more, logits], axis=1)
@@ -292,4 +298,4 @@ def taught_rows(
 
 def agreement(teacher: Teacher, texts: Dataset) -> torch.Tensor:
     """`(N, C)` log-probabilities of a teacher for a dataset with a `text`, as scores are computed of them."""
-    return log_softmax(torch.tensor(list(values_of(answered(teacher, texts), LOGITS))), dim=-1)
+    return log_softmax(torch.tensor(list(values_of(Answers(teacher).of(texts), LOGITS))), dim=-1)

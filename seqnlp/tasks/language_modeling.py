@@ -36,10 +36,10 @@ from ..tokenization import encode_documents, pieces_of, unknown_pieces, unknown_
 from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
-from ..training.flags import flag, public_value
+from ..training.flags import flag
 from .arguments import GenerationArguments, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .distillation import DistillationArguments, check_student, told_teacher
+from .distillation import DistillationArguments, check_student, tell_teacher
 from .language_model_teacher import NextTokenTeacher, reads_ahead
 from .results import dataset_of, decimals
 from .writing import write_on
@@ -202,8 +202,7 @@ class LanguageModeling(Task):
         first = self.positions // 2 if self.carries_state else 0
         reach = self.name, data.processor, texts, model.config.vocab_size, self.positions, first
         teacher = run.main_process_first(lambda: NextTokenTeacher(source, *reach))
-        run.tell(told_teacher(source.name, teacher.described))
-        run.record.teacher = {"name": public_value(source.name, self.fields()["teacher"]), **teacher.described}
+        tell_teacher(run, source, teacher.described)
         teacher.teach(model.to(run.accelerator.device))
         model.loss_function = NextTokenDistillationLoss(*arguments.how())
 

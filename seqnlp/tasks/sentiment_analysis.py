@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedConfig,
     PreTrainedModel,
@@ -35,7 +33,7 @@ from .distillation import (
     agreement,
     check_student,
     taught_rows,
-    told_teacher,
+    tell_teacher,
     varied,
 )
 from .starting_model import Source
@@ -188,10 +186,6 @@ class SentimentAnalysis(Task):
         """What a batch's loss is a sum over: all its labels, of which -100 may be a number like any other."""
         return batch["labels"].numel()
 
-    def load_processor(self, folder: Path) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
     def prepare(
         self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
     ) -> PreparedData:
@@ -203,7 +197,7 @@ class SentimentAnalysis(Task):
         if self.training_args.class_weights:
             train = loaded.splits["train"]
             names = train.features["label"].names
-            weights = data.details["class_weights"] = balanced_weights(train["label"], len(names))
+            weights = data.details["class_weights"] = balanced_weights(list(values_of(train, "label")), len(names))
             shown = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights, strict=True))
             data.remarks.append(f"In training each text counts by its class: {shown}.")
         return data
@@ -241,16 +235,14 @@ class SentimentAnalysis(Task):
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = Teacher.load(source, self.name, train.features["label"].names)
         self.teacher.model.to(run.accelerator.device)
-        run.tell(told_teacher(source.name, self.teacher.described))
+        tell_teacher(run, source, self.teacher.described)
         others, tagger = self._texts_to_judge(run, train)
         data.examples["train"] = run.main_process_first(
             lambda: taught_rows(
                 self.teacher, data.examples["train"], train, others, lambda rows: tokenized(rows, data.processor)
             )
         )
-        run.record.teacher = {
-            "name": public_value(source.name, self.fields()["teacher"]),
-            **self.teacher.described,
+        run.record.teacher |= {
             "rows_judged": len(data.examples["train"]),
             "further_texts": others and fingerprint(others),
             **tagger,

@@ -26,7 +26,6 @@ from .arguments import TRANSFORMER
 LABELS = ("id2label", "label2id", "problem_type")
 """Fields of a configuration that come with the classes of the data."""
 SHOWN = 4  # modules of a kind that the report on loading names
-UNSET_LENGTH = 10**9  # what a tokenizer that has no longest text says is beyond that
 
 
 @contextmanager

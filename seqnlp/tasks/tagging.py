@@ -28,12 +28,12 @@ from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
-from ..training.flags import flag, public_value
+from ..training.flags import flag
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
-from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, told_teacher
+from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, tell_teacher
 from .results import spread
-from .tagging_teacher import TaggingTeacher, TaughtCollator, answered_words, taught_sentences
+from .tagging_teacher import TaggingTeacher, TaughtCollator, WordAnswers, is_silent, taught_sentences
 from .telling import LONGEST_TRIAL, shortened
 from .unknown import shown_unknown, tell_unknown
 
@@ -202,7 +202,7 @@ class Tagging(Task):
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         self.teacher = teacher = TaggingTeacher.load(source, self.name, labels_of(train))
         teacher.model.to(run.accelerator.device)
-        run.tell(told_teacher(source.name, teacher.described))
+        tell_teacher(run, source, teacher.described)
         read = data.counts["train"]["read"]
         data.examples["train"], silent = run.main_process_first(
             lambda: taught_sentences(teacher, data.examples["train"], train, read)
@@ -210,8 +210,7 @@ class Tagging(Task):
         words = sum(map(len, read))
         if silent:
             run.tell(f"The teacher says nothing of {silent:,} of the {words:,} training words: it does not read them.")
-        name = public_value(source.name, self.fields()["teacher"])
-        run.record.teacher = {"name": name, **teacher.described, "words_judged": words - silent}
+        run.record.teacher["words_judged"] = words - silent
         data.collator = TaughtCollator(data.collator, len(teacher.order))
         model.loss_function = TokenDistillationLoss(*arguments.how())
 
@@ -266,8 +265,7 @@ class Tagging(Task):
     ) -> list[list[str]]:
         """The names of the predicted labels of a split's words; a word that was not read has none, or no entity's."""
         counts, names = data.counts[split], labels_of(data.loaded.splits[split])
-        unread = NO_ENTITY if entity_scheme(names) else ""
-        predicted = []
+        unread, predicted = name_of_unread(names), []
         for (labels, _), read, scored in zip(predictions, counts["read"], counts["scored"], strict=True):
             found = dict(zip(read, labels, strict=True))
             predicted.append([names[found[place]] if place in found else unread for place in scored])
@@ -298,8 +296,8 @@ class Tagging(Task):
         ]
         baselines = {BASELINE: {split: tagging_scores(predicted, right_names(data, split), counts["unseen"])}}
         if self.teacher is not None:
-            heard = values_of(answered_words(self.teacher, rows), LOGITS)
-            unread = NO_ENTITY if entity_scheme(names) else ""
+            heard = values_of(WordAnswers(self.teacher).of(rows), LOGITS)
+            unread = name_of_unread(names)
             said = [
                 [best_name(logits[place], names, unread) for place in scored]
                 for logits, scored in zip(heard, counts["scored"], strict=True)
@@ -336,10 +334,14 @@ class Tagging(Task):
         }
 
 
+def name_of_unread(names: list[str]) -> str:
+    """What stands for the label of a word that is not read: that of no entity, or none."""
+    return NO_ENTITY if entity_scheme(names) else ""
+
+
 def best_name(logits: list[float], names: list[str], unread: str) -> str:
     """The name of the likeliest label of a word, or what stands for one of which nothing is said."""
-    is_unread = logits[0] is None or logits[0] != logits[0]
-    return unread if is_unread else names[max(range(len(names)), key=logits.__getitem__)]
+    return unread if is_silent(logits) else names[max(range(len(names)), key=logits.__getitem__)]
 
 
 def right_names(data: PreparedData, split: str) -> list[list[str]]:

@@ -12,13 +12,13 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import AutoModelForTokenClassification
 
-from ..data import map_once, values_of
+from ..data import values_of
 from ..metrics import entity_scheme
 from ..models.losses import IGNORE_INDEX
 from ..training import ArgumentsError
 from ..training.batches import Batch, Collator
-from .distillation import LOGITS, ROWS_OF_A_PART, Answers, Teacher
-from .starting_model import Source, quiet
+from .distillation import LOGITS, Answers, Teacher
+from .starting_model import Source
 
 
 @dataclass
@@ -64,6 +64,8 @@ class TaggingTeacher(Teacher):
 
 class WordAnswers(Answers):
     """What a teacher says of the words of a batch of rows with `tokens`, as the column `teacher_logits`."""
+
+    reads: ClassVar[str] = "tokens"
 
     def __call__(self, rows: dict[str, list]) -> dict[str, list]:
         """Columns of a batch."""
@@ -111,23 +113,14 @@ def parts_of_speech(
             "speech, by which words are replaced."
         )
     tagger.model.to(device)
-    with quiet():
-        found = map_once(
-            texts.select_columns("text"), WordKinds(tagger), batch_size=ROWS_OF_A_PART, remove_columns="text"
-        )
-    of_words = ([names[kind] if kind >= 0 else None for kind in row] for row in values_of(found, "kinds"))
+    found = values_of(WordKinds(tagger).of(texts), "kinds")
+    of_words = ([names[kind] if kind >= 0 else None for kind in row] for row in found)
     return of_words, tagger.described
 
 
-def answered_words(teacher: TaggingTeacher, sentences: Dataset) -> Dataset:
-    """The one column `teacher_logits` for a dataset with the column `tokens`, kept on the disk."""
-    with quiet():
-        return map_once(
-            sentences.select_columns("tokens"),
-            WordAnswers(teacher),
-            batch_size=ROWS_OF_A_PART,
-            remove_columns="tokens",
-        )
+def is_silent(logits: Sequence[float | None]) -> bool:
+    """Whether a teacher says nothing of a word, of which these are its `teacher_logits`: they are NaN, or missing."""
+    return logits[0] is None or logits[0] != logits[0]
 
 
 def taught_sentences(
@@ -146,9 +139,9 @@ def taught_sentences(
         The rows, and how many of those words the teacher says nothing of.
     """
     kept, silent = [], 0
-    for logits, places in zip(values_of(answered_words(teacher, sentences), LOGITS), read, strict=True):
+    for logits, places in zip(values_of(WordAnswers(teacher).of(sentences), LOGITS), read, strict=True):
         rows = [logits[place] for place in places]
-        silent += sum(row[0] is None or row[0] != row[0] for row in rows)
+        silent += sum(map(is_silent, rows))
         kept.append(rows)
     return concatenate_datasets([examples, Dataset.from_dict({LOGITS: kept})], axis=1), silent
 

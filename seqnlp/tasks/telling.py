@@ -14,6 +14,7 @@ from ..metrics import Score
 from ..training import Evaluator, Predictions, TrainingLoop
 from ..training.optimizers import described as described_optimizer
 from .arguments import TRANSFORMER, TextModelArguments
+from .results import dataset_of
 from .unknown import UNKNOWN_SHARE
 
 
@@ -129,9 +130,7 @@ class Telling:
 
 def described_data(dataset: dict[str, Any]) -> str:
     """The name of a dataset of `run.json`, and the rows of its splits."""
-    name = str(dataset.get("name", "")).removeprefix("<local:").removesuffix(">")
-    name = " ".join(filter(None, (name, dataset.get("config"))))
-    splits = dataset.get("splits", {})
+    name, splits = dataset_of({"dataset": dataset}), dataset.get("splits", {})
     parts = (f"{split} {part['rows']:,}" if "rows" in part else f"{split} streamed" for split, part in splits.items())
     return f"{name}: rows of {', '.join(parts)}" if splits else name
 

@@ -138,7 +138,8 @@ class Trajectory(Task):
         lengths = arguments.context_length, arguments.prediction_length
         wanted = {split: loaded.splits[split] for split in splits or loaded.splits}
         windows = cut_windows(wanted, *lengths, arguments.window_stride)
-        return PreparedData(loaded, processor, windows, default_collate)
+        _, std = channel_statistics(loaded.splits["train"]["values"])
+        return PreparedData(loaded, processor, windows, default_collate, counts={"train": {"std": np.array(std)}})
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Forecasts:
         """Past, future and forecast of each stretch."""
@@ -198,8 +199,8 @@ class Trajectory(Task):
         return {name: {split: self._scores(found, data, forecast(*known))} for name, forecast in forecasts.items()}
 
     def _scores(self, found: Forecasts, data: PreparedData, predictions: np.ndarray) -> dict[str, float]:
-        _, std = channel_statistics(data.loaded.splits["train"]["values"])
-        return forecast_scores(predictions, found["future_values"], found["future_observed_mask"], np.array(std))
+        std = data.counts["train"]["std"]
+        return forecast_scores(predictions, found["future_values"], found["future_observed_mask"], std)
 
     def report(self, outcome: Outcome) -> str:
         """Errors beside those of forecasts that need no model."""
