@@ -58,6 +58,7 @@ def test_no_runs_and_no_folder(seqnlp, tmp_path):
 
 
 def test_shells_complete_verbs_and_recipes(seqnlp, monkeypatch):
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))  # whatever starts the tests
     code, printed, _ = seqnlp("--show-completion", "bash")
     assert code == 0
     assert "complete -o default -F _seqnlp_completion seqnlp" in printed
