@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe_machine
 from benchmarks.peers import Sizes
@@ -110,12 +109,6 @@ class Setting:
             left @ right
         seconds = min(self.seconds_of(lambda: left @ right, calls=5) for _ in range(3))
         return 2 * size**3 / seconds / 1e12
-
-    def products_of(self, action: Callable[[], object]) -> float:
-        """Multiplications and additions in the matrix products of one call, in 10^12."""
-        with FlopCounterMode(display=False) as counter:
-            action()
-        return counter.get_total_flops() / 1e12
 
 
 def describe_device(device: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from benchmarks.peers import (
     random_tokens,
 )
 from benchmarks.recurrent_layers import MODULES, our_layer, packed
-from benchmarks.timing import Action
+from benchmarks.timing import Action, products_of
 from benchmarks.training_steps import training_step
 from seqnlp import RecurrentConfig, RecurrentForCausalLM, RecurrentModel
 
@@ -69,7 +69,7 @@ def training_steps(setting: Setting) -> Iterator[Row]:
         seconds, ratio = setting.alternate(ours, peer)
         yield Row(f"{task}: ours", tokens / seconds, "tokens/s")
         yield Row(f"{task}: ours", ratio, f"x {peer_name}")
-        share = setting.products_of(ours) / seconds / limit
+        share = products_of(ours) / 1e12 / seconds / limit
         yield Row(f"{task}: products", 100 * share, "% of the card's rate", remark="counted products, measured rate")
 
 
