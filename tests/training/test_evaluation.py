@@ -64,10 +64,8 @@ def test_weights_are_cast_once_per_batch_however_many_tokens_are_written(tmp_pat
         return found, casts.count
 
     anew, many = write(9)
-    loop.accelerator, loop.autocast = (
-        run.accelerator,
-        lambda: TrainingLoop.autocast(loop),
-    )  # a loop's, without training
+    loop.run, loop.accelerator = run, run.accelerator
+    loop.autocast = lambda: TrainingLoop.autocast(loop)  # a loop's, without training
     (once, few), (_, fewer) = write(9), write(2)
     assert once == anew
     assert few == fewer == 1 + 2 * 7  # the output matrix and seven of each layer
