@@ -290,7 +290,7 @@ def measure_dependency(
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
     model = build(task).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
     warmup = max(1, steps // 20)
 
     def rate(step: int) -> float:
