@@ -127,7 +127,7 @@ def plan(
     state_sizes: list[int],
     parameters: int,
 ) -> Iterator[Run]:
-    """Every training in turn: by task, architecture, size of the state (or at equal parameters), start and seed."""
+    """Every training in turn: by task, architecture, size of the state (or at equal parameters), seed and start."""
     for task in tasks:
         for architecture in architectures:
             for size in state_sizes or [None]:
@@ -135,8 +135,9 @@ def plan(
                     sizes = sizes_for(architecture, task, parameters).fields
                 else:
                     sizes = sizes_of_state(architecture, size)
-                for start in starts_of(architecture, starts):
-                    yield from (Run(task.name, architecture, start, seed, size, sizes) for seed in seeds)
+                for seed in seeds:  # so that what is stopped early has tried all starts
+                    for start in starts_of(architecture, starts):
+                        yield Run(task.name, architecture, start, seed, size, sizes)
 
 
 def _train(run: Run, distances, unseen_distances, settings, device) -> tuple[list[dict[str, Any]], TaskModel]:
