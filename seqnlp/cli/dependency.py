@@ -1,5 +1,6 @@
 """`seqnlp dependency`: how far back each architecture can remember, at equal parameters."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ def sizes_for(architecture: str, task: Task, parameters: int) -> Sizes:
 
 def plan(
     tasks: list[Task],
-    architectures: list[str],
+    learning_rates: dict[str, float],
     starts: list[str],
     seeds: range,
     state_sizes: list[int],
@@ -129,7 +130,7 @@ def plan(
 ) -> Iterator[Run]:
     """Every training in turn: by task, architecture, size of the state (or at equal parameters), seed and start."""
     for task in tasks:
-        for architecture in architectures:
+        for architecture, rate in learning_rates.items():
             for size in state_sizes or [None]:
                 if size is None:
                     sizes = sizes_for(architecture, task, parameters).fields
@@ -137,7 +138,7 @@ def plan(
                     sizes = sizes_of_state(architecture, size)
                 for seed in seeds:  # so that what is stopped early has tried all starts
                     for start in starts_of(architecture, starts):
-                        yield Run(task.name, architecture, start, seed, size, sizes)
+                        yield Run(task.name, architecture, start, seed, size, sizes, rate)
 
 
 def _train(run: Run, distances, unseen_distances, settings, device) -> tuple[list[dict[str, Any]], TaskModel]:
@@ -152,6 +153,7 @@ def _train(run: Run, distances, unseen_distances, settings, device) -> tuple[lis
         distances=distances,
         unseen_distances=unseen_distances,
         seed=run.seed,
+        learning_rate=run.learning_rate,
         device=device,
         **settings,
     )
@@ -171,6 +173,31 @@ def check_device(device: str) -> None:
         raise FlagError(f"--device {device}: not one of cpu, cuda.")
     if device == "cuda" and not torch.cuda.is_available():
         raise FlagError("--device cuda: there is no GPU that torch can use; leave it out.")
+
+
+def parse_rates(text: str, architectures: list[str]) -> dict[str, float]:
+    """
+    The learning rate of each of the architectures.
+
+    Raises:
+        FlagError: For what is no number above 0, an architecture twice, and one that is not trained.
+    """
+    first, *others = parse_list(text, flag="--learning_rate")
+    rates = dict.fromkeys(architectures, first)
+    named = [part.partition("=") for part in others]
+    for name, _, rate in named:
+        if name not in rates or [one for one, *_ in named].count(name) > 1:
+            raise FlagError(
+                f"--learning_rate {text}: {name!r} is not one of {', '.join(architectures)}, each named once at most."
+            )
+        rates[name] = rate
+    try:
+        numbers = {name: float(rate) for name, rate in rates.items()}
+    except ValueError:
+        numbers = {}
+    if not numbers or not all(0 < number < math.inf for number in numbers.values()):
+        raise FlagError(f"--learning_rate {text}: give a number above 0, e.g. 0.01 or 0.01,{architectures[0]}=0.003.")
+    return numbers
 
 
 def sizes_of_state(architecture: str, size: int) -> dict[str, int]:
@@ -270,7 +297,14 @@ def dependency(
     ] = "",
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps per model.", min=1)] = 600,
     batch_size: Annotated[int, typer.Option("--batch_size", help="Examples per step.", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option("--learning_rate", help="Highest learning rate.")] = 3e-3,
+    learning_rate: Annotated[
+        str,
+        typer.Option(
+            "--learning_rate",
+            help="Highest learning rate, and of architectures that learn better at another one theirs, e.g. "
+            "0.01,elman=0.003.",
+        ),
+    ] = "0.003",
     seeds: Annotated[int, typer.Option("--seeds", help="Runs with different seeds.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option("--first_seed", help="The first seed.")] = 1,
     gradients: Annotated[
@@ -316,7 +350,7 @@ def dependency(
     """
     if thorough:
         parameters, steps, seeds, distances, unseen_distances = 200_000, 10_000, 3, "16,32,64,128,256", "512"
-        learning_rate = 1e-3
+        learning_rate = "0.001"
     chosen = [TASKS[name] for name in parse_list(tasks, TASKS, "--tasks")]
     kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
     ways = parse_list(starts, STARTS, "--starts")
@@ -329,8 +363,9 @@ def dependency(
     if gradients and keeping:
         raise FlagError("--gradients with --state_sizes: gradients are drawn at equal parameters; leave one out.")
     seeds_of_runs = range(first_seed, first_seed + seeds)
-    runs = list(plan(chosen, kinds, ways, seeds_of_runs, keeping, parameters))
-    settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    rates = parse_rates(learning_rate, kinds)
+    runs = list(plan(chosen, rates, ways, seeds_of_runs, keeping, parameters))
+    settings = {"steps": steps, "batch_size": batch_size}
     report, picture, numbers = (output_dir / f"dependency.{suffix}" for suffix in ("md", "png", "json"))
     drawn = {task.name: output_dir / f"gradients-{task.name}.png" for task in chosen if gradients and task.vocab_size}
     folders = [Path(folder) for folder in parse_list(records, flag="--records")] if records.strip() else []
@@ -366,7 +401,7 @@ def dependency(
     size = "equal numbers in the state" if keeping else f"{parameters:,} parameters within 2 %"
     text = (
         f"# How far back each architecture remembers\n\n{size[0].upper()}{size[1:]}, {LAYERS} layers, "
-        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate:g}; trained on distances "
+        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate.replace(',', ', ')}; trained on distances "
         f"{distances} in turn; {seen}.\n\n"
         f"{dependency_table(results)}\n"
     )

@@ -27,6 +27,7 @@ class Run:
         seed: Of weights and examples.
         matched_state_size: The numbers in the state that it was to have; `None` where parameters are matched.
         sizes: Fields of its configuration.
+        learning_rate: The highest.
     """
 
     task: str
@@ -35,6 +36,7 @@ class Run:
     seed: int
     matched_state_size: int | None
     sizes: dict[str, int] = field(compare=False)
+    learning_rate: float = field(compare=False)
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> "Run":
@@ -92,7 +94,7 @@ def read_kept(
             if run not in asked:
                 others += 1
                 continue
-            wanted = {"sizes": asked[run].sizes, **settings, "distances": distances}
+            wanted = {**vars(asked[run]), **settings, "distances": distances}
             had = {**entries[0], "distances": {entry["distance"]: entry["trained"] for entry in entries}}
             for name, value in wanted.items():
                 if had[name] != value:

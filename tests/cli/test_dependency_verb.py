@@ -99,6 +99,8 @@ def test_parts_are_put_together_and_only_what_is_missing_is_trained(tmp_path, mo
     again = run("c", "--architectures", "lstm", "--resume")
     assert again.exit_code == 0, again.output
     assert "is there already" in str(run("c", "--architectures", "lstm").exception)
+    other = run("d", *both, "--learning_rate", "0.003,lstm=0.01")
+    assert "copy, lstm, seed 1 was trained with learning_rate 0.003, and here it is 0.01" in str(other.exception)
     other = run("d", *both, "--batch_size", "16")
     assert "copy, elman, seed 1 was trained with batch_size 32, and here it is 16. Ask for" in str(other.exception)
 
@@ -186,6 +188,9 @@ def test_gradients_are_followed_through_the_trained_net_itself():
         (["--tasks", "copy,juggling"], "there is no 'juggling'; choose among copy, adding, recall, mqar, parity"),
         (["--state_sizes", "32,33", "--architectures", "lstm"], "keeps so many numbers; give multiples of 4."),
         (["--state_sizes", "32", "--gradients"], "gradients are drawn at equal parameters; leave one out"),
+        (["--learning_rate", "fast"], "--learning_rate fast: give a number above 0, e.g. 0.01 or 0.01,elman=0.003."),
+        (["--learning_rate", "0.01,lstm=0"], "--learning_rate 0.01,lstm=0: give a number above 0"),
+        (["--learning_rate", "0.01,rnn=0.1"], "'rnn' is not one of elman, gru"),
         (["--device", "cuda:7"], "--device cuda:7: not one of cpu, cuda"),
         (["--starts", "orthogonal"], "there is no 'orthogonal'; choose among default, torch, chrono, uniform, id"),
         (["--architectures", "gru,gru"], "name at least one, each once"),
