@@ -401,8 +401,8 @@ def dependency(
     size = "equal numbers in the state" if keeping else f"{parameters:,} parameters within 2 %"
     text = (
         f"# How far back each architecture remembers\n\n{size[0].upper()}{size[1:]}, {LAYERS} layers, "
-        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate.replace(',', ', ')}; trained on distances "
-        f"{distances} in turn; {seen}.\n\n"
+        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate.replace(',', ', ')}; trained on "
+        f"distances {distances} in turn; {seen}.\n\n"
         f"{dependency_table(results)}\n"
     )
     report.write_text(text, encoding="utf-8")
