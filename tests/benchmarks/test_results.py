@@ -238,7 +238,7 @@ def test_models_of_one_architecture_are_told_apart_by_their_config_and_their_tea
     plain = {
         "task": "sentiment_analysis",
         "seed": 1,
-        "command": "recipes/sentiment_analysis.py --config recipes/configs/sentiment_sst2_phrases.yaml --seed 1",
+        "command": "recipes/sentiment_analysis.py --config recipes/configs/sentiment_sst2_phrases.yaml",
         "dataset": {"name": "<local:sst2>", "config": "phrases"},
         "hyperparameters": {"architecture": "lstm"},
         "model": {"parameters": 1_000_000, "config": {"model_type": "seqnlp_recurrent"}},
