@@ -179,8 +179,7 @@ def growth(
     for point in growth_module.measure(names, rounds):
         points.append(point)
         typer.echo(json.dumps(point))
-    path = growth_module.keep(points)
-    growth_module.draw(json.loads(path.read_text(encoding="utf-8"))["points"])
+    growth_module.write_page(json.loads(growth_module.keep(points).read_text(encoding="utf-8")))
     typer.echo(growth_module.table(points))
 
 

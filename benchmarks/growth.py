@@ -34,6 +34,8 @@ from seqnlp.visualization.colors import LOOKS, OTHER, Look
 
 GROWTH = RESULTS / "growth"
 PICTURE = ROOT / "docs" / "images" / "growth.png"
+PAGE = ROOT / "docs" / "scale.md"
+BEGIN, END = "<!-- growth: written by python -m benchmarks growth -->", "<!-- end of growth -->"
 LAYERS = 2
 STEPS = 3
 
@@ -199,6 +201,15 @@ def keep(points: list[dict]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"machine": machine, "points": points})
     return path
+
+
+def write_page(record: dict, page: Path = PAGE, picture: Path = PICTURE) -> None:
+    """The table and the picture of a kept record, and of which machine it is."""
+    machine, text = record["machine"], page.read_text(encoding="utf-8")
+    where = f"{machine['processor']} ({', '.join(machine['instruction_sets'])}), one thread, torch {machine['torch']}."
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n{table(record['points'])}\n\n{where}\n\n{END}{after}", encoding="utf-8")
+    draw(record["points"], picture)
 
 
 def table(points: list[dict]) -> str:
