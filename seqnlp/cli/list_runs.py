@@ -77,5 +77,5 @@ def score_of(record: dict[str, Any]) -> str:
     """The score by which the weights of a run were chosen, on the split that it reports."""
     stopped = f"; stopped at step {record['stopped']['step']:,}" if record.get("stopped") else ""
     task = TASKS.get(record["task"])
-    found = task.headline(record["metrics"], record["hyperparameters"]) if task else None
+    found = task.headline(record) if task else None
     return f"{found.shown} ({found.split}{stopped})" if found else f"not known here{stopped}"

@@ -28,7 +28,7 @@ from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
-from .results import Headline, Link, Record, dataset_of, results_table
+from .results import Headline, Link, Record, dataset_of, reported_split, results_table
 from .run_page import CURVES, write_run_page
 from .telling import Telling, described_kept
 
@@ -269,16 +269,15 @@ class Task(FineTuning, Telling):
         return cls.scores
 
     @classmethod
-    def headline(cls, metrics: dict[str, dict[str, Any]], hyperparameters: dict[str, Any]) -> Headline | None:
+    def headline(cls, record: Record) -> Headline | None:
         """
-        The score that stands for a run: the one by which its weights were chosen, on the test split if that was looked
-        at; where it is not reported, the first one that is.
+        The score that stands for a run: the one by which its weights were chosen, on the first test split if one was
+        looked at; where it is not reported, the first one that is.
 
         Args:
-            metrics: Those of `run.json`.
-            hyperparameters: The same.
+            record: The content of `run.json`.
         """
-        split = "test" if "test" in metrics else "validation"
+        split, metrics, hyperparameters = reported_split(record), record["metrics"], record["hyperparameters"]
         wanted = str(hyperparameters.get("metric_for_best_model")).removeprefix("validation_")
         for key in (wanted, *(score.key for score in cls.scores)):
             score, value = cls.score_of(key), metrics.get(split, {}).get(key)

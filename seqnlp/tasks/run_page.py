@@ -1,6 +1,7 @@
 """`report.html`: all that is known of a run on one page that opens offline."""
 
 import html
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,14 +72,14 @@ def write_run_page(task: "Task", outcome: "Outcome", report: str, commands: str)
 
 def _title(task: "Task", outcome: "Outcome") -> str:
     """The task, the model and how good it is."""
-    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    found = task.headline(asdict(outcome.run.record))
     shown = f": {found.shown} on {found.split}" if found else ""
     return f"{task.title}, {outcome.run.record.hyperparameters['architecture']}{shown}"
 
 
 def _finding(task: "Task", outcome: "Outcome") -> str:
     """The model beside its baselines, by the score of the title."""
-    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    found = task.headline(asdict(outcome.run.record))
     if not found:
         return ""
     score = task.score_of(found.key)
