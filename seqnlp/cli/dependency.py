@@ -360,6 +360,10 @@ def dependency(
             help="Output folders of this verb, e.g. one per architecture: what they have is not trained again.",
         ),
     ] = "",
+    kept_only: Annotated[
+        bool,
+        typer.Option("--kept_only", help="Train nothing: table and pictures of what --records and --resume have."),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """
@@ -406,7 +410,12 @@ def dependency(
     make_folder(output_dir, f"--output_dir {output_dir}")  # here, not after hours
     if kept.told:
         typer.echo(kept.told)
+    if kept_only:
+        runs = [run for run in runs if run in kept.entries]
+        if not runs:
+            raise FlagError("--kept_only: none of the runs that are asked for is kept; name folders by --records.")
     watched = {run for run in runs if run.task in drawn and run.seed == first_seed and run.architecture in CELLS}
+    watched = watched & set(kept.flows) if kept_only else watched
     train = {"distances": trained, "unseen_distances": unseen, "device": device, **settings}
     results = _train_missing(runs, kept, watched, train, output_dir)
     for name, path in drawn.items():
