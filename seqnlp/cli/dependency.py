@@ -266,8 +266,11 @@ def dependency_table(results: list[dict[str, Any]]) -> str:
         for entry in entries:
             found[_row_of(entry), entry["distance"]].append(100 * entry["accuracy"])
         rows = []
+        most = max(map(len, found.values()))
         for row in dict.fromkeys(map(_row_of, entries)):
-            rows.append([*row, *(_spread(found[row, distance]) for distance in distances)])
+            num_seeds = max(len(found[row, distance]) for distance in distances)
+            note = "" if num_seeds == most else f" ({num_seeds} of {most} seeds)"
+            rows.append([row[0] + note, *row[1:], *(_spread(found[row, distance]) for distance in distances)])
         blank = [""] * (len(rows[0]) - len(distances) - 1)
         rows.append(["chance", *blank, *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
         headers = ["right answers, %", *(["state size"] if blank else [])]

@@ -100,6 +100,7 @@ def test_parts_are_put_together_and_only_what_is_missing_is_trained(tmp_path, mo
     assert partly.exit_code == 0, partly.output
     assert "3 of 9 runs are kept in" in partly.output
     assert json.loads((tmp_path / "e" / "dependency.json").read_text()) == [*kept["a"], *kept["b"]]
+    assert "| lstm (1 of 2 seeds)" in (tmp_path / "e" / "dependency.md").read_text()
     assert "--kept_only: none of the runs" in str(run("f", "--architectures", "gru", "--kept_only").exception)
     assert trained == []
 
