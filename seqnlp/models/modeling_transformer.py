@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from transformers import Cache, DynamicCache, EncoderDecoderCache, GenerationMixin
+from transformers import Cache, EncoderDecoderCache, GenerationMixin
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import (
     BaseModelOutput,
@@ -15,8 +15,10 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultiHeadAttention
+from .beam_search import beside_source, rows_per_source
 from .configuration_transformer import TransformerConfig
 from .heads import ConditionalGeneration
+from .key_value_cache import TransformerCache
 from .positions import count_positions
 from .pretrained import AttentionPreTrainedModel
 from .transformer_layers import DecoderLayer, EncoderLayer, EncoderStack, TransformerStack
@@ -27,6 +29,10 @@ class TransformerPreTrainedModel(AttentionPreTrainedModel):
 
     config: TransformerConfig
     _no_split_modules = ["EncoderLayer", "DecoderLayer"]
+
+    def create_cache(self) -> TransformerCache:
+        """An empty cache of the kind that this model goes on from."""
+        return TransformerCache(self.config)
 
     def init_parallel_plans(self) -> None:
         """As transformers does, but the config's plan names the modules of both stacks: it is not for one alone."""
@@ -82,8 +88,9 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
             input_ids: `(batch_size, target_length)`.
             attention_mask: `(batch_size, target_length)`, or longer by the tokens in the cache; 0 at padding.
             position_ids: `(batch_size, target_length)`; by default the number of valid tokens before each.
-            encoder_hidden_states: What the encoder gave, `(batch_size, source_length, hidden_size)`.
-            encoder_attention_mask: `(batch_size, source_length)`, 0 at padding.
+            encoder_hidden_states: What the encoder gave, `(num_sources, source_length, hidden_size)`; as many sources
+                as rows, or fewer, each read by equally many neighboring rows.
+            encoder_attention_mask: `(num_sources, source_length)`, 0 at padding.
             past_key_values: Keys and values of earlier tokens and of the source; updated in place.
             inputs_embeds: `(batch_size, target_length, hidden_size)`, instead of `input_ids`.
             use_cache: Whether to return keys and values.
@@ -93,7 +100,8 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
 
         Raises:
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, without a source, if a mask has
-                another shape, or for a cache that has no room for the source.
+                another shape, if sources do not share the rows out evenly, or for a cache that has no room for the
+                source.
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds, prefix="decoder_")
         if encoder_hidden_states is None:
@@ -104,12 +112,12 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
                 "source: wrap two caches in an EncoderDecoderCache."
             )
         if use_cache and past_key_values is None:
-            past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
+            past_key_values = self.create_cache()
 
         own_cache = None if past_key_values is None else past_key_values.self_attention_cache
         causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, own_cache, position_ids)
-        source_mask = create_bidirectional_mask(
-            self.config, inputs_embeds, encoder_attention_mask, encoder_hidden_states
+        source_mask = self._create_source_mask(
+            inputs_embeds, encoder_attention_mask, encoder_hidden_states, past_key_values
         )
         if position_ids is None:
             past_length = 0 if own_cache is None else own_cache.get_seq_length()
@@ -128,6 +136,21 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=hidden_states, past_key_values=past_key_values
         )
+
+    def _create_source_mask(
+        self,
+        inputs_embeds: torch.Tensor,
+        mask: torch.Tensor | None,
+        source: torch.Tensor,
+        cache: EncoderDecoderCache | None,
+    ) -> torch.Tensor | None:
+        """Which source tokens are seen by those that read a source; a cache may keep it for each of several rows."""
+        if cache is not None and cache.is_updated.get(0):
+            repeats = rows_per_source(len(cache.cross_attention_cache.layers[0].keys), len(source))
+            if repeats > 1:
+                source = source.repeat_interleave(repeats, dim=0)
+                mask = None if mask is None else mask.repeat_interleave(repeats, dim=0)
+        return create_bidirectional_mask(self.config, beside_source(inputs_embeds, len(source)), mask, source)
 
 
 class TransformerModel(TransformerPreTrainedModel):
@@ -224,7 +247,7 @@ class TransformerForConditionalGeneration(ConditionalGeneration, TransformerPreT
         self.post_init()
 
     def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: torch.Tensor) -> EncoderDecoderCache:
-        # All beams of a text read the same source: its keys and values are alike, and need not be copied.
+        # The beams of a text read the same source: its keys and values stay, once for all of them or alike.
         past_key_values.self_attention_cache.reorder_cache(beam_idx)
         return past_key_values
 
