@@ -13,6 +13,8 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
 from ..metrics import Score
+from ..models.heads import LanguageModel
+from ..models.losses import labels_per_chunk
 from ..training import (
     ArgumentsError,
     Run,
@@ -353,12 +355,14 @@ class Task(FineTuning, Telling):
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """
         The configuration of the model: a recipe's fields, and `--config_overrides`, which wins. A Transformer has the
-        positions that the task needs. Of a recipe's fields, a model that the run starts from has only those that the
-        data decides.
+        positions that the task needs, and a model over a vocabulary computes its loss in as large parts as are fast.
+        Of a recipe's fields, a model that the run starts from has only those that the data decides.
 
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
+        if issubclass(self.model_class, LanguageModel):
+            fields.setdefault("loss_chunk_size", labels_per_chunk(fields["vocab_size"]))
         if self.start_model is not None:
             return self.configure_start(fields)
         if self.is_recurrent:
