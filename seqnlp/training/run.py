@@ -25,7 +25,7 @@ from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
 from .integrity import WriteError, is_full_disk, named, weights_hash, write_together
 from .optimizers import OPTIMIZERS
-from .output_folder import RECORD, OutputFolder
+from .output_folder import RECORD, OutputFolder, folder_for
 from .precision import choose_precision
 from .run_record import RunRecord, peak_memory
 from .stopping import EndOnSignals, RunStopped, follow_launcher
@@ -250,8 +250,8 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
         ArgumentsError: If the output folder cannot be written to, is in use, or holds a finished model or an
             unfinished run that nobody said to continue or to throw away; or a tracker is not known or not installed.
     """
-    training.output_dir = training.output_dir or f"outputs/{task}-{architecture}"
-    output_dir = Path(training.output_dir)
+    output_dir = folder_for(training.output_dir, task, architecture)
+    training.output_dir = str(output_dir)
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     training.mixed_precision = choose_precision(training.mixed_precision, on_cpu)
     trackers_of(training.report_to)  # now, and not when everything is ready
@@ -318,6 +318,19 @@ def _check_sharding(training: TrainingArguments, kind: DistributedType) -> None:
         )
 
 
+class RunElsewhere(BaseException):
+    """
+    What the command asks for was done by other processes: this one has nothing to train.
+
+    Args:
+        code: The exit code of the command.
+    """
+
+    def __init__(self, code: int = 0):
+        super().__init__(code)
+        self.code = code
+
+
 def run_recipe(main: Callable[[], None]) -> None:
     """
     Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
@@ -330,6 +343,8 @@ def run_recipe(main: Callable[[], None]) -> None:
     try:
         with EndOnSignals():
             main()
+    except RunElsewhere as done:
+        sys.exit(done.code)
     except RunStopped as stopped:
         _exit(str(stopped), 128 + stopped.number)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ import time
 import torch.distributed
 from torch.distributed import Store
 
-from .threads import is_launched
+from .threads import STARTER, is_launched
 
 
 # SLURM announces the end of a job by SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends it by SIGTERM.
@@ -97,6 +98,24 @@ class StopSignals(_Handlers):
         return [int(number in self._received) for number in SIGNALS]
 
 
+class HandOnSignals(_Handlers):
+    """
+    Hands on, as a context, the signals that ask for an end to a run in a process of its own, which ends well.
+
+    Ctrl-C, which a terminal sends to both, becomes SIGTERM: a second one would not wait for a checkpoint.
+
+    Args:
+        process: That process.
+    """
+
+    def __init__(self, process: subprocess.Popen):
+        super().__init__()
+        self._process = process
+
+    def _note(self, number: int, frame: object) -> None:
+        self._process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+
+
 def ignore_stop_signals(worker: int) -> None:
     """For a process that prepares batches: the training process, which is told too, ends it."""
     for number in SIGNALS:
@@ -105,11 +124,13 @@ def ignore_stop_signals(worker: int) -> None:
 
 def follow_launcher() -> None:
     """
-    End this process, as by SIGTERM, when the `accelerate launch` or `torchrun` that has started it is gone.
+    End this process, as by SIGTERM, when the `accelerate launch`, `torchrun` or run of several seeds that has started
+    it is gone.
 
     A process that nobody launched, such as one of a shell that may be closed, goes on.
     """
-    if not is_launched() or any(thread.name == follow_launcher.__name__ for thread in threading.enumerate()):
+    is_started = is_launched() or STARTER in os.environ
+    if not is_started or any(thread.name == follow_launcher.__name__ for thread in threading.enumerate()):
         return
     launcher = os.getppid()
 
