@@ -21,6 +21,7 @@ from .recipes import app as recipes_app
 from .recipes import train
 from .serve import serve
 from .states import states
+from .sweep import sweep
 from .translate import translate
 from .try_model import try_model
 from .verify import verify
@@ -70,6 +71,7 @@ app.command()(attention)
 app.command()(states)
 app.command()(dependency)
 app.command()(compare)
+app.command()(sweep)
 app.command()(serve)
 app.command()(bundle)
 app.command()(export)

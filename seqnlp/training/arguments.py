@@ -126,6 +126,9 @@ class TrainingArguments:
         "Trackers that Accelerate knows, e.g. wandb, joined by commas; 'all' that are installed, or 'none'.",
         "harmless",
     )
+    validation_log: str | None = flag(
+        None, "File that gets a line of JSON for each validation, as soon as it is done.", "harmless"
+    )
     num_threads: int | None = flag(
         None,
         "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores, shared.",

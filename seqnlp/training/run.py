@@ -1,6 +1,7 @@
 """A run from its first line to its results: devices, folders, records, and errors in one line."""
 
 import io
+import json
 import logging as standard_logging
 import os
 import sys
@@ -27,7 +28,7 @@ from .integrity import WriteError, is_full_disk, named, weights_hash, write_toge
 from .optimizers import OPTIMIZERS
 from .output_folder import RECORD, OutputFolder, folder_for
 from .precision import choose_precision
-from .run_record import RunRecord, peak_memory
+from .run_record import RunRecord, peak_memory, plain
 from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
 from .trackers import Trackers, final_values, trackers_of
@@ -52,6 +53,7 @@ class Run:
         targets: What is predicted, in the plural, for the speed of training.
         sample: What the model did at the last validation, to be shown; empty where there is nothing.
         on_train_begin: Called with the training loop, by every process, before its first step.
+        on_validation: Called with the entry of the history of each validation, by every process.
     """
 
     accelerator: Accelerator
@@ -62,6 +64,7 @@ class Run:
     targets: str = "targets"
     sample: str = ""
     on_train_begin: list[Callable[[Any], None]] = field(default_factory=list)
+    on_validation: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
 
     def tell(self, text: str) -> None:
         """Show the user a text, once however many processes there are."""
@@ -291,7 +294,18 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
         task=task, command=command_of(sys.argv, fields), seed=training.seed, num_processes=accelerator.num_processes
     )
     record.add_arguments(training, *others)
-    return Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
+    run = Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
+    if training.validation_log and accelerator.is_main_process:
+        path = Path(training.validation_log)
+        if not run.folder.is_resumed(training.resume_from_checkpoint):
+            path.unlink(missing_ok=True)
+        run.on_validation.append(lambda entry: _append(path, entry))
+    return run
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(plain(entry)) + "\n")
 
 
 def _divides_weights(kind: DistributedType) -> bool:

@@ -127,7 +127,7 @@ def run_script(words: list[str], environment: Mapping[str, str], name: str) -> N
     follow_launcher()
     sys.stdout.flush()
     process = subprocess.Popen([sys.executable, sys.argv[0], *words], env=dict(environment))
-    with HandOnSignals(process):
+    with HandOnSignals(process.send_signal):
         code = process.wait()
     if code < 0:
         killer = signal.Signals(-code).name

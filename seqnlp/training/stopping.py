@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import torch.distributed
 from torch.distributed import Store
@@ -105,15 +105,20 @@ class HandOnSignals(_Handlers):
     Ctrl-C, which a terminal sends to both, becomes SIGTERM: a second one would not wait for a checkpoint.
 
     Args:
-        process: That process.
+        send: Sends a signal there.
+
+    Attributes:
+        received: The last of them, if any came.
     """
 
-    def __init__(self, process: subprocess.Popen):
+    def __init__(self, send: Callable[[int], None]):
         super().__init__()
-        self._process = process
+        self._send = send
+        self.received: int | None = None
 
     def _note(self, number: int, frame: object) -> None:
-        self._process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+        self.received = number
+        self._send(signal.SIGTERM if number == signal.SIGINT else number)
 
 
 def ignore_stop_signals(worker: int) -> None:
