@@ -87,8 +87,8 @@ class GrowingCache(DynamicCache):
 
 class TransformerCache(EncoderDecoderCache):
     """
-    What is kept of the target's tokens, in a [`GrowingCache`] or the cells' states, and keys and values of the source's,
-    which may be kept once for several neighboring rows of the target.
+    What is kept of the target's tokens, in a [`GrowingCache`] or as states of cells, and keys and values of the
+    source's, which may be kept once for several neighboring rows of the target.
     """
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:

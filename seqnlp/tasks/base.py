@@ -32,6 +32,7 @@ from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArg
 from .fine_tuning import FineTuning
 from .results import Headline, Link, Record, dataset_of, reported_split, results_table
 from .run_page import CURVES, write_run_page
+from .seeds import run_seeds
 from .telling import Telling, described_kept
 
 
@@ -397,6 +398,8 @@ class Task(FineTuning, Telling):
         """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""
         self.check_start()
         kind = self.architecture if self.start_model is None else self.start_model.short_name
+        if self.training_args.seeds:
+            run_seeds(self, kind)
         run = start_run(self.name, kind, self.training_args, self.data_args, self.model_args, self.generation_args)
         run.targets = self.targets
         for remark in self.remarks:

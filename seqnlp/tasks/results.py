@@ -1,12 +1,13 @@
 """The tables of results, from the records of runs: what all of them share."""
 
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
+
+from ..metrics import spread_of
 
 
 Record = dict[str, Any]
@@ -127,10 +128,8 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 
 def mean_and_deviation(values: Iterable[float], form: str) -> str:
     """Mean and standard deviation, each written in this form; one value alone has no deviation."""
-    values = list(values)
-    if len(values) == 1:
-        return f"{values[0]:{form}}"
-    return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
+    mean, deviation = spread_of(values)
+    return f"{mean:{form}}" if deviation is None else f"{mean:{form}} ± {deviation:{form}}"
 
 
 def spread(values: Iterable[float]) -> str:
