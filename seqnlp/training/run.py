@@ -1,5 +1,6 @@
 """A run from its first line to its results: devices, folders, records, and errors in one line."""
 
+import errno
 import io
 import json
 import logging as standard_logging
@@ -389,8 +390,8 @@ def _exit(line: str, code: int) -> None:
 
 def lasting_output() -> None:
     """
-    Let no reader's end and no character end a run: a closed pipe swallows what is printed, and what the terminal's
-    encoding lacks is shown as `?`.
+    Let no reader's end and no character end a run: a closed pipe or terminal swallows what is printed, and what the
+    terminal's encoding lacks is shown as `?`.
     """
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         buffer = getattr(stream, "buffer", None)
@@ -408,5 +409,7 @@ class _LastingFile(io.FileIO):
     def write(self, data) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe's and a terminal's
+                raise
             return memoryview(data).nbytes
