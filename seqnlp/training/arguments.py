@@ -118,6 +118,12 @@ class TrainingArguments:
         "Trackers that Accelerate knows, e.g. wandb, joined by commas; 'all' that are installed, or 'none'.",
         "harmless",
     )
+    log_attention: bool = flag(
+        False, "Draw where the model looks in a row of validation, at each validation, on TensorBoard.", "harmless"
+    )
+    log_embeddings: bool = flag(
+        False, "Put the embeddings of the trained model into TensorBoard's projector.", "harmless"
+    )
     num_threads: int | None = flag(
         None,
         "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores, shared.",
