@@ -34,6 +34,7 @@ from .results import Headline, Link, Record, dataset_of, reported_split, results
 from .run_page import CURVES, write_run_page
 from .seeds import run_seeds
 from .telling import Telling, described_kept
+from .watching import show_embeddings, watch_attention
 
 
 TASKS: dict[str, type["Task"]] = {}
@@ -425,6 +426,7 @@ class Task(FineTuning, Telling):
         for remark in data.remarks:
             run.tell(remark)
         run.on_train_begin.append(lambda loop: run.tell(self.introduce(loop, data)))
+        watch_attention(run, data)
         return data
 
     # What a task has to say of its data and its scores.
@@ -557,6 +559,7 @@ class Task(FineTuning, Telling):
         if report:
             run.tell(f"\n{self.name_of(data)}\n\n{report}")
         run.attempt("The pictures", lambda: self._draw(outcome))
+        run.attempt("The embeddings", lambda: show_embeddings(run, loop.unwrapped_model, self.tokenizer_of_inputs()))
         loop.let_go()
         run.finish()
         commands = self.next_commands(data, run.output_dir, loop.unwrapped_model.config)

@@ -168,7 +168,7 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     ]
     assert next(row[3:] for row in rows_of(short) if row[0] == "`translation`") == [
         "BLEU: 40.7 ± 1.2 (test 2016)",
-        "41.0 (Transformer-Tiny, Wu et al. 2021)",
+        "41.0 (Transformer-Tiny, Wu et al. 2021, not looked up)",
     ]
     row = next(row for row in rows_of(text) if row[0] == "irish_abc")
     assert row == [
