@@ -54,7 +54,7 @@ class Run:
         targets: What is predicted, in the plural, for the speed of training.
         sample: What the model did at the last validation, to be shown; empty where there is nothing.
         on_train_begin: Called with the training loop, by every process, before its first step.
-        while_validating: Called with the training loop at each validation, by every process, while the weights that are
+        while_validating: Called with the training loop by every process at each validation, while the weights that are
             validated are in the model.
         on_validation: Called with the entry of the history of each validation, by every process.
     """
