@@ -10,6 +10,7 @@ from .. import __version__
 from .attention import attention
 from .bundle import bundle
 from .compare import compare
+from .convert import convert
 from .demo import demo
 from .dependency import dependency
 from .export import export
@@ -73,6 +74,7 @@ app.command()(compare)
 app.command()(serve)
 app.command()(bundle)
 app.command()(export)
+app.command()(convert)
 app.command()(publish)
 app.command()(verify)
 
