@@ -28,6 +28,7 @@ VERBS: dict[str, str | tuple[str, dict[str, Any]]] = {
     "serve": "serve.serve",
     "bundle": "bundle.bundle",
     "export": "export.export",
+    "convert": "convert.convert",
     "publish": "publish.publish",
     "verify": "verify.verify",
     "recipes": "recipes.recipes",
