@@ -369,7 +369,7 @@ def _scan(decay, update, initial, reverse):
     is_on_cpu = decay.device.type == "cpu"
     # On a CPU a step of that many numbers takes longer than to start an operation. On a card each operation costs the
     # same for few numbers and for many, so there are shorter parts, and fewer operations.
-    is_large = is_on_cpu and batch_size * size >= 4096
+    is_large = is_on_cpu and batch_size * size >= 2048
     part = 16 if is_on_cpu else 8
     if is_large or length <= 2 * part:
         return _scan_steps(decay, update, initial, reverse)
