@@ -1,7 +1,7 @@
 """Keys and values of earlier tokens as transformers' caches, without a copy of all of them for each new token."""
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig, StaticCache
 from transformers.cache_utils import DynamicLayer
 
 
@@ -90,10 +90,12 @@ class TransformerCache(EncoderDecoderCache):
 
     Args:
         config: The model's configuration.
+        length: Of the target, where the cache keeps its size, as a compiled step needs it.
     """
 
-    def __init__(self, config: PreTrainedConfig):
-        super().__init__(GrowingCache(config), DynamicCache(config=config))
+    def __init__(self, config: PreTrainedConfig, length: int | None = None):
+        own = GrowingCache(config) if length is None else StaticCache(config, length)
+        super().__init__(own, DynamicCache(config=config))
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Row `beam_idx[i]` becomes row `i`, with its source."""

@@ -30,9 +30,9 @@ class TransformerPreTrainedModel(AttentionPreTrainedModel):
     config: TransformerConfig
     _no_split_modules = ["EncoderLayer", "DecoderLayer"]
 
-    def create_cache(self) -> TransformerCache:
-        """An empty cache of the kind that this model goes on from."""
-        return TransformerCache(self.config)
+    def create_cache(self, length: int | None = None) -> TransformerCache:
+        """An empty cache of the kind that this model goes on from; with room for `length` tokens, if that is given."""
+        return TransformerCache(self.config, length)
 
     def init_parallel_plans(self) -> None:
         """As transformers does, but the config's plan names the modules of both stacks: it is not for one alone."""
