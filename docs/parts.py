@@ -42,6 +42,7 @@ API = {
 LATEX = {
     r"\bsigmoid\b": r"\\sigma",
     r"\btanh\b": r"\\tanh",
+    r"\brelu\b": r"\\operatorname{relu}",
     r"\bact\b": r"\\operatorname{act}",
     r" \* ": r" \\odot ",
     r">=": r"\\ge",

@@ -24,6 +24,7 @@ VERBS: dict[str, str | tuple[str, dict[str, Any]]] = {
     "states": "states.states",
     "dependency": "dependency.dependency",
     "compare": "compare.compare",
+    "sweep": "sweep.sweep",
     "serve": "serve.serve",
     "bundle": "bundle.bundle",
     "export": "export.export",

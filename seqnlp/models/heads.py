@@ -293,11 +293,13 @@ class LanguageModel(SmoothedLabels):
 
         The loss is in nats per token: the mean, or the sum divided by `num_items_in_batch`. It is smoothed by
         `config.label_smoothing` in training alone, so that an evaluation's loss stays the cross-entropy. In training
-        with `config.loss_chunk_size` and labels there are no logits.
+        with `config.loss_chunk_size` and labels there are no logits, unless another `loss_function` was set, which
+        reads them.
         """
         hidden_states = self.transform(hidden_states)
         chunk_size = self.config.loss_chunk_size
-        if labels is not None and self.training and chunk_size is not None:
+        is_own_loss = self.loss_function is type(self).loss_function
+        if labels is not None and self.training and chunk_size is not None and is_own_loss:
             targets, num_items = self.targets(labels, **kwargs), kwargs.get("num_items_in_batch")
             loss = chunked_cross_entropy(hidden_states, self.lm_head, targets, chunk_size, self.smoothing, num_items)
             return loss, None

@@ -1,8 +1,10 @@
 """Keys and values of earlier tokens as transformers' caches, without a copy of all of them for each new token."""
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig, StaticCache
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
+
+from .recurrent_cache import RecurrentStates
 
 
 LEAST_ROOM, MOST_ROOM = 16, 256
@@ -85,17 +87,9 @@ class GrowingCache(DynamicCache):
 
 class TransformerCache(EncoderDecoderCache):
     """
-    Keys and values of the target's tokens, in a [`GrowingCache`], and of the source's, which may be kept once for
-    several neighboring rows of the target.
-
-    Args:
-        config: The model's configuration.
-        length: Of the target, where the cache keeps its size, as a compiled step needs it.
+    What is kept of the target's tokens, in a [`GrowingCache`] or as states of cells, and keys and values of the
+    source's, which may be kept once for several neighboring rows of the target.
     """
-
-    def __init__(self, config: PreTrainedConfig, length: int | None = None):
-        own = GrowingCache(config) if length is None else StaticCache(config, length)
-        super().__init__(own, DynamicCache(config=config))
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Row `beam_idx[i]` becomes row `i`, with its source."""
@@ -109,9 +103,9 @@ class TransformerCache(EncoderDecoderCache):
 
     def _give_each_row_its_source(self) -> None:
         if self.get_seq_length() > 0 and self.cross_attention_cache.get_seq_length() > 0:
-            num_rows, num_sources = (
-                len(cache.layers[0].keys) for cache in (self.self_attention_cache, self.cross_attention_cache)
-            )
+            text = self.self_attention_cache.layers[0]
+            kept = text.recurrent_states[0] if isinstance(self.self_attention_cache, RecurrentStates) else text.keys
+            num_rows, num_sources = len(kept), len(self.cross_attention_cache.layers[0].keys)
             if num_rows != num_sources:
                 self.cross_attention_cache.batch_repeat_interleave(num_rows // num_sources)
 

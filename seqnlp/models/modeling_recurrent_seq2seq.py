@@ -26,8 +26,8 @@ from .beam_search import rows_per_source
 from .cells import State
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
 from .heads import ConditionalGeneration
-from .modeling_recurrent import RecurrentPreTrainedModel, token_mask
-from .recurrence import Padding
+from .modeling_recurrent import RecurrentPreTrainedModel
+from .recurrence import Padding, token_mask
 from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, read_state, write_state
 from .recurrent_layer import RecurrentLayer
 from .single_head_attention import AdditiveAttention, MultiplicativeAttention

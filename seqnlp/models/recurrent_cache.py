@@ -112,6 +112,8 @@ class RecurrentStates:
         count = -int(tokens_to_remove)
         if count == 0:
             return
+        if count == self.get_seq_length():  # an encoder-decoder's draft goes back to before its first token
+            return self.reset()
         kept = 0 if self.past is None else len(self.past[0]) - 1
         if not 0 < count <= kept:
             raise ValueError(

@@ -73,6 +73,11 @@ def check(words):
             check_recipe(recipe, flags)
         case ["seqnlp", *rest]:
             check_verb(get_command(app), rest)
+        case ["sbatch", script, recipe, *flags]:
+            assert (ROOT / script).is_file(), script
+            check_recipe(Path(recipe).stem, flags)
+        case ["sky", "jobs", "launch", file, *_]:
+            assert (ROOT / file).is_file(), file
         case ["python", "-m", "benchmarks", *rest]:
             check_verb(get_command(benchmarks_app), rest)
         case ["python", "-m", module, *_]:
