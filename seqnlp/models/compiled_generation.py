@@ -20,7 +20,12 @@ def compile_generation(model: PreTrainedModel) -> None:
 
     Args:
         model: One of ours that writes.
+
+    Raises:
+        ValueError: For another model.
     """
+    if not (model.can_generate() and model.config.model_type.startswith("seqnlp_")):
+        raise ValueError(f"a {type(model).__name__} is not a model of seqnlp that writes.")
     config = CompileConfig()
     config._compile_all_devices = True  # on a CPU too, which transformers leaves out
     model.generation_config.compile_config = config
