@@ -19,6 +19,7 @@ from .list_runs import list_runs
 from .publish import publish
 from .recipes import app as recipes_app
 from .recipes import train
+from .scale import scale
 from .serve import serve
 from .states import states
 from .sweep import sweep
@@ -72,6 +73,7 @@ app.command()(states)
 app.command()(dependency)
 app.command()(compare)
 app.command()(sweep)
+app.command()(scale)
 app.command()(serve)
 app.command()(bundle)
 app.command()(export)
