@@ -19,7 +19,7 @@ ALLOWED = {
     "training": {"metrics", "models.losses", "models.requirements"},
     "pipelines": {"models"},
     "labs": {"models", "metrics"},
-    "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
+    "tasks": {"models", "tokenization", "data", "metrics", "training", "diagnostics", "visualization"},
     "export": {"models", "pipelines"},
     "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
     "publishing": {"tasks", "training", "visualization", "export"},

@@ -78,7 +78,7 @@ def score_of(record: dict[str, Any]) -> str:
     """The score by which the weights of a run were chosen, on the split that it reports."""
     stopped = f"; stopped at step {record['stopped']['step']:,}" if record.get("stopped") else ""
     task = TASKS.get(record["task"])
-    found = task.headline(record["metrics"], record["hyperparameters"]) if task else None
+    found = task.headline(record) if task else None
     if not found:
         return f"not known here{stopped}"
     spread, score = spread_in(record, found.split, found.key), task.score_of(found.key)

@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+from ..tasks import TASKS
+from .compare_runs import CompareError, launch_run, open_folder, read_comparison
+from .scale_report import write_report
+from .scale_runs import ScaledRun, ScaleError, cost_of, costs_of, epochs_within, find_sizes, parse_sizes, run_size
+
 
 OWN_FLAGS = (
     "config",
@@ -51,11 +56,6 @@ def scale(
 
     Example: seqnlp scale lm_shakespeare_transformer --sizes 100k,300k,1M,3M --budget 1e15
     """
-    from ..tasks import TASKS
-    from .compare_runs import CompareError, launch_run, open_folder, read_comparison
-    from .scale_report import write_report
-    from .scale_runs import ScaledRun, ScaleError, cost_of, costs_of, epochs_within, find_sizes, parse_sizes, run_size
-
     counts = parse_sizes(sizes)
     if budget is not None and not 0 < budget < float("inf"):
         raise ScaleError(f"--budget {budget:g} must be a number of operations above 0.")

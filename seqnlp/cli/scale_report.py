@@ -11,6 +11,7 @@ from ..metrics import spread_of
 from ..tasks import TASKS
 from ..training import write_json
 from ..visualization.page import folded, page_of, picture_of, row_of, table_of
+from ..visualization.scaling import Curve, plot_scaling
 from .compare_runs import Comparison
 from .scale_runs import ScaledRun
 
@@ -54,8 +55,6 @@ def write_report(comparison: Comparison, runs: list[ScaledRun], budget: float | 
     Returns:
         What is printed.
     """
-    from ..visualization.scaling import Curve, plot_scaling
-
     folder, laws, first = comparison.folder, fit_laws(runs), runs[0].record
     task = TASKS[first["task"]]
     loss_name = f"validation loss, {task.loss_unit}"

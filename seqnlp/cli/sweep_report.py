@@ -13,6 +13,7 @@ from ..tasks import Task
 from ..training import write_json
 from ..training.bar import counted
 from ..visualization.page import folded, page_of, picture_of, row_of, table_of
+from ..visualization.sweep import Point, plot_sweep
 from .compare_runs import Comparison
 from .sweep_space import OVERRIDES, Interval, divided
 from .sweep_trials import FOLDER, REASON, Sweep, shown_values
@@ -157,8 +158,6 @@ def _rows(sweep: Sweep, score: Score) -> list[list[str]]:
 
 
 def _picture(sweep: Sweep, score: Score, importances: dict[str, float]) -> bytes:
-    from ..visualization.sweep import Point, plot_sweep
-
     scale = 100 if score.is_share else 1
     points = [
         Point(trial.number, scale * trial.value, trial.params, trial.state.name == "PRUNED")

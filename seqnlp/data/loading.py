@@ -1,5 +1,6 @@
 """One loader for a dataset on the Hub, local files and folders, and the samples."""
 
+import glob
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -185,7 +186,10 @@ def _load_folder(
             files = {str(split): [str(file) for file in part] for split, part in builder.config.data_files.items()}
             files = {split: part for split, part in files.items() if split not in unread}
             return _read_files(files, source, whole, streaming)
-        return LoadedData(_without(load_dataset(str(folder), config, streaming=streaming), unread), source)
+        pictures = [file for file in found if file.suffix.lower() in images]
+        files = None if config is not None or _has_configs(folder) else _image_splits(folder, pictures)
+        splits = load_dataset(str(folder), config, data_files=files, streaming=streaming)
+        return LoadedData(_without(splits, unread), source)
     except DataError:
         raise
     except Exception as error:
@@ -210,14 +214,41 @@ def _has_configs(folder: Path) -> bool:
     return isinstance(head, dict) and "configs" in head
 
 
+def _image_splits(folder: Path, images: list[Path]) -> dict[str, list[str]] | None:
+    """
+    Patterns of the images of each split, told by the folders that hold folders of classes; `None` where the images do
+    not all lie in such. `datasets` would look for the words in all names: a class `train` would be training data, too.
+    """
+    paths = [image.relative_to(folder).parts for image in images]
+    tops = sorted({path[0] for path in paths})
+    if any(folder.rglob("metadata.*")) or any(len(path) < 2 for path in paths):
+        return None
+    if len(set(map(len, paths))) > 1 or all(_split_by_name(path[-2]) for path in paths):
+        return None
+    if len(paths[0]) == 2:
+        return {"train": ["**"]}
+    found: dict[str, list[str]] = {}
+    for top in tops:
+        told = {_split_by_name("/".join(path[:-2])) for path in paths if path[0] == top}
+        if len(told) > 1:
+            return None
+        for split in told - {None}:
+            found.setdefault(split, []).append(f"{glob.escape(top)}/**")
+    return found or {"train": ["**"]}
+
+
+def _split_by_name(name: str) -> str | None:
+    """Which split a name tells of."""
+    words = {s: re.search(rf"(?:^|[^a-z])(?:{w})(?=[^a-z]|$)", name.lower()) for s, w in SPLIT_WORDS.items()}
+    return next((split for split, found in words.items() if found), None)
+
+
 def _splits_of(folder: Path, files: list[Path]) -> tuple[dict[str, list[str]], list[str]]:
     """The files of each split, told by the words in their names and folders; all are `train` if none says more."""
     splits: dict[str, list[str]] = {split: [] for split in SPLIT_WORDS}
     others = []
     for file in files:
-        name = str(file.relative_to(folder)).lower()
-        words = {s: re.search(rf"(?:^|[^a-z])(?:{w})(?=[^a-z]|$)", name) for s, w in SPLIT_WORDS.items()}
-        split = next((split for split, found in words.items() if found), None)
+        split = _split_by_name(str(file.relative_to(folder)))
         (splits[split] if split else others).append(str(file))
     found = {split: names for split, names in splits.items() if names}
     if not found:

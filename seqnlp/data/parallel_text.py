@@ -93,6 +93,8 @@ def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str 
         if source is None:
             continue
         lines = [read_lines(file) for file in (source, target)]
+        if Path(source).expanduser().resolve() == Path(target).expanduser().resolve():
+            raise DataError(f"--{split}_file and --{split}_target_file are both {source}: give one for each language.")
         if len(lines[0]) != len(lines[1]):
             raise DataError(
                 f"{source} has {len(lines[0]):,} lines and {target} has {len(lines[1]):,}: line by line they must "
@@ -199,6 +201,9 @@ def _pairs(
         apart += sum(texts[row] != read for row, read in zip(kept, sides[side], strict=True))
     if apart:
         remarks.append(f"{where}: {apart:,} sentences had accents written as marks of their own, and are read in NFC.")
+    same = sum(source == target for source, target in zip(*sides.values(), strict=True))
+    if same > len(kept) / 2:
+        remarks.append(f"{where}: {same:,} of {len(kept):,} pairs are the same on both sides.")
     return dataset_of(pa.table(texts_in_columns(sides)))
 
 

@@ -14,8 +14,8 @@ TESTS = {
 }
 """The test sets of Multi30k in the configuration that has all; the set on the Hub has the first, as `test`."""
 
-PUBLISHED = {"Transformer-Tiny, Wu et al. 2021": {"test 2016": "41.0"}}
-"""BLEU over lower-cased Moses tokens, as the paper gives it."""
+PUBLISHED = {"Transformer-Tiny, Wu et al. 2021, not looked up": {"test 2016": "41.0"}}
+"""BLEU over lower-cased Moses tokens, as the paper is remembered to give it."""
 
 BLEU_STEPS = (10, 20, 30, 35)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
+SVG = "image/svg+xml"
 STYLE = """
 :root { color-scheme: light dark; }
 :root { --ink: #1d2430; --soft: #5b6676; --line: #d8dee6; --back: #ffffff; --panel: #f5f7fa; --mark: #0072b2; }
@@ -125,6 +126,11 @@ def picture_of(png: bytes, alt: str, caption: str = "") -> str:
     # What is much wider than high would be too small in a narrow window: there it scrolls.
     wide = ' class="wide" tabindex="0"' if width > 1.6 * height else ""
     return f'<figure{wide}><img alt="{html.escape(alt)}" src="{data_uri(png, "image/png")}">{below}</figure>'
+
+
+def drawing_of(svg: bytes, alt: str) -> str:
+    """A drawing inside the page; what was drawn for paper is too small in a narrow window, where it scrolls."""
+    return f'<figure class="wide" tabindex="0"><img alt="{html.escape(alt)}" src="{data_uri(svg, SVG)}"></figure>'
 
 
 def folded(name: str, text: str) -> str:

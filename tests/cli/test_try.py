@@ -131,7 +131,7 @@ def test_tunes_go_to_files_and_never_over_others(root, seqnlp, tmp_path, monkeyp
     assert status == 0
     assert "It can be played" in out
     assert sorted(file.name for file in tmp_path.iterdir()) == ["tune-1.abc"] + [
-        f"tune-2.{ending}" for ending in ("abc", "mid", "png", "wav")
+        f"tune-2.{ending}" for ending in ("abc", "mid", "png", "svg", "wav")
     ]
     assert (tmp_path / "tune-1.abc").read_text() == "mine"
     assert (tmp_path / "tune-2.abc").read_text() == abc
