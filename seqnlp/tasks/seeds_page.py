@@ -44,7 +44,7 @@ def write_seeds_page(
         table: What they say.
         commands: What to do with them.
     """
-    found = task.headline(record["metrics"], record["hyperparameters"])
+    found = task.headline(record)
     architecture = record["hyperparameters"]["architecture"]
     title, picture = f"{task.title}, {architecture}: {len(records)} seeds", []
     if found:
