@@ -106,7 +106,7 @@ def _told(law: PowerLaw | None, what: str, symbol: str) -> str:
     shown = f"L({symbol}) = {offset}{law.scale:.3g} ({symbol} / {law.reference:.3g})^-{law.exponent:.3g}"
     around = "no interval, with as many numbers as points"
     if law.interval is not None:
-        around = f"95 % of the bootstrap between {law.interval[0]:.3g} and {law.interval[1]:.3g}"
+        around = f"95 % interval {law.interval[0]:.3g} to {law.interval[1]:.3g}"
     text = f"By {what}: {shown}; exponent {law.exponent:.3g}, {around}."
     if law.exponent <= 0 or (law.interval is not None and law.interval[0] <= 0):
         return f"{text} Whether the loss falls with {what} at all is not settled."
@@ -143,8 +143,8 @@ def _notes(runs: list[ScaledRun]) -> list[str]:
         "matrix products, three times as many in training as in a forward pass.",
         "E, the loss that no size gets below, is fitted from four sizes on. It is known by what lies near it: a "
         "narrow range of sizes leaves it, and the exponent with it, uncertain.",
-        "The interval is of the residuals' bootstrap. Validations of one run are not independent of each other: by "
-        "compute it is too narrow rather than too wide.",
+        "The interval is of the residuals' bootstrap, widened by Student's t. Validations of one run are not "
+        "independent of each other: by compute it is too narrow rather than too wide.",
         "The schedule is the same at every size: a learning rate that suits one need not suit another.",
     ]
 

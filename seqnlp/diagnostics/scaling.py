@@ -29,7 +29,7 @@ class PowerLaw:
         scale: `A`, the part of the loss at `x0` that falls.
         reference: `x0`, the geometric mean of the sizes, so that scale and exponent are not bound to each other.
         offset: `E`; 0 where it was not fitted.
-        interval: 95 % of the exponents of the bootstrap; `None` where there are as many numbers as points.
+        interval: A 95 % interval of the exponent by the bootstrap; `None` where there are as many numbers as points.
         has_offset: Whether `E` was fitted.
     """
 
@@ -62,7 +62,8 @@ def fit_power_law(
 
     The residuals, widened by the square root of `n / (n - p)` for the `p` numbers that were fitted, are dealt out to
     the sizes at random and the law is fitted again (Efron & Tibshirani 1993, chapter 9): the sizes stay where they
-    are, since they were chosen and not drawn.
+    are, since they were chosen and not drawn. The quantiles are moved away from the exponent as much as Student's t is
+    wider than the normal distribution with so few degrees of freedom.
 
     Args:
         sizes: Parameters or operations, above 0; several points may have one size.
@@ -74,6 +75,9 @@ def fit_power_law(
     Raises:
         DiagnosticsError: For fewer than two different sizes, and for what has no logarithm.
     """
+    from scipy.stats import norm
+    from scipy.stats import t as student
+
     sizes, losses = np.asarray(sizes, dtype=float), np.asarray(losses, dtype=float)
     different = len(np.unique(sizes))
     if different < LEAST_SIZES:
@@ -92,7 +96,9 @@ def fit_power_law(
         chance = np.random.default_rng(seed)
         drawn = [chance.choice(residuals - residuals.mean(), len(losses)) for _ in range(resamples)]
         exponents = [_fit(places, fitted + noise, has_offset, [best])[0] for noise in drawn]
-        interval = tuple(float(end) for end in np.percentile(exponents, [2.5, 97.5]))
+        wider = student.ppf(0.975, free) / norm.ppf(0.975)
+        ends = best[0] + wider * (np.percentile(exponents, [2.5, 97.5]) - best[0])
+        interval = float(ends[0]), float(ends[1])
     offset = float(np.exp(best[2])) if has_offset else 0.0
     return PowerLaw(float(best[0]), float(np.exp(best[1])), reference, offset, interval, has_offset)
 

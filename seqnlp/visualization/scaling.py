@@ -92,7 +92,9 @@ def plot_scaling(
 def _draw_law(axis, law: PowerLaw, sizes: Sequence[float], symbol: str) -> None:
     places = np.geomspace(min(sizes), max(sizes), 100)
     offset = f"{law.offset:.3g} + " if law.has_offset else ""
-    name = rf"${offset}{law.scale:.3g}\,({symbol}/{law.reference:.2g})^{{-{law.exponent:.3g}}}$"
+    digits, power = f"{law.reference:.1e}".split("e")
+    reference = rf"{digits}\cdot 10^{{{int(power)}}}"
+    name = rf"${offset}{law.scale:.3g}\,({symbol}/{reference})^{{-{law.exponent:.3g}}}$"
     axis.plot(places, law.at(places), "--", color="black", linewidth=1.6, label=name)
     if law.has_offset and law.offset > 0.5 * law.at(max(sizes)):
         axis.axhline(law.offset, color=GRAY, linewidth=1, linestyle=":", label=f"E = {law.offset:.3g}")

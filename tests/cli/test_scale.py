@@ -92,7 +92,7 @@ def test_it_finds_the_law_of_its_runs_by_validation_alone(launched, tmp_path):
     assert "lstm: loss falls with parameters to the power of -0.5</h1>" in page
     assert not re.search(r'(?:src|href)=(?!"data:)', page)  # it opens offline
     assert (tmp_path / "out" / "scale.png").read_bytes()[:4] == b"\x89PNG"
-    assert "exponent 0.5, 95 % of the bootstrap between 0.5 and 0.5" in result.output
+    assert "exponent 0.5, 95 % interval 0.5 to 0.5" in result.output
 
 
 def test_a_budget_is_shared_by_all_runs(launched, tmp_path):

@@ -42,6 +42,15 @@ def test_the_exponent_lies_within_its_interval_as_often_as_it_says():
     assert max(widths) < 0.1
 
 
+def test_few_points_have_an_interval_that_is_wide_enough():
+    sizes, chance, inside = np.geomspace(1e4, 1e7, 4), np.random.default_rng(1), 0
+    for number in range(60):
+        losses = 30 * sizes**-0.2 * np.exp(0.02 * chance.standard_normal(4))
+        interval = fit_power_law(sizes, losses, with_offset=False, resamples=60, seed=number).interval
+        inside += interval[0] <= 0.2 <= interval[1]
+    assert inside >= 50  # 57 are expected; without Student's t it would be some 45
+
+
 def test_the_offset_is_fitted_from_four_sizes_on_or_as_asked():
     sizes = [1e3, 1e4, 1e5, 1e6]
     losses = [3.0, 2.5, 2.2, 2.1]
