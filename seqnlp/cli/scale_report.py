@@ -12,7 +12,7 @@ from ..tasks import TASKS
 from ..training import write_json
 from ..visualization.page import folded, page_of, picture_of, row_of, table_of
 from ..visualization.scaling import Curve, plot_scaling
-from .compare_runs import Comparison
+from .compare_runs import Comparison, public_flags
 from .scale_runs import ScaledRun
 
 
@@ -156,7 +156,7 @@ def _record(comparison: Comparison, runs: list[ScaledRun], laws: Laws, budget: f
     return {
         "recipe": comparison.recipe.stem,
         "config": comparison.config.name,
-        "flags": comparison.flags,
+        "flags": public_flags(comparison),
         "budget": budget,
         "by_parameters": described(laws.by_parameters),
         "by_compute": described(laws.by_compute),
