@@ -108,8 +108,8 @@ def sweep(
     if before is not None and before != settings:
         changed = next(name for name in settings if before.get(name) != settings[name])
         raise SweepError(
-            f"{comparison.folder} holds a sweep with another value of {changed}: its trials are not to be compared with "
-            "these. Give another --output_dir."
+            f"{comparison.folder} holds a sweep with another value of {changed}: its trials are not to be compared "
+            "with these. Give another --output_dir."
         )
     open_folder(comparison)
     write_json(comparison.folder / "space.json", settings)
