@@ -133,7 +133,9 @@ class ImageCollator:
 
 
 def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, list[str]]:
-    loaded = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
+    unread = arguments.splits_unread("test", arguments.test_split)
+    asked = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
+    loaded = load_splits(*asked, unread=unread)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
     folder = Path(arguments.dataset_name).expanduser()
     train, where = select_split(splits, arguments.train_split, source.name), f"Dataset {source.name!r}"
@@ -156,6 +158,8 @@ def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, li
         ("validation", arguments.validation_split),
         ("test", arguments.test_split),
     ):
+        if name in unread:
+            continue
         if name in splits:
             part, what = splits[name], f"{where}, split {name!r}, column {labels!r}"
             if split == "test" and is_unlabeled(part, labels):

@@ -44,21 +44,21 @@ def load_translation(arguments: PairArguments) -> LoadedData:
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
-    sources = {split: getattr(arguments, f"{split}_file") for split in SPLITS}
-    targets = {split: getattr(arguments, f"{split}_target_file") for split in SPLITS}
+    tests = [name.strip() for name in arguments.test_split.split(",") if name.strip()]
+    unread = arguments.splits_unread("test", *tests)
+    sources = {split: getattr(arguments, f"{split}_file") for split in SPLITS if split not in unread}
+    targets = {split: getattr(arguments, f"{split}_target_file") for split in SPLITS if split not in unread}
     if any(targets.values()):
         splits, source, languages = _load_parallel_files(sources, targets)
         remarks = []
         names = {split: split for split in splits}
     else:
         files = {split: file for split, file in sources.items() if file is not None}
-        loaded = load_splits(
-            arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, files or None
-        )
+        asked = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
+        loaded = load_splits(*asked, files or None, unread=unread)
         splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
         names = {"train": arguments.train_split, "validation": arguments.validation_split}
-        tests = [name.strip() for name in arguments.test_split.split(",") if name.strip()]
-        names |= dict(zip(tests, tests, strict=True))
+        names |= {name: name for name in tests if name not in unread}
         if files:
             names = {split: split for split in files}
         # The usual names are looked for; one that the user chose has to be there.
@@ -83,7 +83,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
 
 def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str | None]):
     splits = {}
-    for split in SPLITS:
+    for split in sources:
         source, target = sources[split], targets[split]
         if (source is None) != (target is None):
             given, missing = ("", "_target") if target is None else ("_target", "")

@@ -43,9 +43,11 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
     Raises:
         DataError: If there is no such table or column, or it holds no numbers.
     """
+    unread = arguments.splits_unread("test")
     if arguments.dataset_name == SIMULATION:
         steps = arguments.context_length + arguments.prediction_length
         splits = SAMPLES[SIMULATION].load(arguments.num_trajectories, steps)
+        splits = DatasetDict({name: splits[name] for name in splits if name not in unread})
         return LoadedData(splits, DataSource(SIMULATION), details={"channels": CHANNELS_OF_THE_BALL})
     table, source, remarks = _read_table(arguments)
     where = f"Dataset {source.name!r}"
@@ -63,7 +65,7 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
             rows[split]["series"].append(str(name))
             rows[split]["values"].append(values[start:end].tolist())
     _check_training_part(rows["train"]["values"], columns, where)
-    splits = DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items()})
+    splits = DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items() if split not in unread})
     return LoadedData(splits, source, details={"channels": columns}, remarks=remarks)
 
 

@@ -471,6 +471,8 @@ class TrainingLoop(Evaluator):
         self.place.owes_validation = False
         self.record.log(self.step, self.epoch, **metrics)
         self.run.log(metrics, self.step)
+        for callback in self.run.on_validation:
+            callback(self.record.history[-1])
         shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in metrics.items())
         progress.write(f"epoch {self.epoch:.2f}, step {self.step}: validation {shown}")
         self.run.show_sample(progress.write, self.step)
