@@ -10,8 +10,8 @@ from PIL import Image
 def write_files(folder):
     """Texts, tables, labeled words, pairs, tunes and pictures, by the names that the pages give them."""
     chance = random.Random(0)
-    kinds = [chance.choice(("good", "awful")) for _ in range(200)]
-    reviews = [f"a {kind} film number {chance.randint(0, 9)}" for kind in kinds]
+    kinds = [chance.choice(("good", "awful")) for _ in range(2000)]
+    reviews = [f"a {kind} film number {number}" for number, kind in enumerate(kinds)]
     write(folder / "reviews.csv", ["body,stars", *(f"{text},{5 if 'good' in text else 1}" for text in reviews)])
     write(folder / "reviews.txt", reviews)
     for name in ("my_novel.txt", "much_text.txt", "mine.txt", "more.txt"):
