@@ -53,6 +53,9 @@ BENCHMARKS = {
     "recurrent-layer": Benchmark(
         "A recurrent layer, forward and backward", recurrent_layers.recurrent_layer, profiled=True
     ),
+    "parallel-cells": Benchmark(
+        "Cells whose steps are computed all at once", recurrent_layers.parallel_cells, profiled=True
+    ),
     "language-model": Benchmark("Training step of a language model", training_steps.language_model, profiled=True),
     "seq2seq": Benchmark("Training step of a translator", training_steps.seq2seq, profiled=True),
     "classifier": Benchmark("Training step of a classifier", training_steps.classifier, profiled=True),

@@ -6,7 +6,7 @@ from tests.generation.test_utils import GenerationTesterMixin
 
 from seqnlp import TransformerConfig, TransformerForConditionalGeneration, TransformerModel
 
-from .family import OWN_MATRICES, AttentionTester, EncoderDecoderInputs, EncoderDecoderTest
+from .family import OWN_MATRICES, AttentionTester, EncoderDecoderInputs, EncoderDecoderTest, RecurrentStates
 
 
 class TransformerTester(EncoderDecoderInputs, AttentionTester):
@@ -53,3 +53,12 @@ class TestLearnedPositions(TransformerTest, unittest.TestCase):
         "hidden_act": "gelu",
         "norm_position": "pre",
     }
+
+
+class TestSSRUDecoder(RecurrentStates, TransformerTest, unittest.TestCase):
+    config_fields = {"decoder_cell": "ssru", "norm_position": "pre"}
+
+
+class TestMinLSTMDecoder(RecurrentStates, TransformerTest, unittest.TestCase):
+    config_fields = {"decoder_cell": "minlstm", "recurrence_implementation": "eager", "tie_word_embeddings": False}
+    not_applicable = OWN_MATRICES

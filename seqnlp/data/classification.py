@@ -1,5 +1,6 @@
 """Texts with classes: columns found, labels matched by their names, a validation split set apart if there is none."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from .tables import read_lines
 
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
+_WHOLE = re.compile(r"-?\d+")
 _IF_A_CLASS = "; if -1 is a class, write it as a word, such as negative"
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 
@@ -234,7 +236,7 @@ def classes_of(feature: Any, labels: list[str]) -> list[str]:
     """The classes of a column in their order: a `ClassLabel`'s own, else that of their numbers or their names."""
     if isinstance(feature, ClassLabel):
         return list(dict.fromkeys(unicodedata.normalize("NFC", name.strip()) for name in feature.names))
-    is_of_numbers = all(label.lstrip("-").isdigit() for label in labels)
+    is_of_numbers = all(map(_WHOLE.fullmatch, labels))
     return sorted(set(labels), key=int if is_of_numbers else None)
 
 

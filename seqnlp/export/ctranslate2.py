@@ -34,6 +34,10 @@ class CTranslate2Export(Export):
         if head not in (TRANSLATOR, GENERATOR):
             kind = f"model_type={self.config.model_type!r}"
             raise ExportError(f"CTranslate2 runs {TRANSLATOR} and {GENERATOR}, and not a {head} ({kind}).")
+        if self._is_translator and self.config.decoder_cell is not None:
+            raise ExportError(
+                f"decoder_cell={self.config.decoder_cell!r}: CTranslate2 has no layers with cells; export to onnx."
+            )
         if self.processor is None:
             raise ExportError("CTranslate2 needs the model's tokenizer, since its vocabulary is one of strings.")
         if len(self.end_tokens) > 1:

@@ -306,6 +306,7 @@ class Marian(NativeClass):
         "norm_position": ("post",),
         "hidden_act": ("relu", "gelu"),
         "embedding_norm": (False,),
+        "decoder_cell": (None,),
     }
 
     @classmethod

@@ -28,6 +28,7 @@ from .configuration_transformer import *
 from .configuration_transformer_decoder import *
 from .configuration_transformer_encoder import *
 from .configuration_vision_transformer import *
+from .key_value_cache import *
 from .modeling_recurrent import *
 from .modeling_recurrent_seq2seq import *
 from .modeling_transformer import *
@@ -38,6 +39,7 @@ from .recurrent_cache import *
 
 
 __all__ = [
+    "GrowingCache",
     "RecurrentCache",
     "RecurrentConfig",
     "RecurrentForCausalLM",
@@ -50,6 +52,7 @@ __all__ = [
     "RecurrentSeq2SeqForConditionalGeneration",
     "RecurrentSeq2SeqModel",
     "StaticRecurrentCache",
+    "TransformerCache",
     "TransformerConfig",
     "TransformerDecoderConfig",
     "TransformerDecoderForCausalLM",

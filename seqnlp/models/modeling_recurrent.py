@@ -14,7 +14,7 @@ from .cells import CELLS, GateProjection
 from .configuration_recurrent import RecurrentConfig
 from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
 from .pretrained import BasePreTrainedModel
-from .recurrence import RECURRENCE_FUNCTIONS, Padding
+from .recurrence import RECURRENCE_FUNCTIONS, Padding, token_mask
 from .recurrent_cache import (
     RecurrentCache,
     RecurrentStates,
@@ -39,26 +39,6 @@ _DRAWS = {
     "orthogonal": (nn.init.xavier_uniform_, nn.init.orthogonal_),
     "identity": (_draw_tiny_, nn.init.eye_),
 }
-
-
-def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
-    """
-    The `(B, T)` mask of the tokens read now, of one that may be longer by the tokens read before; `None` for none.
-
-    Raises:
-        ValueError: If it does not fit the `(B, T, size)` embeddings.
-    """
-    if isinstance(attention_mask, dict):  # from generation with a compiled cache: a mask for each layer type
-        attention_mask = attention_mask["linear_attention"]
-    if attention_mask is None:
-        return None
-    batch_size, num_tokens = inputs_embeds.shape[:2]
-    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens:
-        raise ValueError(
-            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in "
-            f"{batch_size} rows: it must be (batch_size, sequence_length), 0 at padding."
-        )
-    return attention_mask[:, -num_tokens:]
 
 
 class RecurrentPreTrainedModel(BasePreTrainedModel):

@@ -1,7 +1,7 @@
 """What every model here is: a `PreTrainedModel` whose weights lie, once loaded, where new ones lie."""
 
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 
 # Where torch's own allocator puts what it allocates on a CPU, in bytes.
@@ -61,3 +61,14 @@ class AttentionPreTrainedModel(BasePreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _can_compile_fullgraph = True
+
+    def create_cache(self) -> Cache:
+        """An empty cache of the kind that this model goes on from, if it writes."""
+        raise NotImplementedError
+
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
+        # transformers would hand over a cache that copies all it holds for each token.
+        is_usual = generation_config.cache_implementation in (None, "dynamic") and generation_config.use_cache
+        if not is_usual or model_kwargs.get("past_key_values") is not None:
+            return super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+        model_kwargs["past_key_values"] = self.create_cache()

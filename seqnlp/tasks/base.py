@@ -13,6 +13,8 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
 from ..metrics import Score
+from ..models.heads import LanguageModel
+from ..models.losses import labels_per_chunk
 from ..training import (
     ArgumentsError,
     Run,
@@ -28,8 +30,9 @@ from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
-from .results import Headline, Link, Record, dataset_of, results_table
+from .results import Headline, Link, Record, dataset_of, reported_split, results_table
 from .run_page import CURVES, write_run_page
+from .seeds import run_seeds
 from .telling import Telling, described_kept
 from .watching import show_embeddings, watch_attention
 
@@ -270,16 +273,15 @@ class Task(FineTuning, Telling):
         return cls.scores
 
     @classmethod
-    def headline(cls, metrics: dict[str, dict[str, Any]], hyperparameters: dict[str, Any]) -> Headline | None:
+    def headline(cls, record: Record) -> Headline | None:
         """
-        The score that stands for a run: the one by which its weights were chosen, on the test split if that was looked
-        at; where it is not reported, the first one that is.
+        The score that stands for a run: the one by which its weights were chosen, on the first test split if one was
+        looked at; where it is not reported, the first one that is.
 
         Args:
-            metrics: Those of `run.json`.
-            hyperparameters: The same.
+            record: The content of `run.json`.
         """
-        split = "test" if "test" in metrics else "validation"
+        split, metrics, hyperparameters = reported_split(record), record["metrics"], record["hyperparameters"]
         wanted = str(hyperparameters.get("metric_for_best_model")).removeprefix("validation_")
         for key in (wanted, *(score.key for score in cls.scores)):
             score, value = cls.score_of(key), metrics.get(split, {}).get(key)
@@ -355,12 +357,14 @@ class Task(FineTuning, Telling):
     def build_config(self, **fields: Any) -> PreTrainedConfig:
         """
         The configuration of the model: a recipe's fields, and `--config_overrides`, which wins. A Transformer has the
-        positions that the task needs. Of a recipe's fields, a model that the run starts from has only those that the
-        data decides.
+        positions that the task needs, and a model over a vocabulary computes its loss in as large parts as are fast.
+        Of a recipe's fields, a model that the run starts from has only those that the data decides.
 
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
+        if issubclass(self.model_class, LanguageModel):
+            fields.setdefault("loss_chunk_size", labels_per_chunk(fields["vocab_size"]))
         if self.start_model is not None:
             return self.configure_start(fields)
         if self.is_recurrent:
@@ -395,6 +399,8 @@ class Task(FineTuning, Telling):
         """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""
         self.check_start()
         kind = self.architecture if self.start_model is None else self.start_model.short_name
+        if self.training_args.seeds:
+            run_seeds(self, kind)
         run = start_run(self.name, kind, self.training_args, self.data_args, self.model_args, self.generation_args)
         run.targets = self.targets
         for remark in self.remarks:

@@ -206,15 +206,15 @@ class FineTuning:
     def configure_start(self, fields: dict[str, Any]) -> PreTrainedConfig:
         """
         The configuration of the model that the run starts from: of the fields those alone that the data decides, and
-        the special tokens that it lacks.
+        the special tokens and the parts of the loss that it lacks.
 
         Raises:
             ArgumentsError: As [`Task.build_config`].
         """
         own = self.start_model.config
         wanted = {name: value for name, value in fields.items() if name in self.fields_of_data}
-        special = ("pad_token_id", "bos_token_id", "eos_token_id")
-        wanted |= {name: fields[name] for name in special if name in fields and getattr(own, name) is None}
+        lacking = ("pad_token_id", "bos_token_id", "eos_token_id", "loss_chunk_size")
+        wanted |= {name: fields[name] for name in lacking if name in fields and getattr(own, name) is None}
         return self.start_model.configure(self.model_args.config_overrides, wanted)
 
     def create_model(self, run: Run, config: PreTrainedConfig) -> PreTrainedModel:

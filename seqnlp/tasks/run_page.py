@@ -1,9 +1,11 @@
 """`report.html`: all that is known of a run on one page that opens offline."""
 
 import html
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..metrics import Score
 from ..visualization.page import (
     data_uri,
     drawing_of,
@@ -72,14 +74,14 @@ def write_run_page(task: "Task", outcome: "Outcome", report: str, commands: str)
 
 def _title(task: "Task", outcome: "Outcome") -> str:
     """The task, the model and how good it is."""
-    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    found = task.headline(asdict(outcome.run.record))
     shown = f": {found.shown} on {found.split}" if found else ""
     return f"{task.title}, {outcome.run.record.hyperparameters['architecture']}{shown}"
 
 
 def _finding(task: "Task", outcome: "Outcome") -> str:
     """The model beside its baselines, by the score of the title."""
-    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    found = task.headline(asdict(outcome.run.record))
     if not found:
         return ""
     score = task.score_of(found.key)
@@ -108,15 +110,7 @@ def _results(task: "Task", outcome: "Outcome") -> str:
     compared |= {name.replace("_", " "): parts for name, parts in record.baselines.items()}
     known = [values for splits in compared.values() for values in splits.values()]
     scores = [score for score in task.scores if any(score.key in values for values in known)]
-    units = [task.unit_of(score.key, record.hyperparameters) or score.unit for score in scores]
-    headers = [
-        "model",
-        "split",
-        *(
-            f"{s.name}, {unit}" if unit and unit not in s.name.lower() else s.name
-            for s, unit in zip(scores, units, strict=True)
-        ),
-    ]
+    headers = ["model", "split", *(header_of(task, score, record.hyperparameters) for score in scores)]
     rows = [
         row_of(
             [model, split, *(score.shown(values.get(score.key)) for score in scores)],
@@ -127,6 +121,12 @@ def _results(task: "Task", outcome: "Outcome") -> str:
         if any(score.key in values for score in scores)
     ]
     return table_of(headers, rows, "The scores of the model and of its baselines")
+
+
+def header_of(task: "Task | type[Task]", score: Score, hyperparameters: dict[str, Any]) -> str:
+    """The name of a score of a run, with its unit where the name does not say it."""
+    unit = task.unit_of(score.key, hyperparameters) or score.unit
+    return f"{score.name}, {unit}" if unit and unit not in score.name.lower() else score.name
 
 
 def _curves(outcome: "Outcome") -> list[str]:

@@ -43,7 +43,7 @@ def watch_attention(run: Run, data: "PreparedData") -> None:
         except DiagnosticsError as error:
             run.tell(f"--log_attention: nothing is drawn: {error}")
         else:
-            run.on_validation.append(draw)
+            run.while_validating.append(draw)
 
     def draw(loop: TrainingLoop) -> None:
         model = loop.unwrapped_model

@@ -22,6 +22,11 @@ LOGS = "logs"
 LOCK, OWNER = "run.lock", "run.owner.json"
 
 
+def folder_for(given: str | None, task: str, architecture: str) -> Path:
+    """Where a run's results go: what `--output_dir` says, or a folder of the names of recipe and architecture."""
+    return Path(given or f"outputs/{task}-{architecture}")
+
+
 class OutputFolder:
     """
     The folder of a run, used by its main process.

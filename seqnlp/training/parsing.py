@@ -16,11 +16,11 @@ from transformers import HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import string_to_bool
 
 from .errors import ArgumentsError, in_one_line
-from .flags import GROUPS, check_ranges, fields_of, role_of, settled_flags
+from .flags import GROUPS, check_ranges, fields_of, role_of, settled_flags, without_flags
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-OURS = ("role", "range", "replaces", "fixed_by")  # of a field's metadata, which argparse does not know
+OURS = ("role", "range", "replaces", "excludes", "fixed_by")  # of a field's metadata, which argparse does not know
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -132,6 +132,7 @@ def parse_arguments(
     }
     fields = fields_of(*dataclass_types)
     from_yaml = _yaml_to_arguments(path, fields, recipe, given) if path else []
+    from_yaml = _without_excluded(from_yaml, fields, given, path)
 
     parser = _Parser(
         dataclass_types,
@@ -216,6 +217,24 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
             # One word: a value that begins with a dash would else be taken for a flag.
             arguments.append(f"--{key}={value}")
     return arguments
+
+
+def _without_excluded(
+    from_yaml: list[str], fields: Mapping[str, dataclasses.Field], given: set[str], path: str | None
+) -> list[str]:
+    """What a YAML gives without the flags that those of the command line exclude."""
+    for name, field in fields.items():
+        other = field.metadata.get("excludes")
+        if other is None:
+            continue
+        pair = {f"--{name}", f"--{other}"}
+        in_yaml = pair & {word.split("=")[0] for word in from_yaml}
+        for found, where in ((pair & given, ""), (in_yaml, f" (in {path})")):
+            if found == pair:
+                raise ArgumentsError(f"--{name} and --{other} exclude each other{where}: give one of them.")
+        if pair & given:
+            from_yaml = without_flags(from_yaml, {flag.lstrip("-") for flag in pair - given})
+    return from_yaml
 
 
 def _required(value: Any, path: str) -> list[tuple[str, str]]:

