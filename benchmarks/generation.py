@@ -64,6 +64,24 @@ def beams() -> Iterator[Contest]:
     )
 
 
+def cell_decoder() -> Iterator[Contest]:
+    """
+    Translation of texts of 24 tokens, 3 + 3 layers, 256 wide: an SSRU in the decoder against self-attention there.
+    """
+    sizes = Sizes(vocab_size=8000, layers=3)
+    models = [our_translator(sizes, decoder_cell=cell).eval() for cell in ("ssru", None)]
+    for rows, num_beams, new_tokens in ((1, 1, 32), (1, 1, 256), (1, 5, 32), (32, 1, 32), (32, 5, 32)):
+        source = random_tokens(rows, 24, sizes.vocab_size)
+        ours, peer = (generating(model, source, new_tokens, num_beams=num_beams) for model in models)
+        yield Contest(
+            name=f"SSRU, {'greedy' if num_beams == 1 else f'{num_beams} beams'}, batch {rows}, {new_tokens} tokens",
+            peer_name="ours with self-attention",
+            ours=ours,
+            peer=peer,
+            items=("tokens", rows * new_tokens),
+        )
+
+
 class Stopwatch(BaseStreamer):
     """Notes the CPU time at which each token comes."""
 

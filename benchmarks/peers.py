@@ -98,8 +98,10 @@ def gpt2(sizes: Sizes) -> PreTrainedModel:
     return GPT2LMHeadModel(config)
 
 
-def our_translator(sizes: Sizes, loss_chunk_size: int | None = LOSS_CHUNK) -> PreTrainedModel:
-    """The Transformer of 2017, its norms behind the sublayers as Marian's."""
+def our_translator(
+    sizes: Sizes, loss_chunk_size: int | None = LOSS_CHUNK, decoder_cell: str | None = None
+) -> PreTrainedModel:
+    """The Transformer of 2017, norms behind the sublayers as Marian's; with a cell in its decoder, if asked for."""
     config = TransformerConfig(
         vocab_size=sizes.vocab_size,
         hidden_size=sizes.width,
@@ -108,6 +110,7 @@ def our_translator(sizes: Sizes, loss_chunk_size: int | None = LOSS_CHUNK) -> Pr
         num_attention_heads=sizes.heads,
         dropout=0.0,
         loss_chunk_size=loss_chunk_size,
+        decoder_cell=decoder_cell,
         **SPECIAL,
     )
     return TransformerForConditionalGeneration(config)

@@ -19,13 +19,7 @@ from seqnlp.training import TrainingLoop, run_recipe
 
 # This recipe's defaults; flags and --config_overrides change any of them.
 SCHEDULE = {"num_train_epochs": 4.0, "per_device_eval_batch_size": 32, "learning_rate": 1e-3}
-MODEL = {
-    "hidden_size": 128,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "norm_position": "pre",
-    "loss_chunk_size": 1024,
-}
+MODEL = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "norm_position": "pre"}
 STREAMED_DOCUMENTS = 10_000  # that a tokenizer is trained on
 
 

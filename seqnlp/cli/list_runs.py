@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from ..tasks import TASKS
 from ..tasks.results import dataset_of
+from ..tasks.seeds import spread_in
 from ..training.errors import in_one_line
 from .outputs import OutputError
 
@@ -78,4 +79,9 @@ def score_of(record: dict[str, Any]) -> str:
     stopped = f"; stopped at step {record['stopped']['step']:,}" if record.get("stopped") else ""
     task = TASKS.get(record["task"])
     found = task.headline(record) if task else None
-    return f"{found.shown} ({found.split}{stopped})" if found else f"not known here{stopped}"
+    if not found:
+        return f"not known here{stopped}"
+    spread, score = spread_in(record, found.split, found.key), task.score_of(found.key)
+    if spread is not None:
+        return f"{score.name} {score.shown_spread(spread)} ({found.split}, {len(record['seeds']['runs'])} seeds)"
+    return f"{found.shown} ({found.split}{stopped})"

@@ -11,7 +11,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
+from .beam_search import beside_source
 from .positions import rotate
+from .processor import has_tiles
 
 
 def dot_product_similarity(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
@@ -111,7 +113,9 @@ def is_faster_in_stages(query: torch.Tensor, key: torch.Tensor) -> bool:
 
     On CPU that kernel goes back in half precision through small blocks that are multiplied slowly: forward and
     backward took it 37 ms and the stages 16 ms (8 rows, 4 heads, 256 tokens, 64 components, bfloat16, one AVX-512
-    core), and 18 against 3 ms for 64 rows of 32 tokens. The stages hold all weights, which bounds the length.
+    core), and 18 against 3 ms for 64 rows of 32 tokens. The stages hold all weights, which bounds the length; where
+    products are fast, sooner: on a core with AMX the stages took 0.2 to 0.3 of the kernel's time for 32 to 128 tokens,
+    0.6 to 0.9 for 256, 1.0 for 320, and 1.0 to 1.3 for 512.
 
     Args:
         query: `(B, H, T, D)`, of the type in which products are computed.
@@ -122,7 +126,7 @@ def is_faster_in_stages(query: torch.Tensor, key: torch.Tensor) -> bool:
         and query.dtype in (torch.bfloat16, torch.float16)
         and torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
-        and query.shape[2] * key.shape[2] <= 512 * 512
+        and query.shape[2] * key.shape[2] <= (320 if has_tiles() else 512) ** 2
     )
 
 
@@ -165,11 +169,16 @@ class MultiHeadAttention(nn.Module):
             attention_mask: What `create_causal_mask` or `create_bidirectional_mask` of transformers made.
             position_embeddings: Cosines and sines by which queries and keys are turned, each `(B, T, head_dim)`.
             past_key_values: Keys and values of earlier tokens; updated in place.
-            key_value_states: What is asked, `(B, S, hidden_size)`; `None` for `hidden_states` itself.
+            key_value_states: What is asked, `(B, S, hidden_size)`; `None` for `hidden_states` itself. They may be
+                fewer than `B`, each asked by equally many neighboring rows.
 
         Returns:
             `(B, T, hidden_size)`, and the weights, `(B, H, T, S)`, or `None` where the interface does not tell them.
         """
+        num_rows, num_tokens = hidden_states.shape[:2]
+        if key_value_states is not None:
+            key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
+            hidden_states = beside_source(hidden_states, len(key))  # rows that read one source ask as tokens of a row
         query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
         if key_value_states is None:
             key = self._split_heads(self.k_proj(hidden_states))  # (B, G, T, D)
@@ -181,8 +190,6 @@ class MultiHeadAttention(nn.Module):
                 if isinstance(past_key_values, EncoderDecoderCache):
                     past_key_values = past_key_values.self_attention_cache
                 key, value = past_key_values.update(key, value, self.layer_idx)  # (B, G, S, D)
-        else:
-            key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
 
         implementation = self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
@@ -200,7 +207,12 @@ class MultiHeadAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return self.o_proj(output.flatten(2)), weights  # output: (B, T, H, D)
+        output = self.o_proj(output.flatten(2))  # of (B, T, H, D)
+        if len(output) != num_rows:
+            output = output.view(num_rows, num_tokens, -1)
+            if weights is not None:  # from (number of sources, H, rows of each * T, S)
+                weights = weights.unflatten(2, (-1, num_tokens)).transpose(1, 2).flatten(0, 1)
+        return output, weights
 
     def encoded_keys_and_values(
         self, key_value_states: torch.Tensor, past_key_values: EncoderDecoderCache | None = None

@@ -26,6 +26,7 @@ from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
+from .beam_search import BeamSearch, SourceOnce
 from .losses import (
     IGNORE_INDEX,
     causal_language_model_loss,
@@ -292,11 +293,13 @@ class LanguageModel(SmoothedLabels):
 
         The loss is in nats per token: the mean, or the sum divided by `num_items_in_batch`. It is smoothed by
         `config.label_smoothing` in training alone, so that an evaluation's loss stays the cross-entropy. In training
-        with `config.loss_chunk_size` and labels there are no logits.
+        with `config.loss_chunk_size` and labels there are no logits, unless another `loss_function` was set, which
+        reads them.
         """
         hidden_states = self.transform(hidden_states)
         chunk_size = self.config.loss_chunk_size
-        if labels is not None and self.training and chunk_size is not None:
+        is_own_loss = self.loss_function is type(self).loss_function
+        if labels is not None and self.training and chunk_size is not None and is_own_loss:
             targets, num_items = self.targets(labels, **kwargs), kwargs.get("num_items_in_batch")
             loss = chunked_cross_entropy(hidden_states, self.lm_head, targets, chunk_size, self.smoothing, num_items)
             return loss, None
@@ -307,7 +310,7 @@ class LanguageModel(SmoothedLabels):
         return self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs), logits
 
 
-class CausalLanguageModel(LanguageModel):
+class CausalLanguageModel(BeamSearch, LanguageModel):
     """The next token from the state of each."""
 
     loss_function = staticmethod(causal_language_model_loss)
@@ -400,7 +403,7 @@ class MaskedLanguageModel(LanguageModel):
         )
 
 
-class ConditionalGeneration(LanguageModel):
+class ConditionalGeneration(SourceOnce, LanguageModel):
     """A text from a text: the target's next token from the state of a decoder that has read the source."""
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:

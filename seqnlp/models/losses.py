@@ -14,6 +14,23 @@ from transformers.loss.loss_utils import ForSequenceClassificationLoss
 IGNORE_INDEX = -100
 
 
+# How many logits are computed at once, and from which vocabulary on that pays: of 2^20 to 2^23 logits, 2^22 were the
+# fastest in float32 and bfloat16, 256 to 2,048 labels of 1,000 to 32,000 classes (one AVX-512 core with AMX).
+LOGITS_PER_CHUNK = 2**22
+SMALLEST_CHUNKED_VOCABULARY = 1000
+# How many of them a CPU turns into gradients at once: a megabyte in float32 stays in its cache meanwhile, which takes
+# half the time for bfloat16, and four fifths for float32.
+LOGITS_PER_PART = 2**18
+
+
+def labels_per_chunk(vocab_size: int) -> int | None:
+    """
+    The `loss_chunk_size` with which a language model trains fastest, for [`chunked_cross_entropy`]; `None` for a
+    vocabulary so small that all logits at once take no longer.
+    """
+    return max(64, LOGITS_PER_CHUNK // vocab_size) if vocab_size >= SMALLEST_CHUNKED_VOCABULARY else None
+
+
 def cross_entropy(
     logits: torch.Tensor,
     labels: torch.Tensor,
@@ -73,8 +90,9 @@ def chunked_cross_entropy(
         A scalar in float32.
     """
     hidden_states, labels = hidden_states.flatten(0, -2), labels.flatten().to(hidden_states.device)
-    counts = labels != ignore_index
-    hidden_states, labels = hidden_states[counts], labels[counts]
+    counts = (labels != ignore_index).nonzero().squeeze(1)
+    if len(counts) < len(labels):
+        hidden_states, labels = hidden_states.index_select(0, counts), labels.index_select(0, counts)
     if _is_plain_linear(lm_head):
         loss = ChunkedCrossEntropy.apply(
             hidden_states, lm_head.weight, lm_head.bias, labels, chunk_size, label_smoothing
@@ -107,38 +125,29 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         # Sums over all chunks: in float32, lest half precision lose what a late chunk adds.
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
         bias_gradient = torch.zeros_like(bias, dtype=torch.float32) if needs_bias else None
-        narrow_weight = weight.to(dtype)
+        narrow_states, narrow_weight = hidden_states.to(dtype), weight.to(dtype)
         narrow_bias = None if bias is None else bias.to(dtype)
-        smooth, vocab_size = label_smoothing, weight.shape[0]
         loss = hidden_states.new_zeros((), dtype=torch.float32)
+        # All chunks are computed in the same memory: fresh memory costs more than what is computed in it.
+        memory = weight.new_empty(min(chunk_size, len(labels)), weight.shape[0], dtype=dtype)
+        share = torch.empty_like(narrow_weight) if needs_weight and dtype != torch.float32 else None
 
         for start in range(0, len(labels), chunk_size):
-            states = hidden_states[start : start + chunk_size].to(dtype)  # (C, H)
+            states = narrow_states[start : start + chunk_size]  # (C, H)
             target = labels[start : start + chunk_size].unsqueeze(1)  # (C, 1)
-            logits = nn.functional.linear(states, narrow_weight, narrow_bias)  # (C, V)
-            wanted = (1 - smooth) * logits.gather(1, target).float()
-            if smooth:
-                wanted += smooth * logits.mean(dim=-1, keepdim=True, dtype=torch.float32)
-            highest = logits.amax(dim=-1, keepdim=True).float()
-            logits = logits.float()
-            probabilities = torch.softmax(logits, dim=-1, out=logits)  # (C, V), in their place
-            # log sum exp z = max z - log max p: the exponentials are computed once, for loss and gradient.
-            loss += (highest - probabilities.amax(dim=-1, keepdim=True).log() - wanted).sum()
-            if not (needs_states or needs_weight or needs_bias):
-                continue
-            gradient = probabilities
-            if smooth:
-                gradient -= smooth / vocab_size
-            gradient.scatter_add_(1, target, gradient.new_full(target.shape, smooth - 1))
-            if needs_bias:
-                bias_gradient += gradient.sum(dim=0)
-            gradient = gradient.to(dtype)
+            logits = memory[: len(target)]  # (C, V)
+            if bias is None:
+                torch.mm(states, narrow_weight.t(), out=logits)
+            else:
+                torch.addmm(narrow_bias, states, narrow_weight.t(), out=logits)
+            loss += _turn_into_gradient(logits, target, label_smoothing, bias_gradient)
             if needs_states:
-                states_gradient[start : start + chunk_size] = gradient @ narrow_weight
+                states_gradient[start : start + chunk_size] = logits @ narrow_weight
             if needs_weight and dtype == torch.float32:
-                weight_gradient.addmm_(gradient.t(), states)
+                weight_gradient.addmm_(logits.t(), states)
             elif needs_weight:
-                weight_gradient += gradient.t() @ states
+                torch.mm(logits.t(), states, out=share)
+                weight_gradient = weight_gradient.add_(share) if start else weight_gradient.copy_(share)
         ctx.save_for_backward(states_gradient, weight_gradient, bias_gradient)
         ctx.dtypes = hidden_states.dtype, weight.dtype, None if bias is None else bias.dtype
         return loss
@@ -364,6 +373,35 @@ def divide_by_items(
 def _summed_loss_of_chunk(lm_head, states, targets, label_smoothing):
     logits = lm_head(states).float()
     return nn.functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
+
+
+def _turn_into_gradient(
+    logits: torch.Tensor, target: torch.Tensor, smooth: float, bias_gradient: torch.Tensor | None
+) -> torch.Tensor:
+    """
+    The summed loss of `(C, V)` logits, which become its gradient by them in their place; the sum of that over the
+    labels is added to the `(V,)` gradient of the bias, if one is given. In float32, whatever the type of the logits.
+    """
+    one_by_one = logits.device.type == "cpu" and not torch.compiler.is_compiling()
+    rows = max(1, LOGITS_PER_PART // logits.shape[1]) if one_by_one else len(logits)
+    loss = logits.new_zeros((), dtype=torch.float32)
+    for part, wanted in zip(logits.split(rows), target.split(rows), strict=True):
+        gradient = part.float()
+        reward = (1 - smooth) * gradient.gather(1, wanted)
+        if smooth:
+            reward += smooth * gradient.mean(dim=-1, keepdim=True)
+        highest = gradient.amax(dim=-1, keepdim=True)
+        torch.softmax(gradient, dim=-1, out=gradient)
+        # log sum exp z = max z - log max p: the exponentials are computed once, for loss and gradient.
+        loss += (highest - gradient.amax(dim=-1, keepdim=True).log() - reward).sum()
+        if smooth:
+            gradient -= smooth / logits.shape[1]
+        gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, smooth - 1))
+        if bias_gradient is not None:
+            bias_gradient += gradient.sum(dim=0)
+        if gradient is not part:
+            part.copy_(gradient)
+    return loss
 
 
 def _is_plain_linear(module: nn.Module) -> bool:

@@ -19,19 +19,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention import MultiHeadAttention
 from .positions import Positions, count_positions
-
-
-class RMSNorm(nn.Module):
-    """`g * x / sqrt(mean(x^2))`: LayerNorm without centering (Zhang & Sennrich 2019, arXiv 1910.07467, equation 4)."""
-
-    def __init__(self, size: int, eps: float):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.eps = eps
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Any shape `(..., size)`, kept; torch takes the mean in float32."""
-        return nn.functional.rms_norm(hidden_states, self.weight.shape, self.weight, self.eps)
+from .rms_norm import RMSNorm
 
 
 def create_norm(config: PreTrainedConfig) -> nn.Module:

@@ -37,7 +37,7 @@ from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
-from .arguments import GenerationArguments, TextModelArguments
+from .arguments import TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .distillation import DistillationArguments, check_student, tell_teacher
 from .language_model_teacher import NextTokenTeacher, reads_ahead
@@ -65,7 +65,7 @@ class LanguageModelArguments(TextModelArguments):
 
 
 @dataclass
-class SampleArguments(GenerationArguments):
+class SampleArguments(WritingArguments):
     """The texts that the trained model writes."""
 
     prompt: str = flag("And the|In the", "How samples begin; several are separated by |.", "after training")
@@ -186,17 +186,12 @@ class LanguageModeling(Task):
 
         Raises:
             ArgumentsError: For a teacher that cannot be had or has other tokens, and for a student that computes its
-                loss in a way of its own or without logits.
+                loss in a way of its own.
         """
         arguments = self.training_args
         if arguments.teacher is None:
             return
         check_student(model, LanguageModel, arguments.teacher)
-        if model.config.loss_chunk_size is not None:
-            raise ArgumentsError(
-                f"--config_overrides loss_chunk_size={model.config.loss_chunk_size} never computes all logits, and "
-                "--teacher compares them: leave it out."
-            )
         source = arguments.source_of_teacher(self.model_args.trust_remote_code)
         texts = values_of(data.loaded.splits["validation"], "text")
         first = self.positions // 2 if self.carries_state else 0

@@ -1,12 +1,13 @@
 """The tables of results, from the records of runs: what all of them share."""
 
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
+
+from ..metrics import spread_of
 
 
 Record = dict[str, Any]
@@ -53,9 +54,12 @@ def config_file_of(record: Record) -> str | None:
 
 def variant_of(record: Record) -> str:
     """
-    What tells models of one architecture on one dataset apart: what the name of the config's file says after the
-    architecture, as `none` in `translation_multi30k_gru_none.yaml`, or that it learned from a teacher; empty for most.
+    What tells models of one architecture on one dataset apart: a cell in the decoder, what the name of the config's
+    file says after the architecture, as `none` in `translation_multi30k_gru_none.yaml`, or that it learned from a
+    teacher; empty for most.
     """
+    if cell := (record.get("model") or {}).get("config", {}).get("decoder_cell"):
+        return cell
     named = re.search(rf"_{architecture_of(record)}_(\w+)\.yaml$", config_file_of(record) or "")
     return named.group(1) if named else "distilled" if record.get("teacher") else ""
 
@@ -127,10 +131,8 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 
 def mean_and_deviation(values: Iterable[float], form: str) -> str:
     """Mean and standard deviation, each written in this form; one value alone has no deviation."""
-    values = list(values)
-    if len(values) == 1:
-        return f"{values[0]:{form}}"
-    return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
+    mean, deviation = spread_of(values)
+    return f"{mean:{form}}" if deviation is None else f"{mean:{form}} ± {deviation:{form}}"
 
 
 def spread(values: Iterable[float]) -> str:

@@ -14,6 +14,7 @@ from benchmarks.__main__ import app as benchmarks_app
 from docs.parts import defaults_of, part
 from seqnlp.cli.main import app
 from seqnlp.cli.recipes import find_config, find_recipe
+from seqnlp.cli.verbs import Verb
 from seqnlp.tasks import TASKS
 from seqnlp.training import parse_arguments
 from seqnlp.training.parsing import read_overrides
@@ -44,6 +45,7 @@ def check_verb(program, words):
         context, context.token_normalize_func(name) if context.token_normalize_func else name
     )
     assert command, f"{name} is no verb"
+    command = command.load() if isinstance(command, Verb) else command
     if isinstance(command, TyperGroup) and rest:
         return check_verb(command, rest)
     parsed = command.make_context(name, list(rest), parent=context)

@@ -14,6 +14,7 @@ from seqnlp.models.losses import (
     chunked_cross_entropy,
     cross_entropy,
     divide_by_items,
+    labels_per_chunk,
 )
 
 
@@ -163,6 +164,26 @@ def test_peak_memory_is_at_most_a_third_and_it_is_no_slower():
             taken.append(time.process_time() - started)
     # It takes four fifths of the plain way's time; the margin is for noise.
     assert statistics.median(seconds[chunked]) < 1.1 * statistics.median(seconds[plain])
+
+
+@pytest.mark.parametrize(("vocab_size", "size"), [(999, None), (1000, 4194), (8192, 512), (2**20, 64)])
+def test_four_million_logits_at_a_time_from_a_vocabulary_of_a_thousand_on(vocab_size, size):
+    assert labels_per_chunk(vocab_size) == size
+
+
+def test_all_logits_lie_in_the_same_memory_chunk_by_chunk():
+    states, head, labels = words(num_labels=65, size=8, vocab_size=1000)
+
+    def step(chunk_size):
+        return lambda: chunked_cross_entropy(states, head, labels, chunk_size)
+
+    logits = 4 * head.out_features  # of a label, in bytes
+    assert peak_memory(step(16)) - peak_memory(step(4)) == pytest.approx(12 * logits, rel=0.2)
+    for chunk_size in (4, 60):  # the last chunk is shorter, and leaves no trace of the one before
+        head.weight.grad = states.grad = None
+        step(chunk_size)().backward()
+        expected = torch.autograd.grad(cross_entropy(head(states), labels), (states, head.weight))
+        torch.testing.assert_close((states.grad, head.weight.grad), expected)
 
 
 def test_the_causal_loss_shifts_unless_it_is_done():

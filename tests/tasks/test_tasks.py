@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from seqnlp.data import SAMPLES
 from seqnlp.models.cells import CELLS
+from seqnlp.models.heads import LanguageModel
 from seqnlp.tasks import ARCHITECTURES, TASKS
 from seqnlp.training import ArgumentsError
 from seqnlp.training.flags import ROLES, Range, role_of
@@ -45,6 +46,21 @@ def test_what_a_task_says_is_complete(task):
     assert len(set(keys)) == len(keys)
     assert set(task.validated) <= set(keys)
     assert task.processor_name in ("tokenizer", "image_processor", None)
+
+
+def test_a_model_over_a_vocabulary_computes_its_loss_in_parts_where_that_is_faster(task):
+    for kind, model_class in task.model_classes.items():
+        if not issubclass(model_class, LanguageModel):
+            continue
+        given = ["--architecture", "gru" if kind == "recurrent" else kind] if len(task.model_classes) > 1 else []
+        for vocab_size, overrides, expected in (
+            (64, [], None),
+            (8192, [], 512),
+            (8192, ["--config_overrides", "loss_chunk_size=7"], 7),
+            (8192, ["--config_overrides", "loss_chunk_size=null"], None),
+        ):
+            config = task.from_command_line(argv=[*given, *overrides]).build_config(vocab_size=vocab_size)
+            assert config.loss_chunk_size == expected
 
 
 def test_the_example_of_its_help_is_a_command(task):
