@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.generation import BaseStreamer
 
-from benchmarks.peers import Sizes, llama, marian, our_decoder, our_lstm, our_translator, random_tokens
+from benchmarks.peers import Sizes, llama, marian, our_decoder, our_lstm, our_recurrent, our_translator, random_tokens
 from benchmarks.timing import Action, Contest, Result, ratio_of_pairs
 from benchmarks.training_steps import TRANSLATION
 
@@ -97,9 +97,14 @@ class Stopwatch(BaseStreamer):
 
 
 def long_text(rounds: int) -> Iterator[Result]:
-    """A token after 10,000 tokens against a token after 100, by the LSTM; 100 of each per round."""
+    """A token after 10,000 tokens against a token after 100, by the LSTM and by minGRU; 100 of each per round."""
+    yield from (late_against_early(cell_type, rounds) for cell_type in ("lstm", "mingru"))
+
+
+def late_against_early(cell_type: str, rounds: int) -> Result:
+    """The same by one cell."""
     sizes, new_tokens = Sizes(), 100
-    model = our_lstm(sizes).eval()
+    model = our_recurrent(sizes, cell_type).eval()
     tokens = random_tokens(1, 10_000, sizes.vocab_size)
     caches = {}
     for length in (100, 10_000):
@@ -125,8 +130,8 @@ def long_text(rounds: int) -> Iterator[Result]:
             milliseconds = milliseconds_per_token(length)
             if index >= 0:
                 times.append(milliseconds)
-    yield Result(
-        name="lstm, a token after 10,000",
+    return Result(
+        name=f"{cell_type}, a token after 10,000",
         peer_name="ours after 100",
         ours=late,
         peer=early,

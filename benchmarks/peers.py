@@ -173,11 +173,16 @@ def bert(sizes: Sizes) -> PreTrainedModel:
 
 def our_lstm(sizes: Sizes, width: int = 376, layers: int = 2) -> PreTrainedModel:
     """A language model of as many weights as the decoder with the default sizes: 5.4 million to its 5.3."""
+    return our_recurrent(sizes, "lstm", width, layers)
+
+
+def our_recurrent(sizes: Sizes, cell_type: str, width: int = 376, layers: int = 2) -> PreTrainedModel:
+    """A language model of another cell at the LSTM's width."""
     config = RecurrentConfig(
         vocab_size=sizes.vocab_size,
         hidden_size=width,
         num_hidden_layers=layers,
-        cell_type="lstm",
+        cell_type=cell_type,
         tie_word_embeddings=True,
         **SPECIAL,
     )

@@ -25,6 +25,7 @@ VERBS: dict[str, str | tuple[str, dict[str, Any]]] = {
     "dependency": "dependency.dependency",
     "compare": "compare.compare",
     "sweep": "sweep.sweep",
+    "scale": "scale.scale",
     "serve": "serve.serve",
     "bundle": "bundle.bundle",
     "export": "export.export",
