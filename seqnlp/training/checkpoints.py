@@ -293,7 +293,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
     """The loop's state in a checkpoint, and what is wrong with it, if anything is."""
     try:
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, f"{STATE_FILE} cannot be read: {in_one_line(error)}"
     if not isinstance(state, dict):
         return {}, f"{STATE_FILE} holds no state of a run"
