@@ -125,6 +125,16 @@ def test_a_state_that_says_nothing_is_damage_though_its_seal_holds(cut, interrup
     assert all(torch.equal(tensor, interrupted[1][key]) for key, tensor in weights(loop).items())
 
 
+@pytest.mark.parametrize("name", ["place", "clock", "meter", "best"])
+def test_a_state_of_which_a_part_is_empty_is_damage(cut, name):
+    last = cut / "checkpoints" / "step-00000008"
+    state = json.loads((last / "loop_state.json").read_text())
+    (last / "loop_state.json").write_text(json.dumps({**state, name: {}}))
+    seal(last)
+    with pytest.raises(CheckpointError, match=r"it is damaged \(loop_state.json does not say"):
+        CheckpointFolder(cut).find(str(last))
+
+
 def test_when_nothing_is_whole_it_says_so(cut):
     for path in (cut / "checkpoints").glob("step-*"):
         truncate(path / "optimizer.bin")
