@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..metrics import Score
 from ..visualization.page import (
     data_uri,
+    drawing_of,
     facts_of,
     folded,
     page_of,
@@ -147,7 +148,7 @@ def _pictures(outcome: "Outcome") -> list[str]:
 
 
 def _tunes(outcome: "Outcome") -> list[str]:
-    """A player, the piano roll and the notation of each tune that was kept."""
+    """A player, the notes, the piano roll and the notation of each tune that was kept."""
     parts = []
     for path in sorted(outcome.file(".").glob("tune-*.abc"), key=lambda path: (len(path.name), path.name)):
         if not _is_of_this_run(path, outcome):
@@ -157,8 +158,11 @@ def _tunes(outcome: "Outcome") -> list[str]:
         parts.append(f"<h3>{html.escape(f'{path.stem}: {title}' if title else path.stem)}</h3>")
         sound = data_uri(path.with_suffix(".wav").read_bytes(), "audio/wav")
         parts.append(f'<audio controls src="{sound}" aria-label="{html.escape(path.stem)}"></audio>')
+        notes = path.with_suffix(".svg")
+        if _is_of_this_run(notes, outcome):
+            parts.append(drawing_of(notes.read_bytes(), f"Sheet music of {path.stem}"))
         parts.append(picture_of(path.with_suffix(".png").read_bytes(), f"Piano roll of {path.stem}"))
-        parts.append(preformatted(abc))
+        parts.append(folded("In ABC notation", abc))
     return ["<h2>Tunes</h2>", *parts] if parts else []
 
 

@@ -129,6 +129,12 @@ class TrainingArguments:
     validation_log: str | None = flag(
         None, "File that gets a line of JSON for each validation, as soon as it is done.", "harmless"
     )
+    log_attention: bool = flag(
+        False, "Draw where the model looks in a row of validation, at each validation, on TensorBoard.", "harmless"
+    )
+    log_embeddings: bool = flag(
+        False, "Put the embeddings of the trained model into TensorBoard's projector.", "harmless"
+    )
     num_threads: int | None = flag(
         None,
         "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores, shared.",

@@ -466,6 +466,8 @@ class TrainingLoop(Evaluator):
         try:
             with self.meter.paused(), progress.paused(), self.average.in_use():
                 metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
+                for callback in self.run.while_validating:
+                    callback(self)
         except EvaluationEnded:
             return True
         self.place.owes_validation = False

@@ -147,6 +147,9 @@ def parse_arguments(
     parser.add_argument("--config", metavar="FILE.yaml", help="A YAML file that sets any of these flags; flags win.")
     parser.source_of = lambda flag: f" (in {path})" if path and flag not in given else ""
     try:
+        for word in from_yaml + argv:
+            if word.startswith("--") and word.endswith("=--"):  # argparse would make an empty list of it
+                raise ArgumentsError(f"{word[:-3]} --: two dashes are no value of a flag.")
         *parsed, _, unknown = parser.parse_args_into_dataclasses(from_yaml + argv, return_remaining_strings=True)
         for arguments in parsed:
             check_ranges(arguments)

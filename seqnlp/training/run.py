@@ -54,6 +54,8 @@ class Run:
         targets: What is predicted, in the plural, for the speed of training.
         sample: What the model did at the last validation, to be shown; empty where there is nothing.
         on_train_begin: Called with the training loop, by every process, before its first step.
+        while_validating: Called with the training loop by every process at each validation, while the weights that are
+            validated are in the model.
         on_validation: Called with the entry of the history of each validation, by every process.
     """
 
@@ -65,6 +67,7 @@ class Run:
     targets: str = "targets"
     sample: str = ""
     on_train_begin: list[Callable[[Any], None]] = field(default_factory=list)
+    while_validating: list[Callable[[Any], None]] = field(default_factory=list)
     on_validation: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
 
     def tell(self, text: str) -> None:
@@ -258,7 +261,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     training.output_dir = str(output_dir)
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     training.mixed_precision = choose_precision(training.mixed_precision, on_cpu)
-    trackers_of(training.report_to)  # now, and not when everything is ready
+    _check_trackers(training)  # now, and not when everything is ready
     try:
         accelerator = Accelerator(
             # Where several processes are launched for GPUs that are not there, each would train for itself otherwise.
@@ -311,6 +314,21 @@ def _append(path: Path, entry: dict[str, Any]) -> None:
 
 def _divides_weights(kind: DistributedType) -> bool:
     return kind in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def _check_trackers(training: TrainingArguments) -> None:
+    """
+    Refuse trackers that are not there, and what nobody would see.
+
+    Raises:
+        ArgumentsError: If there is such a flag.
+    """
+    is_seen = "tensorboard" in trackers_of(training.report_to)
+    for name in ("log_attention", "log_embeddings"):
+        if vars(training)[name] and not is_seen:
+            raise ArgumentsError(
+                f"--{name} is shown on TensorBoard, and --report_to {training.report_to} leaves it out."
+            )
 
 
 def _check_sharding(training: TrainingArguments, kind: DistributedType) -> None:

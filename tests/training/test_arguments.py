@@ -71,6 +71,7 @@ def test_flags_win_over_yaml_which_wins_over_defaults(yaml_file):
         (["--create_pr"], "--create_pr True does nothing without --push_to_hub"),
         (["--push_to_hub", "--hub_model_id", "../x"], "--hub_model_id cannot be the name of a model"),
         (["--push_to_hub", "--create_pr", "--hub_revision", "trial"], "leave out --hub_revision trial"),
+        (["--optimizer=--"], "--optimizer --: two dashes are no value of a flag"),
         (["--config"], "--config needs the name of a YAML file"),
         (["--config", "no.yaml"], "--config no.yaml cannot be read: No such file"),
     ],
