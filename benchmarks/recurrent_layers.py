@@ -156,7 +156,7 @@ def stacked_step(cell_type: str, inputs: torch.Tensor) -> Action:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def run():
-        model(inputs_embeds=inputs).last_hidden_state.square().mean().backward()
+        model(inputs_embeds=inputs).last_hidden_state.sum().backward()
         optimizer.step()
         optimizer.zero_grad()
 

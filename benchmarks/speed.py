@@ -61,6 +61,7 @@ BENCHMARKS = {
     "classifier": Benchmark("Training step of a classifier", training_steps.classifier, profiled=True),
     "generation": Benchmark("Greedy generation", generation.greedy, profiled=True),
     "beams": Benchmark("Generation by beams", generation.beams, profiled=True),
+    "cell-decoder": Benchmark("Generation with a cell in the decoder", generation.cell_decoder),
     "long-text": Benchmark("A token of a long text", results=generation.long_text),
     "loop": Benchmark("The training loop over its bare step", results=training_loops.loop_overhead),
     "memory": Benchmark("Peak memory of a training step", results=memory.memory, clock="resident memory"),

@@ -16,7 +16,7 @@ from .. import models
 from ..tasks import TASKS, Task
 from ..training import write_json
 from ..training.errors import in_one_line
-from ..training.flags import settled_flags
+from ..training.flags import command_of, settled_flags
 from ..training.output_folder import RECORD
 from ..training.started_runs import flags_to_go_on, read_json
 from .outputs import OutputError, make_folder
@@ -132,6 +132,11 @@ def split_flags(
         if part.startswith("--") and name in own_flags:
             raise CompareError(f"{option} {flags!r}: {verb} sets --{name} itself. Leave it out.")
     return parts
+
+
+def public_flags(comparison: Comparison) -> str:
+    """The further flags of the recipe as they may be published: without a path of the machine."""
+    return command_of(comparison.flags, TASKS[comparison.recipe.stem].fields())
 
 
 def open_folder(comparison: Comparison) -> None:

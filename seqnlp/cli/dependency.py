@@ -27,7 +27,7 @@ from ..tasks import ARCHITECTURES
 from ..training import write_json
 from ..visualization import plot_gradient_flow
 from ..visualization.dependency import name_of, plot_dependency, plot_state_sizes
-from .dependency_records import Run, read_kept, write_flows
+from .dependency_records import Kept, Run, read_kept, write_flows
 from .flags import FlagError, parse_list, parse_numbers
 from .outputs import Overwrite, check_outputs, make_folder
 from .sizes import Sizes, count_parameters, match_sizes
@@ -141,20 +141,48 @@ def plan(
                         yield Run(task.name, architecture, start, seed, size, sizes, rate)
 
 
-def _train(run: Run, distances, unseen_distances, settings, device) -> tuple[list[dict[str, Any]], TaskModel]:
+def _train_missing(
+    runs: list[Run], kept: Kept, watched: set[Run], settings: dict[str, Any], folder: Path
+) -> list[dict[str, Any]]:
+    """
+    Train what is not kept, or has no gradients that are to be drawn, and keep it after each run.
+
+    Args:
+        runs: All, in order.
+        kept: What is done; what is trained is added.
+        watched: Those whose gradients are followed.
+        settings: Of [`measure_dependency`], the same for all.
+        folder: Where the record goes, with what other runs have left there.
+
+    Returns:
+        The entries of all runs.
+    """
+    results = [entry for run in runs for entry in kept.entries.get(run, [])]
+    for run in runs:
+        if run not in kept.entries or (run in watched and run not in kept.flows):
+            kept.entries[run], model = _train(run, settings)
+            entries = kept.entries[run]
+            shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
+            typer.echo(f"{run}: {shown} ({entries[0]['seconds']:.0f} s)")
+            if run in watched:
+                kept.flows[run] = follow_gradients(model, TASKS[run.task], max(settings["distances"]))
+        results = [entry for one in runs for entry in kept.entries.get(one, [])]
+        write_json(folder / "dependency.json", results)
+        write_flows(folder, kept.flows)
+    return results
+
+
+def _train(run: Run, settings: dict[str, Any]) -> tuple[list[dict[str, Any]], TaskModel]:
     fields = dict(STARTS[run.start])
     if run.start == "chrono":
-        fields["max_dependency_length"] = max(distances)
+        fields["max_dependency_length"] = max(settings["distances"])
     entries, model = train_and_test(
         run.architecture,
         TASKS[run.task],
         run.sizes,
         fields,
-        distances=distances,
-        unseen_distances=unseen_distances,
         seed=run.seed,
         learning_rate=run.learning_rate,
-        device=device,
         **settings,
     )
     return [
@@ -238,8 +266,11 @@ def dependency_table(results: list[dict[str, Any]]) -> str:
         for entry in entries:
             found[_row_of(entry), entry["distance"]].append(100 * entry["accuracy"])
         rows = []
+        most = max(map(len, found.values()))
         for row in dict.fromkeys(map(_row_of, entries)):
-            rows.append([*row, *(_spread(found[row, distance]) for distance in distances)])
+            num_seeds = max(len(found[row, distance]) for distance in distances)
+            note = "" if num_seeds == most else f" ({num_seeds} of {most} seeds)"
+            rows.append([row[0] + note, *row[1:], *(_spread(found[row, distance]) for distance in distances)])
         blank = [""] * (len(rows[0]) - len(distances) - 1)
         rows.append(["chance", *blank, *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
         headers = ["right answers, %", *(["state size"] if blank else [])]
@@ -332,6 +363,10 @@ def dependency(
             help="Output folders of this verb, e.g. one per architecture: what they have is not trained again.",
         ),
     ] = "",
+    kept_only: Annotated[
+        bool,
+        typer.Option("--kept_only", help="Train nothing: table and pictures of what --records and --resume have."),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """
@@ -378,21 +413,14 @@ def dependency(
     make_folder(output_dir, f"--output_dir {output_dir}")  # here, not after hours
     if kept.told:
         typer.echo(kept.told)
-    for run in runs:
-        wants_flow = run.task in drawn and run.seed == first_seed and run.architecture in CELLS
-        entries, flow = kept.entries.get(run, []), kept.flows.get(run)
-        if not entries or (wants_flow and flow is None):
-            entries, model = _train(run, trained, unseen, settings, device)
-            shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
-            typer.echo(f"{run}: {shown} ({entries[0]['seconds']:.0f} s)")
-            if wants_flow:
-                flow = follow_gradients(model, TASKS[run.task], max(trained))
-        kept.entries[run] = entries
-        if flow is not None:
-            kept.flows[run] = flow
-        results = [entry for one in runs for entry in kept.entries.get(one, [])]
-        write_json(numbers, results)  # with what other runs have left there
-        write_flows(output_dir, kept.flows)
+    if kept_only:
+        runs = [run for run in runs if run in kept.entries]
+        if not runs:
+            raise FlagError("--kept_only: none of the runs that are asked for is kept; name folders by --records.")
+    watched = {run for run in runs if run.task in drawn and run.seed == first_seed and run.architecture in CELLS}
+    watched = watched & set(kept.flows) if kept_only else watched
+    train = {"distances": trained, "unseen_distances": unseen, "device": device, **settings}
+    results = _train_missing(runs, kept, watched, train, output_dir)
     for name, path in drawn.items():
         flows = {run.name: flow for run, flow in kept.flows.items() if run.task == name}
         if flows:

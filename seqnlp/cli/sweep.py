@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 from ..extras import install
+from ..tasks import TASKS
+from ..training import write_json
+from ..training.started_runs import read_json
+from .compare_runs import CompareError, launch_run, open_folder, read_comparison
+from .sweep_report import write_report
+from .sweep_space import read_space, values_now
+from .sweep_trials import Objective, Sweep, SweepError, SweepStopped
 
 
 OWN_FLAGS = (
@@ -85,17 +92,7 @@ def sweep(
     try:
         import optuna  # noqa: F401 (whether it is there)
     except ImportError as error:
-        from .sweep_trials import SweepError
-
         raise SweepError(f"`seqnlp sweep` needs Optuna: {install('sweep')}") from error
-    from ..tasks import TASKS
-    from ..training import write_json
-    from ..training.started_runs import read_json
-    from .compare_runs import CompareError, launch_run, open_folder, read_comparison
-    from .sweep_report import write_report
-    from .sweep_space import read_space, values_now
-    from .sweep_trials import Objective, Sweep, SweepError, SweepStopped
-
     comparison = read_comparison(config, flags, output_dir, "sweep", OWN_FLAGS)
     if comparison.recipe.stem not in TASKS:
         raise CompareError(f"{config}: {comparison.recipe.stem} is no task of seqnlp, so its flags are not known.")
@@ -111,8 +108,8 @@ def sweep(
     if before is not None and before != settings:
         changed = next(name for name in settings if before.get(name) != settings[name])
         raise SweepError(
-            f"{comparison.folder} holds a sweep with another {changed}: its trials are not to be compared with these. "
-            "Give another --output_dir."
+            f"{comparison.folder} holds a sweep with another value of {changed}: its trials are not to be compared "
+            "with these. Give another --output_dir."
         )
     open_folder(comparison)
     write_json(comparison.folder / "space.json", settings)

@@ -13,7 +13,8 @@ from ..tasks import Task
 from ..training import write_json
 from ..training.bar import counted
 from ..visualization.page import folded, page_of, picture_of, row_of, table_of
-from .compare_runs import Comparison
+from ..visualization.sweep import Point, plot_sweep
+from .compare_runs import Comparison, public_flags
 from .sweep_space import OVERRIDES, Interval, divided
 from .sweep_trials import FOLDER, REASON, Sweep, shown_values
 
@@ -50,8 +51,8 @@ def write_report(sweep: Sweep, task: type[Task], begun_with: dict[str, Any]) -> 
     searched = "\n".join(f"{name}: {dimension.described()}" for name, dimension in sweep.space.items())
     notes = [
         "Each trial is one run of the recipe, with the same seed, judged by validation; the test split was not read.",
-        "Importances are Optuna's: the share of the variance of the score over the complete trials that a flag "
-        "accounts for. With few trials they say little.",
+        "Importances are Optuna's, by PED-ANOVA (Watanabe et al. 2023): how far the values of the best tenth of the "
+        "complete trials lie apart from those of all. With few trials they say little.",
         "A trial is pruned when its best validation so far is worse than the median of the others at the same "
         "validation, counted from the start.",
     ]
@@ -98,7 +99,7 @@ def best_config(sweep: Sweep, values: dict[str, Any]) -> str:
     overrides = {**comparison.overrides, **fields}
     if overrides:
         content[OVERRIDES] = overrides
-    flagged = f" with {' '.join(comparison.flags)}" if comparison.flags else ""
+    flagged = f" with {public_flags(comparison)}" if comparison.flags else ""
     head = (
         f"# The best of {counted(len(sweep.finished), 'trial')} of {comparison.config.name}{flagged}, by validation.\n"
     )
@@ -122,7 +123,7 @@ def _record(sweep: Sweep, importances: dict[str, float]) -> dict[str, Any]:
     return {
         "recipe": sweep.comparison.recipe.stem,
         "config": sweep.comparison.config.name,
-        "flags": sweep.comparison.flags,
+        "flags": public_flags(sweep.comparison),
         "seed": sweep.seed,
         **sweep.objective._asdict(),
         "space": space,
@@ -157,8 +158,6 @@ def _rows(sweep: Sweep, score: Score) -> list[list[str]]:
 
 
 def _picture(sweep: Sweep, score: Score, importances: dict[str, float]) -> bytes:
-    from ..visualization.sweep import Point, plot_sweep
-
     scale = 100 if score.is_share else 1
     points = [
         Point(trial.number, scale * trial.value, trial.params, trial.state.name == "PRUNED")
@@ -173,7 +172,7 @@ def _picture(sweep: Sweep, score: Score, importances: dict[str, float]) -> bytes
 
 def _conditions(sweep: Sweep) -> str:
     more = "more" if sweep.objective.greater_is_better else "less"
-    flags = f", with {' '.join(sweep.comparison.flags)}" if sweep.comparison.flags else ""
+    flags = f", with {public_flags(sweep.comparison)}" if sweep.comparison.flags else ""
     return (
         f"{sweep.comparison.recipe.stem} by {sweep.comparison.config.name}{flags}: validation "
         f"{sweep.objective.metric}, {more} is better; seed {sweep.seed}."

@@ -172,8 +172,13 @@ def _load_folder(
     images = {ending for ending, kind in PILImage.registered_extensions().items() if kind in PILImage.OPEN}
     kinds = Counter(kind for file in found if (kind := file_type(file)))
     if config is None and not _has_configs(folder) and kinds and not any(f.suffix.lower() in images for f in found):
-        kind = max(kinds, key=kinds.get)
-        files, remarks = _splits_of(folder, [file for file in found if file_type(file) == kind])
+        trained_on = {file_type(file) for file in found if _split_by_name(str(file.relative_to(folder))) == "train"}
+        kind = max(kinds, key=lambda kind: (kind in trained_on, kinds[kind]))
+        chosen, remarks = _each_once([file for file in found if file_type(file) == kind])
+        if others := [file.name for file in found if file_type(file) not in (None, kind)]:
+            remarks.append(f"Left out, as files of another kind: {listed(others, 3)}.")
+        files, left_out = _splits_of(folder, chosen)
+        remarks += left_out
         files = {split: part for split, part in files.items() if split not in unread}
         loaded = _read_files(files, source, whole, streaming)
         loaded.remarks += remarks
@@ -212,6 +217,13 @@ def _has_configs(folder: Path) -> bool:
     except yaml.YAMLError:
         return False
     return isinstance(head, dict) and "configs" in head
+
+
+def _each_once(files: list[Path]) -> tuple[list[Path], list[str]]:
+    """The files without the gzipped copies of some of them; and a line if there are such."""
+    copies = [file for file in files if file.suffix.lower() == ".gz" and file.with_suffix("") in files]
+    remarks = [f"Left out, as files that are there unzipped too: {listed(file.name for file in copies)}."]
+    return [file for file in files if file not in copies], remarks if copies else []
 
 
 def _image_splits(folder: Path, images: list[Path]) -> dict[str, list[str]] | None:
@@ -322,7 +334,13 @@ def _explain(error: Exception, name: str, config: str | None, is_local: bool = F
     return f"Dataset {name!r} cannot be loaded ({type(error).__name__}): {reason}"
 
 
+def printable(name, length: int = 60) -> str:
+    """A name as a line shows it: what cannot be printed by its escape, and no more than so many characters."""
+    shown = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in str(name)[: length + 1])
+    return shown if len(str(name)) <= length else f"{str(shown)[:length]}..."
+
+
 def listed(names, most: int = 20) -> str:
-    """Names between commas, at most so many of them."""
-    names = [str(name) for name in names]
+    """Names between commas, at most so many of them, each in one line."""
+    names = [printable(name) for name in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

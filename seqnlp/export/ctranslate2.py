@@ -62,6 +62,8 @@ class CTranslate2Export(Export):
             spec.register_vocabulary(self.vocabulary(self.processor))
         # Copies: what is quantized is quantized in place.
         spec.decoder.projection.weight = self.model.lm_head.weight.clone()
+        if self.model.lm_head.bias is not None:
+            spec.decoder.projection.bias = self.model.lm_head.bias.clone()
         spec.config.layer_norm_epsilon = self.config.layer_norm_eps
         spec.config.bos_token = self._writer.bos_token or ""
         spec.config.unk_token = self._writer.unk_token or ""

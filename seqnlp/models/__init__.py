@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.models.auto import modeling_auto
 
+from .compiled_generation import *
 from .configuration_recurrent import *
 from .configuration_recurrent_seq2seq import *
 from .configuration_transformer import *
@@ -69,6 +70,7 @@ __all__ = [
     "VisionTransformerConfig",
     "VisionTransformerForImageClassification",
     "VisionTransformerModel",
+    "compile_generation",
 ]
 
 # How a name ends says what the class is for, as in transformers: the Auto class that makes it, and the table of names

@@ -55,6 +55,7 @@ class TransformerConfig(PreTrainedConfig):
         initializer_range: Standard deviation of all weights at the start.
         tie_word_embeddings: Whether source, target and output share one matrix (section 3.4; Press & Wolf 2017), or
             have one each.
+        output_bias: Whether the output matrix adds a bias for each token, as Marian's models do.
         use_cache: Whether keys, values and states are returned as `past_key_values`.
         label_smoothing: Share of each label that the training loss spreads over the vocabulary (section 5.4);
             evaluation has none.
@@ -100,6 +101,7 @@ class TransformerConfig(PreTrainedConfig):
     activation_dropout: float | int = ranged(0.0, "[0, 1)")
     initializer_range: float | int = ranged(0.02, "[0, 100]")
     tie_word_embeddings: bool = True
+    output_bias: bool = False
     use_cache: bool = True
     label_smoothing: float | int = ranged(0.0, "[0, 1)")
     loss_chunk_size: int | None = ranged(None, "[1, inf)")

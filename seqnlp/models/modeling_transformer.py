@@ -2,8 +2,8 @@
 
 import torch
 from torch import nn
-from transformers import Cache, DynamicCache, EncoderDecoderCache, GenerationMixin
-from transformers.masking_utils import create_bidirectional_mask, create_causal_mask, create_masks_for_generate
+from transformers import Cache, DynamicCache, EncoderDecoderCache, GenerationMixin, StaticCache
+from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
@@ -34,9 +34,9 @@ class TransformerPreTrainedModel(AttentionPreTrainedModel):
     config: TransformerConfig
     _no_split_modules = ["EncoderLayer", "DecoderLayer", "CellDecoderLayer"]
 
-    def create_cache(self, is_static: bool = False) -> TransformerCache:
-        """An empty cache of the kind that this model goes on from."""
-        return TransformerCache(self.create_text_cache(is_static), DynamicCache(config=self.config))
+    def create_cache(self, length: int | None = None) -> TransformerCache:
+        """An empty cache of the kind that this model goes on from; with room for `length` tokens, if that is given."""
+        return TransformerCache(self.create_text_cache(length is not None, length), DynamicCache(config=self.config))
 
     def init_parallel_plans(self) -> None:
         """As transformers does, but the config's plan names the modules of both stacks: it is not for one alone."""
@@ -57,10 +57,13 @@ class TransformerPreTrainedModel(AttentionPreTrainedModel):
             if isinstance(module, RecurrentLayer):
                 module.config.recurrence_implementation = name
 
-    def create_text_cache(self, is_static: bool = False) -> Cache:
-        """An empty cache of what the decoder keeps of the text so far: keys and values, or its cells' states."""
+    def create_text_cache(self, is_static: bool = False, length: int | None = None) -> Cache:
+        """
+        An empty cache of what the decoder keeps of the text so far: keys and values, with room for `length` tokens if
+        that is given, or its cells' states, at an address that stays if they are to be static.
+        """
         if self.config.decoder_cell is None:
-            return GrowingCache(self.config)
+            return GrowingCache(self.config) if length is None else StaticCache(self.config, length)
         return (StaticRecurrentCache if is_static else RecurrentCache)(self.config.recurrent_config())
 
     def _resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of=None, mean_resizing=True):
@@ -289,7 +292,7 @@ class TransformerForConditionalGeneration(ConditionalGeneration, TransformerPreT
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
         self.model = TransformerModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.output_bias)
         self.post_init()
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
@@ -304,10 +307,10 @@ class TransformerForConditionalGeneration(ConditionalGeneration, TransformerPreT
                 cache.activate_past_recording()
 
     def create_masks_for_generate(self, attention_mask: torch.Tensor | None, **kwargs) -> torch.Tensor | dict | None:
-        """As transformers does for compiled generation; cells read the mask of the tokens as it is."""
+        """For compiled generation; cells read the mask of the tokens as it is."""
         if self.config.decoder_cell is not None:
             return attention_mask
-        return create_masks_for_generate(attention_mask=attention_mask, **kwargs)
+        return super().create_masks_for_generate(attention_mask=attention_mask, **kwargs)
 
     def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: torch.Tensor) -> EncoderDecoderCache:
         # The beams of a text read the same source: its keys and values stay, once for all of them or alike.

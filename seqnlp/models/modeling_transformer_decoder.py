@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from transformers import Cache, GenerationMixin
+from transformers import Cache, GenerationMixin, StaticCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.processing_utils import Unpack
@@ -28,9 +28,9 @@ class TransformerDecoderPreTrainedModel(AttentionPreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": DecoderLayer, "attentions": MultiHeadAttention}
 
-    def create_cache(self) -> GrowingCache:
-        """An empty cache of the kind that this model goes on from."""
-        return GrowingCache(self.config)
+    def create_cache(self, length: int | None = None) -> Cache:
+        """An empty cache of the kind that this model goes on from; with room for `length` tokens, if that is given."""
+        return GrowingCache(self.config) if length is None else StaticCache(self.config, length)
 
 
 class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedModel):

@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from .backpropagation_through_time import BackpropagationThroughTime, Packing
 from .cells import LinearCell, RecurrentCell, State
+from .processor import has_tiles
 
 
 logger = logging.get_logger(__name__)
@@ -250,7 +251,13 @@ def _is_faster_packed(cell: RecurrentCell, inputs: torch.Tensor, padding: Paddin
         return True
     num_padding = 0 if padding is None else padding.mask.numel() - int(padding.lengths.sum())
     saved = num_padding / inputs.shape[1] * cell.hidden_size * (cell.input_size + cell.hidden_size)
-    return saved >= cell.worth_packing[torch.is_grad_enabled()]
+    in_tiles = has_tiles() and _product_dtype(dtype) == torch.bfloat16
+    return saved >= (cell.worth_packing_in_tiles if in_tiles else cell.worth_packing)[torch.is_grad_enabled()]
+
+
+def _product_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type in which weights of `dtype` are multiplied on a CPU: autocast's, where it is on."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") and dtype == torch.float32 else dtype
 
 
 def _run_packed(cell, inputs, state, padding, reverse, return_state):
@@ -261,9 +268,7 @@ def _run_packed(cell, inputs, state, padding, reverse, return_state):
     else:
         packing = padding.packings[int(reverse)]
     weights = cell.torch_weights()
-    dtype = weights[0].dtype
-    if torch.is_autocast_enabled("cpu") and dtype == torch.float32:
-        dtype = torch.get_autocast_dtype("cpu")
+    dtype = _product_dtype(weights[0].dtype)
     tensors = [tensor.to(dtype) for tensor in (inputs, *weights)]  # what autocast does for the maps it knows of
     with torch.autocast("cpu", enabled=False):
         outputs, *final_state = BackpropagationThroughTime.apply(cell, packing, *tensors, *state)
@@ -369,7 +374,7 @@ def _scan(decay, update, initial, reverse):
     is_on_cpu = decay.device.type == "cpu"
     # On a CPU a step of that many numbers takes longer than to start an operation. On a card each operation costs the
     # same for few numbers and for many, so there are shorter parts, and fewer operations.
-    is_large = is_on_cpu and batch_size * size >= 4096
+    is_large = is_on_cpu and batch_size * size >= 2048
     part = 16 if is_on_cpu else 8
     if is_large or length <= 2 * part:
         return _scan_steps(decay, update, initial, reverse)

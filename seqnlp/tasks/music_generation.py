@@ -30,7 +30,7 @@ from ..training import TrainingLoop
 from ..training.flags import flag
 from ..visualization.music import save_tune
 from ..visualization.sheet_music import save_sheet_music
-from .arguments import GenerationArguments
+from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, count_spelled
 from .results import decimals, spread
@@ -67,7 +67,7 @@ class MusicModelArguments(LanguageModelArguments):
 
 
 @dataclass
-class TuneWritingArguments(GenerationArguments):
+class TuneWritingArguments(WritingArguments):
     """The tunes that the trained model writes."""
 
     key: str | None = flag(None, "Key of the tunes to write, e.g. D, Emin, Ador.", "after training")

@@ -54,9 +54,12 @@ def config_file_of(record: Record) -> str | None:
 
 def variant_of(record: Record) -> str:
     """
-    What tells models of one architecture on one dataset apart: what the name of the config's file says after the
-    architecture, as `none` in `translation_multi30k_gru_none.yaml`, or that it learned from a teacher; empty for most.
+    What tells models of one architecture on one dataset apart: a cell in the decoder, what the name of the config's
+    file says after the architecture, as `none` in `translation_multi30k_gru_none.yaml`, or that it learned from a
+    teacher; empty for most.
     """
+    if cell := (record.get("model") or {}).get("config", {}).get("decoder_cell"):
+        return cell
     named = re.search(rf"_{architecture_of(record)}_(\w+)\.yaml$", config_file_of(record) or "")
     return named.group(1) if named else "distilled" if record.get("teacher") else ""
 

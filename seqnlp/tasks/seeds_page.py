@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..metrics import Score, Spread
 from ..visualization.page import facts_of, folded, page_of, picture_of, preformatted, row_of, table_of
 from ..visualization.seeds import plot_seeds
-from .run_page import REPORT
+from .run_page import REPORT, header_of
 from .telling import described_data
 
 
@@ -44,7 +44,7 @@ def write_seeds_page(
         table: What they say.
         commands: What to do with them.
     """
-    found = task.headline(record["metrics"], record["hyperparameters"])
+    found = task.headline(record)
     architecture = record["hyperparameters"]["architecture"]
     title, picture = f"{task.title}, {architecture}: {len(records)} seeds", []
     if found:
@@ -66,6 +66,7 @@ def write_seeds_page(
         f'<p class="answer">{html.escape(table.text)}</p>',
         "<h2>Results</h2>",
         table_of(table.headers, [row_of(row) for row in table.rows], "Each score over the seeds and by seed"),
+        *_baselines(task, record),
         *picture,
         "<h2>The page of each run</h2>",
         f"<ul>{links}</ul>",
@@ -79,6 +80,19 @@ def write_seeds_page(
         folded("Versions", versions),
     ]
     (folder / REPORT).write_text(page_of(title, parts), encoding="utf-8")
+
+
+def _baselines(task: "type[Task]", record: dict[str, Any]) -> list[str]:
+    """What the seeds are to be held against, as the chosen run has it."""
+    known = [values for parts in record["baselines"].values() for values in parts.values()]
+    scores = [score for score in task.scores_of(record) if any(score.key in values for values in known)]
+    rows = [
+        row_of([name.replace("_", " "), split, *(score.shown(values.get(score.key)) for score in scores)], "baseline")
+        for name, parts in record["baselines"].items()
+        for split, values in parts.items()
+    ]
+    headers = ["baseline", "split", *(header_of(task, score, record["hyperparameters"]) for score in scores)]
+    return ["<h2>Baselines</h2>", table_of(headers, rows, "The scores of what needs no such model")] if scores else []
 
 
 def _draw(

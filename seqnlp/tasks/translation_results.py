@@ -96,7 +96,9 @@ def _time_row(name: str, group: list[Record]) -> dict[str, Any]:
         for bleu in BLEU_STEPS
     }
     speed = statistics.mean(scores["target_tokens_per_second"] for scores in validation)
-    return {"model": name, "hours": f"{hours:.1f}", "tokens/s": f"{speed:,.0f}", **minutes}
+    processors = {", ".join(record["hardware"].get("gpus") or ["CPU"]) for record in group}
+    shown = f"{name} ({'; '.join(sorted(processors))})"
+    return {"model": shown, "hours": f"{hours:.2f}", "tokens/s": f"{speed:,.0f}", **minutes}
 
 
 def _length_row(name: str, group: list[Record]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
 
 def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recipe: str, given: set[str]) -> list[str]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = _content_of(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ArgumentsError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -206,6 +206,8 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
     for key, value in content.items():
         if key not in fields:
             raise ArgumentsError(f"{path}: there is no argument {key!r}{_nearest(str(key), fields)}.")
+        if value in ("on", "off") and "bool" in str(fields[key].type):
+            value = {"on": "true", "off": "false"}[value]
         if isinstance(value, dict):
             value = ",".join(f"{name}={yaml.safe_dump(item).splitlines()[0]}" for name, item in value.items())
         if isinstance(value, list) and "list" in str(fields[key].type):
@@ -217,6 +219,39 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
             # One word: a value that begins with a dash would else be taken for a flag.
             arguments.append(f"--{key}={value}")
     return arguments
+
+
+def _content_of(text: str) -> Any:
+    """
+    What a YAML holds, each value of a flag as it is written, for the flag to read: a column may be called `no`, and
+    5.10 is a name that ends in a zero.
+
+    Raises:
+        yaml.YAMLError: For what is no YAML, and for a key that stands there twice.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            return None if node is None else loader.construct_document(node)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if twice is not None or len(keys) < len(node.value):
+            raise yaml.YAMLError("a key is no word" if twice is None else f"{twice!r} stands there twice")
+        loader.flatten_mapping(node)
+        return {key.value: _as_written(loader, value) for key, value in node.value}
+    finally:
+        loader.dispose()
+
+
+def _as_written(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return None if node.tag == "tag:yaml.org,2002:null" else node.value
+    if isinstance(node, yaml.SequenceNode):
+        if not all(isinstance(item, yaml.ScalarNode) for item in node.value):
+            raise yaml.YAMLError("a list holds something else than words")
+        return [item.value for item in node.value]
+    return loader.construct_object(node, deep=True)
 
 
 def _without_excluded(

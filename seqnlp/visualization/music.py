@@ -35,6 +35,8 @@ _TOKEN = re.compile(
 
 
 _TIED_CHORD = re.compile(r"\[([\^_=A-Ga-g,'\d/ -]+)\]([\d/]*) *\.?-")
+_OLD_CHORD = re.compile(r"\+((?:(?:\^\^?|__?|=)?[A-Ga-g][,']*[\d/]*){2,})\+")  # as the standard had them until 2003
+_LATE_TIE = re.compile(r"([<>]+)-")  # behind the sign of a broken rhythm, where music21 would lose that
 _NOTE_OF_A_CHORD = re.compile(r"[A-Ga-g][,']*[\d/]*+(?!-)")
 
 
@@ -55,6 +57,7 @@ def spell_out(abc: str) -> str:
 
 def _spelled(abc: str) -> tuple[str, list[list[bool]]]:
     """The tune, and for each of its notes and chords whether each note is tied to the next one."""
+    abc = _OLD_CHORD.sub(r"[\1]", _LATE_TIE.sub(r"-\1", abc))
     abc = _TIED_CHORD.sub(lambda chord: "[" + _NOTE_OF_A_CHORD.sub(r"\g<0>-", chord[1]) + "]" + chord[2], abc)
     fields = {line[0]: line[2:].strip() for line in abc.splitlines() if _LINE_FIELD.match(line)}
     bar_of_rest = f"z{_units_of_a_bar(fields.get('M', ''), fields.get('L'))}"
@@ -150,8 +153,10 @@ def to_midi(abc: str, quarters_per_minute: float = QUARTERS_PER_MINUTE):
 def _sounding(abc: str) -> list[tuple[int, float, float]]:
     """The pitch, onset and length in quarters of each note; tied ones are one, in chords too."""
     spelled, ties = _spelled(abc)
-    elements = [element for element in _parsed(spelled).flatten().notes if element.quarterLength > 0]
-    if len(elements) != len(ties):  # it reads something else as a note
+    melody = _parsed(spelled).flatten()
+    elements = [element for element in melody.notes if element.quarterLength > 0]
+    if len(elements) != len(ties):  # it cuts a note where a bar is too full, or reads another sign as one
+        elements = [element for element in melody.stripTies().notes if element.quarterLength > 0]
         ties = [[False] * len(element.pitches) for element in elements]
     found: list[list] = []
     held: dict[int, list] = {}  # notes that are tied to what comes next

@@ -96,6 +96,14 @@ def test_parts_are_put_together_and_only_what_is_missing_is_trained(tmp_path, mo
     assert flows[1] == json.loads((tmp_path / "b" / "gradients.json").read_text())[0]
     assert (tmp_path / "c" / "gradients-copy.png").exists()
 
+    partly = run("e", *both, "--seeds", "3", "--starts", "default,chrono", "--kept_only")
+    assert partly.exit_code == 0, partly.output
+    assert "3 of 9 runs are kept in" in partly.output
+    assert json.loads((tmp_path / "e" / "dependency.json").read_text()) == [*kept["a"], *kept["b"]]
+    assert "| lstm (1 of 2 seeds)" in (tmp_path / "e" / "dependency.md").read_text()
+    assert "--kept_only: none of the runs" in str(run("f", "--architectures", "gru", "--kept_only").exception)
+    assert trained == []
+
     again = run("c", "--architectures", "lstm", "--resume")
     assert again.exit_code == 0, again.output
     assert "is there already" in str(run("c", "--architectures", "lstm").exception)

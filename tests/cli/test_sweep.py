@@ -77,7 +77,8 @@ def launched(folder):
 
 
 def test_it_finds_what_is_better_and_writes_a_config_that_the_recipe_takes(quick):
-    result = sweep(quick, "--trials", 12)
+    given = "--flags", f"--train_file {quick / 'a.csv'}"
+    result = sweep(quick, "--trials", 12, *given)
     assert result.exit_code == 0, result.output
     lines = launched(quick)
     assert len(lines) == 13  # one step to know the metric, and the trials
@@ -102,15 +103,19 @@ def test_it_finds_what_is_better_and_writes_a_config_that_the_recipe_takes(quick
     assert f"validation accuracy {best['value']:.1%} by trial {best['number']}</h1>" in page
     assert not re.search(r'(?:src|href)=(?!"data:)', page)  # it opens offline
     assert (quick / "out" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+    for name in ("sweep.html", "trials.json", "best.yaml"):  # what may be shown names no path of the machine
+        assert str(quick) not in (quick / "out" / name).read_text()
     assert "With the values of the config as it stands, trial 0, it is 75.0%." in result.output
 
     # The same once more makes nothing again; more trials are added.
-    assert sweep(quick, "--trials", 12).exit_code == 0
+    assert sweep(quick, "--trials", 12, *given).exit_code == 0
     assert len(launched(quick)) == 13
-    assert sweep(quick, "--trials", 13).exit_code == 0
+    assert sweep(quick, "--trials", 13, *given).exit_code == 0
     assert len(launched(quick)) == 14
+    assert "out holds a sweep with another value of flags: its trials" in str(sweep(quick).exception)
     (quick / "space.yaml").write_text(SPACE.replace("0.1", "0.2"))
-    assert "out holds a sweep with another space: its trials are not to be" in str(sweep(quick).exception)
+    told = "out holds a sweep with another value of space: its trials are not to be compared with these"
+    assert told in str(sweep(quick, *given).exception)
 
 
 @pytest.fixture

@@ -12,15 +12,19 @@ from seqnlp.data import (
     DataArguments,
     DataError,
     ImageArguments,
+    LabelArguments,
     PairArguments,
     SeriesArguments,
     TaggingArguments,
+    TextArguments,
     TuneArguments,
     labels_of,
     load_images,
+    load_labeled_texts,
     load_series,
     load_tagging,
     load_text_classification,
+    load_texts,
     load_translation,
     load_tunes,
     normalize_tune,
@@ -134,6 +138,66 @@ def test_classes_that_are_nearly_numbers_stand_in_the_order_of_names(write, odd)
     tagged = [json.dumps({"tokens": [f"w{number}"], "tags": [sorted(names)[number % 3]]}) for number in range(90)]
     loaded = load_tagging(TaggingArguments(train_file=write("b.jsonl", "\n".join(tagged))))
     assert set(labels_of(loaded.splits["train"])) == names
+
+
+FILMS = "text,label\n" + "".join(f"film {number},{('neg', 'pos')[number % 2]}\n" for number in range(40))
+
+
+def test_a_folder_with_other_files_beside_those_of_the_splits(write, tmp_path):
+    write("train.csv", FILMS)
+    write("train.csv.gz", gzip.compress(FILMS.encode()))
+    for name in ("about.json", "more.json"):
+        write(name, "{}")
+    loaded = load_text_classification(DataArguments(dataset_name=str(tmp_path)))
+    assert sum(map(len, loaded.splits.values())) == 40
+    assert loaded.remarks[:2] == [
+        "Left out, as files that are there unzipped too: train.csv.gz.",
+        "Left out, as files of another kind: about.json, more.json.",
+    ]
+
+
+def test_where_there_is_a_choice_of_columns_it_is_said(write):
+    table = (
+        FILMS.replace("text,label", "text,label,sentence,class")
+        .replace("neg\n", "neg,a,b\n")
+        .replace("pos\n", "pos,a,b\n")
+    )
+    remarks = load_text_classification(DataArguments(train_file=write("a.csv", table))).remarks
+    assert remarks[:2] == [
+        "The texts are those of the column 'text'; others, by --text_column: sentence.",
+        "The labels are those of the column 'label'; others, by --label_column: class.",
+    ]
+    assert remarks[0] in load_texts(TextArguments(train_file=write("b.csv", table))).remarks
+
+
+def test_a_class_of_several_lines_is_told_in_one(write):
+    table = FILMS.replace(",neg", ',"a\nb"').replace(",pos", "," + "x" * 99)
+    loaded = load_text_classification(DataArguments(train_file=write("a.csv", table)))
+    assert loaded.splits["train"].features["label"].names == ["a\nb", "x" * 99]
+    split = loaded.splits["validation"]
+    (missing,) = {"a\nb", "x" * 99} - {split.features["label"].int2str(label) for label in split["label"]}
+    told = "a\\nb" if missing == "a\nb" else "x" * 60 + "..."
+    assert f"The split 'validation' has no text of the class {told}." in loaded.remarks
+    assert not [line for line in loaded.remarks if "\n" in line]
+
+
+@pytest.mark.parametrize(
+    ("flags", "label", "message"),
+    [
+        (
+            {"problem_type": "multi_label_classification", "label_separator": ","},
+            "\"['a', 'b']\"",
+            "as texts (\"['a', 'b']\")",
+        ),
+        ({"problem_type": "multi_label_classification"}, '"{a, b}"', "as texts ('{a, b}')"),
+        ({"problem_type": "regression"}, "1_000", "row 0 holds '1_000', which is no number"),
+        ({"problem_type": "regression"}, "True", "row 0 holds 'True', which is no number"),
+    ],
+)
+def test_labels_that_a_program_has_written(write, flags, label, message):
+    table = FILMS.replace(",neg", f",{label}").replace(",pos", f",{label}")
+    said = refusal(lambda: load_labeled_texts(LabelArguments(train_file=write("a.csv", table), **flags)))
+    assert message in said
 
 
 # Times and series

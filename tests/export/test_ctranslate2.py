@@ -37,7 +37,8 @@ def language_model(seed, **fixed):
 
 def translator(seed, **fixed):
     torch.manual_seed(seed)
-    config = TransformerConfig(**all_fields(random.Random(seed), decoder_layers=1, **fixed))
+    own = {"decoder_layers": 1, "output_bias": seed % 2 == 1, **fixed}
+    config = TransformerConfig(**all_fields(random.Random(seed), **own))
     return random_models.spread(TransformerForConditionalGeneration(config))
 
 

@@ -58,12 +58,14 @@ def bert(head, **own):
 
 def marian(draw):
     own = {"hidden_act": draw.choice(["gelu", "relu"]), "decoder_layers": draw.choice([1, 2]), "layer_norm_eps": 1e-5}
+    own["output_bias"] = own["decoder_layers"] == 2
     return TransformerForConditionalGeneration(TransformerConfig(**fields(draw, **own)))
 
 
 def pegasus(draw):
     own = {"norm_position": "pre", "tie_word_embeddings": True, "decoder_layers": draw.choice([1, 2])}
     own["position_embedding_type"] = added(draw)
+    own["output_bias"] = own["decoder_layers"] == 2
     return TransformerForConditionalGeneration(TransformerConfig(**fields(draw, **own)))
 
 

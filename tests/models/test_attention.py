@@ -204,8 +204,13 @@ def test_bfloat16_trains_in_stages_what_sdpa_would_give(masked, monkeypatch):
         torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02)
 
 
-def test_only_training_in_half_precision_on_a_cpu_goes_in_stages():
+@pytest.mark.parametrize(("tiles", "longest"), [(True, 320), (False, 512)])
+def test_only_training_in_half_precision_on_a_cpu_goes_in_stages(tiles, longest, monkeypatch):
+    monkeypatch.setattr(attention_module, "has_tiles", lambda: tiles)
     query = torch.zeros(1, 1, 4, 2)
+    for length in (longest, longest + 1):
+        states = torch.zeros(1, 1, length, 2).bfloat16()
+        assert is_faster_in_stages(states, states) == (length == longest)
 
     assert is_faster_in_stages(query.bfloat16(), query)
     assert not is_faster_in_stages(query, query)

@@ -150,3 +150,21 @@ def test_where_the_packed_loop_is_chosen(monkeypatch):
     assert not is_packed(CELLS["gru"](256, 256).half(), inputs, half)
     with torch.no_grad():
         assert not any(is_packed(CELLS[name](256, 256), inputs, None) for name in cells)
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_products_in_tiles_are_packed_for_more_padding(tiles, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(recurrence, "has_tiles", lambda: tiles)
+    cell, inputs = CELLS["lstm"](256, 256), torch.empty(32, 64, 256)
+
+    def is_packed(share):
+        mask = torch.arange(64) < torch.full((32, 1), round(64 * (1 - share))).index_fill(0, torch.tensor([0]), 64)
+        return recurrence._is_faster_packed(cell, inputs, Padding.from_mask(mask.long(), 1))
+
+    for narrow in (False, True):  # a third of 32 x 256 x 512 multiplications saved, then nearly all
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            assert is_packed(1 / 3) == (not (tiles and narrow))
+            assert is_packed(0.9)
+            with torch.no_grad():
+                assert is_packed(0.9) == (not (tiles and narrow))

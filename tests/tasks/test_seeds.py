@@ -45,7 +45,7 @@ def record_of(seed, accuracy, kept, **changes):
             "validation": {"accuracy": kept, "loss": 0.5},
             "test": {"accuracy": accuracy, "loss": 0.25 * seed, "signatures": {"accuracy": "x"}, "ok": True},
         },
-        "baselines": {},
+        "baselines": {"tfidf": {"test": {"accuracy": 0.625}}},
         "history": [{"step": 1, "epoch": 1.0, "validation_accuracy": kept}],
         "kept": {"step": 1, "epoch": 1.0, "metric": "accuracy", "value": kept},
         "seconds": {"training": 10.0 * seed},
@@ -243,6 +243,7 @@ def test_resuming_runs_the_missing_seeds_alone_and_the_folder_becomes_that_of_th
     page = (out / "report.html").read_text()
     assert "<h1>Sentiment classification of texts, lstm: Accuracy 80.0% ± 10.0% on test, 3 seeds</h1>" in page
     assert 'href="seed-2/report.html"' in page
+    assert "<td>tfidf</td><td>test</td><td>62.5%</td>" in page
     # One more is trained alone, and the model is chosen anew.
     assert len(seeds("--seeds", "4,2,3,5", "--resume_from_checkpoint", "latest")) == 1
     assert (out / "model.safetensors").read_text() == "of seed 5"
