@@ -11,6 +11,7 @@ from benchmarks import cards as cards_module
 from benchmarks import diagrams as diagrams_module
 from benchmarks import gpu as gpu_module
 from benchmarks import gpu_report, gpu_setting, memory, speed_tables, training_loops
+from benchmarks import growth as growth_module
 from benchmarks import profiles as profiles_module
 from benchmarks import results as results_module
 from benchmarks import speed as speed_module
@@ -164,6 +165,28 @@ def gpu(
     for line in failed:
         typer.echo(f"does not hold: {line}", err=True)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def growth(
+    axes: Annotated[list[str] | None, typer.Argument(help="What grows; all by default.", show_default=False)] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of the models at each point.")] = 3,
+) -> None:
+    """What a token costs as texts, vocabulary and batch grow, and a row as a streamed corpus does."""
+    names = axes or list(growth_module.AXES)
+    _refuse_unknown(names, growth_module.AXES)
+    points = []
+    for point in growth_module.measure(names, rounds):
+        points.append(point)
+        typer.echo(json.dumps(point))
+    growth_module.write_page(json.loads(growth_module.keep(points).read_text(encoding="utf-8")))
+    typer.echo(growth_module.table(points))
+
+
+@app.command(hidden=True)
+def growth_point(axis: str, model: str, value: int) -> None:
+    """One point, which `growth` starts."""
+    typer.echo(json.dumps(growth_module.cost_of_point(axis, model, value)))
 
 
 @app.command(hidden=True)

@@ -5,7 +5,6 @@ One card per model, `model_cards/TASK-DATASET-ARCHITECTURE.md`: for each dataset
 such run a card without numbers. All say that they are not published; `seqnlp publish` writes the card that goes up.
 """
 
-import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import yaml
 from benchmarks.records import ROOT, joined, kept_records
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.results import dataset_of, model_of
+from seqnlp.tasks.results import architecture_of, config_file_of, dataset_of, variant_of
 
 
 CONFIGS, CARDS = ROOT / "recipes" / "configs", ROOT / "model_cards"
@@ -22,16 +21,9 @@ OWNER = "seqnlp"
 
 
 def card_name(record: dict) -> str:
-    """
-    The name of a model: task, dataset and architecture, and what its config's file says after the architecture, as
-    `none` in `translation_multi30k_gru_none.yaml`: two models of one architecture differ by that.
-    """
-    architecture = record["hyperparameters"].get("architecture", "")
-    if record.get("model"):
-        architecture = model_of(record).split(",")[0]
-    variant = re.search(rf"_{architecture}(_\w+)\.yaml$", config_of(record) or "")
-    parts = [record["task"], dataset_of(record), architecture + (variant.group(1) if variant else "")]
-    return joined(filter(None, parts))
+    """The name of a model: task, dataset and architecture, and what tells it from others of the same."""
+    model = "_".join(filter(None, (architecture_of(record), variant_of(record))))
+    return joined(filter(None, (record["task"], dataset_of(record), model)))
 
 
 def merit(record: dict) -> float:
@@ -45,12 +37,6 @@ def merit(record: dict) -> float:
 def best(records: list[dict]) -> dict:
     """The run that its own criterion prefers on validation; the first seed where two are equal."""
     return max(sorted(records, key=lambda record: record["seed"]), key=merit)
-
-
-def config_of(record: dict) -> str | None:
-    """Name of the file in `recipes/configs/` that a run was started with."""
-    found = re.search(r"recipes/configs/([\w.-]+\.yaml)", record["command"])
-    return found.group(1) if found else None
 
 
 def planned(path: Path) -> dict:
@@ -85,7 +71,7 @@ def cards() -> dict[str, str]:
     for record in records:
         groups[card_name(record)].append(record)
     chosen = {name: best(group) for name, group in groups.items()}
-    run = {config_of(record) for record in records}
+    run = {config_file_of(record) for record in records}
     for path in sorted(CONFIGS.glob("*.yaml")):
         if path.name not in run:
             record = planned(path)

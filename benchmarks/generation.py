@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.generation import BaseStreamer
 
-from benchmarks.peers import Sizes, llama, marian, our_decoder, our_lstm, our_translator, random_tokens
+from benchmarks.peers import Sizes, llama, marian, our_decoder, our_lstm, our_recurrent, our_translator, random_tokens
 from benchmarks.timing import Action, Contest, Result, ratio_of_pairs
 from benchmarks.training_steps import TRANSLATION
 
@@ -64,6 +64,24 @@ def beams() -> Iterator[Contest]:
     )
 
 
+def cell_decoder() -> Iterator[Contest]:
+    """
+    Translation of texts of 24 tokens, 3 + 3 layers, 256 wide: an SSRU in the decoder against self-attention there.
+    """
+    sizes = Sizes(vocab_size=8000, layers=3)
+    models = [our_translator(sizes, decoder_cell=cell).eval() for cell in ("ssru", None)]
+    for rows, num_beams, new_tokens in ((1, 1, 32), (1, 1, 256), (1, 5, 32), (32, 1, 32), (32, 5, 32)):
+        source = random_tokens(rows, 24, sizes.vocab_size)
+        ours, peer = (generating(model, source, new_tokens, num_beams=num_beams) for model in models)
+        yield Contest(
+            name=f"SSRU, {'greedy' if num_beams == 1 else f'{num_beams} beams'}, batch {rows}, {new_tokens} tokens",
+            peer_name="ours with self-attention",
+            ours=ours,
+            peer=peer,
+            items=("tokens", rows * new_tokens),
+        )
+
+
 class Stopwatch(BaseStreamer):
     """Notes the CPU time at which each token comes."""
 
@@ -79,9 +97,14 @@ class Stopwatch(BaseStreamer):
 
 
 def long_text(rounds: int) -> Iterator[Result]:
-    """A token after 10,000 tokens against a token after 100, by the LSTM; 100 of each per round."""
+    """A token after 10,000 tokens against a token after 100, by the LSTM and by minGRU; 100 of each per round."""
+    yield from (late_against_early(cell_type, rounds) for cell_type in ("lstm", "mingru"))
+
+
+def late_against_early(cell_type: str, rounds: int) -> Result:
+    """The same by one cell."""
     sizes, new_tokens = Sizes(), 100
-    model = our_lstm(sizes).eval()
+    model = our_recurrent(sizes, cell_type).eval()
     tokens = random_tokens(1, 10_000, sizes.vocab_size)
     caches = {}
     for length in (100, 10_000):
@@ -107,8 +130,8 @@ def long_text(rounds: int) -> Iterator[Result]:
             milliseconds = milliseconds_per_token(length)
             if index >= 0:
                 times.append(milliseconds)
-    yield Result(
-        name="lstm, a token after 10,000",
+    return Result(
+        name=f"{cell_type}, a token after 10,000",
         peer_name="ours after 100",
         ours=late,
         peer=early,

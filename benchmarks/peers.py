@@ -98,8 +98,10 @@ def gpt2(sizes: Sizes) -> PreTrainedModel:
     return GPT2LMHeadModel(config)
 
 
-def our_translator(sizes: Sizes, loss_chunk_size: int | None = LOSS_CHUNK) -> PreTrainedModel:
-    """The Transformer of 2017, its norms behind the sublayers as Marian's."""
+def our_translator(
+    sizes: Sizes, loss_chunk_size: int | None = LOSS_CHUNK, decoder_cell: str | None = None
+) -> PreTrainedModel:
+    """The Transformer of 2017, norms behind the sublayers as Marian's; with a cell in its decoder, if asked for."""
     config = TransformerConfig(
         vocab_size=sizes.vocab_size,
         hidden_size=sizes.width,
@@ -108,6 +110,7 @@ def our_translator(sizes: Sizes, loss_chunk_size: int | None = LOSS_CHUNK) -> Pr
         num_attention_heads=sizes.heads,
         dropout=0.0,
         loss_chunk_size=loss_chunk_size,
+        decoder_cell=decoder_cell,
         **SPECIAL,
     )
     return TransformerForConditionalGeneration(config)
@@ -170,11 +173,16 @@ def bert(sizes: Sizes) -> PreTrainedModel:
 
 def our_lstm(sizes: Sizes, width: int = 376, layers: int = 2) -> PreTrainedModel:
     """A language model of as many weights as the decoder with the default sizes: 5.4 million to its 5.3."""
+    return our_recurrent(sizes, "lstm", width, layers)
+
+
+def our_recurrent(sizes: Sizes, cell_type: str, width: int = 376, layers: int = 2) -> PreTrainedModel:
+    """A language model of another cell at the LSTM's width."""
     config = RecurrentConfig(
         vocab_size=sizes.vocab_size,
         hidden_size=width,
         num_hidden_layers=layers,
-        cell_type="lstm",
+        cell_type=cell_type,
         tie_word_embeddings=True,
         **SPECIAL,
     )

@@ -1,4 +1,7 @@
-"""One recurrent layer, forward and backward, against `torch.nn`: batch 32, length 64, width 256, half padding."""
+"""
+One recurrent layer, forward and backward, against `torch.nn`: batch 32, length 64, width 256, half padding. And the
+cells whose steps are computed all at once against the LSTM, over texts of several lengths.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.peers import ragged_lengths
 from benchmarks.timing import Action, Contest
-from seqnlp import RecurrentModel
+from seqnlp import RecurrentConfig, RecurrentModel
+from seqnlp.models.cells import CELLS
 
 
 ROWS, LENGTH, WIDTH = 32, 64, 256
@@ -29,6 +33,12 @@ TARGETS = {
     ("gru", "bfloat16", PADDED): 1.2,
     ("lstm", "bfloat16", PADDED): 1.0,
 }
+
+
+PARALLEL_CELLS = ("mingru", "minlstm")
+# Of the ratio to our LSTM by the length of the texts; those of minGRU.
+PARALLEL_TARGETS = {128: 1.5, 1024: 3.0, 4096: 4.0}
+PARALLEL_ROWS, PARALLEL_LAYERS = 8, 2
 
 
 def recurrent_layer() -> Iterator[Contest]:
@@ -118,3 +128,47 @@ def products_alone(gates_width: int, lengths: torch.Tensor) -> Action:
             deltas.t() @ states
 
     return run
+
+
+def parallel_cells() -> Iterator[Contest]:
+    """A training step of 2 layers, 256 wide, 8 texts, without embeddings or a head: minGRU and minLSTM by our LSTM."""
+    for length, target in PARALLEL_TARGETS.items():
+        inputs = torch.randn(PARALLEL_ROWS, length, WIDTH)
+        for cell_type in PARALLEL_CELLS:
+            yield Contest(
+                name=f"{cell_type}, {length:,} tokens",
+                peer_name="our LSTM",
+                ours=stacked_step(cell_type, inputs),
+                peer=stacked_step("lstm", inputs),
+                target=target if cell_type == "mingru" else None,
+                product_type="float32",
+                items=("tokens", PARALLEL_ROWS * length),
+                remarks=f"products of the LSTM: {stacked_products('lstm', length) / 1e9:.2f} gflop",
+            )
+
+
+def stacked_step(cell_type: str, inputs: torch.Tensor) -> Action:
+    """Forward, backward and the fused AdamW of layers of one cell."""
+    config = RecurrentConfig(
+        vocab_size=1, hidden_size=WIDTH, num_hidden_layers=PARALLEL_LAYERS, cell_type=cell_type, use_cache=False
+    )
+    model = RecurrentModel(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+
+    def run():
+        model(inputs_embeds=inputs).last_hidden_state.sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run
+
+
+def stacked_products(cell_type: str, length: int) -> int:
+    """
+    Multiplications and additions of such a step by the sizes of its maps, since torch's kernels hide theirs: each map
+    is multiplied by its inputs, and the deltas by it and by its inputs, but for the inputs of the lowest layer.
+    """
+    cell = CELLS[cell_type]
+    map_size = len(cell.gates) * WIDTH * WIDTH
+    maps = PARALLEL_LAYERS * (2 if cell.has_recurrent_map else 1)
+    return 2 * PARALLEL_ROWS * length * map_size * (3 * maps - 1)

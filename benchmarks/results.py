@@ -42,7 +42,8 @@ def best_rows(records: list[dict], link: Link) -> str:
     is to be held against. The dataset is one of which others published a number, or else the default one.
     """
     rows = []
-    for name, own in by_task([record for record in records if not record.get("base_model")]).items():
+    from_nothing = [record for record in records if not record.get("base_model") and not record.get("teacher")]
+    for name, own in by_task(from_nothing).items():
         task, groups = TASKS[name], groups_of(own)
         wanted = [*task.published, task.default_dataset]
         dataset = min((key[0] for key in groups), key=lambda of: wanted.index(of) if of in wanted else len(wanted))

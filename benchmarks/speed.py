@@ -53,11 +53,15 @@ BENCHMARKS = {
     "recurrent-layer": Benchmark(
         "A recurrent layer, forward and backward", recurrent_layers.recurrent_layer, profiled=True
     ),
+    "parallel-cells": Benchmark(
+        "Cells whose steps are computed all at once", recurrent_layers.parallel_cells, profiled=True
+    ),
     "language-model": Benchmark("Training step of a language model", training_steps.language_model, profiled=True),
     "seq2seq": Benchmark("Training step of a translator", training_steps.seq2seq, profiled=True),
     "classifier": Benchmark("Training step of a classifier", training_steps.classifier, profiled=True),
     "generation": Benchmark("Greedy generation", generation.greedy, profiled=True),
     "beams": Benchmark("Generation by beams", generation.beams, profiled=True),
+    "cell-decoder": Benchmark("Generation with a cell in the decoder", generation.cell_decoder),
     "long-text": Benchmark("A token of a long text", results=generation.long_text),
     "loop": Benchmark("The training loop over its bare step", results=training_loops.loop_overhead),
     "memory": Benchmark("Peak memory of a training step", results=memory.memory, clock="resident memory"),

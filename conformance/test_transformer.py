@@ -6,7 +6,7 @@ from tests.generation.test_utils import GenerationTesterMixin
 
 from seqnlp import TransformerConfig, TransformerForConditionalGeneration, TransformerModel
 
-from .family import OWN_MATRICES, AttentionTester, EncoderDecoderInputs, EncoderDecoderTest
+from .family import OWN_MATRICES, AttentionTester, EncoderDecoderInputs, EncoderDecoderTest, RecurrentStates
 
 
 class TransformerTester(EncoderDecoderInputs, AttentionTester):
@@ -53,3 +53,32 @@ class TestLearnedPositions(TransformerTest, unittest.TestCase):
         "hidden_act": "gelu",
         "norm_position": "pre",
     }
+
+
+class CellDecoderTest(RecurrentStates, TransformerTest):
+    """What holds for every decoder that has cells in place of self-attention."""
+
+    # The loss falls by what the suite asks for; behind norms the gradient, see above, falls more slowly.
+    training_grad_norm_reduction_threshold = 0.7
+    not_applicable = dict.fromkeys(
+        ("test_attention_outputs", "test_retain_grad_hidden_states_attentions"),
+        "The suite asks for the weights of the decoder's self-attention, and it has cells instead.",
+    )
+
+    def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
+        cells = self.model_tester.get_config().recurrent_config()  # the suite's has lost what begins with decoder_
+        super()._check_past_key_values_for_generate(batch_size, past_key_values, seq_length, cells)
+
+    def _check_attentions_for_generate(
+        self, batch_size, attentions, prompt_length, output_length, config, decoder_past_key_values
+    ):
+        assert not any(map(len, attentions))  # of the decoder itself, which has none
+
+
+class TestSSRUDecoder(CellDecoderTest, unittest.TestCase):
+    config_fields = {"decoder_cell": "ssru", "norm_position": "pre"}
+
+
+class TestMinLSTMDecoder(CellDecoderTest, unittest.TestCase):
+    config_fields = {"decoder_cell": "minlstm", "recurrence_implementation": "eager", "tie_word_embeddings": False}
+    not_applicable = {**CellDecoderTest.not_applicable, **OWN_MATRICES}

@@ -42,6 +42,7 @@ API = {
 LATEX = {
     r"\bsigmoid\b": r"\\sigma",
     r"\btanh\b": r"\\tanh",
+    r"\brelu\b": r"\\operatorname{relu}",
     r"\bact\b": r"\\operatorname{act}",
     r" \* ": r" \\odot ",
     r">=": r"\\ge",
@@ -300,7 +301,7 @@ def verbs() -> str:
 def verb(name: str) -> str:
     """The arguments of one verb."""
     rows = []
-    for parameter in get_command(app).commands[name].params:
+    for parameter in get_command(app).commands[name].load().params:
         is_number = isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)
         default = parameter.default if is_number or isinstance(parameter.default, str) else None
         rows.append((f"`{parameter.opts[0]}`", code(default), " ".join((parameter.help or "").split())))

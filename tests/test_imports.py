@@ -19,8 +19,9 @@ ALLOWED = {
     "training": {"metrics", "models.losses", "models.requirements"},
     "pipelines": {"models"},
     "labs": {"models", "metrics"},
-    "tasks": {"models", "tokenization", "data", "metrics", "training", "visualization"},
+    "tasks": {"models", "tokenization", "data", "metrics", "training", "diagnostics", "visualization"},
     "export": {"models", "pipelines"},
+    "conversion": {"models"},
     "demo": {"data", "metrics", "diagnostics", "visualization", "pipelines"},
     "publishing": {"tasks", "training", "visualization", "export"},
     "cli": {
@@ -34,6 +35,7 @@ ALLOWED = {
         "tasks",
         "pipelines",
         "export",
+        "conversion",
         "publishing",
         "demo",
         "labs",

@@ -68,19 +68,16 @@ def test_code_and_addresses_stay_as_they_are(readme_for_an_index):
     assert readme_for_an_index("[`a`](b.md), `c`", "u", "v1") == "[`a`](u/blob/v1/b.md), `c`"
 
 
-def test_the_import_costs_as_little_as_that_of_transformers():
+def test_the_import_costs_nothing():
     code = """
-        import sys, time
-        import transformers
-        start = time.process_time()
+        import sys
+        before = set(sys.modules)
         import seqnlp
-        print(time.process_time() - start, "torch" in sys.modules, "seqnlp.models" in sys.modules)
+        print(*sorted({name.split(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)))
     """
     code = "\n".join(line.strip() for line in code.splitlines())
-    command = [sys.executable, "-c", code]
-    runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(3)]
-    assert [run[1:] for run in runs] == [["False", "False"]] * 3
-    assert min(float(run[0]) for run in runs) < SECONDS
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["seqnlp"]
 
 
 def test_the_import_brings_nothing_that_a_model_of_transformers_does_not():

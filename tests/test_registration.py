@@ -15,6 +15,8 @@ from seqnlp.tokenization import train_tokenizer
 
 IMPORTS = {
     "seqnlp first": "import seqnlp\nfrom transformers import AutoModelForSeq2SeqLM, AutoTokenizer, pipeline",
+    "seqnlp between": "import transformers as t, seqnlp\n"
+    "AutoModelForSeq2SeqLM, AutoTokenizer, pipeline = t.AutoModelForSeq2SeqLM, t.AutoTokenizer, t.pipeline",
     "seqnlp last": "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, pipeline\nimport seqnlp",
 }
 STRANGER = """

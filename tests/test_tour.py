@@ -89,7 +89,7 @@ def test_the_flags_of_its_commands_exist():
     for line in VERBS:
         verb = line.split()[1]
         seen.add(verb)
-        known = {name for parameter in verbs[verb].params for name in parameter.opts}
+        known = {name for parameter in verbs[verb].load().params for name in parameter.opts}
         line = re.sub(r"--flags \"[^\"]*\"", "--flags", line)
         assert set(re.findall(r"--[a-z_]+", line)) <= known
     assert seen >= {"try", "gradflow", "attention", "states", "dependency", "compare"}

@@ -7,10 +7,11 @@ import torch
 import typer
 from PIL import Image, UnidentifiedImageError
 
-from ..demo.answerers import tokens_of
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..training.bar import counted
 from ..visualization import plot_attention, write_attention_page
+from ..visualization.attention import image_of_pixels
+from ..visualization.plain import tokens_of
 from .models import ModelName, NamedModel, TrustRemoteCode, load_model
 from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .saying import answer_to
@@ -135,7 +136,4 @@ def _over_image(named: NamedModel, picture: Image.Image) -> tuple[list[Attention
     processor = named.image_processor()
     channels = getattr(named.model.config, "num_channels", 3)
     pixels = processor(picture.convert("L") if channels == 1 else picture, return_tensors="pt").pixel_values
-    low, high = float(pixels.min()), float(pixels.max())
-    seen = ((pixels[0] - low) / max(high - low, 1e-12) * 255).byte().permute(1, 2, 0).numpy()
-    seen = Image.fromarray(seen[..., 0] if seen.shape[-1] == 1 else seen).convert("RGB")
-    return attention_maps(named.model, {"pixel_values": pixels}), seen
+    return attention_maps(named.model, {"pixel_values": pixels}), image_of_pixels(pixels[0])

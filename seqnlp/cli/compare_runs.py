@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from .. import models
 from ..tasks import TASKS, Task
 from ..training import write_json
 from ..training.errors import in_one_line
-from ..training.flags import settled_flags
+from ..training.flags import command_of, settled_flags
+from ..training.output_folder import RECORD
+from ..training.started_runs import flags_to_go_on, read_json
 from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
 
@@ -32,7 +35,8 @@ OWN_FLAGS = (
     "overwrite_output_dir",
     "seed",
 )
-SETTINGS = "compare.json"  # marks a folder that compare made, and holds what it was made with
+OUTPUT = "output.txt"
+"""What a run prints, in its folder."""
 
 
 class CompareError(ValueError):
@@ -51,6 +55,7 @@ class Comparison:
         flags: Further flags of the recipe.
         folder: Where runs and results go.
         hyperparameters: The YAML's other keys.
+        verb: What starts the runs: `compare`, or another verb.
     """
 
     config: Path
@@ -59,9 +64,17 @@ class Comparison:
     flags: list[str]
     folder: Path
     hyperparameters: dict[str, Any]
+    verb: str = "compare"
+
+    @property
+    def settings(self) -> str:
+        """The file that marks a folder that the verb made, and holds what it was made with."""
+        return f"{self.verb}.json"
 
 
-def read_comparison(config: Path, flags: str, folder: Path | None) -> Comparison:
+def read_comparison(
+    config: Path, flags: str, folder: Path | None, verb: str = "compare", own_flags: Collection[str] = OWN_FLAGS
+) -> Comparison:
     """
     Find the recipe that a YAML names, in `recipes/` of the working folder or among those of seqnlp: a YAML of a
     stranger's names no code of the stranger's.
@@ -86,9 +99,9 @@ def read_comparison(config: Path, flags: str, folder: Path | None) -> Comparison
         recipe = find_recipe(name)
     except RecipesError as error:
         raise CompareError(f"{config}: {error}") from error
-    folder = folder or Path("outputs") / f"compare_{config.stem}"
+    folder = folder or Path("outputs") / f"{verb}_{config.stem}"
     overrides = _read_overrides(config, content.pop("config_overrides", None))
-    return Comparison(config, recipe, overrides, split_flags(flags), folder, content)
+    return Comparison(config, recipe, overrides, split_flags(flags, "--flags", verb, own_flags), folder, content, verb)
 
 
 def _read_overrides(config: Path, overrides: Any) -> dict[str, Any]:
@@ -101,12 +114,14 @@ def _read_overrides(config: Path, overrides: Any) -> dict[str, Any]:
     return overrides or {}
 
 
-def split_flags(flags: str, option: str = "--flags") -> list[str]:
+def split_flags(
+    flags: str, option: str = "--flags", verb: str = "compare", own_flags: Collection[str] = OWN_FLAGS
+) -> list[str]:
     """
     Further flags of the recipe, as an option of the verb gives them.
 
     Raises:
-        CompareError: If they cannot be read, or compare sets one of them itself.
+        CompareError: If they cannot be read, or the verb sets one of them itself.
     """
     try:
         parts = shlex.split(flags)
@@ -114,9 +129,14 @@ def split_flags(flags: str, option: str = "--flags") -> list[str]:
         raise CompareError(f"{option} {flags!r} cannot be read: {error}.") from error
     for part in parts:
         name = part.split("=")[0].removeprefix("--").replace("-", "_")
-        if part.startswith("--") and name in OWN_FLAGS:
-            raise CompareError(f"{option} {flags!r}: compare sets --{name} itself. Leave it out.")
+        if part.startswith("--") and name in own_flags:
+            raise CompareError(f"{option} {flags!r}: {verb} sets --{name} itself. Leave it out.")
     return parts
+
+
+def public_flags(comparison: Comparison) -> str:
+    """The further flags of the recipe as they may be published: without a path of the machine."""
+    return command_of(comparison.flags, TASKS[comparison.recipe.stem].fields())
 
 
 def open_folder(comparison: Comparison) -> None:
@@ -128,13 +148,19 @@ def open_folder(comparison: Comparison) -> None:
     """
     folder = comparison.folder
     make_folder(folder, f"--output_dir {folder}")
-    _own_folder(folder)
-    write_json(folder / SETTINGS, {"config": comparison.config.name, "flags": comparison.flags})
+    own_folder(folder, comparison)
+    write_json(folder / comparison.settings, {"config": comparison.config.name, "flags": comparison.flags})
 
 
-def _own_folder(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / SETTINGS).is_file():
-        raise OutputError(f"{folder} holds files that compare did not make. Give another --output_dir.")
+def own_folder(folder: Path, comparison: Comparison) -> None:
+    """
+    See that a folder is empty, or made by the verb.
+
+    Raises:
+        OutputError: If it is not.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / comparison.settings).is_file():
+        raise OutputError(f"{folder} holds files that {comparison.verb} did not make. Give another --output_dir.")
 
 
 def overrides_for(architecture: str, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +212,7 @@ def launch_from(comparison: Comparison, name: str, model: str, seed: int, flags:
     config.write_text(yaml.safe_dump({"recipe": comparison.recipe.stem, **kept}), encoding="utf-8")
     given = dataclasses.replace(comparison, config=config, overrides={}, hyperparameters=kept)
     start = {"model_name_or_path": model, "seed": str(seed)}
-    return _launch(given, start, {}, folder, flags, name)
+    return launch_run(given, start, {}, folder, flags, name)
 
 
 def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any], folder: Path, *flags: str) -> dict:
@@ -199,36 +225,70 @@ def launch(comparison: Comparison, architecture: str, overrides: dict[str, Any],
         OutputError: If its folder holds what compare did not make.
     """
     asked = {name.lstrip("-"): value for name, value in zip(flags[::2], flags[1::2], strict=True)}
-    return _launch(comparison, {"architecture": architecture, **asked}, overrides, folder, [], architecture)
+    return launch_run(comparison, {"architecture": architecture, **asked}, overrides, folder, [], architecture)
 
 
-def _launch(
+def launch_run(
     comparison: Comparison, asked: dict[str, str], overrides: dict[str, Any], folder: Path, more: list[str], name: str
 ) -> dict:
+    """
+    Make a run, unless it is finished, and give its record.
+
+    Args:
+        comparison: Whose run it is.
+        asked: Flags of the recipe by their names.
+        overrides: Fields of the model's configuration.
+        folder: Of the run.
+        more: Further words of the command.
+        name: What an error calls the run.
+
+    Raises:
+        CompareError: If it fails; with its last line.
+        OutputError: If its folder holds what the verb did not make.
+    """
+    command = prepare_launch(comparison, asked, overrides, folder, more)
+    if command is None:
+        return read_json(folder / RECORD)
+    with open(folder / OUTPUT, "w", encoding="utf-8") as output:
+        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+    record = read_json(folder / RECORD)
+    if code != 0 or record is None:
+        raise CompareError(f"{comparison.recipe.stem}, {name}: {reason_of(folder)}")
+    return record
+
+
+def prepare_launch(
+    comparison: Comparison, asked: dict[str, str], overrides: dict[str, Any], folder: Path, more: list[str]
+) -> list[str] | None:
+    """
+    The command that makes a run in a folder, or goes on with it; `None` if it is finished there, with these settings.
+
+    Args:
+        comparison: Whose run it is.
+        asked: Flags of the recipe by their names.
+        overrides: Fields of the model's configuration.
+        folder: Of the run.
+        more: Further words of the command.
+
+    Raises:
+        OutputError: If the folder holds what the verb did not make.
+    """
     written = ",".join(f"{field}={json.dumps(value)}" for field, value in overrides.items())
     # An empty list of fields too, where the YAML has some and none of them is for this architecture.
     given = ["--config_overrides", written] if written or comparison.overrides else []
     flags = [word for flag, value in asked.items() for word in (f"--{flag}", value)]
     asked = {"config_overrides": written or None, **asked, **({"more": more} if more else {})}
     settings = {"asked": asked, "flags": comparison.flags, "yaml": str(comparison.hyperparameters)}
-    is_same = _read_json(folder / SETTINGS) == settings
-    record = _read_json(folder / "run.json")
-    if record is not None and is_same:
-        return record
+    is_same = read_json(folder / comparison.settings) == settings
+    if is_same and read_json(folder / RECORD) is not None:
+        return None
     make_folder(folder, f"--output_dir {comparison.folder}")
-    _own_folder(folder)
-    (folder / "run.json").unlink(missing_ok=True)
-    write_json(folder / SETTINGS, settings)
-    unfinished = (folder / "checkpoints" / "unfinished").is_file() and any(folder.glob("checkpoints/step-*"))
-    again = ["--resume_from_checkpoint", "latest"] if is_same and unfinished else ["--overwrite_output_dir", "true"]
+    own_folder(folder, comparison)
+    (folder / RECORD).unlink(missing_ok=True)
+    write_json(folder / comparison.settings, settings)
     command = [*_launcher(), str(comparison.recipe), "--config", str(comparison.config)]
-    command += [*flags, *given, "--output_dir", str(folder), *comparison.flags, *more, *again]
-    with open(folder / "output.txt", "w", encoding="utf-8") as output:
-        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
-    record = _read_json(folder / "run.json")
-    if code != 0 or record is None:
-        raise CompareError(f"{comparison.recipe.stem}, {name}: {_reason(folder / 'output.txt')}")
-    return record
+    command += [*flags, *given, "--output_dir", str(folder), *comparison.flags, *more]
+    return [*command, *flags_to_go_on(folder, is_same)]
 
 
 def _launcher() -> list[str]:
@@ -236,16 +296,9 @@ def _launcher() -> list[str]:
     return [sys.executable, "-m", "accelerate.commands.launch", *config_file]
 
 
-def _reason(output: Path) -> str:
-    """The recipe's own line of what went wrong, or else the last that it wrote."""
+def reason_of(folder: Path) -> str:
+    """The recipe's own line of what went wrong in a folder's run, or else the last that it wrote."""
+    output = folder / OUTPUT
     lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
     reason = next((line for line in reversed(lines) if line.startswith("error: ")), (lines or ["no output"])[-1])
     return f"{reason.removeprefix('error: ').strip()[:300]} (all its output: {output})"
-
-
-def _read_json(path: Path) -> dict | None:
-    """The content of a file, if it is there and whole."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

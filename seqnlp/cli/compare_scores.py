@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from scipy.stats import t as student
 
+from ..metrics import spread_of
 from ..tasks import TASKS, Score
 from .costs import class_of, count_flops
 
@@ -57,15 +58,15 @@ class Scores:
     @property
     def mean(self) -> float:
         """The mean over the seeds."""
-        return statistics.mean(self.values)
+        return spread_of(self.values).mean
 
     @property
     def interval(self) -> float | None:
         """Half the 95 % confidence interval of the mean by Student's t; `None` for one seed."""
-        count = len(self.values)
-        if count == 1:
+        count, deviation = len(self.values), spread_of(self.values).deviation
+        if deviation is None:
             return None
-        return float(student.ppf(0.975, count - 1)) * statistics.stdev(self.values) / count**0.5
+        return float(student.ppf(0.975, count - 1)) * deviation / count**0.5
 
     def is_apart(self, other: "Scores") -> bool:
         """Whether the intervals of both have nothing in common."""

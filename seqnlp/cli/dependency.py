@@ -1,8 +1,9 @@
 """`seqnlp dependency`: how far back each architecture can remember, at equal parameters."""
 
-import itertools
+import math
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +11,10 @@ import torch
 import typer
 from tabulate import tabulate
 from torch import nn
+from transformers import PreTrainedConfig
 
 from ..diagnostics import GradientFlow, Window, measure_gradient_flow
-from ..diagnostics.dependency import TASKS, Task, measure_dependency
+from ..diagnostics.dependency import TASKS, Task, check_distances, measure_dependency
 from ..models import (
     RecurrentConfig,
     RecurrentForTokenClassification,
@@ -24,8 +26,9 @@ from ..models.cells import CELLS
 from ..tasks import ARCHITECTURES
 from ..training import write_json
 from ..visualization import plot_gradient_flow
-from ..visualization.dependency import name_of, plot_dependency
-from .flags import parse_list, parse_numbers
+from ..visualization.dependency import name_of, plot_dependency, plot_state_sizes
+from .dependency_records import Kept, Run, read_kept, write_flows
+from .flags import FlagError, parse_list, parse_numbers
 from .outputs import Overwrite, check_outputs, make_folder
 from .sizes import Sizes, count_parameters, match_sizes
 
@@ -37,6 +40,7 @@ NUM_WINDOWS = 16  # examples through which gradients are followed
 # Ways to start a recurrent net, as fields of its configuration.
 STARTS: dict[str, dict[str, Any]] = {
     "default": {},
+    "torch": {"recurrent_initializer": "uniform"},
     "chrono": {"gate_initializer": "chrono"},
     "uniform": {"gate_initializer": "uniform"},
     "identity": {"recurrent_initializer": "identity", "hidden_act": "relu"},
@@ -49,6 +53,7 @@ def starts_of(architecture: str, starts: list[str]) -> list[str]:
     has_gates = cell is not None and cell.has_memory_gates()
     has = {
         "default": True,
+        "torch": cell is not None and cell.has_recurrent_map,
         "chrono": has_gates,
         "uniform": has_gates,
         "identity": cell is not None and "identity" in cell.initializers,
@@ -115,6 +120,141 @@ def sizes_for(architecture: str, task: Task, parameters: int) -> Sizes:
     )
 
 
+def plan(
+    tasks: list[Task],
+    learning_rates: dict[str, float],
+    starts: list[str],
+    seeds: range,
+    state_sizes: list[int],
+    parameters: int,
+) -> Iterator[Run]:
+    """Every training in turn: by task, architecture, size of the state (or at equal parameters), seed and start."""
+    for task in tasks:
+        for architecture, rate in learning_rates.items():
+            for size in state_sizes or [None]:
+                if size is None:
+                    sizes = sizes_for(architecture, task, parameters).fields
+                else:
+                    sizes = sizes_of_state(architecture, size)
+                for seed in seeds:  # so that what is stopped early has tried all starts
+                    for start in starts_of(architecture, starts):
+                        yield Run(task.name, architecture, start, seed, size, sizes, rate)
+
+
+def _train_missing(
+    runs: list[Run], kept: Kept, watched: set[Run], settings: dict[str, Any], folder: Path
+) -> list[dict[str, Any]]:
+    """
+    Train what is not kept, or has no gradients that are to be drawn, and keep it after each run.
+
+    Args:
+        runs: All, in order.
+        kept: What is done; what is trained is added.
+        watched: Those whose gradients are followed.
+        settings: Of [`measure_dependency`], the same for all.
+        folder: Where the record goes, with what other runs have left there.
+
+    Returns:
+        The entries of all runs.
+    """
+    results = [entry for run in runs for entry in kept.entries.get(run, [])]
+    for run in runs:
+        if run not in kept.entries or (run in watched and run not in kept.flows):
+            kept.entries[run], model = _train(run, settings)
+            entries = kept.entries[run]
+            shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
+            typer.echo(f"{run}: {shown} ({entries[0]['seconds']:.0f} s)")
+            if run in watched:
+                kept.flows[run] = follow_gradients(model, TASKS[run.task], max(settings["distances"]))
+        results = [entry for one in runs for entry in kept.entries.get(one, [])]
+        write_json(folder / "dependency.json", results)
+        write_flows(folder, kept.flows)
+    return results
+
+
+def _train(run: Run, settings: dict[str, Any]) -> tuple[list[dict[str, Any]], TaskModel]:
+    fields = dict(STARTS[run.start])
+    if run.start == "chrono":
+        fields["max_dependency_length"] = max(settings["distances"])
+    entries, model = train_and_test(
+        run.architecture,
+        TASKS[run.task],
+        run.sizes,
+        fields,
+        seed=run.seed,
+        learning_rate=run.learning_rate,
+        **settings,
+    )
+    return [
+        {**vars(run), **entry, "state_size": state_size(model.base.config, entry["distance"])} for entry in entries
+    ], model
+
+
+def check_device(device: str) -> None:
+    """
+    Refuse a device that is not there.
+
+    Raises:
+        FlagError: If torch does not know it, or has none.
+    """
+    if device not in ("cpu", "cuda"):
+        raise FlagError(f"--device {device}: not one of cpu, cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise FlagError("--device cuda: there is no GPU that torch can use; leave it out.")
+
+
+def parse_rates(text: str, architectures: list[str]) -> dict[str, float]:
+    """
+    The learning rate of each of the architectures.
+
+    Raises:
+        FlagError: For what is no number above 0, an architecture twice, and one that is not trained.
+    """
+    first, *others = parse_list(text, flag="--learning_rate")
+    rates = dict.fromkeys(architectures, first)
+    named = [part.partition("=") for part in others]
+    for name, _, rate in named:
+        if name not in rates or [one for one, *_ in named].count(name) > 1:
+            raise FlagError(
+                f"--learning_rate {text}: {name!r} is not one of {', '.join(architectures)}, each named once at most."
+            )
+        rates[name] = rate
+    try:
+        numbers = {name: float(rate) for name, rate in rates.items()}
+    except ValueError:
+        numbers = {}
+    if not numbers or not all(0 < number < math.inf for number in numbers.values()):
+        raise FlagError(f"--learning_rate {text}: give a number above 0, e.g. 0.01 or 0.01,{architectures[0]}=0.003.")
+    return numbers
+
+
+def sizes_of_state(architecture: str, size: int) -> dict[str, int]:
+    """
+    The width at which the layers of a recurrent net keep `size` numbers together, or a Transformer's do per token.
+
+    Raises:
+        FlagError: If there is no such width.
+    """
+    per_unit = LAYERS * (2 if architecture == "transformer" else len(CELLS[architecture].states))
+    step = per_unit * (2 * HEADS if architecture == "transformer" else 1)
+    if size % step:
+        raise FlagError(
+            f"--state_sizes {size}: no {architecture} of {LAYERS} layers keeps so many numbers; give multiples of "
+            f"{step}."
+        )
+    return {"hidden_size": size // per_unit}
+
+
+def state_size(config: PreTrainedConfig, distance: int) -> int:
+    """
+    How many numbers a model keeps of a text of this many tokens: a recurrent net its state, however long the text is,
+    a Transformer a key and a value of each token in each layer.
+    """
+    if isinstance(config, TransformerDecoderConfig):
+        return 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * distance
+    return config.num_hidden_layers * config.number_of_conv_states * config.hidden_size
+
+
 def dependency_table(results: list[dict[str, Any]]) -> str:
     """A Markdown table per task: architectures by distances, mean and range over the seeds, in percent."""
     parts = []
@@ -124,25 +264,40 @@ def dependency_table(results: list[dict[str, Any]]) -> str:
         distances = sorted(trained)
         found = defaultdict(list)
         for entry in entries:
-            found[name_of(entry), entry["distance"]].append(100 * entry["accuracy"])
+            found[_row_of(entry), entry["distance"]].append(100 * entry["accuracy"])
         rows = []
-        for name in dict.fromkeys(map(name_of, entries)):
-            rows.append([name, *(_spread(found[name, distance]) for distance in distances)])
-        rows.append(["chance", *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
-        headers = ["right answers, %", *(f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances)]
+        most = max(map(len, found.values()))
+        for row in dict.fromkeys(map(_row_of, entries)):
+            num_seeds = max(len(found[row, distance]) for distance in distances)
+            note = "" if num_seeds == most else f" ({num_seeds} of {most} seeds)"
+            rows.append([row[0] + note, *row[1:], *(_spread(found[row, distance]) for distance in distances)])
+        blank = [""] * (len(rows[0]) - len(distances) - 1)
+        rows.append(["chance", *blank, *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
+        headers = ["right answers, %", *(["state size"] if blank else [])]
+        headers += [f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances]
         table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
         parts.append(f"## {task}\n\n{table}\n\nPublished: {TASKS[task].published}")
     return "\n\n".join(parts)
 
 
+def _row_of(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What a row of the table is named by: the model, and what it keeps per token where that is what is compared."""
+    size = entry["matched_state_size"]
+    if size is None:
+        return (name_of(entry),)
+    return name_of(entry), f"{size}{' per token' if entry['architecture'] == 'transformer' else ''}"
+
+
 def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
     if len(values) == 1:
         return f"{values[0]:.0f}"
     return f"{statistics.mean(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def dependency(
-    tasks: Annotated[str, typer.Option("--tasks", help=f"Which of {', '.join(TASKS)}.")] = ",".join(TASKS),
+    tasks: Annotated[str, typer.Option("--tasks", help=f"Which of {', '.join(TASKS)}.")] = "copy,adding,recall,parity",
     architectures: Annotated[
         str, typer.Option("--architectures", help=f"Which of {', '.join(ARCHITECTURES)}.")
     ] = ",".join(ARCHITECTURES),
@@ -163,9 +318,24 @@ def dependency(
     parameters: Annotated[
         int, typer.Option("--parameters", help="Parameters per model, matched within 2 %.", min=2000)
     ] = 20_000,
+    state_sizes: Annotated[
+        str,
+        typer.Option(
+            "--state_sizes",
+            help="Instead of --parameters: how many numbers a recurrent net keeps of a text, and a Transformer of "
+            "each token of it, e.g. 32,64,128; accuracy is then drawn by what is kept.",
+        ),
+    ] = "",
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps per model.", min=1)] = 600,
     batch_size: Annotated[int, typer.Option("--batch_size", help="Examples per step.", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option("--learning_rate", help="Highest learning rate.")] = 3e-3,
+    learning_rate: Annotated[
+        str,
+        typer.Option(
+            "--learning_rate",
+            help="Highest learning rate, and of architectures that learn better at another one theirs, e.g. "
+            "0.01,elman=0.003.",
+        ),
+    ] = "0.003",
     seeds: Annotated[int, typer.Option("--seeds", help="Runs with different seeds.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option("--first_seed", help="The first seed.")] = 1,
     gradients: Annotated[
@@ -179,74 +349,93 @@ def dependency(
     thorough: Annotated[
         bool, typer.Option("--thorough", help="200,000 parameters, 10,000 steps, 3 seeds, distances up to 256 + 512.")
     ] = False,
+    device: Annotated[str, typer.Option("--device", help="Where the models are trained: cpu, cuda.")] = "cpu",
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Where table, picture and numbers go.")] = Path(
         "outputs/dependency"
     ),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what stands in --output_dir: only missing runs are trained.")
+    ] = False,
+    records: Annotated[
+        str,
+        typer.Option(
+            "--records",
+            help="Output folders of this verb, e.g. one per architecture: what they have is not trained again.",
+        ),
+    ] = "",
+    kept_only: Annotated[
+        bool,
+        typer.Option("--kept_only", help="Train nothing: table and pictures of what --records and --resume have."),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """
     How far back each architecture can remember: accuracy against distance at equal parameters.
 
     Trains small models from scratch on four tasks: copying symbols over a gap, adding two marked numbers, recalling
-    the values of keys, and the parity of all bits so far. Writes dependency.md, dependency.png and dependency.json.
-    The default takes some minutes on two cores, --thorough some hours.
+    the values of keys, and the parity of all bits so far; and, when told so, on mqar, which is recall at the sizes of
+    its paper. Writes dependency.md, dependency.png and dependency.json. The default takes some minutes on two cores,
+    --thorough some hours.
 
     Example: seqnlp dependency --tasks copy,recall --architectures lstm,transformer --seeds 3
 
     Example: seqnlp dependency --tasks copy --architectures elman,lstm --starts default,chrono,identity
+
+    Example: seqnlp dependency --tasks recall --state_sizes 32,64,128 --architectures gru,lstm,transformer
     """
     if thorough:
         parameters, steps, seeds, distances, unseen_distances = 200_000, 10_000, 3, "16,32,64,128,256", "512"
-        learning_rate = 1e-3
+        learning_rate = "0.001"
     chosen = [TASKS[name] for name in parse_list(tasks, TASKS, "--tasks")]
     kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
     ways = parse_list(starts, STARTS, "--starts")
     trained = parse_numbers(distances, "--distances")
     unseen = parse_numbers(unseen_distances, "--unseen_distances") if unseen_distances.strip() else []
-    all_sizes = {(task.name, kind): sizes_for(kind, task, parameters).fields for task in chosen for kind in kinds}
+    keeping = parse_numbers(state_sizes, "--state_sizes") if state_sizes.strip() else []
+    for task in chosen:
+        check_distances(task, [*trained, *unseen])
+    check_device(device)
+    if gradients and keeping:
+        raise FlagError("--gradients with --state_sizes: gradients are drawn at equal parameters; leave one out.")
+    seeds_of_runs = range(first_seed, first_seed + seeds)
+    rates = parse_rates(learning_rate, kinds)
+    runs = list(plan(chosen, rates, ways, seeds_of_runs, keeping, parameters))
+    settings = {"steps": steps, "batch_size": batch_size}
     report, picture, numbers = (output_dir / f"dependency.{suffix}" for suffix in ("md", "png", "json"))
     drawn = {task.name: output_dir / f"gradients-{task.name}.png" for task in chosen if gradients and task.vocab_size}
-    check_outputs([report, picture, numbers, *drawn.values()], f"--output_dir {output_dir}", overwrite=overwrite)
+    folders = [Path(folder) for folder in parse_list(records, flag="--records")] if records.strip() else []
+    kept = read_kept(
+        [*([output_dir] if resume and numbers.exists() else []), *folders], runs, settings, trained, unseen
+    )
+    outputs = [report, picture, numbers, *drawn.values()]
+    read = [folder / numbers.name for folder in folders]
+    check_outputs(outputs, f"--output_dir {output_dir}", read, overwrite=overwrite or resume)
     make_folder(output_dir, f"--output_dir {output_dir}")  # here, not after hours
-    results = []
-    for task in chosen:
-        flows, drawn_of = {}, {}
-        for architecture in kinds:
-            sizes = all_sizes[task.name, architecture]
-            pairs = itertools.product(starts_of(architecture, ways), range(first_seed, first_seed + seeds))
-            for start, run in pairs:
-                fields = dict(STARTS[start])
-                if start == "chrono":
-                    fields["max_dependency_length"] = max(trained)
-                entries, model = train_and_test(
-                    architecture,
-                    task,
-                    sizes,
-                    fields,
-                    distances=trained,
-                    unseen_distances=unseen,
-                    steps=steps,
-                    batch_size=batch_size,
-                    learning_rate=learning_rate,
-                    seed=run,
-                )
-                of_run = {"architecture": architecture, "start": start, "sizes": sizes}
-                results += [{**of_run, **entry} for entry in entries]
-                write_json(numbers, results)
-                shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
-                typer.echo(f"{task.name}, {name_of(of_run)}, seed {run}: {shown} ({entries[0]['seconds']:.0f} s)")
-                if task.name in drawn and run == first_seed and architecture in CELLS:
-                    flows[name_of(of_run)] = follow_gradients(model, task, max(trained))
-                    drawn_of[name_of(of_run)] = architecture
+    if kept.told:
+        typer.echo(kept.told)
+    if kept_only:
+        runs = [run for run in runs if run in kept.entries]
+        if not runs:
+            raise FlagError("--kept_only: none of the runs that are asked for is kept; name folders by --records.")
+    watched = {run for run in runs if run.task in drawn and run.seed == first_seed and run.architecture in CELLS}
+    watched = watched & set(kept.flows) if kept_only else watched
+    train = {"distances": trained, "unseen_distances": unseen, "device": device, **settings}
+    results = _train_missing(runs, kept, watched, train, output_dir)
+    for name, path in drawn.items():
+        flows = {run.name: flow for run, flow in kept.flows.items() if run.task == name}
         if flows:
-            plot_gradient_flow(flows, drawn[task.name], drawn_of)
-    runs = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
+            plot_gradient_flow(flows, path, {run.name: run.architecture for run in kept.flows})
+    seen = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"
+    size = "equal numbers in the state" if keeping else f"{parameters:,} parameters within 2 %"
     text = (
-        f"# How far back each architecture remembers\n\n{parameters:,} parameters within 2 %, {LAYERS} layers, "
-        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate:g}; trained on distances "
-        f"{distances} in turn; {runs}.\n\n"
+        f"# How far back each architecture remembers\n\n{size[0].upper()}{size[1:]}, {LAYERS} layers, "
+        f"{steps:,} steps of {batch_size} examples, learning rate {learning_rate.replace(',', ', ')}; trained on "
+        f"distances {distances} in turn; {seen}.\n\n"
         f"{dependency_table(results)}\n"
     )
     report.write_text(text, encoding="utf-8")
-    plot_dependency(results, picture, f"Remembering at {parameters:,} parameters")
+    if keeping:
+        plot_state_sizes(results, picture, "Recall by what is kept of a text")
+    else:
+        plot_dependency(results, picture, f"Remembering at {parameters:,} parameters")
     typer.echo(f"\n{text}\nTable, pictures and numbers are in {output_dir}.")

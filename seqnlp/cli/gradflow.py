@@ -3,7 +3,7 @@
 import html
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,14 +14,16 @@ from tabulate import tabulate
 from ..diagnostics import (
     DiagnosticsError,
     GradientFlow,
+    TrainingCurve,
     Window,
     clipped_steps,
+    compare_clipping,
     cut_windows,
     loss_kind,
     measure_gradient_flow,
 )
 from ..training import write_json
-from ..visualization import plot_gradient_flow
+from ..visualization import plot_clipping, plot_gradient_flow
 from ..visualization.page import page_of, picture_of, row_of, table_of
 from .models import NamedModel, TrustRemoteCode, load_model
 from .outputs import Overwrite, check_ending, check_outputs, make_folder
@@ -48,6 +50,17 @@ def gradflow(
             "--max_grad_norm", help="Norm to which training clips gradients; by default that of run.json, or 1."
         ),
     ] = None,
+    training_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--training_rate",
+            help="Also train each language model anew on the texts at this learning rate, by plain gradient descent, "
+            "with clipped gradients and with gradients as they are: OUTPUT-clipping.png shows both.",
+        ),
+    ] = None,
+    training_steps: Annotated[
+        int, typer.Option("--training_steps", min=1, help="Steps of these trainings, 16 pieces of 128 tokens each.")
+    ] = 120,
     output: Annotated[
         Path, typer.Option("--output", help="The picture; the numbers go to a .json of the same name.")
     ] = Path("gradflow.png"),
@@ -67,8 +80,14 @@ def gradflow(
     """
     check_ending(output, ".png", "the picture is a PNG")
     numbers, page = output.with_suffix(".json"), output.with_suffix(".html")
-    check_outputs([output, numbers, page], f"--output {output}", [text_file] if text_file else [], overwrite)
+    clipping = output.with_name(f"{output.stem}-clipping.png")
+    curves_file = clipping.with_suffix(".json")
+    written = [output, numbers, page, *([] if training_rate is None else [clipping, curves_file])]
+    check_outputs(written, f"--output {output}", [text_file] if text_file else [], overwrite)
+    if training_rate is not None and not 0 < training_rate < math.inf:
+        raise DiagnosticsError(f"--training_rate {training_rate:g}: give a number above 0, e.g. 1.")
     texts = read_texts(text, text_file)
+    curves: dict[str, tuple[TrainingCurve, TrainingCurve]] = {}
     flows: dict[str, GradientFlow] = {}
     architectures: dict[str, str] = {}
     for source in models:
@@ -76,12 +95,40 @@ def gradflow(
         name = named.name if named.name not in flows else source
         architectures[name] = named.architecture
         flows[name] = _measure(named, texts, target, distance, windows, max_grad_norm)
+        if training_rate is not None:
+            curves[name] = _train_anew(named, texts, training_rate, training_steps, flows[name].max_grad_norm)
     make_folder(output.parent, f"--output {output}")
     plot_gradient_flow(flows, output, architectures, finding(flows))
     write_json(numbers, {name: flow.as_dict() for name, flow in flows.items()})
     typer.echo(summary(flows))
     page.write_text(_page(flows, output.read_bytes()), encoding="utf-8")
     typer.echo(f"\n{finding(flows)}.\nPage: {page}. Picture: {output}. Numbers: {numbers}.")
+    if curves:
+        plot_clipping(curves, clipping, f"Training at a learning rate of {training_rate:g}")
+        write_json(curves_file, {name: [asdict(curve) for curve in pair] for name, pair in curves.items()})
+        for name, pair in curves.items():
+            typer.echo(f"{name} trained anew at {training_rate:g}: {'; '.join(map(_told, pair))}.")
+        typer.echo(f"Picture: {clipping}. Numbers: {curves_file}.")
+
+
+def _train_anew(
+    named: NamedModel, texts: list[str], learning_rate: float, steps: int, max_grad_norm: float | None
+) -> tuple[TrainingCurve, TrainingCurve]:
+    """Both trainings of a model of the same kind with new weights, on the texts one after the other."""
+    ids = named.tokenizer()("\n".join(texts), verbose=False, add_special_tokens=False).input_ids
+    torch.manual_seed(0)
+    model = type(named.model)(named.model.config)
+    try:
+        return compare_clipping(model, torch.tensor(ids), learning_rate, steps, max_grad_norm or 1.0)
+    except DiagnosticsError as error:
+        raise DiagnosticsError(f"{named.source}: {error}") from error
+
+
+def _told(curve: TrainingCurve) -> str:
+    how = "gradients as they are" if curve.max_grad_norm is None else f"clipped to {curve.max_grad_norm:g}"
+    end = f"no number after {len(curve.losses)} steps" if curve.ended else f"{curve.losses[-1]:.2f} in the end"
+    longest = max((norm for norm in curve.norms if math.isfinite(norm)), default=math.nan)
+    return f"{how}, loss {curve.losses[0]:.2f} at first and {end}, longest gradient {longest:,.4g}"
 
 
 EXPLANATIONS = (

@@ -10,9 +10,7 @@ from accelerate.commands.launch import launch_command, launch_command_parser
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-
-# Where several processes train, torch's launcher hands on the others itself.
-HANDED_ON = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
+from ..training.stopping import SIGNALS
 
 
 def launch(words: list[str]) -> int:
@@ -30,7 +28,9 @@ def launch(words: list[str]) -> int:
         went well.
     """
     logging.disable(logging.ERROR)  # torch's launcher tells of each end
-    before = {number: signal.signal(number, _hand_on) for number in HANDED_ON}
+    # What is ignored, as under nohup, stays so. Where several processes train, torch's launcher hands some on itself.
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _hand_on) for number in heard}
     try:
         launch_command(launch_command_parser().parse_args(words))
     except SignalException as stopped:

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from ..tasks import TASKS
 from ..tasks.results import dataset_of
+from ..tasks.seeds import spread_in
 from ..training.errors import in_one_line
 from .outputs import OutputError
 
@@ -77,5 +78,10 @@ def score_of(record: dict[str, Any]) -> str:
     """The score by which the weights of a run were chosen, on the split that it reports."""
     stopped = f"; stopped at step {record['stopped']['step']:,}" if record.get("stopped") else ""
     task = TASKS.get(record["task"])
-    found = task.headline(record["metrics"], record["hyperparameters"]) if task else None
-    return f"{found.shown} ({found.split}{stopped})" if found else f"not known here{stopped}"
+    found = task.headline(record) if task else None
+    if not found:
+        return f"not known here{stopped}"
+    spread, score = spread_in(record, found.split, found.key), task.score_of(found.key)
+    if spread is not None:
+        return f"{score.name} {score.shown_spread(spread)} ({found.split}, {len(record['seeds']['runs'])} seeds)"
+    return f"{found.shown} ({found.split}{stopped})"

@@ -4,26 +4,9 @@ import sys
 from typing import Annotated
 
 import typer
-from transformers.utils import logging
 
 from .. import __version__
-from .attention import attention
-from .bundle import bundle
-from .compare import compare
-from .demo import demo
-from .dependency import dependency
-from .export import export
-from .gradflow import gradflow
-from .labs import app as labs_app
-from .list_runs import list_runs
-from .publish import publish
-from .recipes import app as recipes_app
-from .recipes import train
-from .serve import serve
-from .states import states
-from .translate import translate
-from .try_model import try_model
-from .verify import verify
+from .verbs import Verbs
 
 
 def _underscores(name: str) -> str:
@@ -33,6 +16,7 @@ def _underscores(name: str) -> str:
 
 app = typer.Typer(
     name="seqnlp",
+    cls=Verbs,
     help="Train sequence models, look inside them, compare them, publish them and check what is published.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -56,32 +40,10 @@ def seqnlp(
     """Train sequence models, look inside them, compare them, publish them and check what is published."""
 
 
-FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-
-app.command(context_settings=FORWARDED)(train)
-app.add_typer(recipes_app, name="recipes")
-app.command("list")(list_runs)
-app.command("try")(try_model)
-app.command()(translate)
-app.command()(demo)
-app.add_typer(labs_app, name="labs")
-app.command()(gradflow)
-app.command()(attention)
-app.command()(states)
-app.command()(dependency)
-app.command()(compare)
-app.command()(serve)
-app.command()(bundle)
-app.command()(export)
-app.command()(publish)
-app.command()(verify)
-
-
 def main() -> None:
     """
     Run a verb; an error that seqnlp raises for the user is printed as one line, without a traceback, and exits with 2.
     """
-    logging.disable_progress_bar()
     try:
         app(prog_name="seqnlp")  # else that of whatever module runs it, which no shell completes
     except Exception as error:

@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from .. import models
 from ..extras import install
 from ..training.errors import in_one_line
+from .models import CompileGeneration, compile_writing
 
 
 PACKAGES = ("fastapi", "uvicorn", "openai")
@@ -31,6 +32,7 @@ def serve(
     ),
     port: Annotated[int, typer.Option("--port", help="The port to listen at.", min=1, max=65535)] = 8000,
     device: Annotated[str, typer.Option("--device", help="Where the model computes: auto, cpu, cuda:0.")] = "auto",
+    compile_generation: CompileGeneration = False,
 ) -> None:
     """
     Answer OpenAI's clients by a language model: POST /v1/completions, streamed or whole, for several clients at once.
@@ -49,7 +51,7 @@ def serve(
     typer.echo(f"{model} answers at http://{host}:{port}/v1/completions; Ctrl-C ends it.")
     if (positions := getattr(config, "max_position_embeddings", None)) is not None:
         typer.echo(f"It reads {positions} tokens, prompt and answer together: let clients ask for max_tokens.")
-    make_server(model, host, port, device).run()
+    make_server(model, host, port, device, compile_generation).run()
 
 
 def check(model: str, host: str, port: int) -> transformers.PreTrainedConfig:
@@ -80,9 +82,11 @@ def check(model: str, host: str, port: int) -> transformers.PreTrainedConfig:
     return config
 
 
-def make_server(model: str, host: str, port: int, device: str) -> Any:
+def make_server(model: str, host: str, port: int, device: str, is_compiled: bool = False) -> Any:
     """
     The server of transformers, with the model loaded, as a `uvicorn.Server` that does not run yet.
+
+    With `is_compiled` each text is written by a compiled step.
 
     It looks a class up in `transformers` alone, so ours are set there. An empty prompt, which has no token to go on
     from, is answered by one line and the status 400.
@@ -90,12 +94,27 @@ def make_server(model: str, host: str, port: int, device: str) -> Any:
     import uvicorn
     from fastapi.responses import JSONResponse
     from transformers.cli.serve import Serve
+    from transformers.cli.serving.model_manager import ModelManager
 
     for name in models.__all__:
         setattr(transformers, name, getattr(models, name))
     made: list[uvicorn.Server] = []
-    # It would run before its caller gets hold of it.
-    with mock.patch.object(uvicorn.Server, "run", lambda server: made.append(server)):
+
+    class CompilingManager(ModelManager):
+        """Of whatever it loads, also where it had dropped the model meanwhile."""
+
+        def load_model_and_processor(self, *args, **kwargs):
+            loaded, processor = super().load_model_and_processor(*args, **kwargs)
+            if loaded.generation_config.compile_config is None:
+                compile_writing(loaded, model)
+            return loaded, processor
+
+    manager = CompilingManager if is_compiled else ModelManager
+    with (
+        # It would run before its caller gets hold of it.
+        mock.patch.object(uvicorn.Server, "run", lambda server: made.append(server)),
+        mock.patch("transformers.cli.serving.model_manager.ModelManager", manager),
+    ):
         Serve(force_model=model, host=host, port=port, device=device)
 
     @made[0].config.app.middleware("http")

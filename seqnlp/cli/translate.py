@@ -14,7 +14,7 @@ from ..export.ctranslate2 import CTranslate2Export
 from ..tasks.file_translation import JOURNAL, Engine, TorchEngine, TranslationError, translate_lines
 from ..tasks.translation import Tokenizers
 from .exported_translator import CTranslate2Engine, exported_target
-from .models import ModelError, TrustRemoteCode, load_model
+from .models import CompileGeneration, ModelError, TrustRemoteCode, compile_writing, load_model
 from .outputs import OutputError, check_outputs, make_folder
 
 
@@ -40,6 +40,7 @@ def translate(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Lines of a batch, at most.")] = 32,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    compile_generation: CompileGeneration = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
@@ -62,7 +63,8 @@ def translate(
         make_folder(output.parent, f"--output {output}")
     lines = lines_of(read_text(str(file)) if file else sys.stdin.read())
     beams = {"num_beams": num_beams, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
-    engine = _engine(model, trust_remote_code, {name: value for name, value in beams.items() if value is not None})
+    given = {name: value for name, value in beams.items() if value is not None}
+    engine = _engine(model, trust_remote_code, given, compile_generation)
     journal = output.with_name(f"{output.name}{JOURNAL}") if output else None
     try:
         with tqdm(total=len(lines), unit=" lines", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
@@ -86,8 +88,10 @@ def translate(
     sys.stderr.write(f"{told}{f': {output}' if output else ''}\n")
 
 
-def _engine(model: str, trust_remote_code: bool, beams: dict[str, Any]) -> Engine:
+def _engine(model: str, trust_remote_code: bool, beams: dict[str, Any], is_compiled: bool) -> Engine:
     target = exported_target(Path(model))
+    if target is not None and is_compiled:
+        raise ModelError(f"--compile_generation is for a model; {model!r} is an export for {target}.")
     if target == CTranslate2Export.name:
         _refuse_lone_penalty(beams, usual=1)
         return CTranslate2Engine(Path(model), **beams)
@@ -102,6 +106,8 @@ def _engine(model: str, trust_remote_code: bool, beams: dict[str, Any]) -> Engin
             f"{named.source!r} is a {type(named.model).__name__}, which translates nothing: name an encoder-decoder."
         )
     _refuse_lone_penalty(beams, usual=named.model.generation_config.num_beams or 1)
+    if is_compiled:
+        compile_writing(named.model, named.source, beams.get("num_beams"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchEngine(named.model.to(device), Tokenizers(named.tokenizer(), named.target_tokenizer()), **beams)
 

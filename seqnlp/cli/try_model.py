@@ -25,7 +25,7 @@ from ..demo import (
     read_image,
     read_series,
 )
-from .models import ModelName, TrustRemoteCode, load_model
+from .models import CompileGeneration, ModelName, TrustRemoteCode, compile_writing, load_model
 from .outputs import make_folder
 from .terminal import show, show_candidates
 
@@ -52,6 +52,7 @@ def try_model(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Makes what is drawn the same each time.")] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for the files of tunes.")] = Path("tunes"),
+    compile_generation: CompileGeneration = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """
@@ -70,6 +71,8 @@ def try_model(
         head -3 reviews.txt | seqnlp try outputs/sentiment_analysis-lstm --json
     """
     named = load_model(model, trust_remote_code)
+    if compile_generation:
+        compile_writing(named.model, named.source, num_beams)
     answerer = answerer_for(named)
     options = Options(temperature, num_beams, max_new_tokens, seed)
     answerer.check(options)

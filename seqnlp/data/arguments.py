@@ -29,7 +29,20 @@ def report_flag(help: str, default: Any, range: str | None = None) -> Any:
 
 
 @dataclass
-class DataArguments:
+class HeldOutArguments:
+    """Whether what is held out for the end is looked at."""
+
+    evaluate_test: bool = report_flag(
+        "Evaluate the test split, once, after training; false leaves it unread, for whoever chooses among runs.", True
+    )
+
+    def splits_unread(self, *names: str) -> tuple[str, ...]:
+        """Those of the test splits of these names that are to be left alone."""
+        return () if self.evaluate_test else names
+
+
+@dataclass
+class DataArguments(HeldOutArguments):
     """Which data is read, and what is taken from it."""
 
     dataset_name: str | None = source_flag(
@@ -124,7 +137,7 @@ class PairArguments(DataArguments):
 
 
 @dataclass
-class ImageArguments:
+class ImageArguments(HeldOutArguments):
     """Which images are read."""
 
     dataset_name: str = source_flag("A folder with one folder of images per class, or a dataset on the Hub.", DIGITS)
@@ -143,7 +156,7 @@ class ImageArguments:
 
 
 @dataclass
-class SeriesArguments:
+class SeriesArguments(HeldOutArguments):
     """Which series are read, and how they are cut into past and future."""
 
     dataset_name: str = source_flag("A table in a file or on the Hub, or a sample.", SIMULATION)

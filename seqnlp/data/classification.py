@@ -1,5 +1,6 @@
 """Texts with classes: columns found, labels matched by their names, a validation split set apart if there is none."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from .tables import read_lines
 
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
+_WHOLE = re.compile(r"-?\d+")
 _IF_A_CLASS = "; if -1 is a class, write it as a word, such as negative"
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 
@@ -105,7 +107,11 @@ def load_text_classification(arguments: DataArguments, kind: OneClass | None = N
 
     train = select_split(splits, names["train"], source.name)
     text_column = find_column(train, arguments.text_column, TEXT_COLUMNS, "text", source.name, names["train"])
+    if arguments.text_column is None:
+        remarks += others_of(train, text_column, TEXT_COLUMNS, "text")
     label_columns = kind.find(train, arguments, source.name, names["train"])
+    if arguments.label_column is None and len(label_columns) == 1:
+        remarks += others_of(train, label_columns[0], LABEL_COLUMNS, "label")
     prepared = {}
     for split, name in names.items():
         if name not in splits:
@@ -135,6 +141,16 @@ def load_text_classification(arguments: DataArguments, kind: OneClass | None = N
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
     remarks += [*kind.remarks(ordered), *_repeated(ordered)]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
+
+
+def others_of(part: Dataset, column: str, usual: Sequence[str], kind: str) -> list[str]:
+    """A line if there are more columns of a usual name than the one that is taken."""
+    others = [name for name in usual if name in part.column_names and name != column]
+    return (
+        [f"The {kind}s are those of the column {column!r}; others, by --{kind}_column: {listed(others)}."]
+        if others
+        else []
+    )
 
 
 def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> Sequence[int]:
@@ -234,7 +250,7 @@ def classes_of(feature: Any, labels: list[str]) -> list[str]:
     """The classes of a column in their order: a `ClassLabel`'s own, else that of their numbers or their names."""
     if isinstance(feature, ClassLabel):
         return list(dict.fromkeys(unicodedata.normalize("NFC", name.strip()) for name in feature.names))
-    is_of_numbers = all(label.lstrip("-").isdigit() for label in labels)
+    is_of_numbers = all(map(_WHOLE.fullmatch, labels))
     return sorted(set(labels), key=int if is_of_numbers else None)
 
 
@@ -326,6 +342,6 @@ def missing_classes(splits: dict[str, Dataset], row: str) -> list[str]:
         counts = Counter(values_of(rows, "label"))
         missing = [name for number, name in enumerate(names) if not counts[number]]
         if missing:
-            what = f"of the class {missing[0]}" if len(missing) == 1 else f"of the classes {listed(missing)}"
+            what = f"of the class{'es' if len(missing) > 1 else ''} {listed(missing)}"
             remarks.append(f"The split {split!r} has no {row} {what}.")
     return remarks

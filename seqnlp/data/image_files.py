@@ -1,5 +1,6 @@
 """What is looked at in files of images before training: that each can be read, and what of it a model will not see."""
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from .loading import is_hidden, listed
 
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of gray
+FEW_SHADES = 32  # of 256, to which deep grays may shrink without a word
 WHITES = (1, 255, 1023, 4095, 16383, 65535)  # what white is where pixels have more or fewer than 8 bits
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # in which `datasets` looks for labels
 
@@ -34,14 +36,16 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
         DataError: For an image that cannot be read or that is drawn by its transparency alone, by its name, and for
             pixels below 0.
     """
-    deep, clear, moving, most, least = 0, 0, 0, 0.0, 0.0
+    deep, clear, moving, most, least = 0, 0, 0, -np.inf, np.inf
     for split, part in prepared.items():
         for row, stored in enumerate(part.cast_column("image", Image(decode=False))["image"]):
             what = f"Dataset {name!r}, split {split!r}: the image {_shown(stored, row)}"
             with _open(stored, what) as image:
                 if image.mode in DEEP_MODES:
                     pixels = np.asarray(image)
-                    deep, most, least = deep + 1, max(most, pixels.max()), min(least, pixels.min())
+                    if not np.isfinite(pixels).all():
+                        raise DataError(f"{what} has pixels that are no numbers. Mend or remove it.")
+                    deep, most, least = deep + 1, max(most, float(pixels.max())), min(least, float(pixels.min()))
                 elif image.has_transparency_data:
                     clear += _is_clear(image, what)
                 moving += _has_another(image)
@@ -54,11 +58,14 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
         remarks.append(f"{moving:,} images have more than one frame or page: the first is read.")
     if not deep:
         return prepared
-    if least < 0 or not np.isfinite(most):
+    if least < 0:
         raise DataError(f"Dataset {name!r}: its pixels go from {least:g} to {most:g}; write them as grays from 0 up.")
     white = next((white for white in WHITES if most <= white), most)
+    shades = round(most * 255 / white) - round(least * 255 / white) + 1
+    few = f" Only {shades} of 256 shades are left: spread the grays before." if shades < FEW_SHADES else ""
     remarks.append(
-        f"{deep:,} images have deep grays, up to {most:g}: they are brought to 8 bits, with white at {white:g}."
+        f"{deep:,} images have deep grays, from {least:g} to {most:g}: they are brought to 8 bits, with white at "
+        f"{white:g}.{few}"
     )
 
     def convert(rows: dict[str, list]) -> dict[str, list]:
@@ -71,6 +78,27 @@ def _in_256_shades(image: PILImage.Image, white: float) -> PILImage.Image:
     if image.mode not in DEEP_MODES:
         return image
     return PILImage.fromarray((np.asarray(image) * (255.0 / white)).round().astype(np.uint8))
+
+
+def repeated(splits: dict[str, Dataset]) -> list[str]:
+    """A line for each held-out split some of whose images, byte by byte, were trained on."""
+    hashes = {
+        split: [_digest(stored) for stored in part.cast_column("image", Image(decode=False))["image"]]
+        for split, part in splits.items()
+    }
+    known = set(hashes["train"])
+    counts = {
+        split: sum(digest in known for digest in digests) for split, digests in hashes.items() if split != "train"
+    }
+    return [
+        f"{count:,} of the {len(hashes[split]):,} images of {split!r} are among the training images too."
+        for split, count in counts.items()
+        if count
+    ]
+
+
+def _digest(stored: dict[str, Any]) -> bytes:
+    return hashlib.sha256(stored["bytes"] or Path(stored["path"]).read_bytes()).digest()
 
 
 def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]:
@@ -87,7 +115,9 @@ def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]
     lines = []
     if others:
         shown = listed((path.relative_to(folder) for path in others), 3)
-        lines.append(f"Left out, since they are no images by their endings or cannot be found: {shown}.")
+        lines.append(
+            f"Left out, as no images by their endings, links to nothing, or in folders that tell no split: {shown}."
+        )
     if empty:
         lines.append(f"Folders without an image: {listed(empty, 3)}.")
     return lines

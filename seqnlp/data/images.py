@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image
 from .arguments import ImageArguments
 from .classification import classes_of, is_unlabeled, label_names, lookalikes, missing_classes, numbers_of
 from .errors import DataError
-from .image_files import left_out, looked_at, told_apart
+from .image_files import left_out, looked_at, repeated, told_apart
 from .loaded import DataSource, LoadedData
 from .loading import find_column, load_splits, select_split, some_rows
 from .samples import divide_evenly
@@ -44,7 +44,11 @@ def load_images(arguments: ImageArguments) -> LoadedData:
         prepared |= {"train": rest, "validation": chosen}
     prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    remarks += [*lookalikes(ordered["train"].features["label"].names), *missing_classes(ordered, "image")]
+    remarks += [
+        *lookalikes(ordered["train"].features["label"].names),
+        *missing_classes(ordered, "image"),
+        *repeated(ordered),
+    ]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -129,7 +133,9 @@ class ImageCollator:
 
 
 def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, list[str]]:
-    loaded = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision)
+    unread = arguments.splits_unread("test", arguments.test_split)
+    asked = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
+    loaded = load_splits(*asked, unread=unread)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
     folder = Path(arguments.dataset_name).expanduser()
     train, where = select_split(splits, arguments.train_split, source.name), f"Dataset {source.name!r}"
@@ -152,6 +158,8 @@ def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, li
         ("validation", arguments.validation_split),
         ("test", arguments.test_split),
     ):
+        if name in unread:
+            continue
         if name in splits:
             part, what = splits[name], f"{where}, split {name!r}, column {labels!r}"
             if split == "test" and is_unlabeled(part, labels):

@@ -14,7 +14,7 @@ from .classification import LABEL_COLUMNS, OneClass, load_text_classification
 from .columns import dataset_of, values_of
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, listed
+from .loading import find_column, listed, printable
 
 
 NUMBER_COLUMNS = (*LABEL_COLUMNS, "stars", "rating", "score")
@@ -104,6 +104,12 @@ class SeveralLabels(OneClass):
             raise DataError(
                 f"{where}: expected a list per text, or a text such as 'sad, angry'; it holds {values[0]!r}. Name the "
                 "column of the labels by --label_column, or columns of 0 and 1 by --label_columns."
+            )
+        filled = [value.strip() for value in values if value and value.strip()]
+        if filled and all(value[0] + value[-1] in ("[]", "()", "{}") for value in filled):
+            raise DataError(
+                f"{where}: a program has written its lists as texts ({printable(filled[0])!r}). Write them as lists "
+                "of json, or with nothing but a separator between two labels."
             )
         if self.separator is None:
             shown = max((value for value in values if value), key=len, default="")[:60]
@@ -224,7 +230,7 @@ class Number(OneClass):
                 raise DataError(f"{place}: row {row} is not labeled. Leave such rows out, or choose a labeled split.")
             written = feature.int2str(value) if isinstance(feature, ClassLabel) else value
             try:
-                number = float(written)
+                number = math.nan if isinstance(written, bool) or "_" in str(written) else float(written)
             except (TypeError, ValueError):
                 number = math.nan
             if not math.isfinite(number):

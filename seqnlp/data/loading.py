@@ -1,7 +1,9 @@
 """One loader for a dataset on the Hub, local files and folders, and the samples."""
 
+import glob
 import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -39,6 +41,7 @@ def load_splits(
     data_files: dict[str, str] | None = None,
     whole_files: bool = False,
     streaming: bool = False,
+    unread: Collection[str] = (),
 ) -> LoadedData:
     """
     Load every split of a dataset.
@@ -51,6 +54,7 @@ def load_splits(
         data_files: Local files by split, instead of `dataset_name`.
         whole_files: Whether each txt file is one row, instead of each of its lines.
         streaming: Whether rows are read as they are needed, for what does not fit on the disk.
+        unread: Splits that are left alone: local files of theirs are not opened.
 
     Raises:
         DataError: If there is no such dataset, configuration or file, it cannot be read, or the Hub cannot be reached.
@@ -59,10 +63,10 @@ def load_splits(
         raise DataError("Give either --dataset_name or --train_file, not both and not neither.")
     if data_files:
         named = data_files.get("train", next(iter(data_files.values())))
-        files = {split: [file] for split, file in data_files.items()}
+        files = {split: [file] for split, file in data_files.items() if split not in unread}
         return _read_files(files, DataSource(_local_name(named)), whole_files, streaming)
     if dataset_name in SAMPLES or dataset_name.startswith(SAMPLE_PREFIX):
-        splits = load_sample(dataset_name)
+        splits = _without(load_sample(dataset_name), unread)
         if streaming:
             splits = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
         return LoadedData(splits, DataSource(dataset_name))
@@ -71,7 +75,7 @@ def load_splits(
     if path.is_file() or (not path.exists() and file_type(path)):
         return _read_files({"train": [dataset_name]}, DataSource(_local_name(dataset_name)), whole_files, streaming)
     if path.is_dir():
-        return _load_folder(path, dataset_name, dataset_config_name, whole_files, streaming)
+        return _load_folder(path, dataset_name, dataset_config_name, whole_files, streaming, unread)
     if path.is_absolute() or dataset_name.startswith((".", "~")) or dataset_name.count("/") > 1:
         raise DataError(f"Dataset {dataset_name!r}: there is no such folder or file.")
     try:
@@ -84,7 +88,11 @@ def load_splits(
         splits = load_dataset(dataset_name, dataset_config_name, **options)
     except Exception as error:
         raise DataError(_explain(error, dataset_name, dataset_config_name)) from error
-    return LoadedData(splits, DataSource(dataset_name, dataset_config_name, dataset_revision))
+    return LoadedData(_without(splits, unread), DataSource(dataset_name, dataset_config_name, dataset_revision))
+
+
+def _without(splits: DatasetDict, unread: Collection[str]) -> DatasetDict:
+    return type(splits)({name: rows for name, rows in splits.items() if name not in unread})
 
 
 def load_named(
@@ -95,6 +103,7 @@ def load_named(
     """
     files = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
     files = {split: file for split, file in files.items() if file is not None}
+    unread = arguments.splits_unread("test", arguments.test_split)
     loaded = load_splits(
         arguments.dataset_name,
         arguments.dataset_config_name,
@@ -102,8 +111,10 @@ def load_named(
         files or None,
         whole_files=whole_files,
         streaming=streaming,
+        unread=unread,
     )
     names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
+    names = {split: name for split, name in names.items() if split not in unread}
     return loaded, {split: split for split in names} if files else names
 
 
@@ -153,14 +164,22 @@ def _join(parts: list[Dataset], name: str, split: str) -> Dataset:
         raise DataError(f"Dataset {name!r}, split {split!r}: its files have columns of different kinds.") from error
 
 
-def _load_folder(folder: Path, name: str, config: str | None, whole: bool, streaming: bool) -> LoadedData:
+def _load_folder(
+    folder: Path, name: str, config: str | None, whole: bool, streaming: bool, unread: Collection[str]
+) -> LoadedData:
     source = DataSource(_local_name(name), config)
     found = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder))
     images = {ending for ending, kind in PILImage.registered_extensions().items() if kind in PILImage.OPEN}
     kinds = Counter(kind for file in found if (kind := file_type(file)))
     if config is None and not _has_configs(folder) and kinds and not any(f.suffix.lower() in images for f in found):
-        kind = max(kinds, key=kinds.get)
-        files, remarks = _splits_of(folder, [file for file in found if file_type(file) == kind])
+        trained_on = {file_type(file) for file in found if _split_by_name(str(file.relative_to(folder))) == "train"}
+        kind = max(kinds, key=lambda kind: (kind in trained_on, kinds[kind]))
+        chosen, remarks = _each_once([file for file in found if file_type(file) == kind])
+        if others := [file.name for file in found if file_type(file) not in (None, kind)]:
+            remarks.append(f"Left out, as files of another kind: {listed(others, 3)}.")
+        files, left_out = _splits_of(folder, chosen)
+        remarks += left_out
+        files = {split: part for split, part in files.items() if split not in unread}
         loaded = _read_files(files, source, whole, streaming)
         loaded.remarks += remarks
         return loaded
@@ -170,8 +189,12 @@ def _load_folder(folder: Path, name: str, config: str | None, whole: bool, strea
         builder = load_dataset_builder(str(folder), config)
         if builder.name in _BUILDERS:
             files = {str(split): [str(file) for file in part] for split, part in builder.config.data_files.items()}
+            files = {split: part for split, part in files.items() if split not in unread}
             return _read_files(files, source, whole, streaming)
-        return LoadedData(load_dataset(str(folder), config, streaming=streaming), source)
+        pictures = [file for file in found if file.suffix.lower() in images]
+        files = None if config is not None or _has_configs(folder) else _image_splits(folder, pictures)
+        splits = load_dataset(str(folder), config, data_files=files, streaming=streaming)
+        return LoadedData(_without(splits, unread), source)
     except DataError:
         raise
     except Exception as error:
@@ -196,14 +219,48 @@ def _has_configs(folder: Path) -> bool:
     return isinstance(head, dict) and "configs" in head
 
 
+def _each_once(files: list[Path]) -> tuple[list[Path], list[str]]:
+    """The files without the gzipped copies of some of them; and a line if there are such."""
+    copies = [file for file in files if file.suffix.lower() == ".gz" and file.with_suffix("") in files]
+    remarks = [f"Left out, as files that are there unzipped too: {listed(file.name for file in copies)}."]
+    return [file for file in files if file not in copies], remarks if copies else []
+
+
+def _image_splits(folder: Path, images: list[Path]) -> dict[str, list[str]] | None:
+    """
+    Patterns of the images of each split, told by the folders that hold folders of classes; `None` where the images do
+    not all lie in such. `datasets` would look for the words in all names: a class `train` would be training data, too.
+    """
+    paths = [image.relative_to(folder).parts for image in images]
+    tops = sorted({path[0] for path in paths})
+    if any(folder.rglob("metadata.*")) or any(len(path) < 2 for path in paths):
+        return None
+    if len(set(map(len, paths))) > 1 or all(_split_by_name(path[-2]) for path in paths):
+        return None
+    if len(paths[0]) == 2:
+        return {"train": ["**"]}
+    found: dict[str, list[str]] = {}
+    for top in tops:
+        told = {_split_by_name("/".join(path[:-2])) for path in paths if path[0] == top}
+        if len(told) > 1:
+            return None
+        for split in told - {None}:
+            found.setdefault(split, []).append(f"{glob.escape(top)}/**")
+    return found or {"train": ["**"]}
+
+
+def _split_by_name(name: str) -> str | None:
+    """Which split a name tells of."""
+    words = {s: re.search(rf"(?:^|[^a-z])(?:{w})(?=[^a-z]|$)", name.lower()) for s, w in SPLIT_WORDS.items()}
+    return next((split for split, found in words.items() if found), None)
+
+
 def _splits_of(folder: Path, files: list[Path]) -> tuple[dict[str, list[str]], list[str]]:
     """The files of each split, told by the words in their names and folders; all are `train` if none says more."""
     splits: dict[str, list[str]] = {split: [] for split in SPLIT_WORDS}
     others = []
     for file in files:
-        name = str(file.relative_to(folder)).lower()
-        words = {s: re.search(rf"(?:^|[^a-z])(?:{w})(?=[^a-z]|$)", name) for s, w in SPLIT_WORDS.items()}
-        split = next((split for split, found in words.items() if found), None)
+        split = _split_by_name(str(file.relative_to(folder)))
         (splits[split] if split else others).append(str(file))
     found = {split: names for split, names in splits.items() if names}
     if not found:
@@ -277,7 +334,13 @@ def _explain(error: Exception, name: str, config: str | None, is_local: bool = F
     return f"Dataset {name!r} cannot be loaded ({type(error).__name__}): {reason}"
 
 
+def printable(name, length: int = 60) -> str:
+    """A name as a line shows it: what cannot be printed by its escape, and no more than so many characters."""
+    shown = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in str(name)[: length + 1])
+    return shown if len(str(name)) <= length else f"{str(shown)[:length]}..."
+
+
 def listed(names, most: int = 20) -> str:
-    """Names between commas, at most so many of them."""
-    names = [str(name) for name in names]
+    """Names between commas, at most so many of them, each in one line."""
+    names = [printable(name) for name in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

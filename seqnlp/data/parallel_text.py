@@ -44,21 +44,21 @@ def load_translation(arguments: PairArguments) -> LoadedData:
     Raises:
         DataError: For data that does not fit, in one line that says what was found.
     """
-    sources = {split: getattr(arguments, f"{split}_file") for split in SPLITS}
-    targets = {split: getattr(arguments, f"{split}_target_file") for split in SPLITS}
+    tests = [name.strip() for name in arguments.test_split.split(",") if name.strip()]
+    unread = arguments.splits_unread("test", *tests)
+    sources = {split: getattr(arguments, f"{split}_file") for split in SPLITS if split not in unread}
+    targets = {split: getattr(arguments, f"{split}_target_file") for split in SPLITS if split not in unread}
     if any(targets.values()):
         splits, source, languages = _load_parallel_files(sources, targets)
         remarks = []
         names = {split: split for split in splits}
     else:
         files = {split: file for split, file in sources.items() if file is not None}
-        loaded = load_splits(
-            arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision, files or None
-        )
+        asked = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
+        loaded = load_splits(*asked, files or None, unread=unread)
         splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
         names = {"train": arguments.train_split, "validation": arguments.validation_split}
-        tests = [name.strip() for name in arguments.test_split.split(",") if name.strip()]
-        names |= dict(zip(tests, tests, strict=True))
+        names |= {name: name for name in tests if name not in unread}
         if files:
             names = {split: split for split in files}
         # The usual names are looked for; one that the user chose has to be there.
@@ -83,7 +83,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
 
 def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str | None]):
     splits = {}
-    for split in SPLITS:
+    for split in sources:
         source, target = sources[split], targets[split]
         if (source is None) != (target is None):
             given, missing = ("", "_target") if target is None else ("_target", "")
@@ -93,6 +93,8 @@ def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str 
         if source is None:
             continue
         lines = [read_lines(file) for file in (source, target)]
+        if Path(source).expanduser().resolve() == Path(target).expanduser().resolve():
+            raise DataError(f"--{split}_file and --{split}_target_file are both {source}: give one for each language.")
         if len(lines[0]) != len(lines[1]):
             raise DataError(
                 f"{source} has {len(lines[0]):,} lines and {target} has {len(lines[1]):,}: line by line they must "
@@ -199,6 +201,9 @@ def _pairs(
         apart += sum(texts[row] != read for row, read in zip(kept, sides[side], strict=True))
     if apart:
         remarks.append(f"{where}: {apart:,} sentences had accents written as marks of their own, and are read in NFC.")
+    same = sum(source == target for source, target in zip(*sides.values(), strict=True))
+    if same > len(kept) / 2:
+        remarks.append(f"{where}: {same:,} of {len(kept):,} pairs are the same on both sides.")
     return dataset_of(pa.table(texts_in_columns(sides)))
 
 

@@ -13,11 +13,12 @@ from .loaded import DataSource, LoadedData
 from .loading import load_splits
 from .samples import SAMPLES, SIMULATION
 from .tables import read_file
-from .times import read_times
+from .times import dates_of_digits, read_times, unix_unit
 
 
 CHANNELS_OF_THE_BALL = ["distance from the left wall", "height"]
-MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?")  # in a column of numbers, whatever their case
+# In a column of numbers, or of times, whatever their case.
+MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "-", "?")
 MOST_STEPS = 10_000_000  # of a regular grid
 _NUMBER = r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*"
 _COMMA_NUMBER = r"[+-]?\d+(,\d+)?"
@@ -42,9 +43,11 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
     Raises:
         DataError: If there is no such table or column, or it holds no numbers.
     """
+    unread = arguments.splits_unread("test")
     if arguments.dataset_name == SIMULATION:
         steps = arguments.context_length + arguments.prediction_length
         splits = SAMPLES[SIMULATION].load(arguments.num_trajectories, steps)
+        splits = DatasetDict({name: splits[name] for name in splits if name not in unread})
         return LoadedData(splits, DataSource(SIMULATION), details={"channels": CHANNELS_OF_THE_BALL})
     table, source, remarks = _read_table(arguments)
     where = f"Dataset {source.name!r}"
@@ -62,7 +65,7 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
             rows[split]["series"].append(str(name))
             rows[split]["values"].append(values[start:end].tolist())
     _check_training_part(rows["train"]["values"], columns, where)
-    splits = DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items()})
+    splits = DatasetDict({split: Dataset.from_dict(part) for split, part in rows.items() if split not in unread})
     return LoadedData(splits, source, details={"channels": columns}, remarks=remarks)
 
 
@@ -189,11 +192,15 @@ def _find_channels(table: pd.DataFrame, arguments: SeriesArguments, where: str, 
     if columns is None:
         columns = [c for c in table.columns if c not in keys.values() and _holds_numbers(table[c])]
         first = table.columns[0]
-        if len(columns) > 1 and columns[0] == first and _counts_rows(table[first]):
-            remarks.append(
-                f"{where}: column {first!r} counts the rows and is left out; name it in --columns to keep it."
-            )
-            columns = columns[1:]
+        for column in [c for c in columns if _tells_time(table[c]) or (c == first and _counts_rows(table[c]))]:
+            if len(columns) == 1:
+                break
+            what = "tells the times of the rows" if _tells_time(table[column]) else "counts the rows"
+            remarks.append(f"{where}: column {column!r} {what} and is left out; name it in --columns to keep it.")
+            columns.remove(column)
+    twice = next((column for column in columns if columns.count(column) > 1), None)
+    if twice is not None:
+        raise DataError(f"--columns names {twice!r} twice.")
     missing = [column for column in columns if column not in table.columns]
     if missing or not columns:
         wanted = f"there is no column {missing[0]!r}" if missing else "no column holds numbers"
@@ -214,7 +221,21 @@ def _holds_numbers(column: pd.Series) -> bool:
 
 
 def _counts_rows(column: pd.Series) -> bool:
-    return pd.api.types.is_integer_dtype(column) and len(column) > 1 and bool((column.diff()[1:] == 1).all())
+    return pd.api.types.is_integer_dtype(column) and len(column) > 1 and _has_equal_steps(column)
+
+
+def _tells_time(column: pd.Series) -> bool:
+    """Whether whole numbers that only rise are dates, such as 20240131, or Unix times that are equally far apart."""
+    if not pd.api.types.is_integer_dtype(column) or len(column) < 3 or not column.is_monotonic_increasing:
+        return False
+    if not column.is_unique:
+        return False
+    return (unix_unit(column) is not None and _has_equal_steps(column)) or dates_of_digits(column) is not None
+
+
+def _has_equal_steps(column: pd.Series) -> bool:
+    steps = column.diff()[1:]
+    return bool((steps > 0).all()) and steps.nunique() == 1
 
 
 def _without_marks(column: pd.Series) -> pd.Series:
@@ -239,6 +260,8 @@ def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{where}: it holds something else than numbers ({reason}).") from error
+    if endless := int(np.isinf(values).sum()):
+        remarks.append(f"{where}: {endless:,} cells are infinite, and gaps.")
     return values.where(np.isfinite(values))
 
 
@@ -258,16 +281,27 @@ def _with_times(table: pd.DataFrame, arguments: SeriesArguments, where: str, rem
     for kind, column in (("time", time), ("series", series)):
         if column is None:
             continue
-        blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
+        words = table[column].astype(str).str.strip()
+        blank = table[column].isna() | (words.str.lower().isin(MISSING) if kind == "time" else words == "")
         if blank.all():
             raise DataError(f"{where}, column {column!r}: it is blank. Name another by --{kind}_column.")
         if blank.any():
             remarks.append(f"{where}, column {column!r}: {int(blank.sum()):,} rows without a {kind} are left out.")
             table = table[~blank]
+    if series is not None and pd.api.types.is_string_dtype(table[series]):
+        names = table[series].str.strip()
+        if stripped := int((names != table[series]).sum()):
+            remarks.append(f"{where}, column {series!r}: {stripped:,} names had white space around them: dropped.")
+        table = table.assign(**{series: names})
     if time is None:
         return table
     times = read_times(table[time], f"{where}, column {time!r}", arguments.day_first, remarks)
-    table = table.assign(**{time: times}).sort_values(time, kind="stable")
+    table = table.assign(**{time: times})
+    steps = times.diff() if series is None else table.groupby(series)[time].diff()
+    before = int((steps < steps * 0).sum())
+    if before and (steps > steps * 0).any():  # else they stand in order, the first or the last on top
+        remarks.append(f"{where}, column {time!r}: {before:,} rows stand behind a later one; all are sorted by time.")
+    table = table.sort_values(time, kind="stable")
     repeated = table.duplicated([time] if series is None else [series, time], keep=False)
     if repeated.mean() > 0.5:
         rows = int((table[time] == table[time][repeated].iloc[0]).sum())
@@ -308,7 +342,9 @@ def _on_grid(numbers: pd.DataFrame, times: pd.Series, frequency: str, where: str
     except ValueError as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{where}: --frequency {frequency} is no step in time ({reason}).") from error
-    if step > pd.Timedelta(0) and (times.iloc[-1] - first) / step > MOST_STEPS:
+    if step <= pd.Timedelta(0):
+        raise DataError(f"{where}: --frequency {frequency} is no step forward in time, such as 5min or D.")
+    if (times.iloc[-1] - first) / step > MOST_STEPS:
         raise DataError(
             f"{where}: from {first} to {times.iloc[-1]} there are more than {MOST_STEPS:,} steps of {frequency}. Is "
             "one of these times wrong?"

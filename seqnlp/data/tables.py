@@ -26,6 +26,7 @@ FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "tsv", "
 FILE_TYPES |= {".txt": "text", ".abc": "text", ".conllu": "text", ".conll": "text", ".iob": "text", ".bio": "text"}
 LONGEST_NAME = 60  # characters of a column's name
 ROWS_AT_ONCE = 10_000
+MARK = "\ufeff"  # of the order of bytes
 
 # Only what is written the usual way is a number: 007, 1_000 and 2024-01 are words.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -33,6 +34,13 @@ _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+
 _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]$")
 _QUOTED_CELL = re.compile(r'"((?:[^"]|"")*)"(?=[\t\n]|\Z)|([^\t\n]*)')
 _ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+# What is no text, by its first bytes, and what makes a text of it.
+_NO_TEXT = {
+    b"\x1f\x8b": "is gzipped: give it a name that ends in .gz",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet: unpack it, or save it as csv",
+}
+_FIRST_LINE = re.compile(r"\n*([^\n]*)")
+_DELIMITER_LINE = re.compile(r"(?i)sep=([,;|\t])[ \t]*")  # which a spreadsheet writes on top
 
 
 def file_type(path: Path) -> str | None:
@@ -98,16 +106,14 @@ def read_text(file: str) -> str:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"The file {file!r} cannot be read: {error}.") from error
-    encoding = next((name for mark, name in _ENCODINGS.items() if content.startswith(mark)), None)
+    _check_kind(file, content)
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8").lstrip(MARK)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        found = f"it looks like {encoding}" if encoding else f"line {line} holds the byte 0x{content[error.start]:02x}"
-        name = encoding or "LATIN1"
         raise DataError(
-            f"The file {file!r} cannot be read as UTF-8: {found}. Save it as UTF-8, e.g. by "
-            f"`iconv -f {name} -t UTF-8`."
+            f"The file {file!r} cannot be read as UTF-8: line {line} holds the byte 0x{content[error.start]:02x}. "
+            "Save it as UTF-8, e.g. by `iconv -f CP1252 -t UTF-8`."
         ) from error
     if "\0" in text:
         line = content[: content.index(b"\0")].count(b"\n") + 1
@@ -120,10 +126,23 @@ def read_text(file: str) -> str:
     return text
 
 
+def _check_kind(file: str, start: bytes) -> None:
+    """Refuse by its first bytes what is no UTF-8."""
+    for mark, what in _NO_TEXT.items():
+        if start.startswith(mark):
+            raise DataError(f"The file {file!r} {what}.")
+    encoding = next((name for mark, name in _ENCODINGS.items() if start.startswith(mark)), None)
+    if encoding:
+        raise DataError(
+            f"The file {file!r} cannot be read as UTF-8: it looks like {encoding}. Save it as UTF-8, e.g. by "
+            f"`iconv -f {encoding} -t UTF-8`."
+        )
+
+
 def stream_file(file: str, whole: bool = False) -> IterableDataset:
     """
     The rows of a file as they are needed, by the same rules; but all cells of a table are strings, and quotes are
-    ordinary characters in every TSV file.
+    ordinary characters in every TSV file. The columns are those of the first row.
 
     Raises:
         DataError: As [`read_file`], for a row when it is read.
@@ -133,11 +152,13 @@ def stream_file(file: str, whole: bool = False) -> IterableDataset:
     if first is None:
         raise DataError(f"The file {file!r} has no rows.")
     features = Dataset.from_list([first]).features
-    arguments = {"kind": kind, "files": [file], "whole": whole}
+    arguments = {"kind": kind, "files": [file], "whole": whole, "names": tuple(first)}
     return IterableDataset.from_generator(_stream, features=features, gen_kwargs=arguments)
 
 
-def _stream(kind: str, files: list[str], whole: bool) -> Iterator[dict[str, Any]]:
+def _stream(
+    kind: str, files: list[str], whole: bool, names: tuple[str, ...] | None = None
+) -> Iterator[dict[str, Any]]:
     for file in files:
         path = Path(file).expanduser()
         if kind == "parquet":
@@ -149,32 +170,49 @@ def _stream(kind: str, files: list[str], whole: bool) -> Iterator[dict[str, Any]
             continue
         opened = gzip.open if path.suffix.lower() == ".gz" else open
         try:
-            with opened(path, "rt", encoding="utf-8-sig", newline="" if kind == "csv" else None) as lines:
-                yield from _stream_rows(kind, file, lines)
+            with opened(path, "rb") as content:
+                _check_kind(file, content.read(4))
+            with opened(path, "rt", encoding="utf-8", newline="" if kind == "csv" else None) as lines:
+                for row in _stream_rows(kind, file, _without_mark(lines)):
+                    yield row if names is None else {name: row.get(name) for name in names}
         except UnicodeDecodeError as error:
             raise DataError(f"The file {file!r} cannot be read as UTF-8: {error.reason}.") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"The file {file!r} cannot be read: {error}.") from error
 
 
-def _stream_rows(kind: str, file: str, lines: TextIO) -> Iterator[dict[str, Any]]:
+def _without_mark(lines: TextIO) -> Iterator[str]:
+    yield next(lines, "").lstrip(MARK)
+    yield from lines
+
+
+def _stream_rows(kind: str, file: str, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     if kind == "text":
         yield from ({"text": line.rstrip("\n")} for line in lines)
     elif kind == "json":
         for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             try:
-                if line.strip():
-                    yield json.loads(line)
-            except ValueError as error:
-                raise DataError(f"The file {file!r} cannot be streamed: line {number} is no json object.") from error
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                raise DataError(f"The file {file!r} cannot be streamed: line {number} is no json object.")
+            if "\\ud" in line.lower() and _is_broken(row):
+                raise DataError(f"The file {file!r}, line {number}: {_HALF_A_CHARACTER}")
+            yield row
     else:
         if kind == "csv":
             table = _cells_with_quotes(file, lines, ",")
         else:
-            table = ((number, line.rstrip("\n").split("\t")) for number, line in enumerate(lines, start=1))
+            table = _cells_between_tabs(lines)
         header = next(table, (1, []))[1]
         _check_header(file, header)
         for number, cells in table:
             _square(file, header, [cells], [number])
-            yield {name.strip(): cell or None for name, cell in zip(header, cells, strict=True)}
+            if not _repeats(header, cells):
+                yield {name.strip(): cell or None for name, cell in zip(header, cells, strict=True)}
 
 
 def read_lines(file: str) -> list[str]:
@@ -216,7 +254,7 @@ def _read_parquet(file: str, path: Path) -> Dataset:
 
 def _read_json(file: str, text: str, is_lines: bool) -> tuple[Dataset, list[str]]:
     """An object per line; or, in a file that ends in .json, one list of objects or one object of columns."""
-    rows = None if is_lines else _json_rows(text)
+    rows = None if is_lines else _json_rows(file, text)
     values: dict[str, list] = {}
     count = 0
     for row in _json_lines(file, text) if rows is None else rows:
@@ -250,17 +288,23 @@ def _json_lines(file: str, text: str) -> Iterator[Any]:
             raise DataError(f"The file {file!r} cannot be read as json: line {number}: {reason}.") from error
 
 
-def _json_rows(text: str) -> list | None:
-    """The rows of one list, or of one object whose values are lists of one length; `None` for another file."""
+def _json_rows(file: str, text: str) -> list | None:
+    """The rows of one list, or of one object whose values are lists of one length; `None` for a file of lines."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if isinstance(whole, list):
         return whole
-    if not isinstance(whole, dict) or not whole or not all(isinstance(value, list) for value in whole.values()):
+    if not isinstance(whole, dict) or not whole:
         return None
-    if len({len(value) for value in whole.values()}) > 1:
+    has_columns = all(isinstance(value, list) for value in whole.values())
+    if not has_columns or len({len(value) for value in whole.values()}) > 1:
+        if "\n" in text.strip():
+            raise DataError(
+                f"The file {file!r} is one json object, of {', '.join(map(repr, list(whole)[:5]))}: expected a list "
+                "of objects, an object of lists of one length, or an object per line."
+            )
         return None
     return [dict(zip(whole, row, strict=True)) for row in zip(*whole.values(), strict=True)]
 
@@ -270,10 +314,7 @@ def _json_column(file: str, name: str, values: list, remarks: list[str]) -> pa.C
         return pa.array(values)
     except UnicodeEncodeError as error:
         row = next(row for row, value in enumerate(values) if _is_broken(value))
-        raise DataError(
-            f"The file {file!r}, row {row}, column {name!r}: it holds half a character (a lone surrogate), which is "
-            "no text. Write the file anew with whole characters."
-        ) from error
+        raise DataError(f"The file {file!r}, row {row}, column {name!r}: {_HALF_A_CHARACTER}") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, pa.ArrowNotImplementedError) as error:
         kinds = sorted({type(value).__name__ for value in values if value is not None})
         if not all(isinstance(value, str | int | float | None) for value in values):
@@ -282,6 +323,11 @@ def _json_column(file: str, name: str, values: list, remarks: list[str]) -> pa.C
             ) from error
         remarks.append(f"{Path(file).name}, column {name!r}: it holds {' and '.join(kinds)}; all are read as words.")
         return pa.array([None if value is None else str(value) for value in values])
+
+
+_HALF_A_CHARACTER = (
+    "it holds half a character (a lone surrogate), which is no text. Write the file anew with whole characters."
+)
 
 
 def _is_broken(value: Any) -> bool:
@@ -296,11 +342,9 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[Dataset, list
     """The table and remarks; rows become columns as they come, which takes a fraction of the memory."""
     name, remarks = Path(file).name, []
     if delimiter == ",":
-        first = text.split("\n", 1)[0]
-        other = next((mark for mark in (";", "\t") if mark in first), None)
-        if other and "," not in first:
-            delimiter = other
-            written = {";": "semicolons", "\t": "tabs"}[other]
+        text, delimiter = _delimiter_of(text)
+        if delimiter != ",":
+            written = {";": "semicolons", "\t": "tabs", "|": "bars"}[delimiter]
             remarks.append(f"{name}: its columns are separated by {written}, not by commas.")
     if delimiter == "\t":
         table = _cells_of_tsv(text)
@@ -308,8 +352,12 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[Dataset, list
         table = _cells_with_quotes(file, _each_line(text), delimiter)
     _, header = next(table, (1, []))
     columns = [_Cells() for _ in header]
-    count, first, spanning, uneven = 0, 1, 0, [0, 0]
+    count, first, spanning, uneven, repeated = 0, 1, 0, [0, 0], []
     while part := list(islice(table, ROWS_AT_ONCE)):
+        repeated += [line for line, cells in part if _repeats(header, cells)]
+        part = [(line, cells) for line, cells in part if not (repeated and _repeats(header, cells))]
+        if not part:
+            continue
         lines, rows = zip(*part, strict=True)
         uneven = [sum(both) for both in zip(uneven, _square(file, header, rows, lines), strict=True)]
         first, count = first if count else lines[0], count + len(rows)
@@ -326,10 +374,37 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[Dataset, list
             f"{name}: {in_file:,} lines make {count:,} rows, since some cells hold line breaks (first in line "
             f"{spanning})."
         )
-    elif in_file > count:
-        remarks.append(f"{name}: {in_file - count:,} of {in_file:,} rows have blank cells alone and are left out.")
+    elif in_file > count + len(repeated):
+        blank = in_file - count - len(repeated)
+        remarks.append(f"{name}: {blank:,} of {in_file:,} rows have blank cells alone and are left out.")
+    if repeated:
+        remarks.append(
+            f"{name}: {len(repeated):,} rows repeat the names of the columns and are left out (first in line "
+            f"{repeated[0]})."
+        )
+    if spaced := sum(column.spaced for column in columns if delimiter != "\t"):
+        remarks.append(
+            f"{name}: {spaced:,} cells begin with a space and a quote; such quotes are characters, and do not mark a "
+            "cell."
+        )
     named = zip(_column_names(header, columns), columns, strict=True)
     return dataset_of(pa.table({name: column.typed() for name, column in named if name is not None})), remarks
+
+
+def _delimiter_of(text: str) -> tuple[str, str]:
+    """The text without a first line that only says what separates the columns of a csv file; and what does."""
+    found = _FIRST_LINE.match(text)
+    first = found.group(1)
+    if said := _DELIMITER_LINE.fullmatch(first):
+        return "\n" * found.start(1) + text[found.end() :], said.group(1)  # the lines keep their numbers
+    return text, next((mark for mark in (";", "\t") if mark in first and "," not in first), ",")
+
+
+def _repeats(header: list[str], cells: list[str]) -> bool:
+    """Whether a row is the row of names once more, as where files were put behind each other."""
+    if len(header) < 2 or len(cells) != len(header) or cells[0].lstrip(MARK).strip() != header[0].strip():
+        return False
+    return all(cell.strip() == name.strip() for cell, name in zip(cells[1:], header[1:], strict=True))
 
 
 def _cells_with_quotes(file: str, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -354,9 +429,13 @@ def _cells_with_quotes(file: str, lines: Iterable[str], delimiter: str) -> Itera
 def _cells_of_tsv(text: str) -> Iterator[tuple[int, list[str]]]:
     """Rows of cells between tabs, each with its line; quotes are ordinary characters, unless a program wrote them."""
     quoted = _written_with_quotes(text) if '"' in text else None
-    lines = enumerate(_each_line(text), start=1)
-    rows = ((line, cells.removesuffix("\n").split("\t")) for line, cells in lines if cells.strip(" \t\n"))
-    return iter(quoted) if quoted else rows
+    return iter(quoted) if quoted else _cells_between_tabs(_each_line(text))
+
+
+def _cells_between_tabs(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip(" \t\n"):
+            yield number, line.removesuffix("\n").split("\t")
 
 
 def _written_with_quotes(text: str) -> list[tuple[int, list[str]]] | None:
@@ -457,6 +536,7 @@ class _Cells:
 
     def __init__(self):
         self.is_blank = True
+        self.spaced = 0  # that begin with a space and a quote
         self._parts: list[pa.Array] = []
         self._kinds = [(_WHOLE, pa.int64(), int), (_NUMBER, pa.float64(), float)]  # what it may be so far
 
@@ -464,6 +544,7 @@ class _Cells:
         """Some more cells; an empty one is missing."""
         filled = [cell for cell in cells if cell]
         self.is_blank = self.is_blank and not any(cell.strip() for cell in filled)
+        self.spaced += sum(cell[0] == " " and cell.lstrip(" ").startswith('"') for cell in filled)
         self._kinds = [kind for kind in self._kinds if all(map(kind[0].fullmatch, filled))]
         self._parts.append(pa.array([cell or None for cell in cells], pa.string()))
 

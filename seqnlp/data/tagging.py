@@ -191,7 +191,7 @@ def _encode(
             f"Dataset {name!r}, column {column!r}: all training words have the label {next(iter(counts['train']))!r}. "
             "A tagger needs at least two."
         )
-    names = order or sorted(counts["train"], key=lambda label: (0, int(label)) if label.isdigit() else (1, label))
+    names = order or sorted(counts["train"], key=lambda label: (0, int(label)) if label.isdecimal() else (1, label))
     for split, count in counts.items():
         missing = [label for label in count if label not in counts["train"]]
         if missing:

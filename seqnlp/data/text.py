@@ -6,7 +6,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, IterableDataset
 
 from .arguments import DataArguments, TextArguments
-from .classification import TEXT_COLUMNS
+from .classification import TEXT_COLUMNS, others_of
 from .columns import dataset_of, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
@@ -56,6 +56,8 @@ def read_documents(
         part = splits[name] if limit is None else splits[name].take(limit)
         first = _first_row(part, source.name, name)
         column = find_column(first, arguments.text_column, TEXT_COLUMNS, "text", source.name, name)
+        if split == "train" and arguments.text_column is None:
+            remarks += others_of(first, column, TEXT_COLUMNS, "text")
         if streaming and split == "train":
             texts[split] = part.select_columns(column).rename_columns({} if column == "text" else {column: "text"})
         else:

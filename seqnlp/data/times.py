@@ -15,19 +15,24 @@ _YEARS = (1000, 2999)
 _DATE = re.compile(
     r"^(?P<first>\d{1,4})(?P<mark>[./-])(?P<second>\d{1,2})(?P=mark)(?P<third>\d{1,4})\.?"
     r"(?:[T ,]+(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
-    r"\s*(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?)?$"
+    r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?$"
 )
 _MONTH = re.compile(r"(?i)\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)")
-_HAS_ZONE = re.compile(r"\d{1,2}:\d{2}.*(?:Z|UTC|[+-]\d{2}:?\d{2})\s*$")
+_HAS_ZONE = re.compile(r"\d{1,2}:\d{2}.*(?:Z|UTC|GMT|[+-]\d{2}:?\d{2})\s*$")
+# Digits without marks between them, by their number.
+_COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_COMPACT_YEARS = (1000, 2199)
 
 
 def read_times(column: pd.Series, where: str, day_first: bool | None, remarks: list[str]) -> pd.Series:
     """
     The times of a column as dates without a zone (those with one become UTC), or, if it holds plain numbers, as these.
 
-    Numbers are Unix times in seconds, milliseconds, microseconds or nanoseconds, by their size; numbers from 1000 to
-    2999 are years; other numbers only order the rows. Words are read by one format for the whole column. Of dates such
-    as 3/4/2024 a number above 12 anywhere in the column tells day from month; with dots the day comes first.
+    Numbers from 1000 to 2999 are years; numbers all of which are dates as they stand are these, such as 20240131 or
+    202401312359; others are Unix times in seconds, milliseconds, microseconds or nanoseconds, by their size, or only
+    order the rows. Words are read by one format for the whole column. Of dates such as 3/4/2024 a number above 12
+    anywhere in the column tells day from month; with dots the day comes first. A year of two digits may stand first
+    or last: that reading counts by which the rows are in the order of time.
 
     Args:
         column: Without blanks.
@@ -71,16 +76,32 @@ def _from_numbers(column: pd.Series, remarks: list[str], where: str) -> pd.Serie
     if low >= _YEARS[0] and high <= _YEARS[1] and (column % 1 == 0).all():
         remarks.append(f"{where}: {low:g} to {high:g} are read as years.")
         return pd.to_datetime(column.astype(int).astype(str), format="%Y")
-    is_day = low >= 1e7 and high < 1e8 and (column % 1 == 0).all()
-    days = pd.to_datetime(column.astype("int64").astype(str), format="%Y%m%d", errors="coerce") if is_day else None
-    if days is not None and days.notna().all():
-        remarks.append(f"{where}: {low:g} to {high:g} are read as days, such as 20240131.")
-        return days
-    for least, unit in _EPOCHS:
-        if low >= least and high < 1000 * least:
-            remarks.append(f"{where}: numbers are read as Unix times in {unit}.")
-            return pd.to_datetime(column, unit=unit).astype("datetime64[ns]")
-    return column
+    dates, unit = dates_of_digits(column), unix_unit(column)
+    if dates is not None:
+        remarks.append(f"{where}: {low:.0f} to {high:.0f} are read as dates, digit by digit.")
+        return dates
+    if unit is None:
+        return column
+    remarks.append(f"{where}: numbers are read as Unix times in {unit}.")
+    try:
+        return pd.to_datetime(column, unit=unit).astype("datetime64[ns]")
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{where}: {high:.0f} is no Unix time in {unit} before the year 2262.") from error
+
+
+def dates_of_digits(column: pd.Series) -> pd.Series | None:
+    """Whole numbers that all are dates as they stand, such as 20240131 or 202401312359; `None` for others."""
+    low, high = f"{column.min():.0f}", f"{column.max():.0f}"
+    if len(low) != len(high) or len(low) not in _COMPACT or not (column % 1 == 0).all():
+        return None
+    dates = pd.to_datetime(column.astype("int64").astype(str), format=_COMPACT[len(low)], errors="coerce")
+    return dates if dates.notna().all() and dates.dt.year.between(*_COMPACT_YEARS).all() else None
+
+
+def unix_unit(column: pd.Series) -> str | None:
+    """What numbers count since 1970 by their size; `None` if they are too small or too far apart."""
+    low, high = column.min(), column.max()
+    return next((unit for least, unit in _EPOCHS if low >= least and high < 1000 * least), None)
 
 
 def _as_iso(parts: pd.DataFrame, words: pd.Series, where: str, day_first: bool | None) -> pd.Series:
@@ -93,7 +114,9 @@ def _as_iso(parts: pd.DataFrame, words: pd.Series, where: str, day_first: bool |
         year, month, day = first, second, third
     elif (lengths[0] <= 2).all() and lengths[1].isin([2, 4]).all() and lengths[1].nunique() == 1:
         year = third if (lengths[1] == 4).all() else third.where(third > 68, third + 100) + 1900
-        if _is_day_first(first, second, parts["mark"].iloc[0], words, where, day_first):
+        if _is_year_first(first, second, third, lengths[1], words, where, day_first):
+            year, month, day = first.where(first > 68, first + 100) + 1900, second, third
+        elif _is_day_first(first, second, parts["mark"].iloc[0], words, where, day_first):
             day, month = first, second
         else:
             month, day = first, second
@@ -107,8 +130,25 @@ def _as_iso(parts: pd.DataFrame, words: pd.Series, where: str, day_first: bool |
     hour = clock.str.split(":").str[0].astype(int)
     hour = np.where(half.isna(), hour, hour % 12 + 12 * (half == "p"))
     minutes = clock.str.split(":", n=1).str[1]
-    zone = parts["zone"].fillna("").str.replace("UTC", "Z")
+    zone = parts["zone"].fillna("").replace(["UTC", "GMT"], "Z")
     return iso + "T" + pd.Series(hour, index=iso.index).astype(str).str.zfill(2) + ":" + minutes + zone
+
+
+def _is_year_first(first, second, third, length, words, where: str, day_first: bool | None) -> bool:
+    """Whether dates such as 21/01/31 begin with the year; where the year could as well be last, their order tells."""
+    could_be_day = third.between(1, 31).all() and first.max() > 12 and second.between(1, 12).all()
+    if day_first is not None or (length == 4).all() or not could_be_day:
+        return False
+    year_first, year_last = (
+        days.is_monotonic_increasing or days.is_monotonic_decreasing
+        for days in (first * 10_000 + second * 100 + third, third * 10_000 + second * 100 + first)
+    )
+    if year_first == year_last:
+        raise DataError(
+            f"{where}: {words[first > 12].iloc[0]!r} may begin with the year or end with it, and the order of the "
+            "rows does not tell. If it ends with it, give --day_first true; else write 2024-12-31."
+        )
+    return year_first
 
 
 def _is_day_first(first, second, mark: str, words, where: str, day_first: bool | None) -> bool:

@@ -32,16 +32,23 @@ MODES = {
     "phr": "phr",
     "loc": "loc",
 }
-_FIELD = re.compile(r"^([A-Za-z]):(.*)$")
+_FIELD = re.compile(r"^([A-Za-z+]):(?![|:])(.*)$")  # `A:|` is a note and a repeat sign; `+:` goes on with a field
 _KEY = re.compile(r"^([A-G])([#b]?)\s*([A-Za-z]*)$")
 # How a key is drawn, and not what it sounds like.
 _CLEF = re.compile(r"\s*\b(?:(?:clef|middle|m|stafflines|staffscale|cue|style)=\S+|treble|bass|alto|tenor)(?!\S)")
+_MOVED = re.compile(r"[-+]8(?!\d)|\b(?:octave|transpose|t)=")  # an octave, or more, from where it is written
 _METRE = re.compile(r"^(\d+)\s*/\s*(\d+)$")
 _COMMENT = re.compile(r"(?<!\\)%.*")
-_TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
+_TUNE = re.compile(r"^[ \t]*(?=X:)", re.MULTILINE)
 # What is played the same without it: texts, chord symbols, decorations, grace notes, slurs, marks of the typesetter.
-_ORNAMENTS = re.compile(r'"[^"]*"|![A-Za-z.<>(){}0-9]+!|\+[A-Za-z]+\+|\{[^}]*\}|\((?!\d)|\)|[`\\~.!uvTHLMOPS$]|\*')
+_ORNAMENTS = re.compile(
+    r'"[^"]*"|![A-Za-z.<>(){}0-9]+!|\+[A-Za-z]+\+|\{[^}]*\}|\((?!\d)|\)|y\d+|[`\\~.!uvTHLMOPS$#;?@]|\*'
+)
+_ANOTHER = re.compile(r"^K:", re.MULTILINE)  # where a file has no lines X:
 _INLINE = re.compile(r"\[([A-Za-z]):([^\]]*)\]")
+_TYPESET = re.compile(r"^%%begin(\w+).*?^%%end\1", re.MULTILINE | re.DOTALL)
+# Signs that sound like none of the standard's: quarter tones, two different accidentals, letters with a length.
+_UNKNOWN = re.compile(r"[\^_]\d*/\d*[A-Ga-g]|_[=^]|=[_^=]|\^[_=]|[I-Wh-w]\d")
 _SPACE = re.compile(r"[ \t]+")
 LONGEST = 1500
 CHANGES = "MKLmU"  # fields that, within the notes, change what they sound like: metre, key, unit, macros
@@ -49,8 +56,26 @@ HEADER_LINES = 3  # before the notes
 
 
 def split_tunes(text: str) -> list[str]:
-    """The tunes of an ABC file, each from its line `X:` to the next; the whole text where there is no such line."""
-    return [part.strip() for part in _TUNE.split(text) if part.startswith("X:")] or [text]
+    """
+    The tunes of an ABC file, each from its line `X:` to the next; the whole text where there is no such line. What
+    stands before the first one holds for all: `M:` and `L:` where they have none of their own.
+    """
+    head, *tunes = _TUNE.split(text)
+    common = [line for line in head.splitlines() if line.startswith(("M:", "L:"))]
+    return [_with_defaults(tune.strip(), common) for tune in tunes] or [text]
+
+
+def _with_defaults(tune: str, common: list[str]) -> str:
+    """A tune whose fields are followed by those of the file, of which the first of a kind counts."""
+    header, key, notes = tune.partition("\nK:")
+    return "\n".join([header, *common]) + key + notes if key else tune
+
+
+def without_rest(tune: str) -> tuple[str, str]:
+    """A tune, which a blank line behind notes ends; and the words that stand behind that line, remarks for one."""
+    key = re.search(r"^K:.*\n\s*", tune, re.MULTILINE)
+    end = re.search(r"\n[ \t]*\n(?=[^A-Za-z]*[A-Za-z])", tune[key.end() :]) if key else None
+    return (tune, "") if end is None else (tune[: key.end() + end.start()], tune[key.end() + end.end() :])
 
 
 def normalize_key(key: str) -> str:
@@ -93,7 +118,8 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
 
     Returns:
         `text`, `title`, `metre` and `key`; `None` for a tune that is no single plain melody (several voices, a change
-        of metre, key or unit, no fixed metre). One named voice and names of parts change nothing.
+        of metre, key or unit, no fixed metre, a voice that sounds higher or lower than it is written, signs that are
+        none of the standard's). One named voice and names of parts change nothing.
 
     Raises:
         DataError: If there is no key or there are no notes: this is no tune.
@@ -101,8 +127,8 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
     fields: dict[str, str] = {}
     body: list[str] = []
     changes: list[tuple[str, str]] = []  # fields within the notes
-    for line in tune.splitlines():
-        line = _COMMENT.sub("", line).strip()
+    for written in without_rest(_TYPESET.sub("", tune))[0].splitlines():
+        line = _COMMENT.sub("", written).strip()
         field = _FIELD.match(line)
         if field and "K" not in fields:
             fields.setdefault(field.group(1), field.group(2).strip())
@@ -115,12 +141,18 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
     notes = "\n".join(body)
     changes += [(field, value.strip()) for field, value in _INLINE.findall(notes)]
     voices = {value.split()[0] for field, value in [*fields.items(), *changes] if field == "V" and value}
-    if len(voices) > 1 or "&" in notes or any(field in CHANGES for field, _ in changes):
+    if _ANOTHER.search(without_rest(tune)[1]):
+        return None
+    if len(voices) > 1 or "&" in notes or "m" in fields or any(field in CHANGES for field, _ in changes):
+        return None
+    if any(_MOVED.search(value) for field, value in [*fields.items(), *changes] if field in "KV"):
         return None
     notes = _INLINE.sub("", notes)
     notes = "\n".join(filter(None, (_SPACE.sub(" ", _ORNAMENTS.sub("", line)).strip() for line in notes.splitlines())))
     if not re.search(r"[A-Ga-g]", notes):
         raise DataError("it has no notes.")
+    if _UNKNOWN.search(notes):
+        return None
     try:
         key, metre = normalize_key(fields["K"]), normalize_metre(fields.get("M", ""))
     except DataError:
@@ -193,7 +225,7 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
     for split in ("test", "validation", "train"):  # held-out tunes first: a copy goes from the training set
         if split not in texts:
             continue
-        tunes, copies, others = [], 0, 0
+        tunes, copies, others, cut = [], 0, 0, 0
         for number, tune in enumerate(values_of(texts[split], "text"), start=1):
             try:
                 found = normalize_tune(tune)
@@ -203,6 +235,7 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
                     f"Dataset {source.name!r}, split {split!r}, tune {number}: {shown!r} is no tune in ABC notation, "
                     f"{error}"
                 ) from error
+            cut += "|" in without_rest(tune)[1]
             notes = found and notes_of([found["text"]])[0]
             if found is None:
                 others += 1
@@ -214,6 +247,11 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
         if not tunes:
             why = f"{copies} have the notes of held-out tunes" if copies else "none is a single plain melody"
             raise DataError(f"Dataset {source.name!r}, split {split!r}: of its {number} tunes {why}.")
+        if cut:
+            read.remarks.append(
+                f"The split {split!r}: {cut:,} tunes seem to go on behind a blank line, which ends a tune: that is "
+                "left out."
+            )
         for count, why in ((others, "are no single plain melody"), (copies, "have the notes of another tune")):
             if count:
                 read.remarks.append(f"The split {split!r}: {count:,} of {number:,} tunes {why} and are left out.")

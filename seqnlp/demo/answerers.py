@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..visualization.plain import tokens_of
 from .answers import Answer, Options, Scored
 from .errors import DemoError
 
@@ -177,11 +178,6 @@ def answerer_for(named: Named) -> Answerer:
             "language model, a translator, or a classifier or predictor."
         )
     return found[-1](named)
-
-
-def tokens_of(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[str]:
-    """Each token as it reads, decoded one by one: byte-level tokens do not show their characters."""
-    return [tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) for token in ids]
 
 
 def ranked(names: list[str], probabilities: torch.Tensor, count: int | None = None) -> list[Scored]:

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image, ImageChops
 
 from ..visualization import heat_over_image, plot_attention
+from ..visualization.page import drawing_of
 from .answerers import Answerer
 from .answers import (
     ClassAnswer,
@@ -212,6 +213,7 @@ class TunePanel(Panel):
         """Sound first."""
         self.outputs = [
             gr.Audio(label="Listen", interactive=False),
+            gr.HTML(padding=False),
             picture("The tune as a piano roll"),
             gr.Textbox(label="ABC notation", lines=8, interactive=False, elem_id="written"),
         ]
@@ -219,12 +221,13 @@ class TunePanel(Panel):
     def show(self, answer: TuneAnswer) -> list[Any]:
         """Sound and picture of a tune that can be played, once it is whole."""
         if not answer.end:
-            return [None, None, f"{answer.prompt}{answer.text}"]
+            return [None, "", None, f"{answer.prompt}{answer.text}"]
         if answer.problem:
             answer.remarks.append(f"This tune cannot be played: {answer.problem}. Try again.")
-            return [None, None, answer.abc]
-        files = {file.suffix: str(file) for file in self.answerer.play(answer)}
-        return [files[".wav"], files[".png"], answer.abc]
+            return [None, "", None, answer.abc]
+        files = {file.suffix: file for file in self.answerer.play(answer)}
+        notes = drawing_of(files[".svg"].read_bytes(), "Sheet music of the tune") if ".svg" in files else ""
+        return [str(files[".wav"]), notes, str(files[".png"]), answer.abc]
 
 
 class TranslationPanel(Panel):

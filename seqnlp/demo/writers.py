@@ -20,6 +20,7 @@ from ..extras import install
 from ..metrics.tune_validity import check_tune
 from ..pipelines import TranslationPipeline
 from ..visualization.music import save_tune
+from ..visualization.sheet_music import SheetMusicError, save_sheet_music
 from .answerers import Answerer, Named, ranked
 from .answers import Options, Scored, TextAnswer, TranslationAnswer, TuneAnswer
 from .errors import DemoError
@@ -237,7 +238,8 @@ class TuneWriter(TextWriter):
 
     def play(self, answer: TuneAnswer, path: Path | None = None) -> list[Path]:
         """
-        Write `.abc`, `.mid`, `.wav` and `.png` of a tune that can be played, and note their names in the answer.
+        Write `.abc`, `.mid`, `.wav`, `.png` and, as sheet music, `.svg` of a tune that can be played, and note their
+        names in the answer, or why there is no sheet music.
 
         Args:
             answer: The whole answer.
@@ -245,6 +247,10 @@ class TuneWriter(TextWriter):
         """
         path = path or Path(tempfile.mkdtemp()) / "tune"
         files = save_tune(answer.abc, path)
+        try:
+            files.append(save_sheet_music(answer.abc, path))
+        except SheetMusicError as error:
+            answer.remarks.append(f"There is no sheet music of this tune: {error}.")
         answer.files = [str(file) for file in files]
         return files
 

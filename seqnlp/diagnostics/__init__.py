@@ -1,6 +1,7 @@
 """What goes on inside a model, measured on the model that is given."""
 
 from .attention import AttentionMap, attention_maps
+from .clipping import TrainingCurve, compare_clipping
 from .dependency import TASKS, DependencyError, Task, measure_dependency
 from .errors import DiagnosticsError
 from .gradient_flow import (
@@ -31,9 +32,11 @@ __all__ = [
     "Task",
     "TextProperty",
     "Trace",
+    "TrainingCurve",
     "Window",
     "attention_maps",
     "clipped_steps",
+    "compare_clipping",
     "cut_windows",
     "find_responses",
     "loss_kind",

@@ -1,4 +1,4 @@
-"""How far back can a model remember? Four tasks whose answer lies a known number of steps in the past.
+"""How far back can a model remember? Tasks whose answer lies a known number of steps in the past.
 
 A model here is any module that maps inputs, `(batch_size, length)` token ids or `(batch_size, length, 2)` numbers, to
 `(batch_size, length, num_outputs)`; a factory makes one for a task.
@@ -44,7 +44,7 @@ class Task:
         vocab_size: Number of tokens; 0 where the inputs are numbers.
         num_outputs: Number of classes; 1 where the answer is a number.
         chance: Accuracy of the best answer that does not look at the inputs.
-        make: Makes examples: their number, the distance and a random generator are given.
+        make: Makes examples: their number, the distance and a random generator are given, on whose device they lie.
         published: What is known from the literature, with its source.
     """
 
@@ -67,8 +67,8 @@ def make_copy(num_examples: int, distance: int, generator: torch.Generator) -> B
 
     Tokens: 0 is the blank, 1 asks for the next symbol, 2 and up are the symbols; class 0 is the first symbol.
     """
-    symbols = torch.randint(SYMBOLS, (num_examples, COPIED), generator=generator)
-    blanks = torch.zeros(num_examples, distance, dtype=torch.long)
+    symbols = torch.randint(SYMBOLS, (num_examples, COPIED), generator=generator, device=generator.device)
+    blanks = symbols.new_zeros(num_examples, distance)
     inputs = torch.cat([symbols + 2, blanks, torch.ones_like(symbols)], dim=1)
     targets = torch.cat([torch.zeros_like(symbols), blanks, symbols], dim=1)
     asked = torch.zeros_like(inputs, dtype=torch.bool)
@@ -84,20 +84,21 @@ def make_adding(num_examples: int, distance: int, generator: torch.Generator) ->
 
     The examples of a batch share their length.
     """
-    length = distance + int(torch.randint(distance // 10 + 1, (1,), generator=generator))
-    numbers = torch.rand(num_examples, length, generator=generator) * 2 - 1
-    marks = torch.zeros(num_examples, length)
+    on = {"generator": generator, "device": generator.device}
+    length = distance + int(torch.randint(distance // 10 + 1, (1,), **on))
+    numbers = torch.rand(num_examples, length, **on) * 2 - 1
+    marks = torch.zeros_like(numbers)
     marks[:, 0] = marks[:, -1] = -1.0
-    rows = torch.arange(num_examples)
-    first = torch.randint(min(10, length // 2 - 1), (num_examples,), generator=generator)
-    second = torch.randint(length // 2 - 2, (num_examples,), generator=generator)
+    rows = torch.arange(num_examples, device=generator.device)
+    first = torch.randint(min(10, length // 2 - 1), (num_examples,), **on)
+    second = torch.randint(length // 2 - 2, (num_examples,), **on)
     second = second + (second >= first).long()  # one of the others
     numbers[first == 0, 0] = 0.0
     numbers[second == 0, 0] = 0.0
     marks[rows, first] = marks[rows, second] = 1.0
-    targets = torch.zeros(num_examples, length)
+    targets = torch.zeros_like(numbers)
     targets[:, -1] = 0.5 + (numbers[rows, first] + numbers[rows, second]) / 4
-    asked = torch.zeros(num_examples, length, dtype=torch.bool)
+    asked = torch.zeros_like(numbers, dtype=torch.bool)
     asked[:, -1] = True
     return Batch(torch.stack([numbers, marks], dim=-1), targets, asked)
 
@@ -114,16 +115,46 @@ def make_recall(num_examples: int, distance: int, generator: torch.Generator) ->
     values instead of thousands, queries in equally likely places, and a blank between them. Tokens: 0 is the blank, 1
     to 32 the keys, 33 to 64 the values; class 0 is the first value.
     """
+    on = {"generator": generator, "device": generator.device}
     pairs = max(2, distance // 16)
-    keys = torch.rand(num_examples, KEYS, generator=generator).argsort(dim=1)[:, :pairs]
-    values = torch.randint(VALUES, (num_examples, pairs), generator=generator)
-    told = torch.stack([keys + 1, values + 1 + KEYS], dim=-1).flatten(1)  # (B, 2 * pairs)
-    rest = distance - 2 * pairs
-    places = torch.rand(num_examples, rest, generator=generator).argsort(dim=1)[:, :pairs]
-    asked_inputs = torch.zeros(num_examples, rest, dtype=torch.long).scatter(1, places, keys + 1)
-    answers = torch.zeros(num_examples, rest, dtype=torch.long).scatter(1, places, values)
+    keys = torch.rand(num_examples, KEYS, **on).argsort(dim=1)[:, :pairs]
+    values = torch.randint(VALUES, (num_examples, pairs), **on)
+    places = torch.rand(num_examples, distance - 2 * pairs, **on).argsort(dim=1)[:, :pairs]
+    return _recall(keys, values, places, distance, KEYS)
+
+
+MQAR_VOCABULARY = 8192  # a blank, 4,095 keys, 4,096 values
+MQAR_POWER = 0.01
+
+
+def make_mqar(num_examples: int, distance: int, generator: torch.Generator) -> Batch:
+    """
+    Multi-query associative recall with the sizes of its paper (Arora et al. 2023, arXiv 2312.04927, section 4 and
+    figure 2): a vocabulary of 8,192, half of them values, and `distance / 16` different keys, each with a value of its
+    own, in `distance` tokens. Each key comes once more behind them, an even number of tokens after the last pair: the
+    `k`-th of these places with a probability in proportion to `k^(0.01 - 1)`, none twice; the other places are blank.
+
+    Tokens: 0 is the blank, 1 to 4,095 the keys, 4,096 to 8,191 the values; class 0 is the first value. There are two
+    pairs at least.
+    """
+    on = {"generator": generator, "device": generator.device}
+    pairs = max(2, distance // 16)
+    half = MQAR_VOCABULARY // 2
+    keys = torch.rand(num_examples, half - 1, **on).topk(pairs, dim=1).indices
+    values = torch.rand(num_examples, half, **on).topk(pairs, dim=1).indices
+    places = torch.arange(1, (distance - 2 * pairs) // 2 + 1, device=generator.device)
+    odds = (places.float() ** (MQAR_POWER - 1)).expand(num_examples, -1)
+    gaps = torch.multinomial(odds, pairs, generator=generator)
+    return _recall(keys, values, 2 * gaps, distance, half - 1)
+
+
+def _recall(keys, values, places, distance: int, num_keys: int) -> Batch:
+    """Keys and values `(B, pairs)`, both from 0, and then each key at its place in the rest of `distance` tokens."""
+    told = torch.stack([keys + 1, values + 1 + num_keys], dim=-1).flatten(1)  # (B, 2 * pairs)
+    rest = keys.new_zeros(len(keys), distance - told.shape[1])
+    asked_inputs = rest.scatter(1, places, keys + 1)
     inputs = torch.cat([told, asked_inputs], dim=1)
-    targets = torch.cat([torch.zeros_like(told), answers], dim=1)
+    targets = torch.cat([torch.zeros_like(told), rest.scatter(1, places, values)], dim=1)
     asked = torch.cat([torch.zeros_like(told, dtype=torch.bool), asked_inputs > 0], dim=1)
     return Batch(inputs, targets, asked)
 
@@ -133,7 +164,7 @@ def make_parity(num_examples: int, distance: int, generator: torch.Generator) ->
     Whether the number of ones among the bits so far is odd (Delétang et al. 2023, arXiv 2207.02098). Every bit
     matters, however long ago. The answer is asked for at each of `distance` bits.
     """
-    bits = torch.randint(2, (num_examples, distance), generator=generator)
+    bits = torch.randint(2, (num_examples, distance), generator=generator, device=generator.device)
     return Batch(bits, bits.cumsum(dim=1) % 2, torch.ones_like(bits, dtype=torch.bool))
 
 
@@ -166,6 +197,15 @@ TASKS = {
             make_recall,
             "Arora et al. 2023 (arXiv 2312.04927), abstract: at recalling what stands earlier in a text, attention "
             "with 70 M parameters beats a gated convolution with 1.4 B.",
+        ),
+        Task(
+            "mqar",
+            MQAR_VOCABULARY,
+            MQAR_VOCABULARY // 2,
+            2 / MQAR_VOCABULARY,
+            make_mqar,
+            "Arora et al. 2023 (arXiv 2312.04927), figure 2: the longer the text, the wider gated convolutions have "
+            "to be to solve it; attention does not.",
         ),
         Task(
             "parity",
@@ -220,6 +260,7 @@ def measure_dependency(
     learning_rate: float = 3e-3,
     num_test: int = 256,
     seed: int = 0,
+    device: str = "cpu",
 ) -> list[dict[str, Any]]:
     """
     Train a model on a task at all distances in turn, and test it at each.
@@ -237,17 +278,19 @@ def measure_dependency(
         batch_size: Examples of one distance in a step.
         learning_rate: Highest learning rate.
         num_test: Test examples for each distance.
-        seed: Fixes weights and examples.
+        seed: Fixes weights and examples, on each kind of device others.
+        device: Where the examples and the model lie.
 
     Returns:
         An entry for each distance: `task`, `distance`, `trained` (whether it was trained on), `accuracy` (share of
-        right answers), `chance`, `parameters`, `examples` (number trained on), `seconds` and `seed`.
+        right answers), `chance`, `parameters`, `steps`, `batch_size`, `learning_rate`, `device`,
+        `seconds` and `seed`.
     """
     check_distances(task, [*distances, *unseen_distances])
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    model = build(task).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
+    generator = torch.Generator(device).manual_seed(seed)
+    model = build(task).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, fused=True)
     warmup = max(1, steps // 20)
 
     def rate(step: int) -> float:
@@ -258,7 +301,7 @@ def measure_dependency(
     started = time.perf_counter()
     for step in range(steps):
         reached = min(len(ordered), 1 + step * 2 * len(ordered) // steps)
-        distance = ordered[int(torch.randint(reached, (1,), generator=generator))]
+        distance = ordered[int(torch.randint(reached, (1,), generator=generator, device=device))]
         batch = task.make(batch_size, distance, generator)
         optimizer.zero_grad()
         task_loss(model(batch.inputs), batch).backward()
@@ -268,12 +311,15 @@ def measure_dependency(
     seconds = time.perf_counter() - started
 
     model.eval()
-    generator = torch.Generator().manual_seed(seed + 1_000_003)
+    generator = torch.Generator(device).manual_seed(seed + 1_000_003)
     common = {
         "task": task.name,
         "chance": task.chance,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "examples": steps * batch_size,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "device": device,
         "seconds": round(seconds, 1),
         "seed": seed,
     }

@@ -110,6 +110,13 @@ class GradientFlow:
         ]
         return {**asdict(self), "series": derived}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "GradientFlow":
+        """What [`as_dict`][GradientFlow.as_dict] gave, also by way of JSON."""
+        series = [GradientSeries(one["name"], one["norms"]) for one in values["series"]]
+        saturation = {name: Saturation(**share) for name, share in values["saturation"].items()}
+        return cls(**{**values, "series": series, "saturation": saturation})
+
 
 def clipped_steps(history: Sequence[dict[str, Any]]) -> float | None:
     """

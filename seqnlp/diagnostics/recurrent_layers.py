@@ -34,7 +34,7 @@ class Saturation:
     Attributes:
         low: Share near the lower end: below 0.1 for a gate (0 to 1), below -0.9 for a candidate or state under tanh
             (-1 to 1), exactly 0 under ReLU.
-        high: Share near the upper end: above 0.9. ReLU has none, nor has `"positive"`.
+        high: Share near the upper end: above 0.9. ReLU has none, nor has `"positive"`. `"linear"` has neither end.
     """
 
     low: float
@@ -47,7 +47,8 @@ def saturation(values: torch.Tensor, activation: str) -> Saturation:
 
     Args:
         values: Of any shape.
-        activation: What made them: `"sigmoid"`, `"tanh"`, `"relu"`, or `"positive"`: sigmoid up to 0.5, then linear.
+        activation: What made them: `"sigmoid"`, `"tanh"`, `"relu"`, `"positive"`: sigmoid up to 0.5, then linear; or
+            `"linear"`, nothing.
     """
     none = torch.zeros_like(values, dtype=torch.bool)
     low, high = {
@@ -55,6 +56,7 @@ def saturation(values: torch.Tensor, activation: str) -> Saturation:
         "tanh": (values < -HIGH, values > HIGH),
         "relu": (values == 0, none),
         "positive": (values < LOW, none),
+        "linear": (none, none),
     }[activation]
     return Saturation(float(low.double().mean()), float(high.double().mean()))
 

@@ -34,6 +34,10 @@ class CTranslate2Export(Export):
         if head not in (TRANSLATOR, GENERATOR):
             kind = f"model_type={self.config.model_type!r}"
             raise ExportError(f"CTranslate2 runs {TRANSLATOR} and {GENERATOR}, and not a {head} ({kind}).")
+        if self._is_translator and self.config.decoder_cell is not None:
+            raise ExportError(
+                f"decoder_cell={self.config.decoder_cell!r}: CTranslate2 has no layers with cells; export to onnx."
+            )
         if self.processor is None:
             raise ExportError("CTranslate2 needs the model's tokenizer, since its vocabulary is one of strings.")
         if len(self.end_tokens) > 1:
@@ -58,6 +62,8 @@ class CTranslate2Export(Export):
             spec.register_vocabulary(self.vocabulary(self.processor))
         # Copies: what is quantized is quantized in place.
         spec.decoder.projection.weight = self.model.lm_head.weight.clone()
+        if self.model.lm_head.bias is not None:
+            spec.decoder.projection.bias = self.model.lm_head.bias.clone()
         spec.config.layer_norm_epsilon = self.config.layer_norm_eps
         spec.config.bos_token = self._writer.bos_token or ""
         spec.config.unk_token = self._writer.unk_token or ""

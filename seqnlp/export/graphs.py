@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig, PreTrainedModel
 
 from ..models import (
     RecurrentCache,
@@ -110,13 +110,18 @@ def refuse_head(model: PreTrainedModel) -> None:
         )
 
 
+def has_cells(config: PreTrainedConfig) -> bool:
+    """Whether anything is run over time, by one recurrence or another."""
+    return getattr(config, "recurrence_implementation", None) is not None
+
+
 @contextlib.contextmanager
 def ready_to_trace(model: PreTrainedModel, recurrence: str = "fused") -> Iterator[PreTrainedModel]:
     """The model for the time of a `with` as it is traced: cells as one operator over time, or else `eager` steps."""
-    before = getattr(model.config, "recurrence_implementation", None)
-    if before is None:
+    if not has_cells(model.config):
         yield model
         return
+    before = model.config.recurrence_implementation
     model.set_recurrence_implementation(recurrence)
     try:
         yield model
@@ -127,7 +132,7 @@ def ready_to_trace(model: PreTrainedModel, recurrence: str = "fused") -> Iterato
 def graphs_of(model: PreTrainedModel) -> list[Graph]:
     """The graphs of a model of this package that has a head, in the order in which they run."""
     if isinstance(model, RecurrentForCausalLM | TransformerDecoderForCausalLM):
-        memory = _memory(model, model.config.num_hidden_layers)
+        memory = _memory(model.config, model.config.num_hidden_layers)
         inputs = {"input_ids": ("rows", "tokens"), "attention_mask": ("rows", "total_tokens"), **memory}
         step = RecurrentStep if isinstance(model, RecurrentForCausalLM) else TransformerStep
         return [Graph("model", step(model), inputs, ["logits", *map(after, memory)])]
@@ -155,9 +160,9 @@ def after(name: str) -> str:
     return name.replace(PAST, PRESENT)
 
 
-def _memory(model: PreTrainedModel, num_layers: int, of: str = PAST, length: str = "past_tokens"):
+def _memory(config: PreTrainedConfig, num_layers: int, of: str = PAST, length: str = "past_tokens"):
     """Names and shapes of what a stack of layers keeps: recurrent states, or keys and values."""
-    config, memory = model.config, {}
+    memory = {}
     has_convolution = isinstance(config, RecurrentConfig) and config.conv_kernel_size is not None
     for layer in range(num_layers):
         if hasattr(config, "cell_type"):
@@ -174,7 +179,7 @@ def _memory(model: PreTrainedModel, num_layers: int, of: str = PAST, length: str
 def _recurrent_seq2seq(model: RecurrentSeq2SeqForConditionalGeneration) -> list[Graph]:
     config = model.config
     source = {"input_ids": ("rows", "source_tokens"), "attention_mask": ("rows", "source_tokens")}
-    memory = _memory(model, config.num_hidden_layers)
+    memory = _memory(config, config.num_hidden_layers)
     # With input feeding the decoder reads one token at a time: each waits for what attention found for the last.
     ids = ("rows", 1) if config.input_feeding else ("rows", "tokens")
     looked_at = {}
@@ -192,15 +197,20 @@ def _recurrent_seq2seq(model: RecurrentSeq2SeqForConditionalGeneration) -> list[
 
 
 def _transformer_seq2seq(model: TransformerForConditionalGeneration) -> list[Graph]:
-    num_layers = len(model.model.decoder.layers)
+    config = model.config
     source = {"input_ids": ("rows", "source_tokens"), "attention_mask": ("rows", "source_tokens")}
-    encoded = _memory(model, num_layers, "encoder_key_values.", "source_tokens")
-    memory = _memory(model, num_layers)
+    encoded = _memory(config, config.decoder_layers, "encoder_key_values.", "source_tokens")
+    if config.decoder_cell is None:
+        decoder, memory = TransformerDecoder(model), _memory(config, config.decoder_layers)
+    else:
+        decoder, memory = CellDecoder(model), _memory(config.recurrent_config(), config.decoder_layers)
+        if decoder.counts:  # states do not tell how many tokens they have read
+            memory[f"{PAST}num_tokens"] = ("rows", 1)
     ids = {"decoder_input_ids": ("rows", "tokens")}
     inputs = {**ids, "attention_mask": source["attention_mask"], **encoded, **memory}
     return [
         Graph("encoder", TransformerEncoder(model), source, list(encoded)),
-        Graph("decoder", TransformerDecoder(model), inputs, ["logits", *map(after, memory)]),
+        Graph("decoder", decoder, inputs, ["logits", *map(after, memory)]),
     ]
 
 
@@ -307,16 +317,44 @@ class TransformerDecoder(_Module):
         decoder_input_ids, attention_mask, *states = tensors
         encoded, past = states[: len(states) // 2], states[len(states) // 2 :]
         cache = EncoderDecoderCache(_key_values(past), _key_values(encoded))
-        rows, length = attention_mask.shape
+        logits = self.read(decoder_input_ids, attention_mask, cache)
+        return logits, *_flat(cache.self_attention_cache)
+
+    def read(self, decoder_input_ids, attention_mask, cache: EncoderDecoderCache, **kwargs) -> torch.Tensor:
+        """The logits of the target's tokens; the cache is updated in place."""
         # Only the number of its tokens is read: the layers take the source's keys and values from the cache.
-        source = encoded[0].new_zeros(rows, length, 1)
-        outputs = self.model(
+        source = cache.cross_attention_cache.layers[0].keys.new_zeros(*attention_mask.shape, 1)
+        return self.model(
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
             encoder_outputs=(source,),
             past_key_values=cache,
-        )
-        return outputs.logits, *_flat(cache.self_attention_cache)
+            **kwargs,
+        ).logits
+
+
+class CellDecoder(TransformerDecoder):
+    """
+    Target tokens, the encoder's keys and values, the cells' states and the number of tokens before them in; logits,
+    states and number out.
+    """
+
+    def __init__(self, model: PreTrainedModel):
+        super().__init__(model)
+        self.counts = model.config.position_embedding_type in ("sinusoidal", "learned")
+
+    def forward(self, *tensors):
+        decoder_input_ids, attention_mask, *states = tensors
+        config, positions, counted = self.model.config, {}, ()
+        if self.counts:
+            steps = torch.arange(decoder_input_ids.shape[1], device=decoder_input_ids.device)
+            positions["decoder_position_ids"] = states[-1].long() + steps  # (B, T)
+            counted = (states.pop() + decoder_input_ids.shape[1],)
+        encoded, past = states[: 2 * config.decoder_layers], states[2 * config.decoder_layers :]
+        cache = EncoderDecoderCache(RecurrentCache(config.recurrent_config()), _key_values(encoded))
+        _write_states(cache.self_attention_cache, past)
+        logits = self.read(decoder_input_ids, attention_mask, cache, **positions)
+        return logits, *_states(cache.self_attention_cache), *counted
 
 
 def _write_states(cache: RecurrentCache, tensors: list[torch.Tensor]) -> None:

@@ -306,6 +306,7 @@ class Marian(NativeClass):
         "norm_position": ("post",),
         "hidden_act": ("relu", "gelu"),
         "embedding_norm": (False,),
+        "decoder_cell": (None,),
     }
 
     @classmethod
@@ -342,6 +343,8 @@ class Marian(NativeClass):
         for name in ("model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head"):
             theirs[f"{name}.weight"] = weights.ours[f"{name}.weight"][:, order] * scale
         theirs["final_logits_bias"] = torch.zeros(1, config.vocab_size)
+        if config.output_bias:
+            theirs["final_logits_bias"] = weights.ours["lm_head.bias"].unsqueeze(0)
         if config.tie_word_embeddings:
             theirs["model.shared.weight"] = theirs["lm_head.weight"]
         for stack, layers in (("encoder", config.num_hidden_layers), ("decoder", config.decoder_layers)):

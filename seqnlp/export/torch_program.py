@@ -8,7 +8,7 @@ import torch
 
 from .base import Check, Export
 from .graph_checks import check_outputs, compare, examples_of, shares_heads
-from .graphs import graphs_of, ready_to_trace, refuse_head
+from .graphs import graphs_of, has_cells, ready_to_trace, refuse_head
 from .runtime import SCRIPTS, write_runtime
 
 
@@ -48,7 +48,7 @@ class TorchExport(Export):
                 all(map(torch.equal, programs[graph.name](*inputs), graph.module(*inputs)))
                 for graph, inputs in examples
             )
-        name = "outputs to the bit" + (", cells step by step" if hasattr(self.config, "cell_type") else "")
+        name = "outputs to the bit" + (", cells step by step" if has_cells(self.config) else "")
         name += ", two tokens and more" if shares_heads(self.config) else ""
         bits = Check(name, same == len(examples), f"{same} of {len(examples)} batches", "all of them")
         runners = {graph.name: _runner(programs[graph.name], graph) for graph in graphs}

@@ -54,6 +54,7 @@ from .perplexity import (
 )
 from .rouge import ROUGE
 from .score import OfflineMetric, Score
+from .spread import Spread, spread_of
 from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
 from .words import count_words, puts_no_spaces
 
@@ -83,6 +84,7 @@ __all__ = [
     "OfflineMetric",
     "Perplexity",
     "Score",
+    "Spread",
     "SquaredError",
     "SubsetAccuracy",
     "WordAccuracy",
@@ -109,6 +111,7 @@ __all__ = [
     "scores_of_labels",
     "several_labels_report",
     "several_labels_scores",
+    "spread_of",
     "straight_line_forecast",
     "tagging_report",
     "tagging_scores",

@@ -141,12 +141,13 @@ def bleu_tokenizer(language: str, references: Sequence[str]) -> str:
     `13a`. Where the tokenizer of Japanese or Korean is not installed, characters take its place.
 
     Args:
-        language: Code of the target's language; where it is not known, the letters of the references tell.
+        language: Code of the target's language; where it is none of these, the letters of the references tell, since
+            a column may be called `cmn` or `tgt`.
         references: The right translations.
     """
     code = language.lower().replace("_", "-").split("-")[0]
     name = _BY_LANGUAGE.get(code)
-    if name is None and not re.fullmatch(r"[a-z]{2,3}", code):
+    if name is None:
         text = "".join(references)
         letters = sum(map(str.isalpha, text)) or 1
         shares = {kind: len(pattern.findall(text)) / letters for kind, pattern in _BY_SCRIPT.items()}

@@ -100,6 +100,8 @@ class MatthewsCorrelation(_ClassMetric):
     )
 
     def _compute(self, predictions, references) -> dict[str, float]:
+        if len({*references, *predictions}) < 2:  # of which sklearn warns
+            return {"matthews_correlation": 0.0}
         return {"matthews_correlation": float(matthews_corrcoef(references, predictions))}
 
 

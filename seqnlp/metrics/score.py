@@ -7,6 +7,8 @@ from typing import ClassVar
 import datasets
 import evaluate
 
+from .spread import Spread
+
 
 ROUNDING = 1e-3
 """How far two machines may be apart in float32, relative to the number."""
@@ -51,6 +53,11 @@ class Score:
         if value is None:
             return ""
         return f"{value:.{self.digits}%}" if self.is_share else f"{value:.{self.digits}f}"
+
+    def shown_spread(self, spread: Spread) -> str:
+        """Mean and deviation over several runs, as a table has them."""
+        around = "" if spread.deviation is None else f" ± {self.shown(spread.deviation)}"
+        return f"{self.shown(spread.mean)}{around}"
 
     def agrees(self, claimed: float, found: float, count: int | None = None, mixed_precision: bool = False) -> bool:
         """

@@ -22,12 +22,14 @@ from transformers import (
 )
 from transformers.models.auto import modeling_auto
 
+from .compiled_generation import *
 from .configuration_recurrent import *
 from .configuration_recurrent_seq2seq import *
 from .configuration_transformer import *
 from .configuration_transformer_decoder import *
 from .configuration_transformer_encoder import *
 from .configuration_vision_transformer import *
+from .key_value_cache import *
 from .modeling_recurrent import *
 from .modeling_recurrent_seq2seq import *
 from .modeling_transformer import *
@@ -38,6 +40,7 @@ from .recurrent_cache import *
 
 
 __all__ = [
+    "GrowingCache",
     "RecurrentCache",
     "RecurrentConfig",
     "RecurrentForCausalLM",
@@ -50,6 +53,7 @@ __all__ = [
     "RecurrentSeq2SeqForConditionalGeneration",
     "RecurrentSeq2SeqModel",
     "StaticRecurrentCache",
+    "TransformerCache",
     "TransformerConfig",
     "TransformerDecoderConfig",
     "TransformerDecoderForCausalLM",
@@ -66,6 +70,7 @@ __all__ = [
     "VisionTransformerConfig",
     "VisionTransformerForImageClassification",
     "VisionTransformerModel",
+    "compile_generation",
 ]
 
 # How a name ends says what the class is for, as in transformers: the Auto class that makes it, and the table of names

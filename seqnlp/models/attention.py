@@ -11,6 +11,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
+from .beam_search import beside_source
 from .positions import rotate
 from .processor import has_tiles
 from .projections import project
@@ -171,13 +172,15 @@ class MultiHeadAttention(nn.Module):
             attention_mask: What `create_causal_mask` or `create_bidirectional_mask` of transformers made.
             position_embeddings: Cosines and sines by which queries and keys are turned, each `(B, T, head_dim)`.
             past_key_values: Keys and values of earlier tokens; updated in place.
-            key_value_states: What is asked, `(B, S, hidden_size)`; `None` for `hidden_states` itself.
+            key_value_states: What is asked, `(B, S, hidden_size)`; `None` for `hidden_states` itself. They may be
+                fewer than `B`, each asked by equally many neighboring rows.
             unpadding: Of a text that attends to itself: `hidden_states` are its valid tokens, `(1, N, hidden_size)`,
                 and so is what is returned.
 
         Returns:
             `(B, T, hidden_size)`, and the weights, `(B, H, T, S)`, or `None` where the interface does not tell them.
         """
+        num_rows, num_tokens = hidden_states.shape[:2]
         if key_value_states is None:
             projected = project((self.q_proj, self.k_proj, self.v_proj), hidden_states)
             query, key, value = (self._split_heads(states, unpadding) for states in projected)
@@ -189,8 +192,10 @@ class MultiHeadAttention(nn.Module):
                     past_key_values = past_key_values.self_attention_cache
                 key, value = past_key_values.update(key, value, self.layer_idx)  # (B, G, S, D)
         else:
-            query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
             key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
+            # Rows that read one source ask as tokens of a row.
+            hidden_states = beside_source(hidden_states, key.shape[0])
+            query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
 
         implementation = self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
@@ -209,7 +214,12 @@ class MultiHeadAttention(nn.Module):
             **kwargs,
         )
         output = output.flatten(2)  # (B, T, H * D)
-        return self.o_proj(output if unpadding is None else unpadding.remove(output)), weights
+        output = self.o_proj(output if unpadding is None else unpadding.remove(output))
+        if output.shape[0] != num_rows:
+            output = output.view(num_rows, num_tokens, -1)
+            if weights is not None:  # from (number of sources, H, rows of each * T, S)
+                weights = weights.unflatten(2, (-1, num_tokens)).transpose(1, 2).flatten(0, 1)
+        return output, weights
 
     def encoded_keys_and_values(
         self, key_value_states: torch.Tensor, past_key_values: EncoderDecoderCache | None = None

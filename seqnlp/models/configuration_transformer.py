@@ -10,6 +10,9 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .cells import CELLS, LinearCell
+from .configuration_recurrent import RecurrentConfig
+
 
 @strict
 class TransformerConfig(PreTrainedConfig):
@@ -26,6 +29,10 @@ class TransformerConfig(PreTrainedConfig):
             for SwiGLU, which has three matrices where the others have two.
         num_hidden_layers: Number of layers of the encoder.
         decoder_layers: Number of layers of the decoder; `None` means as many.
+        decoder_cell: What stands for self-attention in the decoder: a cell of `cells.CELLS` that is linear in its
+            state, such as `"ssru"` (Kim et al. 2019, "From Research to Production and Back", section 3), whose state
+            has one size however long the text; `None` for self-attention.
+        recurrence_implementation: How these cells are run over time, `"fused"` or `"eager"`.
         num_attention_heads: Number of heads that ask.
         num_key_value_heads: Number of heads that answer, each shared by neighboring query heads (Ainslie et al. 2023,
             arXiv 2305.13245); `None` for one per query head.
@@ -48,7 +55,8 @@ class TransformerConfig(PreTrainedConfig):
         initializer_range: Standard deviation of all weights at the start.
         tie_word_embeddings: Whether source, target and output share one matrix (section 3.4; Press & Wolf 2017), or
             have one each.
-        use_cache: Whether keys and values are returned as `past_key_values`.
+        output_bias: Whether the output matrix adds a bias for each token, as Marian's models do.
+        use_cache: Whether keys, values and states are returned as `past_key_values`.
         label_smoothing: Share of each label that the training loss spreads over the vocabulary (section 5.4);
             evaluation has none.
         loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
@@ -73,6 +81,8 @@ class TransformerConfig(PreTrainedConfig):
     intermediate_size: int | None = ranged(None, "[1, inf)")
     num_hidden_layers: int = ranged(6, "[1, inf)")
     decoder_layers: int | None = ranged(None, "[1, inf)")
+    decoder_cell: str | None = None
+    recurrence_implementation: Literal["eager", "fused"] | None = None
     num_attention_heads: int = ranged(8, "[1, inf)")
     num_key_value_heads: int | None = ranged(None, "[1, inf)")
     head_dim: int | None = ranged(None, "[1, inf)")
@@ -91,6 +101,7 @@ class TransformerConfig(PreTrainedConfig):
     activation_dropout: float | int = ranged(0.0, "[0, 1)")
     initializer_range: float | int = ranged(0.02, "[0, 100]")
     tie_word_embeddings: bool = True
+    output_bias: bool = False
     use_cache: bool = True
     label_smoothing: float | int = ranged(0.0, "[0, 1)")
     loss_chunk_size: int | None = ranged(None, "[1, inf)")
@@ -105,13 +116,37 @@ class TransformerConfig(PreTrainedConfig):
         fit_plans(self)
         if self.decoder_layers is None:
             self.decoder_layers = self.num_hidden_layers
+        if self.decoder_cell is not None:
+            self.recurrence_implementation = self.recurrence_implementation or "fused"
+            plan = self.base_model_tp_plan
+            self.base_model_tp_plan = {name: how for name, how in plan.items() if "decoder.layers.*.self" not in name}
         if self.decoder_start_token_id is None:
             self.decoder_start_token_id = self.pad_token_id if self.bos_token_id is None else self.bos_token_id
         super().__post_init__(**kwargs)
 
+    def recurrent_config(self) -> RecurrentConfig:
+        """What the decoder's cells are built from."""
+        return RecurrentConfig(
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.decoder_layers,
+            cell_type=self.decoder_cell,
+            recurrence_implementation=self.recurrence_implementation,
+            dropout=0.0,
+        )
+
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""
         check_architecture(self)
+        linear = [name for name, cell in CELLS.items() if issubclass(cell, LinearCell)]
+        if self.decoder_cell not in (None, *linear):
+            raise ValueError(
+                f"decoder_cell={self.decoder_cell!r} is not one of {', '.join(linear)}: it has to read a whole text "
+                "at once, as self-attention does."
+            )
+        if self.decoder_cell is None and self.recurrence_implementation is not None:
+            raise ValueError(
+                f"recurrence_implementation={self.recurrence_implementation!r} is for a decoder_cell: leave it out."
+            )
 
 
 __all__ = ["TransformerConfig"]

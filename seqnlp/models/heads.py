@@ -26,6 +26,7 @@ from transformers.modeling_utils import slice_logits_to_keep
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
+from .beam_search import BeamSearch, SourceOnce
 from .losses import (
     IGNORE_INDEX,
     causal_language_model_loss,
@@ -309,7 +310,7 @@ class LanguageModel(SmoothedLabels):
         return self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs), logits
 
 
-class CausalLanguageModel(LanguageModel):
+class CausalLanguageModel(BeamSearch, LanguageModel):
     """The next token from the state of each."""
 
     loss_function = staticmethod(causal_language_model_loss)
@@ -402,7 +403,7 @@ class MaskedLanguageModel(LanguageModel):
         )
 
 
-class ConditionalGeneration(LanguageModel):
+class ConditionalGeneration(SourceOnce, LanguageModel):
     """A text from a text: the target's next token from the state of a decoder that has read the source."""
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.LongTensor) -> torch.LongTensor:

@@ -11,10 +11,11 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .cells import CELLS, GateProjection
+from .compiled_generation import writes_compiled
 from .configuration_recurrent import RecurrentConfig
 from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
 from .pretrained import BasePreTrainedModel
-from .recurrence import RECURRENCE_FUNCTIONS, Padding
+from .recurrence import RECURRENCE_FUNCTIONS, Padding, token_mask
 from .recurrent_cache import (
     RecurrentCache,
     RecurrentStates,
@@ -39,26 +40,6 @@ _DRAWS = {
     "orthogonal": (nn.init.xavier_uniform_, nn.init.orthogonal_),
     "identity": (_draw_tiny_, nn.init.eye_),
 }
-
-
-def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
-    """
-    The `(B, T)` mask of the tokens read now, of one that may be longer by the tokens read before; `None` for none.
-
-    Raises:
-        ValueError: If it does not fit the `(B, T, size)` embeddings.
-    """
-    if isinstance(attention_mask, dict):  # from generation with a compiled cache: a mask for each layer type
-        attention_mask = attention_mask["linear_attention"]
-    if attention_mask is None:
-        return None
-    batch_size, num_tokens = inputs_embeds.shape[:2]
-    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens:
-        raise ValueError(
-            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in "
-            f"{batch_size} rows: it must be (batch_size, sequence_length), 0 at padding."
-        )
-    return attention_mask[:, -num_tokens:]
 
 
 class RecurrentPreTrainedModel(BasePreTrainedModel):
@@ -148,18 +129,19 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
         """An empty cache of the kind that this model goes on from."""
         return (StaticRecurrentCache if is_static else RecurrentCache)(self.config)
 
-    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, generation_mode, *args) -> None:
         # transformers would hand over a cache that cannot count tokens, which generation from a state needs, and that
         # has no place for what attention keeps.
         if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
-            return super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+            return super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *args)
         implementation = generation_config.cache_implementation
         if implementation not in (None, "dynamic", "static", "offloaded"):
             raise ValueError(
                 f"cache_implementation={implementation!r} is for keys and values; a recurrent state has a fixed, "
                 "small size: leave it out, or use 'static' to compile."
             )
-        model_kwargs["past_key_values"] = self.create_cache(is_static=implementation == "static")
+        is_static = implementation == "static" or writes_compiled(self, generation_config, generation_mode)
+        model_kwargs["past_key_values"] = self.create_cache(is_static)
         if generation_config.is_assistant:  # what it drafts may be refused
             model_kwargs["past_key_values"].activate_past_recording()
 

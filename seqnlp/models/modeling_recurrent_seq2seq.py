@@ -22,11 +22,12 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .beam_search import rows_per_source
 from .cells import State
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
 from .heads import ConditionalGeneration
-from .modeling_recurrent import RecurrentPreTrainedModel, token_mask
-from .recurrence import Padding
+from .modeling_recurrent import RecurrentPreTrainedModel
+from .recurrence import Padding, token_mask
 from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, read_state, write_state
 from .recurrent_layer import RecurrentLayer
 from .single_head_attention import AdditiveAttention, MultiplicativeAttention
@@ -255,8 +256,9 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         Args:
             inputs_embeds: `(batch_size, target_length, embedding_size)`.
             attention_mask: `(batch_size, target_length)`, or longer by the tokens already read; 0 at padding.
-            encoder_hidden_states: `(batch_size, source_length, source_size)`.
-            encoder_attention_mask: `(batch_size, source_length)`, 0 at padding.
+            encoder_hidden_states: `(num_sources, source_length, source_size)`; as many sources as rows, or fewer, each
+                read by equally many neighboring rows.
+            encoder_attention_mask: `(num_sources, source_length)`, 0 at padding.
             encoder_final_state: As in [`RecurrentEncoderOutput`]; not read where `past_key_values` hold a state.
             past_key_values: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
             use_cache: Whether to return the final state.
@@ -271,7 +273,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         """
         if use_cache and past_key_values is None:
             past_key_values = self.create_cache()
-        states = self._first_states(past_key_values, encoder_final_state)
+        states = self._first_states(past_key_values, encoder_final_state, inputs_embeds.shape[0])
         source, feed = self._look_up(past_key_values, encoder_hidden_states, encoder_attention_mask)
         padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), 1)
         hidden_states = self.embedding_dropout(inputs_embeds)
@@ -337,8 +339,8 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         *outputs, vectors, weights = (torch.cat(pieces, dim=1) for pieces in zip(*seen, strict=True))
         return outputs, states, vectors, weights, feed
 
-    def _first_states(self, cache: Cache | None, final_state: torch.Tensor | None) -> list[State]:
-        """The states in the cache, or before the first token those that the bridge makes."""
+    def _first_states(self, cache: Cache | None, final_state: torch.Tensor | None, num_rows: int) -> list[State]:
+        """The states in the cache, or before the first token those that the bridge makes, one for each row."""
         if cache is not None:
             if not (
                 isinstance(cache, EncoderDecoderCache) and isinstance(cache.cross_attention_cache, AttentionCache)
@@ -355,7 +357,11 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
                 "The decoder starts from where the encoder ended, and encoder_outputs has no final_state: give "
                 "input_ids, or encoder_outputs as model.get_encoder() returns them."
             )
-        return self.bridge(final_state)
+        repeats = rows_per_source(num_rows, final_state.shape[0])
+        states = self.bridge(final_state)
+        if repeats == 1:
+            return states
+        return [tuple(tensor.repeat_interleave(repeats, dim=0) for tensor in state) for state in states]
 
     def _look_up(
         self, cache: Cache | None, hidden_states: torch.Tensor | None, mask: torch.Tensor | None
@@ -367,6 +373,10 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             raise ValueError("Attention has no source to look at: give input_ids or encoder_outputs.")
         kept = None if cache is None else read_state(cache.cross_attention_cache, 0)
         projected_keys, *feed = (self.attention.project_keys(hidden_states),) if kept is None else kept
+        repeats = rows_per_source(projected_keys.shape[0], hidden_states.shape[0])
+        if repeats > 1:  # a cache whose rows were repeated
+            hidden_states = hidden_states.repeat_interleave(repeats, dim=0)
+            mask = None if mask is None else mask.repeat_interleave(repeats, dim=0)
         return Source(hidden_states, mask, projected_keys), feed[0] if feed else None
 
     def _keep(self, cache: Cache, states: list[State], source: Source | None, feed, num_tokens: int) -> None:
@@ -499,6 +509,10 @@ class RecurrentSeq2SeqForConditionalGeneration(
         embeddings = super()._resize_token_embeddings(*args, **kwargs)
         self.model._resize_decoder_embeddings(embeddings.num_embeddings)
         return embeddings
+
+    def _reorder_cache(self, past_key_values: RecurrentSeq2SeqCache, beam_idx: torch.Tensor) -> RecurrentSeq2SeqCache:
+        past_key_values.reorder_beams(beam_idx)
+        return past_key_values
 
     def transform(self, hidden_states):
         """Dropout."""

@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from transformers import Cache, DynamicCache, EncoderDecoderCache, GenerationMixin
+from transformers import Cache, DynamicCache, EncoderDecoderCache, GenerationMixin, StaticCache
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import (
     BaseModelOutput,
@@ -15,24 +15,56 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultiHeadAttention
+from .beam_search import beside_source, rows_per_source
+from .cell_decoder_layer import CellDecoderLayer
 from .configuration_transformer import TransformerConfig
 from .heads import ConditionalGeneration
+from .key_value_cache import GrowingCache, TransformerCache
 from .positions import count_positions
 from .pretrained import AttentionPreTrainedModel
-from .transformer_layers import DecoderLayer, EncoderLayer, EncoderStack, TransformerStack
+from .recurrence import Padding, token_mask
+from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache
+from .recurrent_layer import RecurrentLayer
+from .transformer_layers import DecoderLayer, EncoderLayer, EncoderStack, TransformerLayer, TransformerStack
 
 
 class TransformerPreTrainedModel(AttentionPreTrainedModel):
     """What encoder, decoder and the models of both share: flags."""
 
     config: TransformerConfig
-    _no_split_modules = ["EncoderLayer", "DecoderLayer"]
+    _no_split_modules = ["EncoderLayer", "DecoderLayer", "CellDecoderLayer"]
+
+    def create_cache(self, length: int | None = None) -> TransformerCache:
+        """An empty cache of the kind that this model goes on from; with room for `length` tokens, if that is given."""
+        return TransformerCache(self.create_text_cache(length is not None, length), DynamicCache(config=self.config))
 
     def init_parallel_plans(self) -> None:
         """As transformers does, but the config's plan names the modules of both stacks: it is not for one alone."""
         super().init_parallel_plans()
         if isinstance(self, (TransformerEncoderStack, TransformerDecoderStack)):
             self.tp_plan = None
+
+    def set_recurrence_implementation(self, name: str) -> None:
+        """
+        Choose how the decoder's cells are run over time from now on, `"eager"` or `"fused"`.
+
+        Raises:
+            ValueError: For another name, and for a model without such cells.
+        """
+        self.config.recurrence_implementation = name
+        self.config.validate_architecture()
+        for module in self.modules():
+            if isinstance(module, RecurrentLayer):
+                module.config.recurrence_implementation = name
+
+    def create_text_cache(self, is_static: bool = False, length: int | None = None) -> Cache:
+        """
+        An empty cache of what the decoder keeps of the text so far: keys and values, with room for `length` tokens if
+        that is given, or its cells' states, at an address that stays if they are to be static.
+        """
+        if self.config.decoder_cell is None:
+            return GrowingCache(self.config) if length is None else StaticCache(self.config, length)
+        return (StaticRecurrentCache if is_static else RecurrentCache)(self.config.recurrent_config())
 
     def _resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of=None, mean_resizing=True):
         resized = super()._resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
@@ -54,14 +86,19 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
     """Figure 1, right: the target so far, each token seeing those before it and the whole source."""
 
     _can_record_outputs = {
-        "hidden_states": DecoderLayer,
+        "hidden_states": TransformerLayer,
         "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attn"),
         "cross_attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="cross_attn"),
     }
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
-        self.add_layers(lambda index: DecoderLayer(config, index, has_cross_attention=True), config.decoder_layers)
+        self.add_layers(self._create_layer, config.decoder_layers)
+
+    def _create_layer(self, index: int) -> TransformerLayer:
+        if self.config.decoder_cell is not None:
+            return CellDecoderLayer(self.config, index)
+        return DecoderLayer(self.config, index, has_cross_attention=True)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -82,18 +119,21 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
             input_ids: `(batch_size, target_length)`.
             attention_mask: `(batch_size, target_length)`, or longer by the tokens in the cache; 0 at padding.
             position_ids: `(batch_size, target_length)`; by default the number of valid tokens before each.
-            encoder_hidden_states: What the encoder gave, `(batch_size, source_length, hidden_size)`.
-            encoder_attention_mask: `(batch_size, source_length)`, 0 at padding.
-            past_key_values: Keys and values of earlier tokens and of the source; updated in place.
+            encoder_hidden_states: What the encoder gave, `(num_sources, source_length, hidden_size)`; as many sources
+                as rows, or fewer, each read by equally many neighboring rows.
+            encoder_attention_mask: `(num_sources, source_length)`, 0 at padding.
+            past_key_values: Keys and values of earlier tokens, or the cells' states after them, and of the source;
+                updated in place.
             inputs_embeds: `(batch_size, target_length, hidden_size)`, instead of `input_ids`.
-            use_cache: Whether to return keys and values.
+            use_cache: Whether to return them.
 
         Returns:
             `last_hidden_state`, `(batch_size, target_length, hidden_size)`, and `past_key_values`.
 
         Raises:
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, without a source, if a mask has
-                another shape, or for a cache that has no room for the source.
+                another shape, if sources do not share the rows out evenly, or for a cache that has no room for the
+                source or for the cells' states.
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds, prefix="decoder_")
         if encoder_hidden_states is None:
@@ -104,30 +144,62 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
                 "source: wrap two caches in an EncoderDecoderCache."
             )
         if use_cache and past_key_values is None:
-            past_key_values = EncoderDecoderCache(DynamicCache(config=self.config), DynamicCache(config=self.config))
+            past_key_values = self.create_cache()
 
         own_cache = None if past_key_values is None else past_key_values.self_attention_cache
-        causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, own_cache, position_ids)
-        source_mask = create_bidirectional_mask(
-            self.config, inputs_embeds, encoder_attention_mask, encoder_hidden_states
+        source_mask = self._create_source_mask(
+            inputs_embeds, encoder_attention_mask, encoder_hidden_states, past_key_values
         )
-        if position_ids is None:
+        if self.config.decoder_cell is None:
+            seen = create_causal_mask(self.config, inputs_embeds, attention_mask, own_cache, position_ids)
             past_length = 0 if own_cache is None else own_cache.get_seq_length()
+        else:
+            seen = Padding.from_mask(token_mask(attention_mask, inputs_embeds), num_directions=1)
+            past_length = self._num_read(own_cache)
+        if position_ids is None:
             position_ids = count_positions(attention_mask, inputs_embeds, past_length)
 
         hidden_states = self.run_layers(
             inputs_embeds,
             position_ids,
-            causal_mask,
+            seen,
             encoder_hidden_states,
             encoder_attention_mask=source_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
             **kwargs,
         )
+        if isinstance(own_cache, RecurrentStates):
+            own_cache.count(inputs_embeds.shape[1])
         return BaseModelOutputWithPastAndCrossAttentions(
             last_hidden_state=hidden_states, past_key_values=past_key_values
         )
+
+    def _num_read(self, cache: Cache | None) -> int | torch.Tensor:
+        """How many tokens the cells have read; a tensor in a static cache, which a compiled step cannot look into."""
+        if cache is None:
+            return 0
+        if not isinstance(cache, RecurrentStates):
+            raise ValueError(
+                f"past_key_values keep the text in a {type(cache).__name__}, and decoder_cell="
+                f"{self.config.decoder_cell!r} has states: give model.create_text_cache(), or leave it out."
+            )
+        return cache.num_tokens
+
+    def _create_source_mask(
+        self,
+        inputs_embeds: torch.Tensor,
+        mask: torch.Tensor | None,
+        source: torch.Tensor,
+        cache: EncoderDecoderCache | None,
+    ) -> torch.Tensor | None:
+        """Which source tokens are seen by those that read a source; a cache may keep it for each of several rows."""
+        if cache is not None and cache.is_updated.get(0):
+            repeats = rows_per_source(cache.cross_attention_cache.layers[0].keys.shape[0], source.shape[0])
+            if repeats > 1:
+                source = source.repeat_interleave(repeats, dim=0)
+                mask = None if mask is None else mask.repeat_interleave(repeats, dim=0)
+        return create_bidirectional_mask(self.config, beside_source(inputs_embeds, source.shape[0]), mask, source)
 
 
 class TransformerModel(TransformerPreTrainedModel):
@@ -220,11 +292,28 @@ class TransformerForConditionalGeneration(ConditionalGeneration, TransformerPreT
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
         self.model = TransformerModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.output_bias)
         self.post_init()
 
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
+        given = model_kwargs.get("past_key_values")
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
+        cache = model_kwargs.get("past_key_values")
+        if self.config.decoder_cell is not None and given is None and cache is not None:
+            if not isinstance(cache.self_attention_cache, RecurrentStates):
+                # transformers has made room for keys and values of the text, where the cells have states.
+                cache.self_attention_cache = self.create_text_cache(is_static=cache.is_compileable)
+            if generation_config.is_assistant:  # what it drafts may be refused
+                cache.activate_past_recording()
+
+    def create_masks_for_generate(self, attention_mask: torch.Tensor | None, **kwargs) -> torch.Tensor | dict | None:
+        """For compiled generation; cells read the mask of the tokens as it is."""
+        if self.config.decoder_cell is not None:
+            return attention_mask
+        return super().create_masks_for_generate(attention_mask=attention_mask, **kwargs)
+
     def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: torch.Tensor) -> EncoderDecoderCache:
-        # All beams of a text read the same source: its keys and values are alike, and need not be copied.
+        # The beams of a text read the same source: its keys and values stay, once for all of them or alike.
         past_key_values.self_attention_cache.reorder_cache(beam_idx)
         return past_key_values
 

@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from transformers import Cache, DynamicCache, GenerationMixin
+from transformers import Cache, GenerationMixin, StaticCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.processing_utils import Unpack
@@ -13,6 +13,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .attention import MultiHeadAttention
 from .configuration_transformer_decoder import TransformerDecoderConfig
 from .heads import CausalLanguageModel, SequenceClassifier, pool_tokens
+from .key_value_cache import GrowingCache
 from .positions import count_positions
 from .pretrained import AttentionPreTrainedModel
 from .time_series import TimeSeriesPredictionMixin
@@ -26,6 +27,10 @@ class TransformerDecoderPreTrainedModel(AttentionPreTrainedModel):
     _no_split_modules = ["DecoderLayer"]
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": DecoderLayer, "attentions": MultiHeadAttention}
+
+    def create_cache(self, length: int | None = None) -> Cache:
+        """An empty cache of the kind that this model goes on from; with room for `length` tokens, if that is given."""
+        return GrowingCache(self.config) if length is None else StaticCache(self.config, length)
 
 
 class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedModel):
@@ -73,7 +78,7 @@ class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedMode
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds)
         if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
+            past_key_values = self.create_cache()
 
         causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values, position_ids)
         if position_ids is None:

@@ -1,7 +1,9 @@
 """What every model here is: a `PreTrainedModel` whose weights lie, once loaded, where new ones lie."""
 
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
+
+from .compiled_generation import StaticMasks, fixed_length, writes_compiled
 
 
 # Where torch's own allocator puts what it allocates on a CPU, in bytes.
@@ -54,10 +56,26 @@ class BasePreTrainedModel(PreTrainedModel):
         return self.embed_tokens(input_ids)
 
 
-class AttentionPreTrainedModel(BasePreTrainedModel):
+class AttentionPreTrainedModel(StaticMasks, BasePreTrainedModel):
     """What all Transformers share: flags. transformers draws their weights, normal with `initializer_range`."""
 
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
     _can_compile_fullgraph = True
+
+    def create_cache(self, length: int | None = None) -> Cache:
+        """An empty cache of the kind that this model goes on from, if it writes; of fixed size if that is given."""
+        raise NotImplementedError
+
+    def _prepare_cache_for_generation(
+        self, generation_config, model_kwargs, generation_mode, batch_size, max_cache_length
+    ) -> None:
+        # transformers would hand over a cache that copies all it holds for each token, and never a compiled step.
+        is_usual = generation_config.cache_implementation in (None, "dynamic") and generation_config.use_cache
+        if not is_usual or model_kwargs.get("past_key_values") is not None:
+            return super()._prepare_cache_for_generation(
+                generation_config, model_kwargs, generation_mode, batch_size, max_cache_length
+            )
+        is_compiled = writes_compiled(self, generation_config, generation_mode)
+        model_kwargs["past_key_values"] = self.create_cache(fixed_length(max_cache_length) if is_compiled else None)

@@ -72,6 +72,26 @@ class Padding:
         return Padding(self.mask.to(*args, **kwargs), self.lengths.to(*args, **kwargs), tuple(orders))
 
 
+def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
+    """
+    The `(B, T)` mask of the tokens read now, of one that may be longer by the tokens read before; `None` for none.
+
+    Raises:
+        ValueError: If it does not fit the `(B, T, size)` embeddings.
+    """
+    if isinstance(attention_mask, dict):  # from generation with a compiled cache: a mask for each layer type
+        attention_mask = attention_mask["linear_attention"]
+    if attention_mask is None:
+        return None
+    batch_size, num_tokens = inputs_embeds.shape[:2]
+    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens:
+        raise ValueError(
+            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in "
+            f"{batch_size} rows: it must be (batch_size, sequence_length), 0 at padding."
+        )
+    return attention_mask[:, -num_tokens:]
+
+
 def eager_recurrence(
     cell: RecurrentCell,
     inputs: torch.Tensor,
@@ -92,7 +112,7 @@ def eager_recurrence(
         return_state: Whether the final state is wanted; without it the fused implementation saves work.
 
     Returns:
-        The hidden state at each token, `(B, T, H)`, zero at padding; and the state after the last valid token of each
+        The cell's output at each token, `(B, T, H)`, zero at padding; and the state after the last valid token of each
         row.
     """
     projected = cell.input_proj(inputs)  # (B, T, gates * H)
@@ -104,8 +124,9 @@ def eager_recurrence(
             valid = padding.mask[:, step, None]
             new_state = tuple(torch.where(valid, new, old) for new, old in zip(new_state, state, strict=True))
         state = new_state
-        outputs[step] = state[0]
-    outputs = torch.stack(outputs, dim=1)  # (B, T, H)
+        outputs[step] = cell.output(state[0])
+    # A generated token is one step: there is nothing to copy.
+    outputs = torch.stack(outputs, dim=1) if len(outputs) > 1 else outputs[0].unsqueeze(1)  # (B, T, H)
     if padding is not None:
         outputs = outputs.masked_fill(~padding.mask.unsqueeze(-1), 0)
     return outputs, state if return_state else None
@@ -306,7 +327,7 @@ def linear_recurrence(
             decay, update = decay.masked_fill(is_padding, 1), update.masked_fill(is_padding, 0)
         states = LinearScan.apply(decay, update, hidden.to(decay.dtype), reverse)
         hidden = states[:, 0 if reverse else -1]  # padding has left it as it was
-        outputs[index] = states if padding is None else states.masked_fill(is_padding, 0)
+        outputs[index] = cell.output(states if padding is None else states.masked_fill(is_padding, 0))
     outputs = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
     dtype = state[0].dtype
     return outputs.to(dtype), (hidden.to(dtype),) if return_state else None
@@ -354,7 +375,7 @@ def _scan(decay, update, initial, reverse):
     is_on_cpu = decay.device.type == "cpu"
     # On a CPU a step of that many numbers takes longer than to start an operation. On a card each operation costs the
     # same for few numbers and for many, so there are shorter parts, and fewer operations.
-    is_large = is_on_cpu and batch_size * size >= 4096
+    is_large = is_on_cpu and batch_size * size >= 2048
     part = 16 if is_on_cpu else 8
     if is_large or length <= 2 * part:
         return _scan_steps(decay, update, initial, reverse)
@@ -406,7 +427,8 @@ def scan_recurrence(
         projected, valid = inputs[0], inputs[1].unsqueeze(-1)
         new_state, _ = cell(projected, state)
         state = tuple(torch.where(valid, new, old) for new, old in zip(new_state, state, strict=True))
-        return state, state[0] * valid  # a product, since what is carried and what is given out must not be one tensor
+        # A product, since what is carried and what is given out must not be one tensor.
+        return state, cell.output(state[0]) * valid
 
     state = tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in state)  # as the steps leave it
     state, outputs = scan(step, state, (projected, valid))

@@ -112,6 +112,8 @@ class RecurrentStates:
         count = -int(tokens_to_remove)
         if count == 0:
             return
+        if count == self.get_seq_length():  # an encoder-decoder's draft goes back to before its first token
+            return self.reset()
         kept = 0 if self.past is None else len(self.past[0]) - 1
         if not 0 < count <= kept:
             raise ValueError(
@@ -173,7 +175,7 @@ class StaticRecurrentCache(RecurrentStates, StaticCache):
 class AttentionCache(RecurrentCache):
     """
     What attention keeps from step to step: the source's projected keys, `(B, S, A)`, and with input feeding the
-    attentional vector of the last token, `(B, H)`.
+    attentional vector of the last token, `(B, H)`. Of these rows several neighbors may look at one source.
 
     Args:
         config: The model's configuration.
@@ -199,6 +201,29 @@ class RecurrentSeq2SeqCache(EncoderDecoderCache):
     def __init__(self, config: PreTrainedConfig, is_static: bool = False):
         cache_class = StaticRecurrentCache if is_static else RecurrentCache
         super().__init__(cache_class(config), AttentionCache(config, is_static))
+
+    def reorder_beams(self, beam_idx: torch.LongTensor) -> None:
+        """Row `beam_idx[i]` becomes row `i`; it reads the same source, whose keys stay where they are."""
+        self.self_attention_cache.reorder_cache(beam_idx)
+        states = self.cross_attention_cache.layers[0].recurrent_states
+        if states.get(1) is not None:
+            states[1] = states[1].index_select(0, beam_idx.to(states[1].device))
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Row `beam_idx[i]` becomes row `i`, with its source."""
+        self._give_each_row_its_source()
+        super().reorder_cache(beam_idx)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep the rows named by `indices`, with their sources."""
+        self._give_each_row_its_source()
+        super().batch_select_indices(indices)
+
+    def _give_each_row_its_source(self) -> None:
+        state = self.self_attention_cache.layers[0].recurrent_states[0]
+        keys = self.cross_attention_cache.layers[0].recurrent_states
+        if keys[0] is not None and len(keys[0]) != len(state):
+            keys[0] = keys[0].repeat_interleave(len(state) // len(keys[0]), dim=0)
 
 
 def read_state(cache: Cache, layer_idx: int) -> tuple[torch.Tensor, ...] | None:

@@ -6,6 +6,8 @@ Shapes: `B` rows, `T` queries, `S` keys, `A` width in which they are compared.
 import torch
 from torch import nn
 
+from .beam_search import beside_source
+
 
 class SingleHeadAttention(nn.Module):
     """
@@ -33,7 +35,7 @@ class SingleHeadAttention(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Args:
-            query: `(B, T, query_size)`.
+            query: `(B, T, query_size)`; or of several rows for each row of keys, neighbors that look at the same.
             keys: `(B, S, key_size)`; not read where `projected_keys` are given.
             values: `(B, S, value_size)`.
             mask: `(B, S)`, true or nonzero where a key may be looked at; `None` for everywhere.
@@ -45,12 +47,14 @@ class SingleHeadAttention(nn.Module):
         """
         if projected_keys is None:
             projected_keys = self.project_keys(keys)
+        num_rows, num_tokens = query.shape[:2]
+        query = beside_source(query, projected_keys.shape[0])
         scores = self.similarity(query, projected_keys)  # (B, T, S)
         if mask is not None:
             scores = scores.masked_fill(~mask.bool().unsqueeze(1), torch.finfo(scores.dtype).min)
         weights = scores.softmax(dim=-1)  # (B, T, S)
         context = weights @ values  # (B, T, value_size)
-        return context, weights
+        return context.reshape(num_rows, num_tokens, -1), weights.reshape(num_rows, num_tokens, -1)
 
 
 class AdditiveAttention(SingleHeadAttention):

@@ -4,7 +4,7 @@ transformers 5 has no translation pipeline any more and reserves the name `trans
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 import torch
@@ -56,15 +56,15 @@ class TranslationPipeline(Pipeline):
             target_tokenizer = AutoTokenizer.from_pretrained(self.model.name_or_path, subfolder=folder)
         self.target_tokenizer = self.tokenizer if target_tokenizer is None else target_tokenizer
 
-    def __call__(self, inputs: str | Sequence[str], **kwargs) -> dict[str, Any] | list[dict[str, Any]]:
-        """Translate one sentence, or many in a list, a tuple or a column of a dataset."""
-        if isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
+    def __call__(self, inputs: str | Collection[str], **kwargs) -> dict[str, Any] | list[dict[str, Any]]:
+        """Translate one sentence, or many in a list, a tuple, an array, or a column of a dataset or of a table."""
+        if isinstance(inputs, Collection) and not isinstance(inputs, str | bytes | Mapping | Set):
             inputs = list(inputs)
             if not inputs:
                 return []
             wrong = next((text for text in inputs if not isinstance(text, str)), "")
         else:
-            wrong = inputs if inputs is None or isinstance(inputs, int | float | bytes | dict) else ""
+            wrong = inputs if inputs is None or isinstance(inputs, int | float | bytes | Mapping | Set) else ""
         if not isinstance(wrong, str):
             raise ValueError(f"{TASK} translates strings, and was given a {type(wrong).__name__}.")
         return super().__call__(inputs, **kwargs)

@@ -18,8 +18,9 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 from ..export import Export
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
 from ..tasks.base import OF_ITS_DATA
+from ..tasks.seeds import headers_of, rows_of, told
 from ..tasks.unknown import UNKNOWN_SHARE
-from ..training.flags import role_of
+from ..training.flags import role_of, without_flags
 from .auto import auto_classes
 from .markdown import code, escape, fence, one_line, table
 
@@ -92,6 +93,7 @@ def build_card(
         teacher=_teacher(record),
         brings_code=not _is_of_transformers(record),
         results=_results_table(record),
+        seeds=_seeds(record),
         definitions=_definitions(record),
         best=best and escape(best),
         tested=split == "test",
@@ -126,13 +128,7 @@ def _command(record: dict[str, Any]) -> str:
         return command and f"accelerate launch {command}"
     if record["task"] not in TASKS or Path(script).parts != ("recipes", f"{record['task']}.py"):
         return f"accelerate launch {command}"
-    kept, flag = [], ""
-    for word in words:
-        if word.startswith("--"):
-            flag = word.lstrip("-").split("=")[0].replace("-", "_")
-        if flag not in MACHINES_OWN:
-            kept.append(word)
-    return shlex.join(["seqnlp", "train", record["task"], *kept])
+    return shlex.join(["seqnlp", "train", record["task"], *without_flags(words, MACHINES_OWN)])
 
 
 def _run_elsewhere(export: Export, repo_id: str, tag: str | None) -> dict[str, str]:
@@ -335,6 +331,15 @@ def _results_table(record: dict[str, Any]) -> str | None:
     ]
     headers = ["model", "split", *(score.name for score in scores)]
     return table(rows, headers) if scores else None
+
+
+def _seeds(record: dict[str, Any]) -> str | None:
+    """What the card says of the runs that differ from this one by their seed alone."""
+    if not record.get("seeds"):
+        return None
+    task = task_of(record)
+    rows = [[escape(cell) for cell in row] for row in rows_of(task, record)]
+    return f"{escape(told(task, record))}\n\n{table(rows, headers_of(record))}"
 
 
 def _plain_name(name: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard
 
+from ..tasks.seeds import contradiction
 from ..training.integrity import WEIGHTS, weights_hash
 from .bundle import CARD
 from .card import eval_results, task_of
@@ -33,10 +34,25 @@ def check_claims(folder: Path, dataset: str | None, loaded: bool) -> list[Check]
         return [*checks, Check("run.json", FAILED, one_line(error))]
     if claimed is not None:
         checks.append(_compare_card(record, recorded, claimed))
+    if record.get("seeds"):
+        checks.append(_check_seeds(record))
     expected = record["model"].get("sha256")
     if expected is not None and (folder / WEIGHTS).is_file() and weights_hash(folder) != expected:
         return [*checks, Check("run.json is of these weights", FAILED, "it is the record of another model")]
     return [*checks, *_compute_again(record, folder, dataset)] if loaded else checks
+
+
+def _check_seeds(record: dict[str, Any]) -> Check:
+    """Whether mean and deviation over the seeds follow from the values that the record has of each."""
+    name = "mean and deviation over the seeds"
+    try:
+        wrong = contradiction(record)
+        count = len(record["seeds"]["runs"])
+    except (KeyError, TypeError, AttributeError) as error:
+        return Check(name, FAILED, one_line(error))
+    return (
+        Check(name, FAILED, wrong) if wrong else Check(name, PASSED, f"they follow from the values of {count} seeds")
+    )
 
 
 def _without_record(claimed: dict[tuple, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from ..models.cells import CELLS
+from ..models.cells import CELLS, RecurrentCell
 
 
 class Architecture(NamedTuple):
@@ -36,7 +36,11 @@ def architecture_of(config: dict[str, Any]) -> Architecture | None:
         return _recurrent_seq2seq(config, cell.title, cell.equations, cell.citation)
     if model_type in _TRANSFORMERS:
         title, citation = _TRANSFORMERS[model_type]
-        return Architecture(title, _transformer_equations(config), citation)
+        decoder_cell = CELLS.get(config.get("decoder_cell"))
+        if decoder_cell is not None:
+            title = f"Transformer encoder, {decoder_cell.title} decoder"
+            citation += f"; {decoder_cell.citation}"
+        return Architecture(title, _transformer_equations(config, decoder_cell), citation)
     return None
 
 
@@ -56,7 +60,7 @@ output_t = tanh(W_c [sum_j a_tj s_j; h_t])"""
     return Architecture(title, equations, citation)
 
 
-def _transformer_equations(config: dict) -> str:
+def _transformer_equations(config: dict, decoder_cell: type[RecurrentCell] | None) -> str:
     activation = config.get("hidden_act", "relu")
     inner = "silu(W x) * V x" if activation == "swiglu" else f"{activation}(W_1 x + b_1)"
     bias = " + b_2" if config.get("use_bias", True) and activation != "swiglu" else ""
@@ -69,6 +73,9 @@ def _transformer_equations(config: dict) -> str:
     ]
     if config.get("model_type") == "seqnlp_transformer":
         lines.append("of the decoder: between the two, F(x) = MultiHead(x, encoder's output)")
+    if decoder_cell is not None:
+        lines.append("and at first, for MultiHead(x, x), F(x_1, ..., x_t) = h_t")
+        lines += decoder_cell.equations.split("\n")
     if config.get("model_type") == "seqnlp_vision_transformer":
         lines.insert(0, "x_i = E patch_i + position_i")
     return "\n".join(lines)

@@ -85,3 +85,14 @@ class TextModelArguments(ModelArguments):
 @dataclass
 class GenerationArguments:
     """What is done with the trained model; nothing, where it does not generate."""
+
+
+@dataclass
+class WritingArguments(GenerationArguments):
+    """How a model that writes does so."""
+
+    compile_generation: bool = flag(
+        False,
+        "Write what is not searched by beams by a compiled step: seconds for the first text, less for each after it.",
+        "harmless",
+    )

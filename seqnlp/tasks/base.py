@@ -2,13 +2,10 @@
 
 import dataclasses
 import json
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch.utils.data import Dataset
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
@@ -24,15 +21,17 @@ from ..training import (
     parse_arguments,
     start_run,
 )
-from ..training.batches import Collator
 from ..training.evaluation import Evaluator
 from ..training.flags import fields_of, role_of, settled_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
-from .results import Headline, Link, Record, dataset_of, results_table
+from .prepared import Outcome, PreparedData
+from .results import Headline, Link, Record, dataset_of, reported_split, results_table
 from .run_page import CURVES, write_run_page
+from .seeds import run_seeds
 from .telling import Telling, described_kept
+from .watching import show_embeddings, watch_attention
 
 
 TASKS: dict[str, type["Task"]] = {}
@@ -51,64 +50,6 @@ def is_sample(name: Any) -> bool:
 def sample_of(record: dict[str, Any]) -> Sample | None:
     """What is known of the packaged sample that a run was trained on, if it was one."""
     return SAMPLES.get((record.get("dataset") or {}).get("name"))
-
-
-@dataclass
-class PreparedData:
-    """
-    Data in the form in which models read it.
-
-    Attributes:
-        loaded: What the loader gave.
-        processor: What makes a model's inputs: a tokenizer, an image processor, a pair of tokenizers, or nothing.
-        examples: By split, what is evaluated row by row; `train` too where a recipe trains on the same rows.
-        collator: Makes a batch of them for evaluation.
-        details: What `run.json` says of the data beside what the loader says.
-        counts: By split, what its scores are divided by, where a task counts that.
-        remarks: One line for each thing that its user should know of it.
-    """
-
-    loaded: LoadedData
-    processor: Any
-    examples: dict[str, Dataset]
-    collator: Collator
-    details: dict[str, Any] = field(default_factory=dict)
-    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Outcome:
-    """
-    What a trained model did, for reports and pictures.
-
-    Attributes:
-        run: The run.
-        data: The prepared data.
-        split: The split that is reported: the first test split, or else validation.
-        predictions: What [`Task.predict`] gave for each split.
-        began: When that was known; files in the folder that are older are another run's.
-    """
-
-    run: Run
-    data: PreparedData
-    split: str
-    predictions: dict[str, Any] = field(default_factory=dict)
-    began: float = field(default_factory=time.time)
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The scores of the reported split."""
-        return self.run.record.metrics[self.split]
-
-    @property
-    def baselines(self) -> dict[str, dict[str, Any]]:
-        """The scores of the reported split of what the model is compared with, by name."""
-        return {name: parts[self.split] for name, parts in self.run.record.baselines.items() if self.split in parts}
-
-    def file(self, name: str) -> Path:
-        """A file in the output folder."""
-        return self.run.output_dir / name
 
 
 class Task(FineTuning, Telling):
@@ -271,16 +212,15 @@ class Task(FineTuning, Telling):
         return cls.scores
 
     @classmethod
-    def headline(cls, metrics: dict[str, dict[str, Any]], hyperparameters: dict[str, Any]) -> Headline | None:
+    def headline(cls, record: Record) -> Headline | None:
         """
-        The score that stands for a run: the one by which its weights were chosen, on the test split if that was looked
-        at; where it is not reported, the first one that is.
+        The score that stands for a run: the one by which its weights were chosen, on the first test split if one was
+        looked at; where it is not reported, the first one that is.
 
         Args:
-            metrics: Those of `run.json`.
-            hyperparameters: The same.
+            record: The content of `run.json`.
         """
-        split = "test" if "test" in metrics else "validation"
+        split, metrics, hyperparameters = reported_split(record), record["metrics"], record["hyperparameters"]
         wanted = str(hyperparameters.get("metric_for_best_model")).removeprefix("validation_")
         for key in (wanted, *(score.key for score in cls.scores)):
             score, value = cls.score_of(key), metrics.get(split, {}).get(key)
@@ -398,6 +338,8 @@ class Task(FineTuning, Telling):
         """Set up devices, processes, seed, trackers and the output folder, see [`seqnlp.training.start_run`]."""
         self.check_start()
         kind = self.architecture if self.start_model is None else self.start_model.short_name
+        if self.training_args.seeds:
+            run_seeds(self, kind)
         run = start_run(self.name, kind, self.training_args, self.data_args, self.model_args, self.generation_args)
         run.targets = self.targets
         for remark in self.remarks:
@@ -423,6 +365,7 @@ class Task(FineTuning, Telling):
         for remark in data.remarks:
             run.tell(remark)
         run.on_train_begin.append(lambda loop: run.tell(self.introduce(loop, data)))
+        watch_attention(run, data)
         return data
 
     # What a task has to say of its data and its scores.
@@ -555,6 +498,7 @@ class Task(FineTuning, Telling):
         if report:
             run.tell(f"\n{self.name_of(data)}\n\n{report}")
         run.attempt("The pictures", lambda: self._draw(outcome))
+        run.attempt("The embeddings", lambda: show_embeddings(run, loop.unwrapped_model, self.tokenizer_of_inputs()))
         loop.let_go()
         run.finish()
         commands = self.next_commands(data, run.output_dir, loop.unwrapped_model.config)

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
+from ..models import compile_generation
 from ..tokenization import take_masks_literally
 from ..training import ArgumentsError, Run
 from ..training.flags import public_value, settled_flags
 from .adapters import Adapter, read_adapter_config
-from .arguments import ARCHITECTURES
+from .arguments import ARCHITECTURES, WritingArguments
 from .starting_model import (
     LABELS,
     Source,
@@ -227,7 +228,7 @@ class FineTuning:
         """
         start = self.start_model
         if start is None:
-            return self._new_model(run, config)
+            return self._ready_to_write(run, self._new_model(run, config))
         model, described = run.main_process_first(lambda: start.load(config, self.model_args.config_overrides))
         self.check_model(model)
         if model.can_generate():
@@ -239,6 +240,21 @@ class FineTuning:
         run.tell(told({**run.record.base_model, "name": start.source.name}))
         if self.model_args.peft:
             self._adapt(run, model, described["weights_new"])
+        return self._ready_to_write(run, model)
+
+    def _ready_to_write(self, run: Run, model: PreTrainedModel) -> PreTrainedModel:
+        arguments, precision = self.generation_args, run.accelerator.mixed_precision
+        if not isinstance(arguments, WritingArguments) or not arguments.compile_generation:
+            return model
+        if precision != "no":
+            raise ArgumentsError(
+                f"--compile_generation does nothing under --mixed_precision {precision}, where a compiled step would "
+                "cast all weights for each token. Leave it out."
+            )
+        try:
+            compile_generation(model)
+        except ValueError as error:
+            raise ArgumentsError(f"--compile_generation: {error}") from error
         return model
 
     def _adapt(self, run: Run, model: PreTrainedModel, new: Iterable[str]) -> None:

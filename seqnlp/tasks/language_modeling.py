@@ -37,7 +37,7 @@ from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
-from .arguments import GenerationArguments, TextModelArguments
+from .arguments import TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .distillation import DistillationArguments, check_student, tell_teacher
 from .language_model_teacher import NextTokenTeacher, reads_ahead
@@ -65,7 +65,7 @@ class LanguageModelArguments(TextModelArguments):
 
 
 @dataclass
-class SampleArguments(GenerationArguments):
+class SampleArguments(WritingArguments):
     """The texts that the trained model writes."""
 
     prompt: str = flag("And the|In the", "How samples begin; several are separated by |.", "after training")

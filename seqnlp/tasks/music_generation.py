@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +29,8 @@ from ..tokenization.train import TokenizerType
 from ..training import TrainingLoop
 from ..training.flags import flag
 from ..visualization.music import save_tune
-from .arguments import GenerationArguments
+from ..visualization.sheet_music import save_sheet_music
+from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, count_spelled
 from .results import decimals, spread
@@ -65,13 +67,13 @@ class MusicModelArguments(LanguageModelArguments):
 
 
 @dataclass
-class TuneWritingArguments(GenerationArguments):
+class TuneWritingArguments(WritingArguments):
     """The tunes that the trained model writes."""
 
     key: str | None = flag(None, "Key of the tunes to write, e.g. D, Emin, Ador.", "after training")
     metre: str | None = flag(None, "Their metre, e.g. 6/8; drawn by the model if not given.", "after training")
     num_tunes: int = flag(100, "Tunes to write; their valid share is reported.", "after training", "[0, 1000000]")
-    num_files: int = flag(3, "Tunes kept as .abc, .mid, .wav and .png.", "after training", "[0, 1000]")
+    num_files: int = flag(3, "Tunes kept as .abc, .mid, .wav, .png and .svg.", "after training", "[0, 1000]")
     temperature: float = flag(0.8, "Below 1, tunes keep to what is likely.", "after training", "(0, inf)")
 
 
@@ -200,7 +202,9 @@ class MusicGeneration(LanguageModeling):
         order = sorted(range(len(abc)), key=lambda row: not checks[row].is_valid)
         played = [abc[row] for row in order if checks[row].parses][: self.generation_args.num_files]
         for number, tune in enumerate(played, start=1):
-            save_tune(tune, outcome.file(f"tune-{number}"))
+            path = outcome.file(f"tune-{number}")
+            save_tune(tune, path)
+            outcome.run.attempt(f"The sheet music of {path.name}", partial(save_sheet_music, tune, path))
             outcome.run.tell(f"\n{tune}")
 
     def texts(self, outcome: Outcome) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """The tables of results, from the records of runs: what all of them share."""
 
-import statistics
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
+
+from ..metrics import spread_of
 
 
 Record = dict[str, Any]
@@ -36,13 +38,40 @@ def dataset_of(record: Record) -> str:
     return " ".join(filter(None, (name, record["dataset"].get("config"))))
 
 
-def model_of(record: Record) -> str:
-    """A record's architecture; of an encoder-decoder that has the choice, also its attention."""
-    given, config = record["hyperparameters"].get("architecture"), record["model"]["config"]
-    if config["model_type"] == "seqnlp_vision_transformer" or given is None:
+def architecture_of(record: Record) -> str:
+    """The architecture by which a record's model was asked for, or else the kind of model it is."""
+    given, config = record["hyperparameters"].get("architecture"), (record.get("model") or {}).get("config", {})
+    if config and (config["model_type"] == "seqnlp_vision_transformer" or given is None):
         given = config["model_type"].removeprefix("seqnlp_")
-    attention = config.get("attention_type")
-    return given if attention is None else f"{given}, {attention.replace('none', 'no')} attention"
+    return given or ""
+
+
+def config_file_of(record: Record) -> str | None:
+    """Name of the file in `recipes/configs/` that a run was started with."""
+    found = re.search(r"recipes/configs/([\w.-]+\.yaml)", record["command"])
+    return found.group(1) if found else None
+
+
+def variant_of(record: Record) -> str:
+    """
+    What tells models of one architecture on one dataset apart: a cell in the decoder, what the name of the config's
+    file says after the architecture, as `none` in `translation_multi30k_gru_none.yaml`, or that it learned from a
+    teacher; empty for most.
+    """
+    if cell := (record.get("model") or {}).get("config", {}).get("decoder_cell"):
+        return cell
+    named = re.search(rf"_{architecture_of(record)}_(\w+)\.yaml$", config_file_of(record) or "")
+    return named.group(1) if named else "distilled" if record.get("teacher") else ""
+
+
+def model_of(record: Record) -> str:
+    """
+    A record's architecture, and what tells it apart: the attention of an encoder-decoder that has the choice, or
+    else its variant.
+    """
+    attention = record["model"]["config"].get("attention_type")
+    detail = f"{attention.replace('none', 'no')} attention" if attention else variant_of(record).replace("_", " ")
+    return ", ".join(filter(None, (architecture_of(record), detail)))
 
 
 def precision_of(record: Record) -> str:
@@ -102,10 +131,8 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 
 def mean_and_deviation(values: Iterable[float], form: str) -> str:
     """Mean and standard deviation, each written in this form; one value alone has no deviation."""
-    values = list(values)
-    if len(values) == 1:
-        return f"{values[0]:{form}}"
-    return f"{statistics.mean(values):{form}} ± {statistics.stdev(values):{form}}"
+    mean, deviation = spread_of(values)
+    return f"{mean:{form}}" if deviation is None else f"{mean:{form}} ± {deviation:{form}}"
 
 
 def spread(values: Iterable[float]) -> str:

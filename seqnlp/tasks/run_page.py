@@ -1,11 +1,14 @@
 """`report.html`: all that is known of a run on one page that opens offline."""
 
 import html
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..metrics import Score
 from ..visualization.page import (
     data_uri,
+    drawing_of,
     facts_of,
     folded,
     page_of,
@@ -71,14 +74,14 @@ def write_run_page(task: "Task", outcome: "Outcome", report: str, commands: str)
 
 def _title(task: "Task", outcome: "Outcome") -> str:
     """The task, the model and how good it is."""
-    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    found = task.headline(asdict(outcome.run.record))
     shown = f": {found.shown} on {found.split}" if found else ""
     return f"{task.title}, {outcome.run.record.hyperparameters['architecture']}{shown}"
 
 
 def _finding(task: "Task", outcome: "Outcome") -> str:
     """The model beside its baselines, by the score of the title."""
-    found = task.headline(outcome.run.record.metrics, outcome.run.record.hyperparameters)
+    found = task.headline(asdict(outcome.run.record))
     if not found:
         return ""
     score = task.score_of(found.key)
@@ -107,15 +110,7 @@ def _results(task: "Task", outcome: "Outcome") -> str:
     compared |= {name.replace("_", " "): parts for name, parts in record.baselines.items()}
     known = [values for splits in compared.values() for values in splits.values()]
     scores = [score for score in task.scores if any(score.key in values for values in known)]
-    units = [task.unit_of(score.key, record.hyperparameters) or score.unit for score in scores]
-    headers = [
-        "model",
-        "split",
-        *(
-            f"{s.name}, {unit}" if unit and unit not in s.name.lower() else s.name
-            for s, unit in zip(scores, units, strict=True)
-        ),
-    ]
+    headers = ["model", "split", *(header_of(task, score, record.hyperparameters) for score in scores)]
     rows = [
         row_of(
             [model, split, *(score.shown(values.get(score.key)) for score in scores)],
@@ -126,6 +121,12 @@ def _results(task: "Task", outcome: "Outcome") -> str:
         if any(score.key in values for score in scores)
     ]
     return table_of(headers, rows, "The scores of the model and of its baselines")
+
+
+def header_of(task: "Task | type[Task]", score: Score, hyperparameters: dict[str, Any]) -> str:
+    """The name of a score of a run, with its unit where the name does not say it."""
+    unit = task.unit_of(score.key, hyperparameters) or score.unit
+    return f"{score.name}, {unit}" if unit and unit not in score.name.lower() else score.name
 
 
 def _curves(outcome: "Outcome") -> list[str]:
@@ -147,7 +148,7 @@ def _pictures(outcome: "Outcome") -> list[str]:
 
 
 def _tunes(outcome: "Outcome") -> list[str]:
-    """A player, the piano roll and the notation of each tune that was kept."""
+    """A player, the notes, the piano roll and the notation of each tune that was kept."""
     parts = []
     for path in sorted(outcome.file(".").glob("tune-*.abc"), key=lambda path: (len(path.name), path.name)):
         if not _is_of_this_run(path, outcome):
@@ -157,8 +158,11 @@ def _tunes(outcome: "Outcome") -> list[str]:
         parts.append(f"<h3>{html.escape(f'{path.stem}: {title}' if title else path.stem)}</h3>")
         sound = data_uri(path.with_suffix(".wav").read_bytes(), "audio/wav")
         parts.append(f'<audio controls src="{sound}" aria-label="{html.escape(path.stem)}"></audio>')
+        notes = path.with_suffix(".svg")
+        if _is_of_this_run(notes, outcome):
+            parts.append(drawing_of(notes.read_bytes(), f"Sheet music of {path.stem}"))
         parts.append(picture_of(path.with_suffix(".png").read_bytes(), f"Piano roll of {path.stem}"))
-        parts.append(preformatted(abc))
+        parts.append(folded("In ABC notation", abc))
     return ["<h2>Tunes</h2>", *parts] if parts else []
 
 

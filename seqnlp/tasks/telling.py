@@ -65,6 +65,8 @@ class Telling:
 
     def _described_tokens(self, loop: TrainingLoop, data: "PreparedData") -> str:
         counts, share = self.count_tokens(loop, data), self.unknown_share(data)
+        if counts:
+            loop.record.dataset["tokens"] = counts
         shown = ", ".join(f"{split} {count:,}" for split, count in counts.items())
         return shown if not shown or share is None else f"{shown}; unknown {share:.1%} of those of validation"
 

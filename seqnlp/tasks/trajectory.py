@@ -217,7 +217,9 @@ class Trajectory(Task):
         box = BOX if arguments.dataset_name == SIMULATION else None
         plot_examples(outcome.predictions[outcome.split], outcome.file("predictions.png"), title, box=box, **axes)
         seen = arguments.context_length
-        plot_memory(outcome.metrics, outcome.baselines, seen, outcome.file("memory.png"), title, self.unit)
+        plot_memory(
+            outcome.metrics, outcome.baselines, seen, outcome.file("memory.png"), title, self.unit, self.architecture
+        )
 
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ from ..training.batches import Batch
 from ..training.evaluation import Evaluator
 from ..training.flags import flag
 from ..visualization import plot_bleu_by_length
-from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, TextModelArguments
+from .arguments import ARCHITECTURES, TRANSFORMER, TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .results import Link, Record, dataset_of
 from .starting_model import is_ours, load_tokenizer, positions_of
@@ -125,7 +125,7 @@ class TranslationTrainingArguments(TrainingArguments):
 
 
 @dataclass
-class BeamArguments(GenerationArguments):
+class BeamArguments(WritingArguments):
     """How the trained model translates."""
 
     num_beams: int = flag(5, "Beams of the translations after training.", "after training", "[1, 1000]")

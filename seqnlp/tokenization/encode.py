@@ -76,20 +76,20 @@ def unknown_share(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> f
     return unknown / total if total else 0.0
 
 
-def unknown_remark(share: float, tokenizer_type: str, what: str) -> str | None:
+def unknown_remark(share: float, tokenizer_type: str | None, what: str) -> str | None:
     """
     What to tell a user of a high share of unknown tokens; `None` where there is nothing to tell.
 
     Args:
         share: From [`unknown_share`].
-        tokenizer_type: As [`train_tokenizer`] takes it.
+        tokenizer_type: As [`train_tokenizer`] takes it; `None` for a tokenizer that was given.
         what: Which texts they are, e.g. `"the validation texts"`.
     """
     if share <= HIGH_UNKNOWN_SHARE:
         return None
+    found = f"{share:.0%} of the tokens of {what} are unknown to the"
+    if tokenizer_type is None:
+        return f"{found} given tokenizer: take a tokenizer, or a model with one, that was made for such texts."
     others = "bpe" if tokenizer_type == "char" else "bpe or --tokenizer_type char"
     why = " (words are told apart by spaces, which not every language writes)" if tokenizer_type == "word" else ""
-    return (
-        f"{share:.0%} of the tokens of {what} are unknown to the {tokenizer_type} tokenizer{why}: use "
-        f"--tokenizer_type {others}, or a larger --vocab_size."
-    )
+    return f"{found} {tokenizer_type} tokenizer{why}: use --tokenizer_type {others}, or a larger --vocab_size."

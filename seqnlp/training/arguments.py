@@ -7,8 +7,9 @@ from typing import Literal
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..models.requirements import Range
 from .errors import ArgumentsError, in_one_line
-from .flags import check_ranges, flag
+from .flags import check_ranges, fields_of, flag
 from .optimizers import OPTIMIZERS, momenta, rates
 
 
@@ -83,6 +84,13 @@ class TrainingArguments:
         None, "The same as a number of steps; overrides warmup_ratio.", "training", "[0, inf)", "warmup_ratio"
     )
     seed: int = flag(42, "Fixes initialization, order of the data and dropout.", "training", "[0, 4294967296)")
+    seeds: str | None = flag(
+        None,
+        "Seeds joined by commas, e.g. 1,2,3: one run for each, in a folder of its own below output_dir, and the mean "
+        "and standard deviation of every score.",
+        "harmless",
+        excludes="seed",
+    )
     eval_steps: int | None = flag(
         None, "Steps between two validations; each epoch if not given.", "training", "[1, inf)"
     )
@@ -118,6 +126,15 @@ class TrainingArguments:
         "Trackers that Accelerate knows, e.g. wandb, joined by commas; 'all' that are installed, or 'none'.",
         "harmless",
     )
+    validation_log: str | None = flag(
+        None, "File that gets a line of JSON for each validation, as soon as it is done.", "harmless"
+    )
+    log_attention: bool = flag(
+        False, "Draw where the model looks in a row of validation, at each validation, on TensorBoard.", "harmless"
+    )
+    log_embeddings: bool = flag(
+        False, "Put the embeddings of the trained model into TensorBoard's projector.", "harmless"
+    )
     num_threads: int | None = flag(
         None,
         "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores, shared.",
@@ -150,6 +167,8 @@ class TrainingArguments:
         for name in ("hub_model_id", "hub_private_repo", "hub_revision", "create_pr"):
             if getattr(self, name) and not self.push_to_hub:
                 raise ArgumentsError(f"--{name} {getattr(self, name)} does nothing without --push_to_hub.")
+        if self.seeds is not None:
+            self._check_seeds()
         if self.create_pr and self.hub_revision:
             raise ArgumentsError(f"--create_pr goes to the main branch: leave out --hub_revision {self.hub_revision}.")
         if self.hub_model_id:  # now, and not when the model is trained
@@ -158,3 +177,28 @@ class TrainingArguments:
             except HFValidationError as error:
                 reason = in_one_line(error)
                 raise ArgumentsError(f"--hub_model_id cannot be the name of a model: {reason}") from error
+
+    @property
+    def each_seed(self) -> list[int]:
+        """The seeds that `--seeds` lists."""
+        return [int(part) for part in (self.seeds or "").split(",") if part]
+
+    def _check_seeds(self) -> None:
+        parts = [part.strip() for part in self.seeds.split(",")]
+        allowed = Range(fields_of(type(self))["seed"].metadata["range"])
+        wrong = [part for part in parts if not re.fullmatch("[0-9]+", part) or int(part) not in allowed]
+        if wrong:
+            raise ArgumentsError(f"--seeds {self.seeds}: {wrong[0]!r} is no seed; each must be a number {allowed}.")
+        if len(set(map(int, parts))) < max(2, len(parts)):
+            raise ArgumentsError(f"--seeds {self.seeds}: list at least two, each once; --seed is for a single run.")
+        if self.resume_from_checkpoint not in (None, "latest"):
+            raise ArgumentsError(
+                f"--resume_from_checkpoint {self.resume_from_checkpoint}: with --seeds each run goes on from its own "
+                "last checkpoint; say latest."
+            )
+        if self.push_to_hub:
+            raise ArgumentsError(
+                "--push_to_hub publishes one run, and --seeds makes several: leave it out, and publish the output "
+                "folder by `seqnlp publish` when they are done."
+            )
+        self.seeds = ",".join(str(int(part)) for part in parts)

@@ -9,7 +9,7 @@ notation, such as `[0, 1)`. From the role follow what a resumed run is compared 
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ def flag(
     role: str,
     range: str | None = None,
     replaces: str | None = None,
+    excludes: str | None = None,
     **metadata: Any,
 ) -> Any:
     """
@@ -62,9 +63,11 @@ def flag(
         role: One of [`ROLES`].
         range: The numbers that it may be, as an interval.
         replaces: The flag whose place it takes where it is given.
+        excludes: The flag that cannot be given beside it; of two that a YAML and the command line give, the latter's
+            counts.
         **metadata: For `argparse`, such as `choices`.
     """
-    known = {"help": help, "role": role, "range": range, "replaces": replaces, **metadata}
+    known = {"help": help, "role": role, "range": range, "replaces": replaces, "excludes": excludes, **metadata}
     return dataclasses.field(default=default, metadata={key: fact for key, fact in known.items() if fact is not None})
 
 
@@ -158,6 +161,23 @@ def command_of(argv: list[str], fields: Mapping[str, dataclasses.Field]) -> str:
             field = fields.get((name or flag).lstrip("-").replace("-", "_"))
             words.append(name + equals + public_value(value, field))
     return shlex.join(words)
+
+
+def without_flags(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """
+    The words of a command without some of its flags and their values.
+
+    Args:
+        words: Its words, spelled in any way that a recipe takes.
+        names: The flags, by name.
+    """
+    kept, name = [], ""
+    for word in words:
+        if word.startswith("--"):
+            name = word.lstrip("-").split("=")[0].replace("-", "_")
+        if name not in names:
+            kept.append(word)
+    return kept
 
 
 def _exists(path: Path) -> bool:

@@ -466,11 +466,15 @@ class TrainingLoop(Evaluator):
         try:
             with self.meter.paused(), progress.paused(), self.average.in_use():
                 metrics = {f"validation_{name}": value for name, value in self.evaluate(self).items()}
+                for callback in self.run.while_validating:
+                    callback(self)
         except EvaluationEnded:
             return True
         self.place.owes_validation = False
         self.record.log(self.step, self.epoch, **metrics)
         self.run.log(metrics, self.step)
+        for callback in self.run.on_validation:
+            callback(self.record.history[-1])
         shown = ", ".join(f"{name.removeprefix('validation_')} {value:.4f}" for name, value in metrics.items())
         progress.write(f"epoch {self.epoch:.2f}, step {self.step}: validation {shown}")
         self.run.show_sample(progress.write, self.step)

@@ -22,6 +22,11 @@ LOGS = "logs"
 LOCK, OWNER = "run.lock", "run.owner.json"
 
 
+def folder_for(given: str | None, task: str, architecture: str) -> Path:
+    """Where a run's results go: what `--output_dir` says, or a folder of the names of recipe and architecture."""
+    return Path(given or f"outputs/{task}-{architecture}")
+
+
 class OutputFolder:
     """
     The folder of a run, used by its main process.
@@ -85,9 +90,9 @@ class OutputFolder:
         """Remove what TensorBoard was told by the run before, so that the curves of two runs never mix."""
         logs = self.path / LOGS
         for entry in logs.iterdir() if logs.is_dir() else ():
-            if entry.name.startswith("events.out.tfevents."):
+            if entry.name.startswith("events.out.tfevents.") or entry.name == "projector_config.pbtxt":
                 entry.unlink()
-            elif re.fullmatch(r"\d+\.\d+", entry.name):  # the hyperparameters
+            elif re.fullmatch(r"\d+(\.\d+)?", entry.name):  # the embeddings, by their step; the hyperparameters
                 shutil.rmtree(entry)
 
     def place(self, staged: Path) -> None:

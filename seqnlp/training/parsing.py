@@ -16,11 +16,11 @@ from transformers import HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import string_to_bool
 
 from .errors import ArgumentsError, in_one_line
-from .flags import GROUPS, check_ranges, fields_of, role_of, settled_flags
+from .flags import GROUPS, check_ranges, fields_of, role_of, settled_flags, without_flags
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-OURS = ("role", "range", "replaces", "fixed_by")  # of a field's metadata, which argparse does not know
+OURS = ("role", "range", "replaces", "excludes", "fixed_by")  # of a field's metadata, which argparse does not know
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -132,6 +132,7 @@ def parse_arguments(
     }
     fields = fields_of(*dataclass_types)
     from_yaml = _yaml_to_arguments(path, fields, recipe, given) if path else []
+    from_yaml = _without_excluded(from_yaml, fields, given, path)
 
     parser = _Parser(
         dataclass_types,
@@ -146,6 +147,9 @@ def parse_arguments(
     parser.add_argument("--config", metavar="FILE.yaml", help="A YAML file that sets any of these flags; flags win.")
     parser.source_of = lambda flag: f" (in {path})" if path and flag not in given else ""
     try:
+        for word in from_yaml + argv:
+            if word.startswith("--") and word.endswith("=--"):  # argparse would make an empty list of it
+                raise ArgumentsError(f"{word[:-3]} --: two dashes are no value of a flag.")
         *parsed, _, unknown = parser.parse_args_into_dataclasses(from_yaml + argv, return_remaining_strings=True)
         for arguments in parsed:
             check_ranges(arguments)
@@ -180,7 +184,7 @@ def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
 
 def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recipe: str, given: set[str]) -> list[str]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = _content_of(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ArgumentsError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -202,6 +206,8 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
     for key, value in content.items():
         if key not in fields:
             raise ArgumentsError(f"{path}: there is no argument {key!r}{_nearest(str(key), fields)}.")
+        if value in ("on", "off") and "bool" in str(fields[key].type):
+            value = {"on": "true", "off": "false"}[value]
         if isinstance(value, dict):
             value = ",".join(f"{name}={yaml.safe_dump(item).splitlines()[0]}" for name, item in value.items())
         if isinstance(value, list) and "list" in str(fields[key].type):
@@ -213,6 +219,57 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
             # One word: a value that begins with a dash would else be taken for a flag.
             arguments.append(f"--{key}={value}")
     return arguments
+
+
+def _content_of(text: str) -> Any:
+    """
+    What a YAML holds, each value of a flag as it is written, for the flag to read: a column may be called `no`, and
+    5.10 is a name that ends in a zero.
+
+    Raises:
+        yaml.YAMLError: For what is no YAML, and for a key that stands there twice.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            return None if node is None else loader.construct_document(node)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if twice is not None or len(keys) < len(node.value):
+            raise yaml.YAMLError("a key is no word" if twice is None else f"{twice!r} stands there twice")
+        loader.flatten_mapping(node)
+        return {key.value: _as_written(loader, value) for key, value in node.value}
+    finally:
+        loader.dispose()
+
+
+def _as_written(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return None if node.tag == "tag:yaml.org,2002:null" else node.value
+    if isinstance(node, yaml.SequenceNode):
+        if not all(isinstance(item, yaml.ScalarNode) for item in node.value):
+            raise yaml.YAMLError("a list holds something else than words")
+        return [item.value for item in node.value]
+    return loader.construct_object(node, deep=True)
+
+
+def _without_excluded(
+    from_yaml: list[str], fields: Mapping[str, dataclasses.Field], given: set[str], path: str | None
+) -> list[str]:
+    """What a YAML gives without the flags that those of the command line exclude."""
+    for name, field in fields.items():
+        other = field.metadata.get("excludes")
+        if other is None:
+            continue
+        pair = {f"--{name}", f"--{other}"}
+        in_yaml = pair & {word.split("=")[0] for word in from_yaml}
+        for found, where in ((pair & given, ""), (in_yaml, f" (in {path})")):
+            if found == pair:
+                raise ArgumentsError(f"--{name} and --{other} exclude each other{where}: give one of them.")
+        if pair & given:
+            from_yaml = without_flags(from_yaml, {flag.lstrip("-") for flag in pair - given})
+    return from_yaml
 
 
 def _required(value: Any, path: str) -> list[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """A run from its first line to its results: devices, folders, records, and errors in one line."""
 
+import errno
 import io
+import json
 import logging as standard_logging
 import os
 import sys
@@ -25,9 +27,9 @@ from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
 from .integrity import WriteError, is_full_disk, named, weights_hash, write_together
 from .optimizers import OPTIMIZERS
-from .output_folder import RECORD, OutputFolder
+from .output_folder import RECORD, OutputFolder, folder_for
 from .precision import choose_precision
-from .run_record import RunRecord, peak_memory
+from .run_record import RunRecord, peak_memory, plain
 from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
 from .trackers import Trackers, final_values, trackers_of
@@ -52,6 +54,9 @@ class Run:
         targets: What is predicted, in the plural, for the speed of training.
         sample: What the model did at the last validation, to be shown; empty where there is nothing.
         on_train_begin: Called with the training loop, by every process, before its first step.
+        while_validating: Called with the training loop by every process at each validation, while the weights that are
+            validated are in the model.
+        on_validation: Called with the entry of the history of each validation, by every process.
     """
 
     accelerator: Accelerator
@@ -62,6 +67,8 @@ class Run:
     targets: str = "targets"
     sample: str = ""
     on_train_begin: list[Callable[[Any], None]] = field(default_factory=list)
+    while_validating: list[Callable[[Any], None]] = field(default_factory=list)
+    on_validation: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
 
     def tell(self, text: str) -> None:
         """Show the user a text, once however many processes there are."""
@@ -250,11 +257,11 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
         ArgumentsError: If the output folder cannot be written to, is in use, or holds a finished model or an
             unfinished run that nobody said to continue or to throw away; or a tracker is not known or not installed.
     """
-    training.output_dir = training.output_dir or f"outputs/{task}-{architecture}"
-    output_dir = Path(training.output_dir)
+    output_dir = folder_for(training.output_dir, task, architecture)
+    training.output_dir = str(output_dir)
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     training.mixed_precision = choose_precision(training.mixed_precision, on_cpu)
-    trackers_of(training.report_to)  # now, and not when everything is ready
+    _check_trackers(training)  # now, and not when everything is ready
     try:
         accelerator = Accelerator(
             # Where several processes are launched for GPUs that are not there, each would train for itself otherwise.
@@ -291,11 +298,37 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
         task=task, command=command_of(sys.argv, fields), seed=training.seed, num_processes=accelerator.num_processes
     )
     record.add_arguments(training, *others)
-    return Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
+    run = Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
+    if training.validation_log and accelerator.is_main_process:
+        path = Path(training.validation_log)
+        if not run.folder.is_resumed(training.resume_from_checkpoint):
+            path.unlink(missing_ok=True)
+        run.on_validation.append(lambda entry: _append(path, entry))
+    return run
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(plain(entry)) + "\n")
 
 
 def _divides_weights(kind: DistributedType) -> bool:
     return kind in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+
+def _check_trackers(training: TrainingArguments) -> None:
+    """
+    Refuse trackers that are not there, and what nobody would see.
+
+    Raises:
+        ArgumentsError: If there is such a flag.
+    """
+    is_seen = "tensorboard" in trackers_of(training.report_to)
+    for name in ("log_attention", "log_embeddings"):
+        if vars(training)[name] and not is_seen:
+            raise ArgumentsError(
+                f"--{name} is shown on TensorBoard, and --report_to {training.report_to} leaves it out."
+            )
 
 
 def _check_sharding(training: TrainingArguments, kind: DistributedType) -> None:
@@ -318,6 +351,19 @@ def _check_sharding(training: TrainingArguments, kind: DistributedType) -> None:
         )
 
 
+class RunElsewhere(BaseException):
+    """
+    What the command asks for was done by other processes: this one has nothing to train.
+
+    Args:
+        code: The exit code of the command.
+    """
+
+    def __init__(self, code: int = 0):
+        super().__init__(code)
+        self.code = code
+
+
 def run_recipe(main: Callable[[], None]) -> None:
     """
     Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
@@ -330,6 +376,8 @@ def run_recipe(main: Callable[[], None]) -> None:
     try:
         with EndOnSignals():
             main()
+    except RunElsewhere as done:
+        sys.exit(done.code)
     except RunStopped as stopped:
         _exit(str(stopped), 128 + stopped.number)
     except Exception as error:
@@ -360,8 +408,8 @@ def _exit(line: str, code: int) -> None:
 
 def lasting_output() -> None:
     """
-    Let no reader's end and no character end a run: a closed pipe swallows what is printed, and what the terminal's
-    encoding lacks is shown as `?`.
+    Let no reader's end and no character end a run: a closed pipe or terminal swallows what is printed, and what the
+    terminal's encoding lacks is shown as `?`.
     """
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         buffer = getattr(stream, "buffer", None)
@@ -379,5 +427,7 @@ class _LastingFile(io.FileIO):
     def write(self, data) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe's and a terminal's
+                raise
             return memoryview(data).nbytes

@@ -56,6 +56,8 @@ class RunRecord:
             `average_of` where they are the mean of several, or `ema_decay` where they are a moving average. All but
             `ema_decay` are missing where no validation could choose.
         stopped: Why training ended before its planned last step, and where: `{"reason", "step", "planned_steps"}`.
+        seeds: Of a record that several runs share, which differ by their seed alone: the metrics of each, their mean
+            and standard deviation, and which of them all else here is of. Empty for a run by itself.
         seconds: Wall-clock time, in all and for training alone (evaluation during training included).
         memory: The most memory that a process held, in MiB: `resident` in the machine and `gpu` on its accelerator.
     """
@@ -76,6 +78,7 @@ class RunRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
     stopped: dict[str, Any] | None = None
+    seeds: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: library_versions())

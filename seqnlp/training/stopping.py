@@ -5,16 +5,19 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import torch.distributed
 from torch.distributed import Store
 
-from .threads import is_launched
+from .threads import STARTER, is_launched
 
 
-# SLURM announces the end of a job by SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends it by SIGTERM.
+# SLURM announces the end of a job by SIGUSR1 where it is asked to (`--signal=USR1@300`), and ends it by SIGTERM; Grid
+# Engine and LSF announce it by SIGUSR2, a limit of time by SIGXCPU, and a terminal that is closed by SIGHUP.
 # Of several that have come the first of these counts: at Ctrl-C a launcher may send SIGTERM too.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGHUP")
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 SECONDS_OF_SILENCE = 300.0
 
 
@@ -97,6 +100,29 @@ class StopSignals(_Handlers):
         return [int(number in self._received) for number in SIGNALS]
 
 
+class HandOnSignals(_Handlers):
+    """
+    Hands on, as a context, the signals that ask for an end to a run in a process of its own, which ends well.
+
+    Ctrl-C, which a terminal sends to both, becomes SIGTERM: a second one would not wait for a checkpoint.
+
+    Args:
+        send: Sends a signal there.
+
+    Attributes:
+        received: The last of them, if any came.
+    """
+
+    def __init__(self, send: Callable[[int], None]):
+        super().__init__()
+        self._send = send
+        self.received: int | None = None
+
+    def _note(self, number: int, frame: object) -> None:
+        self.received = number
+        self._send(signal.SIGTERM if number == signal.SIGINT else number)
+
+
 def ignore_stop_signals(worker: int) -> None:
     """For a process that prepares batches: the training process, which is told too, ends it."""
     for number in SIGNALS:
@@ -105,11 +131,13 @@ def ignore_stop_signals(worker: int) -> None:
 
 def follow_launcher() -> None:
     """
-    End this process, as by SIGTERM, when the `accelerate launch` or `torchrun` that has started it is gone.
+    End this process, as by SIGTERM, when the `accelerate launch`, `torchrun` or run of several seeds that has started
+    it is gone.
 
     A process that nobody launched, such as one of a shell that may be closed, goes on.
     """
-    if not is_launched() or any(thread.name == follow_launcher.__name__ for thread in threading.enumerate()):
+    is_started = is_launched() or STARTER in os.environ
+    if not is_started or any(thread.name == follow_launcher.__name__ for thread in threading.enumerate()):
         return
     launcher = os.getppid()
 

@@ -6,6 +6,8 @@ import psutil
 
 
 EXPORTED = "OMP_NUM_THREADS"
+STARTER = "SEQNLP_STARTER"
+"""Holds the number of the process that runs several seeds, in the environment of the run of each."""
 SECONDS_OF_LOOKING = 0.3
 
 
@@ -31,11 +33,17 @@ def exported_threads() -> int | None:
     environment = os.environ
     if is_launched():
         try:
-            environment = psutil.Process(os.getppid()).environ()
+            environment = _launcher().environ()
         except psutil.Error:
             return None
     value = environment.get(EXPORTED, "")
     return int(value) if value.isdecimal() and int(value) > 0 else None
+
+
+def _launcher() -> psutil.Process:
+    """The process that has launched this one; where a run of several seeds is in between, that one's."""
+    parent = psutil.Process(os.getppid())
+    return psutil.Process(parent.ppid()) if os.environ.get(STARTER) == str(parent.pid) else parent
 
 
 def is_launched() -> bool:

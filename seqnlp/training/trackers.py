@@ -99,6 +99,12 @@ class Trackers:
             if not self._attempt(tracker.name, "be written", lambda tracker=tracker: tracker.log(values, step=step)):
                 self.made.remove(tracker)
 
+    def on_tensorboard(self, write: Callable[[Any], None]) -> None:
+        """Let `write` put into TensorBoard's own writer what is neither number nor text: pictures, embeddings."""
+        for tracker in [one for one in self.made if one.name == "tensorboard"]:
+            if not self._attempt(tracker.name, "be written", lambda tracker=tracker: write(tracker.writer)):
+                self.made.remove(tracker)
+
     def close(self) -> None:
         """Finish each."""
         for tracker in self.made:

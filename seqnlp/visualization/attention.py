@@ -3,8 +3,10 @@
 import base64
 import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import torch
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -23,14 +25,16 @@ _LABELLED, _LABELLED_ALONE = 24, 60
 _LETTER, _WIDEST = 0.1, 24.0  # inches
 
 
-def plot_attention(found: AttentionMap, path: str | Path, title: str = "", image: Image.Image | None = None) -> None:
+def plot_attention(
+    found: AttentionMap, path: str | Path | BinaryIO, title: str = "", image: Image.Image | None = None
+) -> None:
     """
     Draw heads by layer: one row a layer, one column a head, queries downward, keys across. Colors are linear in the
     weight, up to the largest of the picture, as on the page.
 
     Args:
         found: The weights.
-        path: Where the PNG goes.
+        path: Where the PNG goes: a path, or a file that is open.
         title: Stands above the picture.
         image: What the keys are patches of. Then each panel shows the image under the weights of the class token, or
             under the mean over all patches where there is none; colors are relative to the panel's largest.
@@ -154,6 +158,13 @@ def heat_over_image(patches: np.ndarray, image: Image.Image) -> np.ndarray:
     pale = np.repeat((0.5 + 0.5 * gray)[..., None], 4, axis=-1)  # dark ones would hide the colors
     pale[..., 3] = 1
     return 0.4 * pale + 0.6 * colormaps["Blues"](patches.repeat(part, axis=0).repeat(part, axis=1))
+
+
+def image_of_pixels(pixels: torch.Tensor) -> Image.Image:
+    """What a model reads as an image, from its darkest to its lightest value: `(channels, height, width)`."""
+    low, high = float(pixels.min()), float(pixels.max())
+    seen = ((pixels - low) / max(high - low, 1e-12) * 255).byte().permute(1, 2, 0).cpu().numpy()
+    return Image.fromarray(seen[..., 0] if seen.shape[-1] == 1 else seen).convert("RGB")
 
 
 def write_attention_page(

@@ -34,6 +34,7 @@ LOOKS = {
     "mingru": Look(GREEN, "P", "-."),
     "lstm": Look(BLUE, "o", "-"),
     "minlstm": Look(BLUE, "^", "-."),
+    "ssru": Look(GREEN, "^", ":"),
     "transformer": Look(PURPLE, "D", "-."),
 }
 """That of each architecture of seqnlp; a cell and its parallel kin share a color. All others are orange."""

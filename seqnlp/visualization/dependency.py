@@ -1,4 +1,4 @@
-"""Accuracy against distance, by task and architecture."""
+"""Accuracy against distance, or against what a model keeps of a text, by task and architecture."""
 
 import statistics
 from collections import defaultdict
@@ -67,6 +67,56 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
         axis.set_ylabel("right answers (%)")
         axis.grid(alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def _columns_of(labels: list[str], width: float) -> int:
+    """How many labels stand beside each other in so many inches."""
+    return max(1, min(len(labels), int(width / (0.8 + 0.085 * max(map(len, labels))))))
+
+
+def plot_state_sizes(results: Sequence[dict[str, Any]], path: str | Path, title: str = "") -> None:
+    """
+    Draw a panel for each task and distance: the share of right answers against the numbers that a model keeps of a
+    text of that length, mean and range over the seeds.
+
+    Args:
+        results: Entries with `task`, `architecture`, `distance`, `trained`, `accuracy`, `chance` and `state_size`, and
+            `start` where there are several.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+    """
+    panels = list(dict.fromkeys((entry["task"], entry["distance"], entry["trained"]) for entry in results))
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(max(6.0, 3.9 * columns), 3.2 * rows + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    names = {name_of(entry): entry["architecture"] for entry in results}
+    for axis, (task, distance, trained) in zip(axes, panels, strict=False):
+        entries = [entry for entry in results if (entry["task"], entry["distance"]) == (task, distance)]
+        for look, name in zip(looks_of(list(names.values())), names, strict=True):
+            found = defaultdict(list)
+            for entry in entries:
+                if name_of(entry) == name:
+                    found[entry["state_size"]].append(100 * entry["accuracy"])
+            sizes = sorted(found)
+            axis.plot(sizes, [statistics.mean(found[size]) for size in sizes], **look.line(), label=name, markersize=5)
+            lowest, highest = ([pick(found[size]) for size in sizes] for pick in (min, max))
+            axis.fill_between(sizes, lowest, highest, color=look.color, alpha=0.15, linewidth=0)
+        axis.axhline(100 * entries[0]["chance"], color="black", linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
+        axis.set_xscale("log", base=2)
+        axis.set_ylim(-3, 103)
+        axis.set_title(f"{task}, {distance} tokens{'' if trained else ' (unseen)'}", fontsize=11)
+        axis.set_xlabel("numbers kept of the text")
+        axis.grid(alpha=0.3)
+    for axis in axes[::columns]:
+        axis.set_ylabel("right answers (%)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
     figure.suptitle(title)
     figure.savefig(path, dpi=120)

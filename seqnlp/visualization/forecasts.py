@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .colors import BLUE, GRAY, GREEN, ORANGE
+from .colors import BLUE, GRAY, GREEN, ORANGE, looks_of
 from .plain import plain
 
 
@@ -140,6 +140,7 @@ def plot_memory(
     path: str | Path,
     title: str = "",
     unit: str = "m",
+    architecture: str = "",
 ) -> None:
     """
     Draw a model's error against how many steps of the past it was shown.
@@ -151,6 +152,7 @@ def plot_memory(
         path: Where the PNG goes.
         title: Stands above the picture.
         unit: Of the errors.
+        architecture: Of the model, whose color it has.
     """
     errors, lines = {context_length: scores["rmse"]}, {}
     for name, others in baselines.items():
@@ -160,9 +162,10 @@ def plot_memory(
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     seen = sorted(errors)
-    axis.plot(seen, [errors[count] for count in seen], "o-", color=ORANGE, label="the model")
-    for (name, error), color, style in zip(lines.items(), (GREEN, GRAY, BLUE), (":", "--", "-."), strict=False):
-        axis.axhline(error, color=color, linestyle=style, label=name.replace("_", " "))
+    (look,) = looks_of([architecture])
+    axis.plot(seen, [errors[count] for count in seen], **look.line() | {"linestyle": "-"}, label="the model")
+    for (name, error), style in zip(lines.items(), (":", "--", "-."), strict=False):
+        axis.axhline(error, color=GRAY, linestyle=style, label=name.replace("_", " "))
     axis.set_xscale("log", base=2)
     axis.set_xticks(seen, [str(count) for count in seen])
     axis.set_xticks([], minor=True)

@@ -1,5 +1,6 @@
 """Gradients on their way back through time, as one picture."""
 
+import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..diagnostics import GradientFlow
-from .colors import BLUE, DASHES, ORANGE, Look, looks_of
+from ..diagnostics import GradientFlow, TrainingCurve
+from .colors import BLUE, DASHES, ORANGE, looks_of
 from .plain import plain
 
 
@@ -46,7 +47,7 @@ def plot_gradient_flow(
     parts = figure.subfigures(len(rows), 1, height_ratios=[heights[row] for row in rows], squeeze=False)[:, 0]
     for row, part in zip(rows, parts, strict=True):
         if row == "all":
-            _draw_all(part.subplots(), flows, looks_of([architectures.get(name, name) for name in flows]))
+            _draw_all(part.subplots(), flows, [architectures.get(name, name) for name in flows])
             continue
         axes = part.subplots(1, len(flows), squeeze=False, sharey=row == "layers")[0]
         for column, (axis, (name, flow)) in enumerate(zip(axes, flows.items(), strict=True)):
@@ -67,13 +68,20 @@ def _points(norms: list[float], scale: float = 1.0) -> tuple[list[int], list[flo
     return [distance for distance, _ in kept], [norm for _, norm in kept]
 
 
-def _draw_all(axis, flows: dict[str, GradientFlow], looks: list[Look]) -> None:
+def _draw_all(axis, flows: dict[str, GradientFlow], architectures: list[str]) -> None:
     longest = max(len(flow.lowest.norms) for flow in flows.values())
-    for look, (name, flow) in zip(looks, flows.items(), strict=True):
-        factor = flow.lowest.factor_per_step
+    # Beside the hidden state of a net that has another one, such as the cell, that: the way past the gates.
+    lines = [
+        (architecture, name, series)
+        for architecture, (name, flow) in zip(architectures, flows.items(), strict=True)
+        for series in flow.series
+        if series is flow.lowest or series.name.startswith(f"{flow.lowest.name}, ")
+    ]
+    looks = looks_of([architecture for architecture, *_ in lines])
+    for look, (_, name, series) in zip(looks, lines, strict=True):
         axis.plot(
-            *_points(flow.lowest.norms, flow.lowest.norms[0] or 1.0),
-            label=plain(f"{name} ({flow.lowest.name}): x {factor:.2f} per token"),
+            *_points(series.norms, series.norms[0] or 1.0),
+            label=plain(f"{name} ({series.name}): x {series.factor_per_step:.2f} per token"),
             markersize=5,
             markevery=max(1, longest // 12),
             linewidth=1.8,
@@ -132,3 +140,40 @@ def _draw_gates(axis, flow: GradientFlow, most_gates: int) -> None:
     if radii:
         ends = dict.fromkeys((f"{min(radii):.2f}", f"{max(radii):.2f}"))
         axis.set_title(f"spectral radius {' to '.join(ends)}", fontsize=9)
+
+
+def plot_clipping(curves: dict[str, tuple[TrainingCurve, TrainingCurve]], path: str | Path, title: str = "") -> None:
+    """
+    Draw trainings with clipped gradients and with gradients as they are, a row for each model: the loss step by step,
+    and the norm of the gradient before it is clipped.
+
+    Args:
+        curves: What [`seqnlp.diagnostics.compare_clipping`] found, by the model's name.
+        path: Where the PNG goes.
+        title: Stands above the picture.
+    """
+    figure = Figure(figsize=(9.5, 0.4 + 3.4 * len(curves)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (name, (clipped, unclipped)) in zip(
+        figure.subplots(len(curves), 2, squeeze=False), curves.items(), strict=True
+    ):
+        ways = (
+            (f"clipped to {clipped.max_grad_norm:g}", clipped, BLUE, "-"),
+            ("not clipped", unclipped, ORANGE, "--"),
+        )
+        for axis, what, label in zip(axes, ("losses", "norms"), ("loss (nats)", "norm of the gradient"), strict=True):
+            for way, curve, color, dashes in ways:
+                values = getattr(curve, what)
+                axis.plot(values, color=color, linestyle=dashes, linewidth=1.5, label=way)
+                if curve.ended:  # where it stopped being a number
+                    kept = [value for value in values if math.isfinite(value)]
+                    axis.plot(len(kept) - 1, kept[-1], "X", color=color, markersize=9)
+            axis.set_yscale("linear" if what == "losses" else "log")
+            axis.set_title(plain(name), fontsize=11)
+            axis.set_xlabel("step")
+            axis.set_ylabel(label)
+            axis.grid(alpha=0.3)
+        axes[1].axhline(clipped.max_grad_norm, color="0.4", linewidth=0.8)
+        axes[0].legend(fontsize=9)
+    figure.suptitle(plain(title), fontsize=13)
+    figure.savefig(path, dpi=100)

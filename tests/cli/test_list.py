@@ -5,10 +5,11 @@ import json
 import pytest
 
 
+SPLITS = {split: {"rows": 9} for split in ("train", "validation", "test")}
 RECORD = {
     "task": "sentiment_analysis",
     "hyperparameters": {"architecture": "gru", "metric_for_best_model": "accuracy"},
-    "dataset": {"name": "<local:reviews>", "config": None},
+    "dataset": {"name": "<local:reviews>", "config": None, "splits": SPLITS},
     "metrics": {"validation": {"accuracy": 0.9, "loss": 0.3}, "test": {"accuracy": 0.8712, "loss": 0.4}},
     "started": "2026-03-01T10:20:30Z",
 }
@@ -23,9 +24,8 @@ def runs(tmp_path):
 
     write("first")
     write("first/checkpoints/best-00000004")  # no run of its own
-    write(
-        "deep/second", started="2026-02-01T10:20:30Z", base_model={"name": "a/b"}, dataset={"name": "c", "config": "d"}
-    )
+    dataset = {"name": "c", "config": "d", "splits": SPLITS}
+    write("deep/second", started="2026-02-01T10:20:30Z", base_model={"name": "a/b"}, dataset=dataset)
     stopped = {"reason": "max_train_minutes", "step": 1200, "planned_steps": 5000}
     metrics = {"validation": {"loss": 0.25, "rmse": 0.5}}
     series = {"architecture": "lstm", "metric_for_best_model": "loss", "value_unit": "m"}

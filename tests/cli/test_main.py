@@ -1,5 +1,8 @@
-"""The command as a whole: help, and errors in one line."""
+"""The command as a whole: help, what it imports for it, and errors in one line."""
 
+import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -9,9 +12,49 @@ from seqnlp.cli import main as command
 from seqnlp.data import DataError
 
 
+LIGHT = """
+import json, sys, time
+from seqnlp.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print(json.dumps([time.process_time(), sorted(sys.modules)]))
+"""
+SECONDS = 2.0  # of which transformers alone, without torch, takes one
+
+
 def test_the_help_of_every_verb_has_an_example():
     verbs = get_command(command.app).commands
     assert [name for name, verb in verbs.items() if "Example" not in (verb.help or "")] == []
+
+
+def test_what_a_verb_says_before_it_is_loaded_is_what_it_says():
+    for name, verb in get_command(command.app).commands.items():
+        assert (verb.load().name, verb.load().help) == (name, verb.help)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "completing", "said"),
+    [
+        (["--help"], None, "Load a model as someone else would"),
+        (["train", "--help"], None, "--num_processes"),
+        (["recipes"], None, "language_modeling"),
+        ([], "seqnlp tr", "translate"),
+        ([], "seqnlp train tra", "trajectory"),
+    ],
+)
+def test_help_and_completion_import_no_more_than_they_need(arguments, completing, said):
+    more = {}
+    if completing is not None:
+        place = str(completing.count(" "))
+        more = {"_SEQNLP_COMPLETE": "complete_bash", "COMP_WORDS": completing, "COMP_CWORD": place}
+    words = [sys.executable, "-c", LIGHT, *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, **more})
+    assert said in done.stdout
+    seconds, modules = json.loads(done.stdout.splitlines()[-1])
+    assert not {"torch", "datasets", "accelerate", "pandas", "seqnlp.models", "seqnlp.tasks"} & set(modules)
+    assert seconds < SECONDS
 
 
 def test_help_lists_the_verbs(monkeypatch, capsys):

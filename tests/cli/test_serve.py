@@ -95,6 +95,18 @@ def test_it_answers_what_generate_writes(folders, model_class):
         assert "pinned" in wrong.text
 
 
+def test_a_compiled_step_serves_the_same(folders, compiled):
+    tokenizer, made = folders
+    folder = str(made["TransformerDecoderForCausalLM"])
+    model = TransformerDecoderForCausalLM.from_pretrained(folder).eval()
+    with TestClient(make_server(folder, "localhost", 8000, "cpu", is_compiled=True).config.app) as client:
+        for prompt in PROMPTS[:2]:
+            asked = {"model": folder, "max_tokens": NEW, "temperature": 0, "prompt": prompt}
+            answer = client.post("/v1/completions", json=asked).json()
+            assert answer["choices"][0]["text"] == greedy(model, tokenizer, prompt)[0]
+    assert compiled == ["asked"]
+
+
 def test_what_cannot_be_served_is_one_line(folders, tmp_path, monkeypatch):
     _, made = folders
     good = str(made["RecurrentForCausalLM"])

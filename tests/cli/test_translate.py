@@ -86,6 +86,14 @@ def test_each_line_is_what_the_pipeline_says_of_it_alone(name, beams, root, seqn
     assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["out.txt"]
 
 
+def test_a_compiled_step_translates_the_same(root, seqnlp, compiled):
+    given = [root / "transformer", "--file", root / "in.txt", "--num_beams", 1, "--max_new_tokens", 9]
+    wanted = seqnlp(*given)
+    assert len(set(wanted[1].splitlines())) > 3
+    assert seqnlp(*given, "--compile_generation") == wanted
+    assert compiled == ["asked"]
+
+
 def test_a_line_that_never_ends_is_cut_where_it_would_be_alone_and_counted(root):
     named = load_model(str(root / "recurrent"))
     tokenizer = named.tokenizer()
@@ -218,6 +226,7 @@ REFUSED = {
     "{root}/recurrent --file {root}/in.txt --output {root}/there.txt": "is there already. Give another name, or",
     "{root}/recurrent --file {root}/in.txt --output {root}/in.txt/out.txt": "cannot be made",
     "{root}/recurrent --file {root}/in.txt --length_penalty 2": "so give --num_beams 2 or more",
+    "{root}/recurrent --file {root}/in.txt --num_beams 2 --compile_generation": "does nothing for 2 beams",
     "{root}/transformer --file {root}/long.txt": "has 31 tokens, and the model has learned max_position_embeddings=24",
 }
 

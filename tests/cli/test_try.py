@@ -123,6 +123,14 @@ def test_a_text_is_printed_once_as_it_comes(root, seqnlp):
     assert out.splitlines()[1] == f"the cat{wanted}"
 
 
+def test_a_compiled_step_writes_the_same(root, seqnlp, compiled):
+    given = [root / "lm", "--text", "the cat", "--temperature", 0, "--max_new_tokens", 6, "--json"]
+    wanted = seqnlp(*given)
+    assert compiled == []
+    assert seqnlp(*given, "--compile_generation") == wanted
+    assert compiled == ["asked"]
+
+
 def test_tunes_go_to_files_and_never_over_others(root, seqnlp, tmp_path, monkeypatch):
     abc = "X:1\nM:6/8\nL:1/8\nK:Gmaj\nABc def|gab gfe|\n"
     monkeypatch.setattr("seqnlp.demo.writers.to_abc", lambda _: abc)
@@ -131,7 +139,7 @@ def test_tunes_go_to_files_and_never_over_others(root, seqnlp, tmp_path, monkeyp
     assert status == 0
     assert "It can be played" in out
     assert sorted(file.name for file in tmp_path.iterdir()) == ["tune-1.abc"] + [
-        f"tune-2.{ending}" for ending in ("abc", "mid", "png", "wav")
+        f"tune-2.{ending}" for ending in ("abc", "mid", "png", "svg", "wav")
     ]
     assert (tmp_path / "tune-1.abc").read_text() == "mine"
     assert (tmp_path / "tune-2.abc").read_text() == abc
@@ -143,6 +151,8 @@ REFUSED = {
     "{root}/reviews --file {root}/none.txt": "none.txt' cannot be read",
     "{root}/reviews --text cat --temperature 1": "--temperature 1.0: RecurrentForSequenceClassification",
     "{root}/lm --text cat --num_beams 0": "--num_beams 0: give a number from 1 up",
+    "{root}/lm --text cat --num_beams 3 --compile_generation": "--compile_generation does nothing for 3 beams",
+    "{root}/reviews --text cat --compile_generation": "a RecurrentForSequenceClassification is not a model of seqnlp",
     "{root}/series --text 1,x": "--text '1,x': '1,x' holds something that is no number",
     "{root}/music --text 6/8+H --output {root}/none": "'H' is no key",
 }

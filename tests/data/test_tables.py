@@ -129,7 +129,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(read, name):
 
 def test_other_encodings_are_named_with_the_way_out(read):
     message = refusal(read, "a.csv", "text\nnaïve\n".encode("latin-1"))
-    assert message.endswith("line 2 holds the byte 0xef. Save it as UTF-8, e.g. by `iconv -f LATIN1 -t UTF-8`.")
+    assert message.endswith("line 2 holds the byte 0xef. Save it as UTF-8, e.g. by `iconv -f CP1252 -t UTF-8`.")
     assert "it looks like UTF-16" in refusal(read, "a.csv", "text\nnaïve\n".encode("utf-16"))
 
 

@@ -177,13 +177,15 @@ def test_a_file_of_numbers(visit, ask, tmp_path):
     assert tab.locator("canvas, svg").count() > 0
 
 
-def test_a_tune_has_a_player_and_a_piano_roll(visit, monkeypatch):
+def test_a_tune_has_a_player_notes_and_a_piano_roll(visit, monkeypatch):
     abc = "X:1\nM:6/8\nL:1/8\nK:Gmaj\nABc def|gab gfe|\n"
     monkeypatch.setattr("seqnlp.demo.writers.to_abc", lambda _: abc)
     tab = visit("music")
     tab.fill("#given textarea", "6/8 G")
     tab.keyboard.press("Enter")
     tab.locator("img[src*='tune.png']").wait_for()
+    notes = tab.get_by_alt_text("Sheet music of the tune")
+    assert notes.evaluate("image => image.complete && image.naturalHeight") > 50
     assert tab.locator("#waveform, audio").count() > 0
     tab.wait_for_function("wanted => document.querySelector('#written textarea').value == wanted", arg=abc)
 

@@ -137,7 +137,8 @@ def test_a_tune_is_written_and_played(ask, tmp_path):
     answerer.finish(tune)
     assert (tune.is_valid, tune.problem) == (True, "")
     files = answerer.play(tune, tmp_path / "tune-1")
-    assert [file.name for file in files] == [f"tune-1.{ending}" for ending in ("abc", "mid", "wav", "png")]
+    assert [file.name for file in files] == [f"tune-1.{ending}" for ending in ("abc", "mid", "wav", "png", "svg")]
+    assert tune.remarks == []
     assert all(file.stat().st_size > 0 for file in files)
     assert tune.files == [str(file) for file in files]
     broken = TuneAnswer("M:6/8\nK:G\n", "no notes", [])

@@ -7,6 +7,7 @@ from torch import nn
 from seqnlp.diagnostics.dependency import (
     COPIED,
     KEYS,
+    MQAR_VOCABULARY,
     SYMBOLS,
     TASKS,
     Batch,
@@ -14,6 +15,7 @@ from seqnlp.diagnostics.dependency import (
     is_right,
     make_adding,
     make_copy,
+    make_mqar,
     make_parity,
     make_recall,
     measure_dependency,
@@ -84,6 +86,40 @@ def test_recall_asks_for_each_key_once(distance, pairs):
         assert [values[key] for key in batch.inputs[row, where].tolist()] == batch.targets[row, where].tolist()
 
 
+@pytest.mark.parametrize(("distance", "pairs"), [(16, 2), (64, 4), (128, 8), (256, 16)])
+def test_mqar_is_that_of_its_paper(distance, pairs):
+    """Against what the paper's description says of every row: half a vocabulary each, and queries at even gaps."""
+    batch = make_mqar(60, distance, generator())
+    half = MQAR_VOCABULARY // 2
+    assert batch.inputs.shape == (60, distance)
+    told, rest = batch.inputs[:, : 2 * pairs].view(60, pairs, 2), batch.inputs[:, 2 * pairs :]
+    keys, values = told.unbind(-1)
+    assert keys.min() >= 1
+    assert keys.max() < half <= values.min()
+    assert values.max() < MQAR_VOCABULARY
+    for row in range(60):
+        answers = dict(told[row].tolist())
+        assert len(answers) == len(set(answers.values())) == pairs  # no key twice, and no value
+        where = rest[row].nonzero().flatten()
+        assert (where % 2 == 0).all()
+        assert sorted(rest[row][where].tolist()) == sorted(answers)
+        asked = batch.asked[row].nonzero().flatten()
+        assert torch.equal(asked, where + 2 * pairs)
+        assert [answers[key] for key in rest[row][where].tolist()] == (batch.targets[row][asked] + half).tolist()
+
+
+def test_mqar_asks_soon_by_the_power_law_of_its_paper():
+    """With two pairs in 16 tokens: the shares of six places, drawn twice without putting back, by hand."""
+    batch = make_mqar(40_000, 16, generator())
+    found = batch.asked[:, 4::2].float().mean(dim=0)
+    odds = [k**-0.99 for k in range(1, 7)]
+    total = sum(odds)
+    shares = [
+        p / total + sum(q / total * p / (total - q) for j, q in enumerate(odds) if j != i) for i, p in enumerate(odds)
+    ]
+    assert found.tolist() == pytest.approx(shares, abs=0.01)
+
+
 def test_parity_counts_the_ones_so_far():
     batch = make_parity(20, 11, generator())
     bits = batch.inputs[0].tolist()
@@ -108,7 +144,7 @@ def test_a_recurrent_net_learns_parity_and_the_same_run_gives_the_same_numbers()
     assert [(entry["distance"], entry["trained"]) for entry in results] == [(8, True), (12, True), (24, False)]
     assert results[0]["accuracy"] > 0.95
     assert results[0]["parameters"] == sum(p.numel() for p in Reader(TASKS["parity"]).parameters())
-    assert results[0]["examples"] == 200 * 32
+    assert (results[0]["steps"], results[0]["batch_size"], results[0]["learning_rate"]) == (200, 32, 0.01)
     again = measure_dependency(Reader, TASKS["parity"], **{**sizes, "steps": 3})
     once_more = measure_dependency(Reader, TASKS["parity"], **{**sizes, "steps": 3})
     assert [entry["accuracy"] for entry in again] == [entry["accuracy"] for entry in once_more]

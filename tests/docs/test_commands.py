@@ -14,6 +14,7 @@ from benchmarks.__main__ import app as benchmarks_app
 from docs.parts import defaults_of, part
 from seqnlp.cli.main import app
 from seqnlp.cli.recipes import find_config, find_recipe
+from seqnlp.cli.verbs import Verb
 from seqnlp.tasks import TASKS
 from seqnlp.training import parse_arguments
 from seqnlp.training.parsing import read_overrides
@@ -44,6 +45,7 @@ def check_verb(program, words):
         context, context.token_normalize_func(name) if context.token_normalize_func else name
     )
     assert command, f"{name} is no verb"
+    command = command.load() if isinstance(command, Verb) else command
     if isinstance(command, TyperGroup) and rest:
         return check_verb(command, rest)
     parsed = command.make_context(name, list(rest), parent=context)
@@ -71,6 +73,11 @@ def check(words):
             check_recipe(recipe, flags)
         case ["seqnlp", *rest]:
             check_verb(get_command(app), rest)
+        case ["sbatch", script, recipe, *flags]:
+            assert (ROOT / script).is_file(), script
+            check_recipe(Path(recipe).stem, flags)
+        case ["sky", "jobs", "launch", file, *_]:
+            assert (ROOT / file).is_file(), file
         case ["python", "-m", "benchmarks", *rest]:
             check_verb(get_command(benchmarks_app), rest)
         case ["python", "-m", module, *_]:

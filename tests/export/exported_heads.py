@@ -55,6 +55,10 @@ HEADS = {
         {**CELLS, **STARTS, "cell_type": "elman", "attention_type": "none", "bidirectional": False},
     ),
     "transformer translator": (TransformerForConditionalGeneration, {**ATTENTION, **STARTS, "decoder_layers": 1}),
+    "ssru translator": (
+        TransformerForConditionalGeneration,
+        {**ATTENTION, **STARTS, "decoder_cell": "ssru", "decoder_layers": 1, "norm_position": "pre"},
+    ),
     "lstm classifier": (
         RecurrentForSequenceClassification,
         {**CELLS, "cell_type": "lstm", "bidirectional": True, "pooling": "attention", "num_labels": 3},

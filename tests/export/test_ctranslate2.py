@@ -37,7 +37,8 @@ def language_model(seed, **fixed):
 
 def translator(seed, **fixed):
     torch.manual_seed(seed)
-    config = TransformerConfig(**all_fields(random.Random(seed), decoder_layers=1, **fixed))
+    own = {"decoder_layers": 1, "output_bias": seed % 2 == 1, **fixed}
+    config = TransformerConfig(**all_fields(random.Random(seed), **own))
     return random_models.spread(TransformerForConditionalGeneration(config))
 
 
@@ -104,6 +105,7 @@ def test_two_vocabularies(tokenizer, tmp_path):
         (lambda: language_model(0, eos_token_id=[3, 5]), {}, r"eos_token_id=\[3, 5\]: in CTranslate2 one token"),
         (lambda: language_model(0, vocab_size=270), {}, "vocab_size=270: the tokenizer has 280 tokens"),
         (lambda: language_model(0), {"processor": None}, "needs the model's tokenizer"),
+        (lambda: translator(0, decoder_cell="ssru"), {}, "decoder_cell='ssru': CTranslate2 has no layers with cells"),
     ],
 )
 def test_what_it_cannot_express_is_refused(model, options, reason, tokenizer):

@@ -58,12 +58,14 @@ def bert(head, **own):
 
 def marian(draw):
     own = {"hidden_act": draw.choice(["gelu", "relu"]), "decoder_layers": draw.choice([1, 2]), "layer_norm_eps": 1e-5}
+    own["output_bias"] = own["decoder_layers"] == 2
     return TransformerForConditionalGeneration(TransformerConfig(**fields(draw, **own)))
 
 
 def pegasus(draw):
     own = {"norm_position": "pre", "tie_word_embeddings": True, "decoder_layers": draw.choice([1, 2])}
     own["position_embedding_type"] = added(draw)
+    own["output_bias"] = own["decoder_layers"] == 2
     return TransformerForConditionalGeneration(TransformerConfig(**fields(draw, **own)))
 
 
@@ -181,6 +183,12 @@ def test_saving_again_keeps_it(name, tmp_path):
                 TransformerConfig(vocab_size=9, hidden_size=8, position_embedding_type="rotary", num_attention_heads=2)
             ),
             r"Marian: position_embedding_type='rotary' \(not 'sinusoidal'\)",
+        ),
+        (
+            lambda: TransformerForConditionalGeneration(
+                TransformerConfig(vocab_size=9, hidden_size=8, num_attention_heads=2, decoder_cell="ssru")
+            ),
+            r"Marian: decoder_cell='ssru' \(not None\); Pegasus: .*decoder_cell='ssru'",
         ),
         (
             lambda: TransformerDecoderForCausalLM(

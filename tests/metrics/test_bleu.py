@@ -160,7 +160,10 @@ def test_bleu_of_languages_without_spaces_counts_their_own_units():
 @pytest.mark.parametrize(
     ("language", "references", "tokenizer"),
     [
-        ("de", CHINESE, "13a"),  # who names a language knows it
+        ("de", ["Guten Tag", "你"], "13a"),
+        ("cmn", CHINESE, "zh"),  # a code that sacrebleu does not know
+        ("tgt", CHINESE, "zh"),
+        ("out", ["ສະບາຍດີ"], "char"),
         ("zh_CN", [], "zh"),
         ("zh-Hant", [], "zh"),
         ("th", [], "char"),

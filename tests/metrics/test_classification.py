@@ -40,6 +40,12 @@ def test_scores_of_skewed_data_by_hand():
     assert ["ours", "60.0%", "50.0%", "58.3%", "0.408"] in lines
 
 
+@pytest.mark.filterwarnings("error")
+def test_where_one_class_is_all_there_is_nothing_is_correlated():
+    scores = classification_scores(np.eye(2)[[0, 0, 0]], np.array([0, 0, 0]))
+    assert (scores["accuracy"], scores["matthews_correlation"], scores["macro_f1"]) == (1.0, 0.0, 1.0)
+
+
 def test_batches_add_up():
     metric = Accuracy()
     metric.add_batch(predictions=[0, 1], references=[0, 0])

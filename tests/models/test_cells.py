@@ -39,7 +39,7 @@ def test_a_cell_is_complete(cell_class):
     assert CELLS[cell_class.cell_type] is cell_class
     assert all(isinstance(getattr(cell_class, name), str) for name in ("title", "equations", "citation"))
     assert re.search(r"\d{4}", cell_class.citation)
-    assert cell_class.states[0] == "hidden"
+    assert cell_class.states[0] in ("hidden", "cell")
     assert (cell_class.forward_packed is None) == (cell_class.backward_packed is None)
     cell = cell_class(3, 5)
     state, gates = cell(torch.randn(2, 5 * len(cell.gates)), (torch.randn(2, 5),) * cell.num_states)
@@ -55,11 +55,13 @@ def by_the_printed_equations(cell, inputs, state):
     """One step for one row, from the text that a card shows: `W_i x_t` is a product, and so is `U_i h_{t-1}`."""
     letters = re.findall(r"^(\w)_t = .*W_\1 x_t", cell.equations, re.MULTILINE) or [""]
     names = {"act": torch.tanh, "tanh": torch.tanh, "sigmoid": sigmoid, "x_t": inputs}
+    names["relu"] = lambda values: values.clamp(min=0)
     lines = cell.equations.splitlines()
     if lines[-1].startswith("g(x) = "):  # said of one number
         of_one = lines.pop().removeprefix("g(x) = ")
         names["g"] = lambda values: torch.stack([eval(of_one, {}, {"x": x, "sigmoid": sigmoid}) for x in values])
-    names |= dict(zip(("h_before", "c_before"), state, strict=False))
+    symbols = [name[0] for name in cell.states]  # h for the hidden state, c for a cell
+    names |= {f"{symbol}_before": tensor for symbol, tensor in zip(symbols, state, strict=True)}
     blocks = [tensor.split(cell.hidden_size) for tensor in cell.torch_weights()]
     if cell.recurrent_proj is None:
         blocks = [blocks[0], ["no U"] * len(letters), blocks[1], [0] * len(letters)]
@@ -73,7 +75,7 @@ def by_the_printed_equations(cell, inputs, state):
         line = re.sub(r"([WU]\w*) (x_t|h_before)", r"(\1 @ \2)", line)
         name, formula = line.split(" = ")
         names[name] = eval(formula, {}, names)
-    return [names[f"{letter}_t"] for letter in ("h", "c")[: cell.num_states]]
+    return [names[f"{symbol}_t"] for symbol in symbols], names["h_t"]
 
 
 @every_cell
@@ -82,8 +84,9 @@ def test_a_cell_computes_what_its_printed_equations_say(cell_class):
     inputs = torch.randn(3, dtype=torch.double)
     state = [torch.randn(5, dtype=torch.double) for _ in cell.states]
     computed, _ = cell(cell.input_proj(inputs).unsqueeze(0), tuple(tensor.unsqueeze(0) for tensor in state))
-    expected = by_the_printed_equations(cell, inputs, state)
+    expected, seen = by_the_printed_equations(cell, inputs, state)
     torch.testing.assert_close([tensor.squeeze(0) for tensor in computed], expected)
+    torch.testing.assert_close(cell.output(computed[0]).squeeze(0), seen)
 
 
 def test_nothing_else_names_a_cell():
@@ -178,7 +181,7 @@ def define_decaying_memory():
 
 
 def shipped(cell_type):
-    """The plain loop of a cell of ours, from the equations of Feng et al. 2024, sections 3.1 and 3.2."""
+    """The plain loop of a cell of ours, from the equations of Feng et al. 2024 (3.1, 3.2) and Kim et al. 2019 (3)."""
 
     def g(values):
         return torch.stack([x + 0.5 if x >= 0 else sigmoid(x) for x in values])
@@ -193,11 +196,17 @@ def shipped(cell_type):
         i, f = sigmoid(w_i @ x + b_i), sigmoid(w_f @ x + b_f)
         return [f / (f + i) * state[0] + i / (f + i) * g(w_h @ x + b_h)]
 
-    return CELLS[cell_type], {"mingru": step_of_mingru, "minlstm": step_of_minlstm}[cell_type]
+    def step_of_ssru(x, state, w, b):
+        (w_f, w_c), (b_f, b_c) = w.split(len(w) // 2), b.split(len(b) // 2)
+        f = sigmoid(w_f @ x + b_f)
+        return [f * state[0] + (1 - f) * (w_c @ x + b_c)]
+
+    steps = {"mingru": step_of_mingru, "minlstm": step_of_minlstm, "ssru": step_of_ssru}
+    return CELLS[cell_type], steps[cell_type]
 
 
 @pytest.fixture(
-    params=[define_minimal_gated_unit, define_leaky_integrator, define_decaying_memory, "mingru", "minlstm"],
+    params=[define_minimal_gated_unit, define_leaky_integrator, define_decaying_memory, "mingru", "minlstm", "ssru"],
     ids=lambda param: getattr(param, "__name__", param),
 )
 def new_cell(request, monkeypatch):
@@ -222,7 +231,7 @@ def run_plainly(step, cell, rows, masks, reverse=False):
         for index in reversed(range(len(row))) if reverse else range(len(row)):
             if mask[index]:
                 state = step(row[index], state, *cell.torch_weights())
-                hidden[index] = state[0]
+                hidden[index] = state[0].clamp(min=0) if cell.cell_type == "ssru" else state[0]
         outputs.append(torch.stack(hidden))
         finals.append(state)
     return torch.stack(outputs), [torch.stack(tensors) for tensors in zip(*finals, strict=True)]
@@ -345,5 +354,6 @@ def test_the_steps_of_a_new_cell_can_be_watched(new_cell):
     with watch_cells(model, cells):
         outputs = model(torch.randint(4, 30, (2, 5)))
     assert [len(cell.states) for cell in cells] == [5, 5]
-    assert torch.equal(torch.stack(cells[1].states_in_time(0), dim=1), outputs.last_hidden_state)
+    seen = cells[1].module.output(torch.stack(cells[1].states_in_time(0), dim=1))
+    assert torch.equal(seen, outputs.last_hidden_state)
     assert len(cells[0].states[0]) == len(new_cell[0].states)

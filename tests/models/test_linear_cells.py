@@ -1,4 +1,4 @@
-"""minGRU and minLSTM: the scan over all steps against a plain loop in double precision, written from the equations."""
+"""minGRU, minLSTM, SSRU: the scan over all steps against a plain loop in double precision, by their equations."""
 
 import pytest
 import torch
@@ -19,15 +19,19 @@ both_ways = pytest.mark.parametrize("reverse", [False, True])
 
 def plainly(cell_type, projected, state, mask, reverse=False):
     """
-    Feng et al. 2024, sections 3.1 and 3.2, token by token in double precision; `f / (f + i)` by logarithms, since
-    there f and i may both be below the smallest number.
+    Feng et al. 2024, sections 3.1 and 3.2, and Kim et al. 2019, section 3, token by token in double precision;
+    `f / (f + i)` by logarithms, since there f and i may both be below the smallest number.
     """
     projected, state = projected.double(), state.double()
     outputs = [None] * projected.shape[1]
     for t in reversed(range(len(outputs))) if reverse else range(len(outputs)):
         *gates, candidate = projected[:, t].split(SIZE, dim=-1)
-        candidate = torch.where(candidate >= 0, candidate + 0.5, torch.sigmoid(candidate))
-        if cell_type == "mingru":
+        if cell_type != "ssru":
+            candidate = torch.where(candidate >= 0, candidate + 0.5, torch.sigmoid(candidate))
+        if cell_type == "ssru":
+            (f,) = map(torch.sigmoid, gates)
+            new = f * state + (1 - f) * candidate
+        elif cell_type == "mingru":
             (z,) = map(torch.sigmoid, gates)
             new = (1 - z) * state + z * candidate
         else:
@@ -35,7 +39,8 @@ def plainly(cell_type, projected, state, mask, reverse=False):
             new = both[1] * state + both[0] * candidate
         valid = mask[:, t, None]
         state = torch.where(valid, new, state)
-        outputs[t] = torch.where(valid, state, 0)
+        seen = state.clamp(min=0) if cell_type == "ssru" else state
+        outputs[t] = torch.where(valid, seen, 0)
     return torch.stack(outputs, dim=1), state
 
 
@@ -211,9 +216,9 @@ def test_a_gradient_that_flows_back_is_the_product_of_the_decays(cell_type):
     config = RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type, recurrence_implementation="eager")
     model, ids, seen = RecurrentModel(config), torch.randint(9, (1, 6)), []
     model.layers[0].forward_cell.register_forward_hook(lambda cell, inputs, output: seen.append(output))
-    outputs = model(ids).last_hidden_state
-    (gradient,) = torch.autograd.grad(outputs[0, 5].sum(), seen[1][0][0])
-    keep = {"mingru": lambda gates: 1 - gates["update_gate"], "minlstm": lambda gates: gates["forget_gate"]}[cell_type]
+    model(ids)
+    (gradient,) = torch.autograd.grad(seen[5][0][0].sum(), seen[1][0][0])
+    keep = {"mingru": lambda gates: 1 - gates["update_gate"]}.get(cell_type, lambda gates: gates["forget_gate"])
     torch.testing.assert_close(gradient, torch.stack([keep(gates) for _, gates in seen[2:]]).prod(dim=0))
 
 

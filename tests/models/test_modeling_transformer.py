@@ -27,6 +27,7 @@ VARIANTS = {
         "num_key_value_heads": 1,
         "decoder_layers": 1,
     },
+    "ssru": {"decoder_cell": "ssru", "norm_position": "pre"},
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -313,11 +314,12 @@ def test_source_target_and_output_share_one_matrix_or_have_one_each(tmp_path):
     assert logits.shape == (1, 1, 33)
 
 
-@pytest.mark.parametrize("task", ["copy", "reverse"])
-def test_learns_to_copy_and_to_reverse(task):
+@pytest.mark.parametrize(("task", "decoder_cell"), [("copy", None), ("reverse", None), ("reverse", "ssru")])
+def test_learns_to_copy_and_to_reverse(task, decoder_cell):
     torch.manual_seed(1)
     sizes = {"vocab_size": 14, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
-    config = config_of(**sizes, norm_position="pre", dropout=0.0, initializer_range=0.1)
+    fields = {"norm_position": "pre", "dropout": 0.0, "initializer_range": 0.1, "decoder_cell": decoder_cell}
+    config = config_of(**sizes, **fields)
     model = TransformerForConditionalGeneration(config).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=300)

@@ -204,10 +204,12 @@ def test_half_precision_comes_close(model_class):
 
 
 def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp, tmp_path):
-    for model_class in HEADS:
+    published = [(model_class, {}) for model_class in HEADS]
+    published.append((TransformerForConditionalGeneration, {"decoder_cell": "ssru"}))
+    for model_class, fields in published:
         auto_class, config_class = AUTO_CLASSES[model_class], model_class.config_class
-        folder = tmp_path / model_class.__name__
-        model = model_class(config_of(model_class)).eval()
+        folder = tmp_path / (model_class.__name__ + "".join(fields))
+        model = model_class(config_of(model_class, **fields)).eval()
         model_class.register_for_auto_class(auto_class.__name__)
         config_class.register_for_auto_class()
         try:
@@ -231,7 +233,7 @@ def test_published_code_loads_where_seqnlp_cannot_be_imported(run_without_seqnlp
             print(folder.name)
     """
     printed = run_without_seqnlp(code)
-    assert set(printed.split()) == {model_class.__name__ for model_class in HEADS}
+    assert set(printed.split()) == {model_class.__name__ + "".join(fields) for model_class, fields in published}
 
 
 def test_flex_attention_agrees_with_eager():

@@ -1,5 +1,7 @@
 """The pipeline on saved models, which copy numbers: trained for a second, so that what it says can be judged."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
@@ -176,8 +178,9 @@ def test_what_cannot_be_translated_or_aligned_is_said_in_one_line(tokenizer):
         translate("one", return_alignment=True)
     with pytest.raises(ValueError, match="translates strings, and was given a int"):
         translate(["one", 2])
-    with pytest.raises(ValueError, match="translates strings, and was given a NoneType"):
-        translate(None)
+    for given in (None, {"text": "one"}, {"one"}, b"one"):
+        with pytest.raises(ValueError, match=f"translates strings, and was given a {type(given).__name__}"):
+            translate(given)
     with pytest.raises(ValueError, match="leave num_return_sequences out"):
         translate("one", num_beams=2, num_return_sequences=2)
 
@@ -202,7 +205,7 @@ def test_a_tuple_and_a_column_are_lists_and_the_caller_decides_the_length(folder
     translate = pipeline("seqnlp-translation", model=folder)
     expected = [answer["translation_text"] for answer in translate(SENTENCES[:2])]
     column = Dataset.from_dict({"text": SENTENCES[:2]})["text"]
-    for given in (tuple(SENTENCES[:2]), column):
+    for given in (tuple(SENTENCES[:2]), column, pd.Series(SENTENCES[:2], index=[7, 3]), np.array(SENTENCES[:2])):
         assert [answer["translation_text"] for answer in translate(given)] == expected
     assert translate(SENTENCES[0], return_dict_in_generate=True)["translation_text"] == expected[0]
     translate.model.generation_config.update(max_length=None, max_new_tokens=100)

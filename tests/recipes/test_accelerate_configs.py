@@ -1,10 +1,6 @@
 """The configurations in recipes/accelerate: accelerate takes each, and knows every key in it."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -48,44 +44,3 @@ def test_a_comment_for_each_key_and_a_mark_where_it_could_not_be_run(path):
     assert [line for line in keys if not re.search(r"  # \w", line)] == []
     needs_gpu = path.stem not in ("one_process", "cpu")
     assert bool(re.search(r"[Nn]ot run (on GPUs )?yet", "\n".join(lines))) == needs_gpu
-
-
-def test_the_script_for_slurm_is_a_script():
-    script = FOLDER / "slurm.sh"
-    assert subprocess.run(["bash", "-n", script]).returncode == 0
-    text = script.read_text()
-    assert "recipes/accelerate/many_nodes.yaml" in text
-    assert "Not run yet" in text
-    flags = set(re.findall(r"(?<=--)(?:config_file|num_\w+|machine_rank|main_\w+)", text))
-    assert flags <= set(vars(launch_command_parser().parse_args(["recipe.py"])))
-
-
-@pytest.mark.long
-def test_the_script_for_slurm_starts_two_machines_and_goes_on_when_submitted_again(tmp_path):
-    commands = {
-        "scontrol": "echo 127.0.0.1",
-        # On two machines at once, with the number of each.
-        "srun": 'shift; SLURM_NODEID=0 "$@" & SLURM_NODEID=1 "$@" && wait $!',
-    }
-    for name, command in commands.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{command}\n")
-        (tmp_path / name).chmod(0o755)
-    environment = {**os.environ, "SLURM_JOB_NODELIST": "two", "SLURM_NNODES": "2", "SLURM_GPUS_ON_NODE": "1"}
-    environment |= {"PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
-    environment |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = "recipes/trajectory.py --num_trajectories 60 --context_length 12 --prediction_length 5 --num_threads 1"
-    command += " --config_overrides hidden_size=16 --max_train_steps 6 --report_to none --output_dir"
-    for minutes, stopped in ((0.0001, True), (60, False)):
-        result = subprocess.run(
-            ["bash", FOLDER / "slurm.sh", *command.split(), tmp_path / "run", "--max_train_minutes", str(minutes)],
-            cwd=FOLDER.parents[1],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert result.returncode == 0, result.stderr
-        record = json.loads((tmp_path / "run" / "run.json").read_text())
-        assert record["num_processes"] == 2
-        assert bool(record["stopped"]) == stopped
-    assert "--resume_from_checkpoint latest" in record["command"]

@@ -37,7 +37,17 @@ def test_tunes_to_read_to_hear_and_to_see(launch, tunes, tmp_path):
     assert len(written) == 6
     assert all("M:6/8\nL:1/8\nK:Gmaj\n" in tune for tune in written)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names >= {"tune-1.abc", "tune-1.mid", "tune-1.wav", "tune-1.png", "learning_curves.png", "run.json"}
+    assert names >= {
+        "tune-1.abc",
+        "tune-1.mid",
+        "tune-1.wav",
+        "tune-1.png",
+        "tune-1.svg",
+        "learning_curves.png",
+        "run.json",
+    }
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("Sheet music of tune-1") == page.count("<audio") == 1
     for word in ("warning", "deprecated", "error:", "traceback"):
         assert word not in result.stderr.lower()
 

@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, CompileConfig
 from uniform_models import begin, outcome_of, uniform
 
 from seqnlp.tasks.language_modeling import LanguageModeling, count_spelled
 from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import ArgumentsError
 
 
 TEXTS = {"train": "abba cab bac\n" * 20 + "z", "validation": "abc cab", "test": "cafe\u0301 z"}  # é as two characters
@@ -77,6 +78,16 @@ def test_samples_begin_with_their_prompts(prepare):
     samples = (run.output_dir / "samples.txt").read_text()
     assert samples.startswith("ab")
     assert "\n\nc" in samples
+
+
+def test_samples_are_written_by_a_compiled_step_if_asked(prepare):
+    task, run, _ = prepare("--compile_generation", "true")
+    config = task.build_config(hidden_size=4, vocab_size=12)
+    model = task.create_model(run, config)
+    assert isinstance(model.generation_config.compile_config, CompileConfig)
+    run.accelerator.state._mixed_precision = "bf16"
+    with pytest.raises(ArgumentsError, match="does nothing under --mixed_precision bf16"):
+        task.create_model(run, config)
 
 
 def test_a_record_tells_how_its_text_was_read_and_what_a_visitor_may_try():

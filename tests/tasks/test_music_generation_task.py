@@ -52,6 +52,7 @@ def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
     second = f"X:2\nT:Réel\nM:6/8\nL:1/8\nK:Gmaj\n{NOTES}\n"
     assert (run.output_dir / "tunes.abc").read_text(encoding="utf-8") == f"{first}\n{second}"
     assert shown == [(second, "tune-1")]
+    assert (run.output_dir / "tune-1.svg").read_text().startswith("<svg")
     scores = run.record.metrics["generated"]
     assert (scores["tunes"], scores["parsed"], scores["valid"]) == (2, 0.5, 0.5)
     assert scores["copied"] == 1.0

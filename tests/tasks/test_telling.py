@@ -1,5 +1,6 @@
 """What a run tells of itself: facts by hand."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,8 @@ from seqnlp.tasks.run_page import _finding
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tasks.telling import described_data, described_kept
 from seqnlp.tasks.trajectory import Trajectory
+from seqnlp.tasks.translation import Translation
+from seqnlp.training import RunRecord
 
 
 def test_data():
@@ -31,15 +34,17 @@ def test_kept():
     assert described_kept({}, None, 188) == "The weights are those of the last step: no validation could choose."
 
 
+def record_of(metrics, **hyperparameters):
+    """Of a run whose splits all have scores."""
+    return RunRecord("any", "", 0, 1, hyperparameters, {"splits": {split: {} for split in metrics}}, metrics=metrics)
+
+
 @pytest.mark.parametrize(
     ("ours", "baseline", "relation"),
     [(0.8164, 0.8156, "equal to"), (0.82, 0.81, "better than"), (0.80, 0.81, "worse than")],
 )
 def test_the_page_of_a_run_says_whether_its_baseline_does_as_well(ours, baseline, relation):
-    record = SimpleNamespace(
-        metrics={"validation": {"accuracy": 0.9}, "test": {"accuracy": ours}},
-        hyperparameters={"metric_for_best_model": "accuracy"},
-    )
+    record = record_of({"validation": {"accuracy": 0.9}, "test": {"accuracy": ours}}, metric_for_best_model="accuracy")
     outcome = SimpleNamespace(run=SimpleNamespace(record=record), baselines={"tf_idf": {"accuracy": baseline}})
     assert _finding(SentimentAnalysis, outcome) == (
         f"Accuracy {ours:.1%} is {relation} its baseline, tf idf: {baseline:.1%}."
@@ -51,13 +56,16 @@ def test_the_page_of_a_run_says_whether_its_baseline_does_as_well(ours, baseline
 
 
 def test_of_errors_less_is_better():
-    record = SimpleNamespace(
-        metrics={"validation": {"loss": 0.1, "mae": 0.25}},
-        hyperparameters={"metric_for_best_model": "loss", "value_unit": "m"},
-    )
-    found = Trajectory.headline(record.metrics, record.hyperparameters)
+    record = record_of({"validation": {"loss": 0.1, "mae": 0.25}}, metric_for_best_model="loss", value_unit="m")
+    found = Trajectory.headline(asdict(record))
     assert (found.split, found.key, found.shown) == ("validation", "loss", "Loss 0.100")
     del record.metrics["validation"]["loss"]
     outcome = SimpleNamespace(run=SimpleNamespace(record=record), baselines={"last_value": {"mae": 0.5}})
     outcome.baselines["last_8_steps_seen"] = {"mae": 0.2}  # the model itself
     assert _finding(Trajectory, outcome) == "MAE 0.250 m is better than its baseline, last value: 0.500 m."
+
+
+def test_of_several_tests_the_first_one_stands_for_the_run():
+    metrics = {"validation": {"bleu": 40.0}, "test_2016_flickr": {"bleu": 38.5}, "test_2017_flickr": {"bleu": 30.0}}
+    found = Translation.headline(asdict(record_of(metrics, metric_for_best_model="bleu")))
+    assert (found.split, found.value) == ("test_2016_flickr", 38.5)

@@ -87,4 +87,8 @@ def test_the_share_of_unknown_tokens():
     remark = unknown_remark(share, "word", "the test texts")
     assert remark.startswith("100% of the tokens of the test texts are unknown to the word tokenizer (words are")
     assert remark.endswith("use --tokenizer_type bpe or --tokenizer_type char, or a larger --vocab_size.")
+    given = unknown_remark(share, None, "the test texts")
+    assert given.startswith(
+        "100% of the tokens of the test texts are unknown to the given tokenizer: take a tokenizer, or"
+    )
     assert unknown_remark(0.05, "word", "the test texts") is None

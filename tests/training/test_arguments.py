@@ -71,6 +71,7 @@ def test_flags_win_over_yaml_which_wins_over_defaults(yaml_file):
         (["--create_pr"], "--create_pr True does nothing without --push_to_hub"),
         (["--push_to_hub", "--hub_model_id", "../x"], "--hub_model_id cannot be the name of a model"),
         (["--push_to_hub", "--create_pr", "--hub_revision", "trial"], "leave out --hub_revision trial"),
+        (["--optimizer=--"], "--optimizer --: two dashes are no value of a flag"),
         (["--config"], "--config needs the name of a YAML file"),
         (["--config", "no.yaml"], "--config no.yaml cannot be read: No such file"),
     ],
@@ -137,7 +138,7 @@ def test_help_groups_the_flags_by_their_roles(capsys):
     parts = dict(zip(groups, re.split("|".join(map(re.escape, headings)), printed)[1:], strict=True))
     for heading, roles in groups.items():
         listed = re.findall(r"^  --(\w+)", parts[heading], re.MULTILINE)
-        assert set(listed) - set(fields) <= {"no_lowercase"}
+        assert set(listed) - set(fields) <= {"no_lowercase", "no_evaluate_test"}
         assert {name for name in fields if fields[name].metadata["role"] in roles} == set(listed) & set(fields)
 
 
@@ -209,6 +210,24 @@ def test_a_config_stops_where_a_flag_that_it_leaves_to_the_user_is_missing(yaml_
         parse("--config", path)
     assert parse("--config", path, "--dataset_name", "a")[0].dataset_name == "a"
     assert parse("--config", path, "--train_file=a.csv")[0].train_file == "a.csv"
+
+
+def test_a_value_of_a_yaml_is_what_it_says(yaml_file):
+    data, model, training = parse(
+        "--config",
+        yaml_file("dataset_name: no\ntext_column: 5.10\nlabel_column: 2021-01-01\nseed: 010\nlowercase: off\n"),
+    )
+    assert (data.dataset_name, data.text_column, data.label_column) == ("no", "5.10", "2021-01-01")
+    assert (training.seed, model.lowercase) == (10, False)
+    with pytest.raises(ArgumentsError, match="is not YAML: 'seed' stands there twice"):
+        parse("--config", yaml_file("seed: 1\nlearning_rate: 0.1\nseed: 2\n"))
+    # Of a list in a list each line would be nine times as long as the one before.
+    nested = ["a: &a [x, x]"] + [
+        f"{here}: &{here} [{', '.join([f'*{before}'] * 9)}]"
+        for before, here in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
+    with pytest.raises(ArgumentsError, match="a list holds something else than words"):
+        parse("--config", yaml_file("\n".join([*nested, "seed: *i"])))
 
 
 def test_a_list_in_a_yaml_is_one_for_a_flag_that_takes_several_values(yaml_file):

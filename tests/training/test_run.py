@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -148,6 +149,26 @@ def test_a_reader_that_leaves_does_not_lose_the_model(tmp_path, unbuffered):
     assert ended.stdout == "Läufe 训练 0\n"
     assert "Traceback" not in ended.stderr
     assert Path(tmp_path / "result").read_text() == "saved"
+
+
+def test_a_terminal_that_is_closed_does_not_lose_the_model(tmp_path):
+    ours, theirs = os.openpty()
+
+    def main():
+        for stream in (1, 2):
+            os.dup2(theirs, stream)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        os.close(ours)
+        run_recipe(lambda: (print("one line\n" * 9999), (tmp_path / "result").write_text("saved")))
+
+    child = multiprocessing.get_context("fork").Process(target=main)
+    child.start()
+    os.close(theirs)
+    assert os.read(ours, 8) == b"one line"
+    os.close(ours)
+    child.join(60)
+    assert child.exitcode == 0
+    assert (tmp_path / "result").read_text() == "saved"
 
 
 def test_a_terminal_that_lacks_characters_does_not_lose_the_model(tmp_path):

@@ -1,0 +1,139 @@
+"""`seqnlp sweep`: better flags of a recipe, searched by validation."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..extras import install
+from ..tasks import TASKS
+from ..training import write_json
+from ..training.started_runs import read_json
+from .compare_runs import CompareError, launch_run, open_folder, read_comparison
+from .sweep_report import write_report
+from .sweep_space import read_space, values_now
+from .sweep_trials import Objective, Sweep, SweepError, SweepStopped
+
+
+OWN_FLAGS = (
+    "config",
+    "config_overrides",
+    "output_dir",
+    "overwrite_output_dir",
+    "resume_from_checkpoint",
+    "seed",
+    "seeds",
+    "evaluate_test",
+    "validation_log",
+    "push_to_hub",
+    "max_train_minutes",
+)
+"""Flags of a recipe that a sweep sets itself, or that make its trials incomparable."""
+
+
+def sweep(
+    config: Annotated[Path, typer.Argument(metavar="YAML", help="One of recipes/configs, which names its recipe.")],
+    space: Annotated[
+        Path,
+        typer.Option(
+            "--space",
+            help="YAML of flags: `learning_rate: {low: 1e-4, high: 1e-2, log: true}`, `optimizer: [adamw, muon]`; "
+            "fields of the model under `config_overrides:`.",
+        ),
+    ],
+    trials: Annotated[
+        int,
+        typer.Option(
+            "--trials",
+            min=1,
+            help="Trials in all, earlier ones counted.",
+        ),
+    ] = 20,
+    flags: Annotated[
+        str,
+        typer.Option(
+            "--flags",
+            help="Further flags of the recipe, e.g. '--max_train_samples 500'.",
+        ),
+    ] = "",
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="Of the search and of every run.",
+        ),
+    ] = 1,
+    no_pruning: Annotated[
+        bool,
+        typer.Option(
+            "--no_pruning",
+            help="Train every trial to its end; else one is ended that validates worse than the median.",
+        ),
+    ] = False,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output_dir",
+            help="Where runs and results go; by default outputs/sweep_NAME.",
+        ),
+    ] = None,
+) -> None:
+    """
+    Search better flags of a recipe by Optuna: by the validation score by which its weights are chosen, never by the
+    test split, which no trial reads.
+
+    The first trial is the config as it stands. The command can be repeated: finished trials are kept in study.db, and
+    an interrupted one goes on. Writes sweep.html (one page that opens offline), trials.json and best.yaml, which the
+    recipe takes.
+
+    Example: seqnlp sweep sentiment_sst2_glue --space space.yaml --trials 20
+    """
+    try:
+        import optuna  # noqa: F401 (whether it is there)
+    except ImportError as error:
+        raise SweepError(f"`seqnlp sweep` needs Optuna: {install('sweep')}") from error
+    comparison = read_comparison(config, flags, output_dir, "sweep", OWN_FLAGS)
+    if comparison.recipe.stem not in TASKS:
+        raise CompareError(f"{config}: {comparison.recipe.stem} is no task of seqnlp, so its flags are not known.")
+    task = TASKS[comparison.recipe.stem]
+    dimensions = read_space(space, task)
+    settings = {
+        "config": {**comparison.hyperparameters, "config_overrides": comparison.overrides},
+        "flags": comparison.flags,
+        "space": {name: dimension._asdict() for name, dimension in dimensions.items()},
+        "seed": seed,
+    }
+    before = read_json(comparison.folder / "space.json")
+    if before is not None and before != settings:
+        changed = next(name for name in settings if before.get(name) != settings[name])
+        raise SweepError(
+            f"{comparison.folder} holds a sweep with another value of {changed}: its trials are not to be compared "
+            "with these. Give another --output_dir."
+        )
+    open_folder(comparison)
+    write_json(comparison.folder / "space.json", settings)
+    typer.echo("One step, to know the metric")
+    probe_words = ["--max_train_steps=1", f"--seed={seed}", "--evaluate_test=false"]
+    probe = launch_run(comparison, {}, comparison.overrides, comparison.folder / "probe", probe_words, "one step")
+    known = probe["hyperparameters"]
+    objective = Objective(known["metric_for_best_model"].removeprefix("validation_"), known["greater_is_better"])
+    search = Sweep(comparison, dimensions, objective, seed, prunes=not no_pruning)
+    taken_up = search.take_up()
+    begin = values_now(dimensions, comparison.hyperparameters, comparison.overrides, probe)
+    search.begin_with(begin)
+    outside = [name for name in dimensions if name not in begin]
+    if outside:
+        typer.echo(f"The config as it stands is outside of the space in {', '.join(outside)}.")
+    done = len(search.finished)
+    if done or taken_up:
+        typer.echo(f"{done} trials are finished; {taken_up} that were interrupted go on.")
+    try:
+        search.run(trials, typer.echo)
+    except SweepStopped as stopped:
+        typer.echo("Stopped. The same command goes on with it.", err=True)
+        raise typer.Exit(128 + stopped.number) from stopped
+    finally:
+        if search.finished:
+            text = write_report(search, task, {} if outside else begin)
+    typer.echo(f"\n{text}")

@@ -1,0 +1,236 @@
+"""The trials of a sweep: each a run of the recipe in processes of its own, asked for, watched and pruned by Optuna."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psutil
+
+from ..training.output_folder import RECORD
+from ..training.started_runs import read_json
+from ..training.stopping import HandOnSignals
+from .compare_runs import OUTPUT, Comparison, prepare_launch, reason_of
+from .sweep_space import Choice, Space, divided
+
+
+if TYPE_CHECKING:
+    import optuna
+
+STUDY = "study.db"
+LOG = "validations.jsonl"
+SECONDS_BETWEEN_LOOKS = 0.2
+MOST_FAILURES = 3  # in a row: then it is not the values' fault
+FOLDER, REASON = "folder", "reason"
+
+
+class SweepError(ValueError):
+    """A sweep that cannot go on; the message says why and what would do."""
+
+
+class SweepStopped(Exception):
+    """The sweep was told to stop by a signal, and has stopped its run well."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+class Objective(NamedTuple):
+    """
+    By what trials are compared.
+
+    Attributes:
+        metric: The key of the validation metric.
+        greater_is_better: Its direction.
+    """
+
+    metric: str
+    greater_is_better: bool
+
+
+class Sweep:
+    """
+    A search, kept in an SQLite database in its folder: trials that are finished there are never made again.
+
+    Args:
+        comparison: The recipe, its YAML and its flags.
+        space: What is searched.
+        objective: By what.
+        seed: Of the search and of every run.
+        prunes: Whether a trial is stopped when its validation is worse than the median of others at the same point.
+    """
+
+    def __init__(self, comparison: Comparison, space: Space, objective: Objective, seed: int, prunes: bool = True):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.comparison, self.space, self.objective, self.seed = comparison, space, objective, seed
+        self._optuna = optuna
+        no_pruner, median = optuna.pruners.NopPruner(), optuna.pruners.MedianPruner
+        storage = f"sqlite:///{(comparison.folder / STUDY).resolve()}"
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name="sweep",
+            load_if_exists=True,
+            direction="maximize" if objective.greater_is_better else "minimize",
+            pruner=median(n_startup_trials=4, n_warmup_steps=1) if prunes else no_pruner,
+        )
+        # A search that goes on must not draw what it has drawn before.
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed + len(self.study.trials))
+
+    @property
+    def finished(self) -> list["optuna.trial.FrozenTrial"]:
+        """The trials that came to an end, by their number: complete, pruned or failed."""
+        failed = self._optuna.trial.TrialState.FAIL
+        trials = [t for t in self.study.trials if t.state.is_finished()]
+        return [t for t in trials if t.state != failed or REASON in t.user_attrs]  # others were interrupted
+
+    @property
+    def complete(self) -> list["optuna.trial.FrozenTrial"]:
+        """Those with a value, the best first."""
+        found = [t for t in self.finished if t.state == self._optuna.trial.TrialState.COMPLETE]
+        return sorted(found, key=lambda t: -t.value if self.objective.greater_is_better else t.value)
+
+    def take_up(self) -> int:
+        """
+        Ask again for what was interrupted, in its own folder, where it goes on from its checkpoint. Returns how many.
+        """
+        interrupted = [t for t in self.study.trials if t.state == self._optuna.trial.TrialState.RUNNING]
+        for trial in interrupted:
+            self.study.enqueue_trial(trial.params, user_attrs={FOLDER: trial.user_attrs.get(FOLDER)})
+            self.study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
+        return len(interrupted)
+
+    def begin_with(self, values: dict[str, Any]) -> None:
+        """Try these values first, if nothing was tried yet."""
+        if values and not self.study.trials:
+            self.study.enqueue_trial(values)
+
+    def run(self, count: int, tell: Callable[[str], None]) -> None:
+        """
+        Make trials until so many are finished, earlier ones counted.
+
+        Args:
+            count: How many.
+            tell: Is given a line for each.
+
+        Raises:
+            SweepError: If three fail in a row.
+            SweepStopped: If a signal came; the trial has been stopped, with a checkpoint, and goes on the next time.
+        """
+        failures = 0
+        while len(self.finished) < count:
+            trial = self.study.ask(self._distributions())
+            folder = self._folder_of(trial)
+            tell(f"Trial {trial.number}: {shown_values(trial.params)}")
+            outcome, reason = self._make(trial, folder)
+            failures = failures + 1 if outcome == "failed" else 0
+            last = self.study.trials[trial.number]
+            shown = f", {self.objective.metric} {last.value:.5g}" if last.value is not None else ""
+            tell(f"  {outcome}{shown}{f': {reason}' if reason else ''}")
+            if failures == MOST_FAILURES:
+                raise SweepError(f"{MOST_FAILURES} trials in a row have failed; the last: {reason}")
+
+    def _distributions(self) -> dict[str, Any]:
+        kinds, found = self._optuna.distributions, {}
+        for name, dimension in self.space.items():
+            if isinstance(dimension, Choice):
+                found[name] = kinds.CategoricalDistribution(dimension.values)
+            elif dimension.is_whole:
+                step = int(dimension.step or 1)
+                found[name] = kinds.IntDistribution(dimension.low, dimension.high, dimension.log, step)
+            else:
+                ends = float(dimension.low), float(dimension.high)
+                found[name] = kinds.FloatDistribution(*ends, dimension.log, dimension.step)
+        return found
+
+    def _folder_of(self, trial: "optuna.Trial") -> Path:
+        name = trial.user_attrs.get(FOLDER) or f"trial-{trial.number:03d}"
+        trial.set_user_attr(FOLDER, name)
+        return self.comparison.folder / name
+
+    def _make(self, trial: "optuna.Trial", folder: Path) -> tuple[str, str]:
+        """Run a trial and tell the study; gives its outcome and, if it failed, why."""
+        states, log = self._optuna.trial.TrialState, folder / LOG
+        flags, fields = divided(trial.params)
+        words = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+        words += [f"--seed={self.seed}", "--evaluate_test=false", f"--validation_log={log}"]
+        overrides = {**self.comparison.overrides, **fields}
+        command = prepare_launch(self.comparison, {}, overrides, folder, words)
+        pruned = False
+        if command is not None:
+            with open(folder / OUTPUT, "w", encoding="utf-8") as output:
+                process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            with HandOnSignals(lambda number: _send(process, number)) as signals:
+                pruned = self._watch(trial, process, log)
+            if signals.received is not None:
+                raise SweepStopped(signals.received)
+        self._report(trial, log, 0)
+        record = read_json(folder / RECORD)
+        if record is not None:
+            self.study.tell(trial, self.value_of(record))
+            return "complete", ""
+        if pruned:
+            self.study.tell(trial, state=states.PRUNED)
+            return "pruned", ""
+        reason = reason_of(folder)
+        trial.set_user_attr(REASON, reason)
+        self.study.tell(trial, state=states.FAIL)
+        return "failed", reason
+
+    def value_of(self, record: dict[str, Any]) -> float:
+        """The validation score by which a finished run's weights were chosen."""
+        kept = record.get("kept", {})
+        return kept["value"] if "value" in kept else record["metrics"]["validation"][self.objective.metric]
+
+    def _watch(self, trial: "optuna.Trial", process: subprocess.Popen, log: Path) -> bool:
+        """Report each validation as it comes, and end a run that is to be pruned; says whether one was."""
+        reported, pruned = 0, False
+        while process.poll() is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            before, reported = reported, self._report(trial, log, reported)
+            if reported > before and not pruned and trial.should_prune():
+                pruned = True
+                _send(process, 15)  # SIGTERM: the run ends well
+        return pruned
+
+    def _report(self, trial: "optuna.Trial", log: Path, reported: int) -> int:
+        """Tell Optuna of the validations that it does not know; gives how many there are."""
+        values = [entry.get(f"validation_{self.objective.metric}") for entry in validations(log)]
+        for place, value in enumerate(values[reported:], reported + 1):
+            if place not in self.study.trials[trial.number].intermediate_values:
+                trial.report(float("nan") if value is None else value, place)
+        return max(reported, len(values))
+
+
+def validations(log: Path) -> Iterator[dict[str, Any]]:
+    """The validations that a run has written, each step once: one that went on has repeated some."""
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    by_step = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:  # a line that is being written
+            continue
+        by_step[entry["step"]] = entry
+    yield from by_step.values()
+
+
+def _send(process: subprocess.Popen, number: int) -> None:
+    """Hand a signal to the recipe, which ends well and then ends the launcher."""
+    try:
+        for child in psutil.Process(process.pid).children() or [process]:
+            child.send_signal(number)
+    except psutil.Error:
+        return  # it has ended in the meantime
+
+
+def shown_values(values: dict[str, Any]) -> str:
+    """Values of a trial in a line."""
+    return ", ".join(f"{n} {v:.4g}" if isinstance(v, float) else f"{n} {v}" for n, v in values.items())

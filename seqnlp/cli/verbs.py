@@ -1,0 +1,89 @@
+"""The verbs of `seqnlp`, each imported when it is used: to list them, what they say of themselves is read alone."""
+
+import ast
+import inspect
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+VERBS: dict[str, str | tuple[str, dict[str, Any]]] = {
+    "train": ("recipes.train", FORWARDED),
+    "list": "list_runs.list_runs",
+    "try": "try_model.try_model",
+    "translate": "translate.translate",
+    "demo": "demo.demo",
+    "gradflow": "gradflow.gradflow",
+    "attention": "attention.attention",
+    "states": "states.states",
+    "dependency": "dependency.dependency",
+    "compare": "compare.compare",
+    "sweep": "sweep.sweep",
+    "scale": "scale.scale",
+    "serve": "serve.serve",
+    "bundle": "bundle.bundle",
+    "export": "export.export",
+    "convert": "convert.convert",
+    "publish": "publish.publish",
+    "verify": "verify.verify",
+    "recipes": "recipes.recipes",
+    "labs": "labs.labs",
+}
+"""The function of each verb by its file of this folder, with the settings of its context where it has some. One that
+is the callback of an `app` in its file has verbs of its own."""
+
+
+class Verb(TyperCommand):
+    """
+    A verb whose help is known and whose flags are not, until it is loaded.
+
+    Args:
+        name: What is typed.
+        place: File and function.
+        settings: Of its context.
+    """
+
+    def __init__(self, name: str, place: str, settings: dict[str, Any]):
+        self.file, self.function = place.split(".")
+        self.settings = settings
+        super().__init__(name=name, help=self._documentation())
+
+    def load(self) -> TyperCommand | TyperGroup:
+        """The verb itself, with its flags, or a group of verbs."""
+        module = import_module(f".{self.file}", __package__)
+        if (transformers := sys.modules.get("transformers")) is not None:
+            transformers.utils.logging.disable_progress_bar()
+        function, own = getattr(module, self.function), vars(module).get("app")
+        program = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        program.callback()(lambda: None)
+        if own is not None and own.registered_callback.callback is function:
+            program.add_typer(own, name=self.name)
+        else:
+            program.command(self.name, context_settings=self.settings)(function)
+        return typer.main.get_command(program).commands[self.name]
+
+    def make_context(self, *args, **kwargs) -> typer.Context:
+        """Of the verb itself: so it is loaded when it is called, asked for help, or completed."""
+        return self.load().make_context(*args, **kwargs)
+
+    def _documentation(self) -> str:
+        source = ast.parse((Path(__file__).parent / f"{self.file}.py").read_text(encoding="utf-8"))
+        functions = (part for part in source.body if isinstance(part, ast.FunctionDef))
+        function = next(part for part in functions if part.name == self.function)
+        return inspect.cleandoc(ast.get_docstring(function) or "")
+
+
+class Verbs(TyperGroup):
+    """The group of all verbs."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        for name, place in VERBS.items():
+            place, settings = (place, {}) if isinstance(place, str) else place
+            self.add_command(Verb(name, place, settings))

@@ -1,0 +1,275 @@
+"""The verb on a recipe that takes no time: what is asked for, pruned, kept and written; what is refused."""
+
+import json
+import re
+import signal
+import sys
+import threading
+import time
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from seqnlp.cli import compare_runs
+from seqnlp.cli.main import app
+from seqnlp.cli.sweep_report import best_config
+from seqnlp.cli.sweep_space import Choice, Interval, SpaceError, divided, read_space, values_now
+from seqnlp.cli.sweep_trials import FOLDER, Objective, Sweep, SweepError, SweepStopped, validations
+from seqnlp.tasks import TASKS
+
+
+SENTIMENT = TASKS["sentiment_analysis"]
+# Its validation accuracy is best at a learning rate of 0.01 and at a dropout of 0, in four validations.
+RECIPE = """
+import json, math, pathlib, signal, sys, time
+flags = dict(word[2:].split("=", 1) for word in sys.argv[1:] if "=" in word and word.startswith("--"))
+pairs = zip(sys.argv[1:], sys.argv[2:])
+flags |= {name[2:]: value for name, value in pairs if name.startswith("--") and "=" not in name}
+folder = pathlib.Path(flags["output_dir"])
+folder.mkdir(parents=True, exist_ok=True)
+with open(folder.parent / "launched", "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+rate = float(flags.get("learning_rate", 0.001))
+overrides = dict(pair.split("=") for pair in flags.get("config_overrides", "").split(",") if pair)
+dropout = float(overrides.get("dropout", 0.5))
+if rate > 1:
+    sys.exit("error: Training diverged at step 3: loss nan")
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("error: stopped"))
+score = 0.9 - 0.1 * abs(math.log10(rate) + 2) - 0.1 * dropout
+for step in range(1, 5):
+    with open(flags.get("validation_log", "/dev/null"), "a") as file:
+        file.write(json.dumps({"step": step, "epoch": step, "validation_accuracy": score - 0.1 / step}) + "\\n")
+    if (folder.parent / "slow").exists():
+        time.sleep(60 if score < 0.5 and step > 1 else 0)
+known = {"metric_for_best_model": "accuracy", "greater_is_better": True, "learning_rate": rate, "optimizer": "adamw"}
+(folder / "run.json").write_text(json.dumps({
+    "task": "sentiment_analysis", "hyperparameters": known,
+    "model": {"class": "RecurrentForSequenceClassification", "config": {"dropout": 0.5, "hidden_size": 40}},
+    "metrics": {"validation": {"accuracy": score}}, "kept": {"metric": "accuracy", "value": score},
+}))
+"""
+SPACE = "learning_rate: {low: 1e-4, high: 0.1, log: true}\nconfig_overrides:\n  dropout: {low: 0.0, high: 0.5}\n"
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """A folder with a recipe, a config and a space; the recipe starts without the seconds that accelerate takes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "sentiment_analysis.py").write_text(RECIPE)
+    (tmp_path / "quick.yaml").write_text(
+        "recipe: sentiment_analysis\nlearning_rate: 1e-3\nnum_train_epochs: 4\nconfig_overrides: {hidden_size: 40}\n"
+    )
+    (tmp_path / "space.yaml").write_text(SPACE)
+    monkeypatch.setattr(compare_runs, "_launcher", lambda: [sys.executable])
+    return tmp_path
+
+
+def sweep(folder, *flags):
+    arguments = ["sweep", "quick.yaml", "--space", "space.yaml", "--output_dir", "out", *map(str, flags)]
+    return CliRunner().invoke(app, arguments)
+
+
+def launched(folder):
+    path = folder / "out" / "launched"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_it_finds_what_is_better_and_writes_a_config_that_the_recipe_takes(quick):
+    given = "--flags", f"--train_file {quick / 'a.csv'}"
+    result = sweep(quick, "--trials", 12, *given)
+    assert result.exit_code == 0, result.output
+    lines = launched(quick)
+    assert len(lines) == 13  # one step to know the metric, and the trials
+    assert all("--evaluate_test=false" in line for line in lines)  # no run reads the test split
+    assert all("--seed=1" in line for line in lines)
+    # The first is the config as it stands.
+    assert "--learning_rate=0.001" in lines[1]
+    assert "--config_overrides hidden_size=40,dropout=0.5" in lines[1]
+    record = json.loads((quick / "out" / "trials.json").read_text())
+    assert record["trials"][0]["value"] == pytest.approx(0.9 - 0.1 - 0.05)  # 0.001 is one decade off
+    complete = [trial for trial in record["trials"] if trial["state"] == "complete"]
+    best = max(complete, key=lambda trial: trial["value"])
+    assert best["value"] > 0.75
+    assert sum(record["importances"].values()) == pytest.approx(1)
+    content = yaml.safe_load((quick / "out" / "best.yaml").read_text())
+    assert content["learning_rate"] == best["values"]["learning_rate"]
+    assert content["num_train_epochs"] == 4
+    assert content["config_overrides"] == {"hidden_size": 40, "dropout": best["values"]["config_overrides.dropout"]}
+    task = SENTIMENT.from_command_line(argv=["--config", str(quick / "out" / "best.yaml")])
+    assert task.training_args.learning_rate == pytest.approx(best["values"]["learning_rate"])
+    page = (quick / "out" / "sweep.html").read_text()
+    assert f"validation accuracy {best['value']:.1%} by trial {best['number']}</h1>" in page
+    assert not re.search(r'(?:src|href)=(?!"data:)', page)  # it opens offline
+    assert (quick / "out" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+    for name in ("sweep.html", "trials.json", "best.yaml"):  # what may be shown names no path of the machine
+        assert str(quick) not in (quick / "out" / name).read_text()
+    assert "With the values of the config as it stands, trial 0, it is 75.0%." in result.output
+
+    # The same once more makes nothing again; more trials are added.
+    assert sweep(quick, "--trials", 12, *given).exit_code == 0
+    assert len(launched(quick)) == 13
+    assert sweep(quick, "--trials", 13, *given).exit_code == 0
+    assert len(launched(quick)) == 14
+    assert "out holds a sweep with another value of flags: its trials" in str(sweep(quick).exception)
+    (quick / "space.yaml").write_text(SPACE.replace("0.1", "0.2"))
+    told = "out holds a sweep with another value of space: its trials are not to be compared with these"
+    assert told in str(sweep(quick, *given).exception)
+
+
+@pytest.fixture
+def search(quick):
+    """A search of the learning rate alone, without the verb."""
+    comparison = compare_runs.read_comparison(quick / "quick.yaml", "", quick / "out", "sweep")
+    compare_runs.open_folder(comparison)
+    return lambda: Sweep(comparison, {"learning_rate": Interval(1e-9, 10.0, True)}, Objective("accuracy", True), 1)
+
+
+def ask_for(search, *rates):
+    for rate in rates:
+        search.study.enqueue_trial({"learning_rate": rate})
+
+
+def test_a_bad_trial_is_stopped_while_it_trains(search, quick):
+    (quick / "out" / "slow").touch()  # a bad trial would take four minutes
+    found, told = search(), []
+    ask_for(found, 1e-2, 1e-2, 1e-3, 1e-3, 1e-8)
+    began = time.monotonic()
+    found.run(5, told.append)
+    assert time.monotonic() - began < 50
+    states = [trial.state.name for trial in found.finished]
+    assert states == ["COMPLETE"] * 4 + ["PRUNED"]
+    assert told[-1].startswith("  pruned, accuracy 0.2")  # at the second validation: 0.9 - 0.1 * 6 - 0.05 - 0.1 / 2
+    assert not (quick / "out" / "trial-004" / "run.json").exists()
+    # 0.9 - 0.05 at the best rate.
+    assert found.complete[0].value == pytest.approx(0.85)
+    assert list(found.complete[0].intermediate_values) == [1, 2, 3, 4]
+
+
+def test_a_trial_that_fails_is_told_and_three_in_a_row_end_it(search, quick):
+    found, told = search(), []
+    ask_for(found, 5.0, 1e-2, 5.0, 5.0, 5.0)
+    with pytest.raises(
+        SweepError, match=r"3 trials in a row have failed; the last: Training diverged at step 3: loss"
+    ):
+        found.run(9, told.append)
+    assert [trial.state.name for trial in found.finished] == ["FAIL", "COMPLETE", "FAIL", "FAIL", "FAIL"]
+    assert "  failed: Training diverged at step 3: loss nan" in told[1]
+
+
+def test_a_trial_that_was_interrupted_goes_on_in_its_own_folder(search, quick):
+    (quick / "out" / "slow").touch()
+    found = search()
+    ask_for(found, 1e-2, 1e-8)
+    threading.Timer(4, lambda: signal.raise_signal(signal.SIGTERM)).start()
+    with pytest.raises(SweepStopped) as stopped:
+        found.run(2, lambda line: None)
+    assert stopped.value.number == signal.SIGTERM
+    assert len(found.finished) == 1
+    (quick / "out" / "slow").unlink()
+    again = search()
+    assert again.take_up() == 1
+    again.run(2, lambda line: None)
+    assert [trial.user_attrs[FOLDER] for trial in again.finished] == ["trial-000", "trial-001"]
+    assert [trial.params["learning_rate"] for trial in again.finished] == [1e-2, 1e-8]
+    assert len(launched(quick)) == 3
+
+
+def test_validations_of_a_run_that_went_on_count_once(tmp_path):
+    log = tmp_path / "log"
+    entries = [{"step": 1, "v": 1}, {"step": 2, "v": 2}, {"step": 2, "v": 2}, {"step": 3, "v": 3}]
+    log.write_text("\n".join(map(json.dumps, entries)) + '\n{"step": 4, ')
+    assert [entry["v"] for entry in validations(log)] == [1, 2, 3]
+    assert list(validations(tmp_path / "none")) == []
+
+
+def test_a_space_in_all_its_forms(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "learning_rate: {low: 1e-4, high: 1e-2, log: true}\n"
+        "optimizer: [adamw, muon]\nper_device_train_batch_size: {choices: [16, 32]}\n"
+        "num_train_epochs: {low: 2, high: 8, step: 2}\nema_decay: [null, 0.99]\n"
+        "config_overrides: {num_hidden_layers: {low: 1, high: 3}}\n"
+    )
+    space = read_space(path, SENTIMENT)
+    assert space == {
+        "learning_rate": Interval(1e-4, 1e-2, True),
+        "optimizer": Choice(["adamw", "muon"]),
+        "per_device_train_batch_size": Choice([16, 32]),
+        "num_train_epochs": Interval(2, 8, False, 2),
+        "ema_decay": Choice([None, 0.99]),
+        "config_overrides.num_hidden_layers": Interval(1, 3),
+    }
+    record = {
+        "hyperparameters": {"optimizer": "sgd", "per_device_train_batch_size": 16, "learning_rate": 1.0},
+        "model": {"config": {"num_hidden_layers": 2}},
+    }
+    # Of the YAML first, then of the run; what lies outside is left out.
+    now = values_now(space, {"learning_rate": "1e-3", "num_train_epochs": 3}, {}, record)
+    assert now == {
+        "learning_rate": 1e-3,
+        "per_device_train_batch_size": 16,
+        "ema_decay": None,
+        "config_overrides.num_hidden_layers": 2,
+    }
+    assert divided(now)[1] == {"num_hidden_layers": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("learnin_rate: [1, 2]", r"there is no flag 'learnin_rate' \(did you mean learning_rate\?\)"),
+        ("learning_rate: {low: 0, high: 1}", r"--learning_rate 0.0 must be above 0"),
+        ("warmup_ratio: [0.1, 1.5]", "--warmup_ratio 1.5 must be at least 0 and below 1"),
+        ("optimizer: [adamw, adam]", "argument --optimizer: invalid choice: 'adam'"),
+        ("num_hidden: {low: 1, high: 2}", "there is no flag 'num_hidden'"),
+        ("seed: [1, 2]", "--seed is not searched: trials would not be comparable"),
+        ("output_dir: [a, b]", "--output_dir is not searched"),
+        ("max_eval_samples: [1, 2]", "--max_eval_samples is not searched"),
+        ("metric_for_best_model: [loss, f1]", "--metric_for_best_model is not searched"),
+        ("learning_rate: {low: 2, high: 1}", "low and high must be numbers, the one below the other, and are 2 and 1"),
+        ("learning_rate: {low: 0.1}", "low and high must be numbers"),
+        ("learning_rate: {low: 0.1, hig: 1}", "give a list of choices, or"),
+        ("learning_rate: 0.1", "give a list of choices, or"),
+        ("learning_rate: [0.1]", "choices must be a list of two or more words or numbers, each once"),
+        ("learning_rate: {low: 0.1, high: 1, log: maybe}", "log must be true or false"),
+        ("weight_decay: {low: 0, high: 1, log: true}", "is for numbers above 0"),
+        ("weight_decay: {low: 0, high: 1, step: 3}", "step 3 must be a number above 0 that fits in"),
+        ("config_overrides: {drop: [0, 1]}", "no model of sentiment_analysis has a field 'drop'"),
+        ("config_overrides: {dropout: [0, 1.5]}", "config_overrides dropout=1.5 must be at least 0 and below 1"),
+        ("config_overrides: 3", "config_overrides must map fields to values"),
+        ("- a", "must map flags to values"),
+        ("a: [", "cannot be read"),
+    ],
+)
+def test_a_space_that_does_not_fit_is_one_line(tmp_path, content, message):
+    path = tmp_path / "space.yaml"
+    path.write_text(content)
+    with pytest.raises(SpaceError, match=message) as raised:
+        read_space(path, SENTIMENT)
+    assert "\n" not in str(raised.value)
+
+
+def test_flags_that_it_sets_itself_are_refused(quick):
+    assert "sweep sets --seed itself. Leave it out." in str(sweep(quick, "--flags", "--seed 3").exception)
+    assert "sweep sets --evaluate_test itself" in str(sweep(quick, "--flags", "--evaluate_test true").exception)
+    assert not (quick / "out").exists()
+    (quick / "out").mkdir()
+    (quick / "out" / "mine").touch()
+    assert "holds files that sweep did not make" in str(sweep(quick).exception)
+
+
+def test_a_best_config_leaves_what_is_asked_of_the_user(search, quick):
+    found = search()
+    found.comparison.hyperparameters["requires"] = {"dataset_name": "a folder"}
+    content = yaml.safe_load(best_config(found, {"learning_rate": 1e-05}))
+    assert content["requires"] == {"dataset_name": "a folder"}
+    assert content["learning_rate"] == 1e-05
+
+
+def test_without_optuna_it_says_how_to_get_it(quick, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    error = sweep(quick).exception
+    assert isinstance(error, SweepError)
+    assert re.fullmatch(r"`seqnlp sweep` needs Optuna: pip install .*\[sweep\]'", str(error))

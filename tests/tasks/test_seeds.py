@@ -1,0 +1,371 @@
+"""What several seeds say together: by hand; what is refused; the processes that run them."""
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from seqnlp.metrics import Spread, spread_of
+from seqnlp.publishing.card import build_card
+from seqnlp.publishing.claims import check_claims
+from seqnlp.tasks import TASKS
+from seqnlp.tasks.seeds import SETTINGS, SeedRuns, contradiction, gather, headers_of, rows_of, spread_in, told
+from seqnlp.training import ArgumentsError, threads
+from seqnlp.training.flags import without_flags
+from seqnlp.training.run import RunElsewhere
+from seqnlp.training.started_runs import Team, finished_record, flags_to_go_on, run_script
+
+
+SENTIMENT = TASKS["sentiment_analysis"]
+
+
+def record_of(seed, accuracy, kept, **changes):
+    """The record of a finished run."""
+    return {
+        "task": "sentiment_analysis",
+        "seed": seed,
+        "command": f"recipes/sentiment_analysis.py --seed={seed}",
+        "hyperparameters": {"architecture": "lstm", "seed": seed, "metric_for_best_model": "accuracy"}
+        | {"greater_is_better": True},
+        "dataset": {"name": "<local:films>", "splits": {"test": {"rows": 40, "fingerprint": "a"}}},
+        "model": {
+            "class": "RecurrentForSequenceClassification",
+            "parameters": 9,
+            "config": {},
+            "sha256": f"hash{seed}",
+        },
+        "metrics": {
+            "validation": {"accuracy": kept, "loss": 0.5},
+            "test": {"accuracy": accuracy, "loss": 0.25 * seed, "signatures": {"accuracy": "x"}, "ok": True},
+        },
+        "baselines": {"tfidf": {"test": {"accuracy": 0.625}}},
+        "history": [{"step": 1, "epoch": 1.0, "validation_accuracy": kept}],
+        "kept": {"step": 1, "epoch": 1.0, "metric": "accuracy", "value": kept},
+        "seconds": {"training": 10.0 * seed},
+        "versions": {"seqnlp": "1"},
+        "hardware": {"cpu": "c", "cpu_cores": 2},
+        **changes,
+    }
+
+
+@pytest.fixture
+def three():
+    return {1: record_of(1, 0.8, 0.70), 2: record_of(2, 0.9, 0.75), 3: record_of(3, 0.7, 0.65)}
+
+
+def test_mean_and_deviation_by_hand():
+    # 2, 4, 4, 4, 5, 5, 7, 9: mean 5, squares of the distances 32, divided by 7.
+    assert spread_of([2, 4, 4, 4, 5, 5, 7, 9]) == Spread(5, pytest.approx(math.sqrt(32 / 7)))
+    assert spread_of([3.5]) == Spread(3.5, None)
+    score = SENTIMENT.score_of("accuracy")
+    assert score.shown_spread(spread_of([0.8, 0.9])) == "85.0% ± 7.1%"
+    assert score.shown_spread(spread_of([0.8])) == "80.0%"
+
+
+def test_the_best_on_validation_is_chosen_and_every_number_has_mean_and_deviation(three):
+    record = gather(SENTIMENT, three, "recipes/sentiment_analysis.py --seeds 1,2,3")
+    assert record["seeds"]["chosen"] == 2  # the best on validation; here on the test as well
+    assert record["model"]["sha256"] == "hash2"
+    assert record["command"].endswith("--seeds 1,2,3")
+    # 0.8, 0.9, 0.7: mean 0.8, deviation 0.1; of the loss 0.25, 0.5, 0.75.
+    assert record["seeds"]["metrics"]["test"]["accuracy"] == {
+        "mean": pytest.approx(0.8),
+        "deviation": pytest.approx(0.1),
+    }
+    assert spread_in(record, "test", "loss") == Spread(pytest.approx(0.5), pytest.approx(0.25))
+    assert set(record["seeds"]["metrics"]["test"]) == {"accuracy", "loss"}  # neither a text nor true is a number
+    assert contradiction(record) is None
+    rows = rows_of(SENTIMENT, record)
+    assert ["Accuracy", "test", "80.0% ± 10.0%", "80.0%", "90.0%", "70.0%"] in rows
+    assert headers_of(record)[-3:] == ["seed 1", "seed 2", "seed 3"]
+    assert told(SENTIMENT, record) == (
+        "3 seeds (1, 2, 3): mean ± standard deviation. The model is that of seed 2, whose validation accuracy is the "
+        "highest, 75.0%."
+    )
+
+
+def test_less_may_be_better_and_what_a_run_lacks_is_told(three):
+    for seed, value in ((1, 0.3), (2, 0.2), (3, 0.4)):
+        three[seed]["kept"] = {"metric": "loss", "value": value, "step": 1, "epoch": 1.0}
+        three[seed]["hyperparameters"]["greater_is_better"] = False
+    three[3]["metrics"]["test"]["loss"] = None  # as JSON has what is no number
+    record = gather(SENTIMENT, three, "c")
+    assert record["seeds"]["chosen"] == 2
+    assert record["seeds"]["left_out"] == ["test loss"]
+    assert told(SENTIMENT, record).endswith("the lowest, 0.200. Not every seed has a number of test loss: left out.")
+    for one in three.values():
+        one["kept"] = {}
+    assert "No validation could choose: the model is that of the first seed, 1." in told(
+        SENTIMENT, gather(SENTIMENT, three, "c")
+    )
+
+
+def test_runs_of_other_data_are_not_gathered(three):
+    three[3]["dataset"] = {"name": "<local:films>", "splits": {"test": {"rows": 41, "fingerprint": "b"}}}
+    with pytest.raises(ArgumentsError, match="--seeds 1,2,3: their runs have read different data"):
+        gather(SENTIMENT, three, "c")
+
+
+def test_the_card_shows_them_and_verify_does_the_sum_again(three, tmp_path):
+    record = gather(SENTIMENT, three, "recipes/sentiment_analysis.py --seeds 1,2,3")
+    card = build_card(record, "alice/films")
+    assert "### Over the seeds" in card
+    assert "80.0% ± 10.0%" in card
+    assert "seqnlp train sentiment_analysis --seeds 1,2,3" in card
+    (tmp_path / "README.md").write_text(card)
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    name = "mean and deviation over the seeds"
+    outcomes = {check.name: check.outcome for check in check_claims(tmp_path, None, loaded=False)}
+    assert outcomes[name] == "passed"
+    assert outcomes["the card says what run.json says"] == "passed"
+    for change in ({"mean": 0.9, "deviation": 0.1}, {"mean": 0.8, "deviation": 0.01}):
+        wrong = json.loads(json.dumps(record))
+        wrong["seeds"]["metrics"]["test"]["accuracy"] = change
+        (tmp_path / "run.json").write_text(json.dumps(wrong))
+        assert {check.name: check.outcome for check in check_claims(tmp_path, None, loaded=False)}[name] == "failed"
+    record["metrics"]["test"]["accuracy"] = 0.95
+    assert "not those of the seed 2" in contradiction(record)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--seeds", "1,2", "--seed", "3"], "--seeds and --seed exclude each other: give one of them"),
+        (["--seeds", "1"], "--seeds 1: list at least two, each once"),
+        (["--seeds", "1,1"], "--seeds 1,1: list at least two, each once"),
+        (["--seeds", ""], "--seeds : '' is no seed"),
+        (["--seeds", "1,x"], "--seeds 1,x: 'x' is no seed; each must be a number at least 0 and below 4294967296"),
+        (["--seeds", "1,4294967296"], "'4294967296' is no seed"),
+        (["--seeds", "1,2", "--push_to_hub"], "--push_to_hub publishes one run, and --seeds makes several"),
+        (["--seeds", "1,2", "--resume_from_checkpoint", "x"], "with --seeds each run goes on from its own"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(argv, message):
+    with pytest.raises(ArgumentsError, match=message) as raised:
+        SENTIMENT.from_command_line(argv=argv)
+    assert "\n" not in str(raised.value)
+
+
+def test_of_a_yaml_and_the_command_line_the_latter_counts(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("seeds: [1, 2]\n")
+    config = ["--config", str(file)]
+    assert SENTIMENT.from_command_line(argv=config).training_args.each_seed == [1, 2]
+    single = SENTIMENT.from_command_line(argv=[*config, "--seed=7"]).training_args
+    assert (single.seed, single.each_seed) == (7, [])
+    file.write_text("seed: 5\n")
+    assert SENTIMENT.from_command_line(argv=[*config, "--seeds", "3, 4"]).training_args.each_seed == [3, 4]
+    file.write_text("seed: 5\nseeds: 1,2\n")
+    with pytest.raises(ArgumentsError, match=r"--seeds and --seed exclude each other \(in .*a.yaml\)"):
+        SENTIMENT.from_command_line(argv=config)
+
+
+def test_flags_are_left_out_of_a_command_however_they_are_spelled():
+    words = [
+        "--seeds",
+        "1,2",
+        "--lr=1",
+        "--output-dir",
+        "x",
+        "--columns",
+        "a",
+        "b",
+        "--overwrite_output_dir",
+        "--y",
+        "-1",
+    ]
+    names = ("seeds", "output_dir", "overwrite_output_dir")
+    assert without_flags(words, names) == ["--lr=1", "--columns", "a", "b", "--y", "-1"]
+
+
+class Started:
+    """Stands in the place of the processes: writes what a run leaves."""
+
+    def __init__(self, fails_at=None):
+        self.words, self.fails_at = [], fails_at
+
+    def __call__(self, words, environment, name):
+        self.words.append(words)
+        given = dict(word.lstrip("-").split("=", 1) for word in words if "=" in word)
+        seed, folder = int(given["seed"]), given["output_dir"]
+        if seed == self.fails_at:
+            raise KeyboardInterrupt
+        os.makedirs(folder)
+        record = record_of(seed, 0.5 + seed / 10, 0.5 + seed / 10)
+        task = SENTIMENT.from_command_line(argv=["--learning_rate", given.get("learning_rate", "0.5")])
+        record["hyperparameters"] |= SeedRuns(task, None)._settings()
+        with open(f"{folder}/run.json", "w") as file:
+            json.dump(record, file)
+        for name in ("model.safetensors", "report.html"):
+            with open(f"{folder}/{name}", "w") as file:
+                file.write(f"of seed {seed}")
+
+
+@pytest.fixture
+def seeds(tmp_path, monkeypatch):
+    """Ask for seeds; gives what was started."""
+
+    def ask(*flags, fails_at=None):
+        argv = ["--output_dir", str(tmp_path / "out"), "--learning_rate", "0.5", *flags]
+        monkeypatch.setattr("sys.argv", ["recipes/sentiment_analysis.py", *argv])
+        started = Started(fails_at)
+        monkeypatch.setattr("seqnlp.tasks.seeds.run_script", started)
+        task = SENTIMENT.from_command_line()
+        SeedRuns(task, tmp_path / "out").run()
+        return started.words
+
+    return ask
+
+
+def test_resuming_runs_the_missing_seeds_alone_and_the_folder_becomes_that_of_the_chosen(seeds, tmp_path, capsys):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        seeds("--seeds", "4,2,3", fails_at=2)
+    assert not (out / "run.json").exists()
+    with pytest.raises(ArgumentsError, match="holds runs of several seeds: continue them by --resume_from_checkpoint"):
+        seeds("--seeds", "4,2,3")
+    words = seeds("--seeds", "4,2,3", "--resume_from_checkpoint", "latest")
+    assert [[word for word in line if word.startswith("--seed")] for line in words] == [["--seed=2"], ["--seed=3"]]
+    assert "Seed 4 is finished" in capsys.readouterr().out
+    record = json.loads((out / "run.json").read_text())
+    assert record["seeds"]["chosen"] == 4
+    # 0.9, 0.7 and 0.8
+    assert record["seeds"]["metrics"]["test"]["accuracy"]["mean"] == pytest.approx(0.8)
+    assert record["seeds"]["metrics"]["test"]["accuracy"]["deviation"] == pytest.approx(0.1)
+    assert (out / "model.safetensors").read_text() == "of seed 4"
+    page = (out / "report.html").read_text()
+    assert "<h1>Sentiment classification of texts, lstm: Accuracy 80.0% ± 10.0% on test, 3 seeds</h1>" in page
+    assert 'href="seed-2/report.html"' in page
+    assert "<td>tfidf</td><td>test</td><td>62.5%</td>" in page
+    # One more is trained alone, and the model is chosen anew.
+    assert len(seeds("--seeds", "4,2,3,5", "--resume_from_checkpoint", "latest")) == 1
+    assert (out / "model.safetensors").read_text() == "of seed 5"
+    with pytest.raises(ArgumentsError, match=r"--learning_rate 0.25: what lies in .*out was begun with 0.5. Give the"):
+        seeds("--seeds", "4,2", "--resume_from_checkpoint", "latest", "--learning_rate", "0.25")
+
+
+def test_a_folder_that_holds_something_else_is_not_taken(seeds, tmp_path):
+    with pytest.raises(ArgumentsError, match=r"holds no runs of several seeds\. Leave the flag out"):
+        seeds("--seeds", "1,2", "--resume_from_checkpoint", "latest")
+    (tmp_path / "out" / "run.json").write_text("{}")
+    with pytest.raises(ArgumentsError, match="holds a finished model"):
+        seeds("--seeds", "1,2")
+    assert not (tmp_path / "out" / SETTINGS).exists()
+
+
+def test_what_lies_in_a_folder_says_how_to_go_on(tmp_path):
+    assert flags_to_go_on(tmp_path) == ["--overwrite_output_dir=true"]
+    (tmp_path / "run.json").write_text(json.dumps({"stopped": {"reason": "max_train_minutes"}}))
+    assert finished_record(tmp_path) is None
+    (tmp_path / "run.json").write_text(json.dumps({"stopped": None}))
+    assert finished_record(tmp_path) == {"stopped": None}
+
+
+def test_several_processes_do_what_the_first_decides_each_run_at_a_port_of_its_own():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "HOME": "/"}
+    seen = {0: [], 1: []}
+
+    def work(rank):
+        team = Team({**common, "RANK": str(rank)})
+        for number in range(2):
+            seen[rank].append(team.agree(lambda number=number: {"seed": number, "by": rank}))
+            seen[rank].append(team.environment()["MASTER_PORT"])
+        team.part()
+
+    both = [threading.Thread(target=work, args=(rank,)) for rank in (0, 1)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(60)
+    assert seen[0] == seen[1]
+    assert seen[0][0::2] == [{"seed": 0, "by": 0}, {"seed": 1, "by": 0}]
+    assert str(port) not in seen[0]
+    assert "MASTER_PORT" not in Team({}).environment()
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Start a script of these lines as the run of a seed."""
+
+    def start(*lines):
+        (tmp_path / "script.py").write_text("\n".join(["import os, signal, sys, time", *lines]))
+        monkeypatch.setattr("sys.argv", [str(tmp_path / "script.py"), "--seeds", "1,2"])
+        run_script(["--seed=1"], Team({**os.environ}).environment(), "the run of seed 1")
+
+    return start
+
+
+def test_a_run_that_fails_ends_all_with_its_code_and_one_that_is_killed_is_named(script, tmp_path, capfd):
+    script(f"open({str(tmp_path / 'words')!r}, 'w').write(' '.join(sys.argv[1:]))")
+    assert (tmp_path / "words").read_text() == "--seed=1"
+    with pytest.raises(RunElsewhere) as failed:
+        script("sys.exit(3)")
+    assert failed.value.code == 3
+    with pytest.raises(RunElsewhere) as killed:
+        script("os.kill(os.getpid(), signal.SIGKILL)")
+    assert killed.value.code == 128 + signal.SIGKILL
+    assert capfd.readouterr().err == (
+        "error: the run of seed 1 was ended by SIGKILL; perhaps by the system, for lack of memory. Go on by the same "
+        "command and --resume_from_checkpoint latest.\n"
+    )
+
+
+def test_a_signal_is_handed_on_and_the_end_of_the_run_is_waited_for(script, tmp_path):
+    def tell():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=tell, daemon=True).start()
+    with pytest.raises(RunElsewhere) as ended:
+        script(
+            "def end(number, frame):",
+            "    time.sleep(0.3)",
+            f"    open({str(tmp_path / 'written')!r}, 'w').close()",
+            "    sys.exit(128 + number)",
+            "signal.signal(signal.SIGTERM, end)",
+            f"open({str(tmp_path / 'ready')!r}, 'w').close()",
+            "time.sleep(60)",
+        )
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert (tmp_path / "written").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_threads_are_those_that_the_user_has_exported_to_the_launcher_of_all(monkeypatch):
+    """A launcher sets OMP_NUM_THREADS for its processes where nobody has: its own environment tells."""
+    lines = [
+        "import os, subprocess, sys",
+        "from seqnlp.training.threads import STARTER, exported_threads",
+        "depth = int(sys.argv[1])",
+        "environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'ACCELERATE_MIXED_PRECISION': 'no'}",
+        "environment |= {STARTER: str(os.getpid())} if depth == 1 else {}",
+        "sys.exit(print(exported_threads())) if depth == 0 else subprocess.run([sys.executable, '-c', "
+        "sys.argv[2], str(depth - 1), sys.argv[2]], env=environment)",
+    ]
+    code = "\n".join(lines)
+    # Launcher, process of the launch that runs several seeds, run of one.
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    code = code.replace("from seqnlp.training.threads import STARTER, exported_threads", LOADED)
+    result = subprocess.run([sys.executable, "-c", code, "2", code], capture_output=True, text=True)
+    assert result.stdout == "7\n", result.stderr
+
+
+LOADED = f"""
+import importlib.util
+spec = importlib.util.spec_from_file_location("threads", {threads.__file__!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+STARTER, exported_threads = module.STARTER, module.exported_threads
+""".strip()
+"""Without the seconds that importing all of seqnlp takes."""
