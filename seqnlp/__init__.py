@@ -1,15 +1,15 @@
 """Sequence models, trained from scratch, at home in the Hugging Face world.
 
-Importing seqnlp makes transformers' Auto classes know its architectures, and imports nothing, not even transformers,
-which may come before or after. The classes, torch, and the pipeline `seqnlp-translation` are imported when one of them
-is asked for: by its name here, or by an Auto class or a pipeline that reads the configuration of one of our models.
+Importing seqnlp makes transformers' Auto classes know its architectures, and costs as little as importing transformers
+does. The classes, torch, and the pipeline `seqnlp-translation` are imported when one of them is asked for: by its name
+here, or by an Auto class or a pipeline that reads the configuration of one of our models.
 """
 
 import sys
 from importlib import import_module
-from importlib.abc import MetaPathFinder
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from transformers.models.auto import auto_mappings
 
 
 if TYPE_CHECKING:
@@ -30,36 +30,16 @@ CONFIGURATIONS = {
 """By its `model_type`, the name of each configuration: all that can be known before torch is imported."""
 
 
-TABLE = "transformers.models.auto.auto_mappings"
-"""Where transformers keeps the names of its own configurations."""
-
-
-class _WhenTheTableIsRead(MetaPathFinder):
-    """Announces our configurations as soon as transformers' table is imported, however that comes about."""
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != TABLE:
-            return None
-        sys.meta_path.remove(self)
-        spec = find_spec(TABLE)
-        read = spec.loader.exec_module
-
-        def read_and_announce(module) -> None:
-            read(module)
-            _announce(module.CONFIG_MAPPING_NAMES)
-
-        spec.loader.exec_module = read_and_announce
-        return spec
-
-
-def _announce(names: dict[str, str]) -> None:
+def _announce() -> None:
     """
     Enter the configurations' names where transformers keeps those of its own, which it imports when one is read.
 
     It looks for them in a module `transformers.models.<model_type>`; that is this one here, and to ask it for a class
     registers all of them (`models.register`). Every way to a model begins with its configuration.
     """
-    names.update(CONFIGURATIONS)
+    # With its Auto classes transformers makes a copy of the table, and reads that from then on.
+    reader = sys.modules.get("transformers.models.auto.configuration_auto", auto_mappings)
+    reader.CONFIG_MAPPING_NAMES.update(CONFIGURATIONS)
     for model_type in CONFIGURATIONS:
         sys.modules[f"transformers.models.{model_type}"] = sys.modules[__name__]
 
@@ -87,8 +67,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_offered()})
 
 
-if TABLE in sys.modules:
-    # With its Auto classes transformers makes a copy of the table, and reads that from then on.
-    _announce(sys.modules.get("transformers.models.auto.configuration_auto", sys.modules[TABLE]).CONFIG_MAPPING_NAMES)
-else:
-    sys.meta_path.insert(0, _WhenTheTableIsRead())
+_announce()

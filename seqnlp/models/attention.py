@@ -178,7 +178,8 @@ class MultiHeadAttention(nn.Module):
         num_rows, num_tokens = hidden_states.shape[:2]
         if key_value_states is not None:
             key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
-            hidden_states = beside_source(hidden_states, len(key))  # rows that read one source ask as tokens of a row
+            # Rows that read one source ask as tokens of a row.
+            hidden_states = beside_source(hidden_states, key.shape[0])
         query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
         if key_value_states is None:
             key = self._split_heads(self.k_proj(hidden_states))  # (B, G, T, D)
@@ -208,7 +209,7 @@ class MultiHeadAttention(nn.Module):
             **kwargs,
         )
         output = self.o_proj(output.flatten(2))  # of (B, T, H, D)
-        if len(output) != num_rows:
+        if output.shape[0] != num_rows:
             output = output.view(num_rows, num_tokens, -1)
             if weights is not None:  # from (number of sources, H, rows of each * T, S)
                 weights = weights.unflatten(2, (-1, num_tokens)).transpose(1, 2).flatten(0, 1)

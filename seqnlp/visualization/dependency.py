@@ -67,9 +67,14 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
         axis.set_ylabel("right answers (%)")
         axis.grid(alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
+
+
+def _columns_of(labels: list[str], width: float) -> int:
+    """How many labels stand beside each other in so many inches."""
+    return max(1, min(len(labels), int(width / (0.8 + 0.085 * max(map(len, labels))))))
 
 
 def plot_state_sizes(results: Sequence[dict[str, Any]], path: str | Path, title: str = "") -> None:
@@ -112,6 +117,6 @@ def plot_state_sizes(results: Sequence[dict[str, Any]], path: str | Path, title:
     for axis in axes[::columns]:
         axis.set_ylabel("right answers (%)")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
