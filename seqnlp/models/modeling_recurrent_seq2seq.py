@@ -273,7 +273,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         """
         if use_cache and past_key_values is None:
             past_key_values = self.create_cache()
-        states = self._first_states(past_key_values, encoder_final_state, len(inputs_embeds))
+        states = self._first_states(past_key_values, encoder_final_state, inputs_embeds.shape[0])
         source, feed = self._look_up(past_key_values, encoder_hidden_states, encoder_attention_mask)
         padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), 1)
         hidden_states = self.embedding_dropout(inputs_embeds)
@@ -357,7 +357,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
                 "The decoder starts from where the encoder ended, and encoder_outputs has no final_state: give "
                 "input_ids, or encoder_outputs as model.get_encoder() returns them."
             )
-        repeats = rows_per_source(num_rows, len(final_state))
+        repeats = rows_per_source(num_rows, final_state.shape[0])
         states = self.bridge(final_state)
         if repeats == 1:
             return states
@@ -373,7 +373,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             raise ValueError("Attention has no source to look at: give input_ids or encoder_outputs.")
         kept = None if cache is None else read_state(cache.cross_attention_cache, 0)
         projected_keys, *feed = (self.attention.project_keys(hidden_states),) if kept is None else kept
-        repeats = rows_per_source(len(projected_keys), len(hidden_states))
+        repeats = rows_per_source(projected_keys.shape[0], hidden_states.shape[0])
         if repeats > 1:  # a cache whose rows were repeated
             hidden_states = hidden_states.repeat_interleave(repeats, dim=0)
             mask = None if mask is None else mask.repeat_interleave(repeats, dim=0)

@@ -195,11 +195,11 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
     ) -> torch.Tensor | None:
         """Which source tokens are seen by those that read a source; a cache may keep it for each of several rows."""
         if cache is not None and cache.is_updated.get(0):
-            repeats = rows_per_source(len(cache.cross_attention_cache.layers[0].keys), len(source))
+            repeats = rows_per_source(cache.cross_attention_cache.layers[0].keys.shape[0], source.shape[0])
             if repeats > 1:
                 source = source.repeat_interleave(repeats, dim=0)
                 mask = None if mask is None else mask.repeat_interleave(repeats, dim=0)
-        return create_bidirectional_mask(self.config, beside_source(inputs_embeds, len(source)), mask, source)
+        return create_bidirectional_mask(self.config, beside_source(inputs_embeds, source.shape[0]), mask, source)
 
 
 class TransformerModel(TransformerPreTrainedModel):

@@ -125,7 +125,8 @@ def eager_recurrence(
             new_state = tuple(torch.where(valid, new, old) for new, old in zip(new_state, state, strict=True))
         state = new_state
         outputs[step] = cell.output(state[0])
-    outputs = torch.stack(outputs, dim=1)  # (B, T, H)
+    # A generated token is one step: there is nothing to copy.
+    outputs = torch.stack(outputs, dim=1) if len(outputs) > 1 else outputs[0].unsqueeze(1)  # (B, T, H)
     if padding is not None:
         outputs = outputs.masked_fill(~padding.mask.unsqueeze(-1), 0)
     return outputs, state if return_state else None

@@ -90,7 +90,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
             `(batch_size, sequence_length, num_directions * hidden_size)`, zero at padding; and `num_states` states, or
             one for each token if there are fewer, the final state last.
         """
-        hidden_states = self.dropout(hidden_states)
+        if self.training:  # the call of a module that does nothing would show in the time of a generated token
+            hidden_states = self.dropout(hidden_states)
         length = hidden_states.shape[1]
         first = max(length - num_states, 0) + 1  # from here on each token is read by itself
         if num_states < 2 or first == length:
@@ -121,6 +122,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
         outputs = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
         if not return_state:
             return outputs, None
+        if len(final_states) == 1:
+            return outputs, tuple(tensor.unsqueeze(1) for tensor in final_states[0])
         return outputs, tuple(torch.stack(tensors, dim=1) for tensors in zip(*final_states, strict=True))
 
 

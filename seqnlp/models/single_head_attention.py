@@ -48,7 +48,7 @@ class SingleHeadAttention(nn.Module):
         if projected_keys is None:
             projected_keys = self.project_keys(keys)
         num_rows, num_tokens = query.shape[:2]
-        query = beside_source(query, len(projected_keys))
+        query = beside_source(query, projected_keys.shape[0])
         scores = self.similarity(query, projected_keys)  # (B, T, S)
         if mask is not None:
             scores = scores.masked_fill(~mask.bool().unsqueeze(1), torch.finfo(scores.dtype).min)

@@ -23,6 +23,9 @@ WRITERS = {
     "decoder": lambda: TransformerDecoderForCausalLM(TransformerDecoderConfig(**HEADS)),
     "lstm": lambda: RecurrentForCausalLM(RecurrentConfig(**SIZES, cell_type="lstm")),
     "translator": lambda: TransformerForConditionalGeneration(TransformerConfig(**HEADS, decoder_start_token_id=2)),
+    "ssru decoder": lambda: TransformerForConditionalGeneration(
+        TransformerConfig(**HEADS, decoder_start_token_id=2, decoder_cell="ssru")
+    ),
     "gru with attention": lambda: RecurrentSeq2SeqForConditionalGeneration(
         RecurrentSeq2SeqConfig(**SIZES, decoder_start_token_id=2, attention_type="multiplicative")
     ),
@@ -99,7 +102,7 @@ def test_another_length_of_prompt_or_source_needs_no_graph_or_one_for_all(name, 
         inputs = {"input_ids": torch.randint(4, 40, (2, length))}
         found = model.generate(**inputs, max_new_tokens=5, do_sample=False)
         assert torch.equal(found, plain.generate(**inputs, max_new_tokens=5, do_sample=False))
-    is_translator = name in ("translator", "gru with attention")
+    is_translator = name in ("translator", "ssru decoder", "gru with attention")
     assert compiler.graphs <= (2 if is_translator else 1)
 
 
