@@ -27,8 +27,9 @@ PAD = "<pad>"
 CONFIG = "special:model.yml"
 EPSILON = 1e-9
 """Of the norms in `expression_operators.h`."""
-NEVER = -1e4
-"""The logit of padding, which Marian has no token for; its exponential is zero in every type of numbers."""
+NEVER = -100.0
+"""The logit of padding, which Marian has no token for: beside any other its exponential is lost in rounding, and the
+share of a smoothed label that falls on it costs nearly nothing."""
 _CONTROL = (2, 3)  # `SentencePiece.Type`: UNKNOWN and CONTROL
 
 # What the layout read here needs of Marian's options: the values allowed, the first Marian's default.
