@@ -53,7 +53,8 @@ def path_of(name: str) -> Path:
     try:
         path = Path(name).expanduser()
         path.exists()
-    except (OSError, RuntimeError) as error:
+        path.resolve()  # takes no NUL
+    except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{name[:60]!r} is no name of a file or folder: {reason}") from error
     return path

@@ -127,7 +127,12 @@ def test_a_stream_has_the_columns_of_its_first_row_and_no_blank_or_repeated_rows
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("x" * 300 + ".txt", "File name too long"), ("~nobody-of-this-name/a.txt", "home directory")]
+    ("name", "reason"),
+    [
+        ("x" * 300 + ".txt", "File name too long"),
+        ("~nobody-of-this-name/a.txt", "home directory"),
+        ("a\0.txt", "null byte"),
+    ],
 )
 def test_a_name_that_the_system_does_not_take(name, reason):
     for read in (
