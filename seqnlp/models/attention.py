@@ -14,6 +14,8 @@ from transformers.utils import TransformersKwargs
 from .beam_search import beside_source
 from .positions import rotate
 from .processor import has_tiles
+from .projections import project
+from .unpadding import Unpadding
 
 
 def dot_product_similarity(query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
@@ -161,6 +163,7 @@ class MultiHeadAttention(nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         past_key_values: Cache | None = None,
         key_value_states: torch.Tensor | None = None,
+        unpadding: Unpadding | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
@@ -171,19 +174,16 @@ class MultiHeadAttention(nn.Module):
             past_key_values: Keys and values of earlier tokens; updated in place.
             key_value_states: What is asked, `(B, S, hidden_size)`; `None` for `hidden_states` itself. They may be
                 fewer than `B`, each asked by equally many neighboring rows.
+            unpadding: Of a text that attends to itself: `hidden_states` are its valid tokens, `(1, N, hidden_size)`,
+                and so is what is returned.
 
         Returns:
             `(B, T, hidden_size)`, and the weights, `(B, H, T, S)`, or `None` where the interface does not tell them.
         """
         num_rows, num_tokens = hidden_states.shape[:2]
-        if key_value_states is not None:
-            key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
-            # Rows that read one source ask as tokens of a row.
-            hidden_states = beside_source(hidden_states, key.shape[0])
-        query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
         if key_value_states is None:
-            key = self._split_heads(self.k_proj(hidden_states))  # (B, G, T, D)
-            value = self._split_heads(self.v_proj(hidden_states))  # (B, G, T, D)
+            projected = project((self.q_proj, self.k_proj, self.v_proj), hidden_states)
+            query, key, value = (self._split_heads(states, unpadding) for states in projected)
             if position_embeddings is not None:
                 query = rotate(query, *position_embeddings)
                 key = rotate(key, *position_embeddings)
@@ -191,6 +191,11 @@ class MultiHeadAttention(nn.Module):
                 if isinstance(past_key_values, EncoderDecoderCache):
                     past_key_values = past_key_values.self_attention_cache
                 key, value = past_key_values.update(key, value, self.layer_idx)  # (B, G, S, D)
+        else:
+            key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
+            # Rows that read one source ask as tokens of a row.
+            hidden_states = beside_source(hidden_states, key.shape[0])
+            query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
 
         implementation = self.config._attn_implementation
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
@@ -208,7 +213,8 @@ class MultiHeadAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        output = self.o_proj(output.flatten(2))  # of (B, T, H, D)
+        output = output.flatten(2)  # (B, T, H * D)
+        output = self.o_proj(output if unpadding is None else unpadding.remove(output))
         if output.shape[0] != num_rows:
             output = output.view(num_rows, num_tokens, -1)
             if weights is not None:  # from (number of sources, H, rows of each * T, S)
@@ -230,6 +236,8 @@ class MultiHeadAttention(nn.Module):
             past_key_values.is_updated[self.layer_idx] = True
         return key, value
 
-    def _split_heads(self, states: torch.Tensor) -> torch.Tensor:
-        """From `(B, T, heads * D)` to `(B, heads, T, D)`."""
+    def _split_heads(self, states: torch.Tensor, unpadding: Unpadding | None = None) -> torch.Tensor:
+        """From `(B, T, heads * D)`, or from the valid tokens alone, to `(B, heads, T, D)`."""
+        if unpadding is not None:
+            states = unpadding.restore(states)
         return states.reshape(*states.shape[:-1], -1, self.head_dim).transpose(1, 2)

@@ -10,6 +10,8 @@ from torch.autograd.function import once_differentiable
 from transformers import PreTrainedConfig
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
 
+from .projections import is_plain_linear
+
 
 IGNORE_INDEX = -100
 
@@ -93,7 +95,7 @@ def chunked_cross_entropy(
     counts = (labels != ignore_index).nonzero().squeeze(1)
     if len(counts) < len(labels):
         hidden_states, labels = hidden_states.index_select(0, counts), labels.index_select(0, counts)
-    if _is_plain_linear(lm_head):
+    if is_plain_linear(lm_head):
         loss = ChunkedCrossEntropy.apply(
             hidden_states, lm_head.weight, lm_head.bias, labels, chunk_size, label_smoothing
         )
@@ -402,14 +404,6 @@ def _turn_into_gradient(
         if gradient is not part:
             part.copy_(gradient)
     return loss
-
-
-def _is_plain_linear(module: nn.Module) -> bool:
-    return (
-        type(module) is nn.Linear
-        and type(module.weight) is nn.Parameter
-        and not (module._forward_hooks or module._forward_pre_hooks)
-    )
 
 
 def _per_label(

@@ -128,8 +128,40 @@ def rotate(states: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> 
     Returns:
         `(B, H, T, D)`.
     """
+    is_training = states.device.type == "cpu" and states.requires_grad and not torch.compiler.is_compiling()
+    is_worth_it = states.shape[-1] >= 64  # of shorter halves each would cost more than the copy
+    if is_training and is_worth_it and states.dtype == cosines.dtype:
+        return Rotation.apply(states, cosines.unsqueeze(1), sines.unsqueeze(1))
     partners = states.roll(states.shape[-1] // 2, dims=-1)
     return torch.addcmul(states * cosines.unsqueeze(1), partners, sines.unsqueeze(1))
+
+
+class Rotation(torch.autograd.Function):
+    """
+    The same without a copy of the partners: `apply(states, cosines, sines)`, the angles `(B, 1, T, D)`. Its gradient
+    is the gradient of what came out, turned back.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(states, cosines, sines):
+        turned = states * cosines
+        half = states.shape[-1] // 2
+        first, second = states.split(half, dim=-1)
+        of_first, of_second = sines.split(half, dim=-1)
+        turned[..., :half].addcmul_(second, of_first)
+        turned[..., half:].addcmul_(first, of_second)
+        return turned
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, d_turned):
+        cosines, sines = ctx.saved_tensors
+        return Rotation.apply(d_turned, cosines, -sines), None, None
 
 
 class Positions(nn.Module):

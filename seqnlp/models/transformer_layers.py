@@ -20,6 +20,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .attention import MultiHeadAttention
 from .positions import Positions, count_positions
 from .rms_norm import RMSNorm
+from .unpadding import Unpadding
 
 
 def create_norm(config: PreTrainedConfig) -> nn.Module:
@@ -210,7 +211,13 @@ class TransformerStack:
         self.post_init()
 
     def run_layers(
-        self, inputs_embeds: torch.Tensor, position_ids: torch.Tensor, /, *layer_inputs: torch.Tensor | None, **kwargs
+        self,
+        inputs_embeds: torch.Tensor,
+        position_ids: torch.Tensor,
+        /,
+        *layer_inputs: torch.Tensor | None,
+        unpadding: Unpadding | None = None,
+        **kwargs,
     ) -> torch.Tensor:
         """
         From embeddings to the states behind the last layer, both `(B, T, hidden_size)`.
@@ -220,13 +227,17 @@ class TransformerStack:
             position_ids: `(B, T)` or `(1, T)`.
             layer_inputs: What each layer gets besides the states by its place: reentrant gradient checkpointing
                 carries the gradients of these alone.
+            unpadding: How the layers are to skip the padding, where the states are zero then.
             kwargs: What each layer gets by name.
         """
         hidden_states, position_embeddings = self.positions(inputs_embeds * self.embedding_scale, position_ids)
         hidden_states = self.dropout(self.embedding_norm(hidden_states))
+        if unpadding is not None:
+            hidden_states, kwargs = unpadding.remove(hidden_states), {**kwargs, "unpadding": unpadding}
         for layer in self.layers:
             hidden_states = layer(hidden_states, *layer_inputs, position_embeddings=position_embeddings, **kwargs)
-        return self.norm(hidden_states)
+        hidden_states = self.norm(hidden_states)
+        return hidden_states if unpadding is None else unpadding.restore(hidden_states)
 
 
 class EncoderStack(TransformerStack):
@@ -265,4 +276,6 @@ class EncoderStack(TransformerStack):
         if position_ids is None:
             position_ids = count_positions(attention_mask, inputs_embeds)
         mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask)
-        return BaseModelOutput(last_hidden_state=self.run_layers(inputs_embeds, position_ids, mask, **kwargs))
+        unpadding = Unpadding.of_training(self.layers, attention_mask)
+        states = self.run_layers(inputs_embeds, position_ids, mask, unpadding=unpadding, **kwargs)
+        return BaseModelOutput(last_hidden_state=states)

@@ -302,7 +302,7 @@ class Task(FineTuning, Telling):
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
-        if issubclass(self.model_class, LanguageModel):
+        if issubclass(self.model_class, LanguageModel) and "vocab_size" in fields:
             fields.setdefault("loss_chunk_size", labels_per_chunk(fields["vocab_size"]))
         if self.start_model is not None:
             return self.configure_start(fields)

@@ -18,6 +18,7 @@ from seqnlp.models.attention import (
 )
 from seqnlp.models.heads import pool_tokens
 from seqnlp.models.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, count_positions, rotate
+from seqnlp.models.projections import project
 from seqnlp.models.transformer_layers import FeedForward, GatedFeedForward, RMSNorm
 
 
@@ -120,6 +121,45 @@ def test_rotary_scores_depend_on_distances_alone():
     assert score(7, 3) == pytest.approx(score(104, 100), abs=1e-4)
     assert score(7, 3) != pytest.approx(score(7, 4), abs=1e-4)
     assert score(0, 0) == pytest.approx(dot_product_similarity(query, key, 1.0).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_rotation_goes_back_by_the_same_angles(size):
+    cosines, sines = (each.double() for each in RotaryPositions(size, 10.0)(torch.arange(6).view(2, 3), torch.float64))
+    states = torch.randn(2, 2, 3, size, dtype=torch.float64, requires_grad=True)
+    half = size // 2
+    a, b, cos, sin = states[..., :half], states[..., half:], cosines[:, None, :, :half], sines[:, None, :, half:]
+    expected = torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)  # equation 34, for pairs (i, i + D / 2)
+    turned = rotate(states, cosines, sines)
+    torch.testing.assert_close(turned, expected)
+    sent_back = torch.randn_like(turned)
+    (found,), (wanted,) = (torch.autograd.grad(each, states, sent_back) for each in (turned, expected))
+    torch.testing.assert_close(found, wanted)
+    one = states.detach()[:1, :1, :1].requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: rotate(x, cosines[:1, :1], sines[:1, :1]), (one,))
+    assert (type(turned.grad_fn).__name__ == "RotationBackward") == (size == 64)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_several_maps_are_one_product_unless_one_is_wrapped(bias):
+    torch.manual_seed(0)
+    maps = [nn.Linear(6, size, bias=bias) for size in (4, 2, 3)]
+    states = torch.randn(2, 5, 6, requires_grad=True)
+    weights = [states, *(parameter for each in maps for parameter in each.parameters())]
+    expected = [each(states) for each in maps]
+    gradients = torch.autograd.grad(sum(each.sin().sum() for each in expected), weights)
+
+    def check(found):
+        torch.testing.assert_close(list(found), expected)
+        torch.testing.assert_close(torch.autograd.grad(sum(each.sin().sum() for each in found), weights), gradients)
+
+    check(project(maps, states))
+    assert {type(each.grad_fn).__name__ for each in project(maps, states)} == {"SplitWithSizesBackward0"}
+    handle = maps[1].register_forward_hook(lambda module, inputs, output: 2 * output)
+    torch.testing.assert_close(project(maps, states)[1], 2 * expected[1])
+    handle.remove()
+    with torch.no_grad():
+        torch.testing.assert_close(list(project(maps, states)), [each.detach() for each in expected])
 
 
 def test_sinusoidal_positions_are_those_of_section_3_5():
