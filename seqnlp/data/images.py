@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from .image_files import left_out, looked_at, repeated, told_apart
 from .loaded import DataSource, LoadedData
 from .loading import find_column, load_splits, select_split, some_rows
 from .samples import divide_evenly
+from .tables import path_of
 
 
 IMAGE_COLUMNS = ("image", "img", "picture")
@@ -137,7 +137,7 @@ def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, li
     asked = arguments.dataset_name, arguments.dataset_config_name, arguments.dataset_revision
     loaded = load_splits(*asked, unread=unread)
     splits, source, remarks = loaded.splits, loaded.source, loaded.remarks
-    folder = Path(arguments.dataset_name).expanduser()
+    folder = path_of(arguments.dataset_name)
     train, where = select_split(splits, arguments.train_split, source.name), f"Dataset {source.name!r}"
     asked = arguments.image_column, IMAGE_COLUMNS, "image"
     images = find_column(train, *asked, source.name, arguments.train_split)

@@ -25,7 +25,7 @@ from .arguments import DataArguments, ImageArguments
 from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .samples import SAMPLES, load_sample
-from .tables import check_file, file_type, read_file, stream_file
+from .tables import check_file, file_type, path_of, read_file, stream_file
 
 
 SAMPLE_PREFIX = "sample:"
@@ -71,7 +71,7 @@ def load_splits(
             splits = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
         return LoadedData(splits, DataSource(dataset_name))
 
-    path = Path(dataset_name).expanduser()
+    path = path_of(dataset_name)
     if path.is_file() or (not path.exists() and file_type(path)):
         return _read_files({"train": [dataset_name]}, DataSource(_local_name(dataset_name)), whole_files, streaming)
     if path.is_dir():
@@ -305,7 +305,7 @@ def find_column(
 
 
 def _local_name(path: str) -> str:
-    return f"<local:{Path(path).expanduser().resolve().name}>"
+    return f"<local:{path_of(path).resolve().name}>"
 
 
 def _explain(error: Exception, name: str, config: str | None, is_local: bool = False) -> str:

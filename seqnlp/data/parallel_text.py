@@ -15,7 +15,7 @@ from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .loading import load_splits, select_split, some_rows
 from .samples import split_of
-from .tables import read_lines
+from .tables import path_of, read_lines
 
 
 SPLITS = ("train", "validation", "test")
@@ -93,7 +93,7 @@ def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str 
         if source is None:
             continue
         lines = [read_lines(file) for file in (source, target)]
-        if Path(source).expanduser().resolve() == Path(target).expanduser().resolve():
+        if path_of(source).resolve() == path_of(target).resolve():
             raise DataError(f"--{split}_file and --{split}_target_file are both {source}: give one for each language.")
         if len(lines[0]) != len(lines[1]):
             raise DataError(
@@ -109,7 +109,7 @@ def _load_parallel_files(sources: dict[str, str | None], targets: dict[str, str 
     if languages.source == languages.target:
         languages = Languages("source", "target")
     data = {split: Dataset.from_dict(dict(zip(languages, lines, strict=True))) for split, lines in splits.items()}
-    name = f"<local:{Path(sources['train']).expanduser().resolve().name}>"
+    name = f"<local:{path_of(sources['train']).resolve().name}>"
     return DatasetDict(data), DataSource(name), languages
 
 

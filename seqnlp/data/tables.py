@@ -43,6 +43,23 @@ _FIRST_LINE = re.compile(r"\n*([^\n]*)")
 _DELIMITER_LINE = re.compile(r"(?i)sep=([,;|\t])[ \t]*")  # which a spreadsheet writes on top
 
 
+def path_of(name: str) -> Path:
+    """
+    Where a local file or folder of this name is, or would be.
+
+    Raises:
+        DataError: For a name that the system does not take: one that is too long, or of a user whom it does not know.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+        path.resolve()  # takes no NUL
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{name[:60]!r} is no name of a file or folder: {reason}") from error
+    return path
+
+
 def file_type(path: Path) -> str | None:
     """The kind of a file by its ending, whatever its case, gzipped or not; `None` if it is not read."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
@@ -61,7 +78,7 @@ def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
     Raises:
         DataError: If there is no such file, or it cannot be read by the rules, in one line that says where and why.
     """
-    path = Path(file).expanduser()
+    path = path_of(file)
     kind = check_file(file)
     if kind == "parquet":
         return _read_parquet(file, path), []
@@ -81,7 +98,7 @@ def check_file(file: str) -> str:
     Raises:
         DataError: If there is no such file, it is empty, or of a type that is not read.
     """
-    path = Path(file).expanduser()
+    path = path_of(file)
     if not path.is_file():
         raise DataError(f"There is no file {file!r}.")
     kind = file_type(path)
@@ -99,7 +116,7 @@ def read_text(file: str) -> str:
     Raises:
         DataError: If it cannot be read, or is in another encoding.
     """
-    path = Path(file).expanduser()
+    path = path_of(file)
     try:
         content = path.read_bytes()
         if path.suffix.lower() == ".gz":
@@ -160,7 +177,7 @@ def _stream(
     kind: str, files: list[str], whole: bool, names: tuple[str, ...] | None = None
 ) -> Iterator[dict[str, Any]]:
     for file in files:
-        path = Path(file).expanduser()
+        path = path_of(file)
         if kind == "parquet":
             for batch in pq.ParquetFile(path).iter_batches():
                 yield from batch.to_pylist()
@@ -222,7 +239,7 @@ def read_lines(file: str) -> list[str]:
     Raises:
         DataError: If there is no such file, or it cannot be read.
     """
-    if not Path(file).expanduser().is_file():
+    if not path_of(file).is_file():
         raise DataError(f"There is no file {file!r}.")
     return lines_of(read_text(file))
 

@@ -117,10 +117,10 @@ class OutputFolder:
         shutil.rmtree(moving)
 
     def _make(self) -> None:
-        for part in (self.path, *self.path.parents):
-            if part.exists() and not part.is_dir():
-                raise ArgumentsError(f"--output_dir {self.path}: {part} is a file; name a folder.")
         try:
+            for part in (self.path, *self.path.parents):
+                if part.exists() and not part.is_dir():
+                    raise ArgumentsError(f"--output_dir {self.path}: {part} is a file; name a folder.")
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArgumentsError(f"--output_dir {self.path} cannot be made: {error.strerror}.") from error

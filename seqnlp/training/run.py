@@ -408,10 +408,13 @@ def _exit(line: str, code: int) -> None:
 
 def lasting_output() -> None:
     """
-    Let no reader's end and no character end a run: a closed pipe or terminal swallows what is printed, and what the
-    terminal's encoding lacks is shown as `?`.
+    Let no reader's end and no character end a run: a closed pipe, terminal or stream swallows what is printed, and
+    what the terminal's encoding lacks is shown as `?`.
     """
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        if stream is None:  # closed before Python began
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+            continue
         buffer = getattr(stream, "buffer", None)
         raw = getattr(buffer, "raw", buffer)  # the same where Python does not buffer
         if isinstance(raw, io.FileIO) and not isinstance(raw, _LastingFile) and raw.fileno() in (1, 2):

@@ -126,6 +126,26 @@ def test_a_stream_has_the_columns_of_its_first_row_and_no_blank_or_repeated_rows
     assert rows == [{"text": "a", "n": "1"}, {"text": "b", "n": "2"}]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x" * 300 + ".txt", "File name too long"),
+        ("~nobody-of-this-name/a.txt", "home directory"),
+        ("a\0.txt", "null byte"),
+    ],
+)
+def test_a_name_that_the_system_does_not_take(name, reason):
+    for read in (
+        lambda: load_texts(TextArguments(train_file=name)),
+        lambda: load_series(SeriesArguments(dataset_name=name)),
+        lambda: load_images(ImageArguments(dataset_name=name)),
+        lambda: load_translation(PairArguments(train_file=name, train_target_file=name)),
+    ):
+        said = refusal(read)
+        assert reason in said
+        assert len(said) < 160
+
+
 # Labels
 
 

@@ -40,6 +40,8 @@ def test_a_file_in_the_way_is_named_before_training(tmp_path):
         with pytest.raises(ArgumentsError, match=f"--output_dir {tmp_path}/{name}: {tmp_path}/file is a file"):
             claim(tmp_path / name)
     assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(ArgumentsError, match="cannot be made: File name too long"):
+        claim(tmp_path / ("x" * 300))
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path, monkeypatch):

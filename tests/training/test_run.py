@@ -172,6 +172,14 @@ def test_a_terminal_that_is_closed_does_not_lose_the_model(tmp_path):
     assert (tmp_path / "result").read_text() == "saved"
 
 
+def test_a_stream_that_is_closed_swallows_what_is_printed(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    printed = []
+    run_recipe(lambda: printed.append(sys.stdout.write("one line\n")))
+    assert printed == [9]
+    sys.stdout.close()
+
+
 def test_a_terminal_that_lacks_characters_does_not_lose_the_model(tmp_path):
     ended = talk(tmp_path, '"$0" -c "$1" "$2"', PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
     assert ended.returncode == 0, ended.stderr
