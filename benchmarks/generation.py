@@ -6,12 +6,23 @@ import time
 from collections.abc import Iterator
 
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.generation import BaseStreamer
 
-from benchmarks.peers import Sizes, llama, marian, our_decoder, our_lstm, our_recurrent, our_translator, random_tokens
+from benchmarks.peers import (
+    SPECIAL,
+    Sizes,
+    llama,
+    marian,
+    our_decoder,
+    our_lstm,
+    our_recurrent,
+    our_translator,
+    random_tokens,
+)
 from benchmarks.timing import Action, Contest, Result, ratio_of_pairs
 from benchmarks.training_steps import TRANSLATION
+from seqnlp import RecurrentSeq2SeqConfig, RecurrentSeq2SeqForConditionalGeneration, compile_generation
 
 
 def generating(model: PreTrainedModel, inputs: torch.Tensor, new_tokens: int, **options) -> Action:
@@ -49,19 +60,85 @@ def greedy() -> Iterator[Contest]:
             )
 
 
+def compiled(model: PreTrainedModel, prompt: torch.Tensor, new_tokens: int) -> Action:
+    """
+    Generation by a compiled step, once that is compiled.
+
+    Raises:
+        RuntimeError: If its tokens are not those of the usual way.
+    """
+    plain = generating(model, prompt, new_tokens)()
+    compile_generation(model)
+    action = generating(model, prompt, new_tokens)
+    if not torch.equal(action(), plain):
+        raise RuntimeError(f"A compiled step of {type(model).__name__} gives other tokens.")
+    return action
+
+
+def by_a_compiled_step() -> Iterator[Contest]:
+    """Batch 1, 64 tokens behind 16; the peers write in their usual way."""
+    sizes, new_tokens = Sizes(), 64
+    for name, model, peer_name, peer, its_sizes, target in (
+        ("decoder", our_decoder, "Llama", llama, sizes, 1.5),
+        ("lstm", our_lstm, "Llama", llama, sizes, 2.0),
+        ("translator", our_translator, "Marian", marian, TRANSLATION, None),
+        ("gru translator", our_recurrent_translator, "Marian", marian, TRANSLATION, None),
+    ):
+        prompt = random_tokens(1, 16, its_sizes.vocab_size)
+        yield Contest(
+            name=f"{name}, compiled step",
+            peer_name=peer_name,
+            ours=compiled(model(its_sizes), prompt, new_tokens),
+            peer=generating(peer(its_sizes), prompt, new_tokens),
+            target=target,
+            items=("tokens", new_tokens),
+        )
+
+
+def our_recurrent_translator(sizes: Sizes) -> PreTrainedModel:
+    """A GRU of the same width with attention; both ways over the source."""
+    config = RecurrentSeq2SeqConfig(
+        vocab_size=sizes.vocab_size,
+        hidden_size=sizes.width,
+        cell_type="gru",
+        attention_type="multiplicative",
+        decoder_start_token_id=SPECIAL["bos_token_id"],
+        **SPECIAL,
+    )
+    return RecurrentSeq2SeqForConditionalGeneration(config)
+
+
+def with_a_source_for_each_beam(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model, searched by beams in transformers' own way."""
+
+    class Plain(type(model)):
+        _expand_inputs_for_generation = GenerationMixin._expand_inputs_for_generation
+        _get_top_k_continuations = GenerationMixin._get_top_k_continuations
+
+    plain = Plain(model.config)
+    plain.load_state_dict(model.state_dict())
+    return plain
+
+
 def beams() -> Iterator[Contest]:
     """Translation of 32 texts of 24 tokens into 32 tokens, beams of 5, 4 + 4 layers, 128 wide."""
     rows, new_tokens = 32, 32
     source = random_tokens(rows, 24, TRANSLATION.vocab_size)
-    yield Contest(
-        name="5 beams, batch 32",
-        peer_name="Marian",
-        ours=generating(our_translator(TRANSLATION), source, new_tokens, num_beams=5),
-        peer=generating(marian(TRANSLATION), source, new_tokens, num_beams=5),
-        target=1.3,
-        product_type="float32",
-        items=("tokens", rows * new_tokens),
-    )
+    translator, recurrent = our_translator(TRANSLATION), our_recurrent_translator(TRANSLATION)
+    for name, peer_name, ours, peer, target in (
+        ("5 beams, batch 32", "Marian", translator, marian(TRANSLATION), 1.3),
+        ("5 beams, batch 32", "a source per beam", translator, with_a_source_for_each_beam(translator), None),
+        ("5 beams, GRU, batch 32", "a source per beam", recurrent, with_a_source_for_each_beam(recurrent), None),
+    ):
+        yield Contest(
+            name=name,
+            peer_name=peer_name,
+            ours=generating(ours, source, new_tokens, num_beams=5),
+            peer=generating(peer, source, new_tokens, num_beams=5),
+            target=target,
+            product_type="float32" if target else None,
+            items=("tokens", rows * new_tokens),
+        )
 
 
 def cell_decoder() -> Iterator[Contest]:
@@ -97,12 +174,44 @@ class Stopwatch(BaseStreamer):
 
 
 def long_text(rounds: int) -> Iterator[Result]:
-    """A token after 10,000 tokens against a token after 100, by the LSTM and by minGRU; 100 of each per round."""
+    """Tokens of long texts: by the LSTM and by minGRU, and by the decoder with either cache."""
     yield from (late_against_early(cell_type, rounds) for cell_type in ("lstm", "mingru"))
+    yield from decoder_after_much(rounds)
+
+
+def decoder_after_much(rounds: int, length: int = 4_096, new_tokens: int = 30) -> Iterator[Result]:
+    """A token of the decoder after 4,096, with its own cache against transformers' `DynamicCache`."""
+    model = our_decoder(Sizes()).eval()
+    config = model.config
+    token, times = torch.tensor([[5]]), ([], [])
+    for index in range(-1, rounds):
+        caches = model.create_cache(), DynamicCache(config=config)
+        with torch.no_grad():
+            for layer in range(config.num_hidden_layers):
+                states = torch.randn(2, 1, config.num_key_value_heads, length, config.head_dim)
+                for cache in caches:
+                    cache.update(*states, layer)
+            taken = ([], [])
+            for _ in range(new_tokens):
+                for cache, seconds in zip(caches, taken, strict=True):
+                    start = time.process_time()
+                    model(token, past_key_values=cache)
+                    seconds.append(time.process_time() - start)
+        if index >= 0:
+            for all_times, seconds in zip(times, taken, strict=True):
+                all_times.append(1000 * statistics.median(seconds))
+    yield Result(
+        name=f"decoder, a token after {length:,}",
+        peer_name="with DynamicCache",
+        ours=times[0],
+        peer=times[1],
+        ratio=ratio_of_pairs(*times),
+        target=1.4,
+    )
 
 
 def late_against_early(cell_type: str, rounds: int) -> Result:
-    """The same by one cell."""
+    """A token after 10,000 tokens against a token after 100, by one cell; 100 of each per round."""
     sizes, new_tokens = Sizes(), 100
     model = our_recurrent(sizes, cell_type).eval()
     tokens = random_tokens(1, 10_000, sizes.vocab_size)

@@ -60,6 +60,7 @@ BENCHMARKS = {
     "seq2seq": Benchmark("Training step of a translator", training_steps.seq2seq, profiled=True),
     "classifier": Benchmark("Training step of a classifier", training_steps.classifier, profiled=True),
     "generation": Benchmark("Greedy generation", generation.greedy, profiled=True),
+    "compiled-generation": Benchmark("Greedy generation by a compiled step", generation.by_a_compiled_step),
     "beams": Benchmark("Generation by beams", generation.beams, profiled=True),
     "cell-decoder": Benchmark("Generation with a cell in the decoder", generation.cell_decoder),
     "long-text": Benchmark("A token of a long text", results=generation.long_text),

@@ -126,7 +126,7 @@ class Sweep:
             trial = self.study.ask(self._distributions())
             folder = self._folder_of(trial)
             tell(f"Trial {trial.number}: {shown_values(trial.params)}")
-            outcome, reason = self._make(trial, folder)
+            outcome, reason = self._as_before(trial) or self._make(trial, folder)
             failures = failures + 1 if outcome == "failed" else 0
             last = self.study.trials[trial.number]
             shown = f", {self.objective.metric} {last.value:.5g}" if last.value is not None else ""
@@ -151,6 +151,18 @@ class Sweep:
         name = trial.user_attrs.get(FOLDER) or f"trial-{trial.number:03d}"
         trial.set_user_attr(FOLDER, name)
         return self.comparison.folder / name
+
+    def _as_before(self, trial: "optuna.Trial") -> tuple[str, str] | None:
+        """Tell the study what the same values have led to, if they were tried: with the same seed they would again."""
+        states = self._optuna.trial.TrialState
+        twin = next((t for t in self.finished if t.params == trial.params and t.state != states.FAIL), None)
+        if twin is None:
+            return None
+        for place, value in twin.intermediate_values.items():
+            trial.report(value, place)
+        trial.set_user_attr(FOLDER, twin.user_attrs[FOLDER])
+        self.study.tell(trial, twin.value if twin.state == states.COMPLETE else None, state=twin.state)
+        return f"{twin.state.name.lower()}, as trial {twin.number} of the same values", ""
 
     def _make(self, trial: "optuna.Trial", folder: Path) -> tuple[str, str]:
         """Run a trial and tell the study; gives its outcome and, if it failed, why."""

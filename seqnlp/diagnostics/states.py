@@ -130,8 +130,8 @@ def read_states(model: PreTrainedModel, input_ids: torch.Tensor, text: str, span
     cells = find_cells(reader)
     if not cells:
         raise DiagnosticsError(
-            f"{type(model).__name__} has no recurrent state: it has no cell that hands one on from step to step. "
-            "What it looks at is shown by seqnlp attention."
+            f"{type(model).__name__} has no recurrent state to show: what reads the text has no cell that hands one "
+            "on. What it looks at is shown by seqnlp attention."
         )
     was_training = model.training
     model.eval()

@@ -77,7 +77,8 @@ def _write(
     evaluator: Evaluator, tokenizer: PreTrainedTokenizerBase, ids: list[int], count: int, **generation: Any
 ) -> list[str]:
     def write(model, batch: dict[str, torch.Tensor]) -> list[str]:
-        written = model.generate(**batch, do_sample=True, **generation)
+        # A configuration may be without a cache while it is trained.
+        written = model.generate(**batch, do_sample=True, use_cache=True, **generation)
         return tokenizer.batch_decode(written, skip_special_tokens=True)
 
     return evaluator.evaluate_rows([ids] * count, write, _stack)

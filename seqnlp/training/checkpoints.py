@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from .errors import in_one_line
 from .integrity import MANIFEST, WriteError, find_damage, remove_at_once, write_together, write_whole
-from .progress import Place
+from .progress import Clock, Meter, Place
 from .run_record import write_json
 
 
@@ -293,16 +293,19 @@ def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
     """The loop's state in a checkpoint, and what is wrong with it, if anything is."""
     try:
         state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, f"{STATE_FILE} cannot be read: {in_one_line(error)}"
     if not isinstance(state, dict):
         return {}, f"{STATE_FILE} holds no state of a run"
     for name, kind in STATE.items():
         if not isinstance(state.get(name), kind):
             return {}, f"{STATE_FILE} holds no {name} that this version can read"
-    if Place().state().keys() - state["place"].keys():
-        return {}, f"{STATE_FILE} does not say all of its place that this version needs"
-    if not isinstance(state["place"]["step"], int) or not {"metric", "step"} <= state["best"].keys():
+    needed = {"place": Place(), "clock": Clock(), "meter": Meter(Clock(), torch.device("cpu"))}
+    for name, part in needed.items():
+        if part.state().keys() - state[name].keys():
+            return {}, f"{STATE_FILE} does not say all of its {name} that this version needs"
+    known_of_best = {"metric", "step", "evaluations_without_gain"}
+    if not isinstance(state["place"]["step"], int) or not known_of_best <= state["best"].keys():
         return {}, f"{STATE_FILE} does not say at which step it was written, or which model was best"
     return state, None
 

@@ -91,13 +91,18 @@ def why(error: BaseException, folder: Path) -> str:
 
 def is_full_disk(error: BaseException | None) -> bool:
     """Whether this error, or one behind it, came of a full disk, a used up quota or a file as large as it may be."""
+    return full_disk_behind(error) is not None
+
+
+def full_disk_behind(error: BaseException | None) -> BaseException | None:
+    """Of this error and those behind it the first that came of a full disk; it names the file, if any does."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         if getattr(error, "errno", None) in FULL or any(os.strerror(number) in str(error) for number in FULL):
-            return True  # libraries in Rust have no errno, but the system's words
+            return error  # libraries in Rust have no errno, but the system's words
         seen.append(error)
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def named(error: BaseException) -> str:
@@ -162,6 +167,6 @@ def find_damage(folder: Path) -> str | None:
                     return f"{name} is not what was written (SHA-256)"
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{MANIFEST} or a file it lists cannot be read: {in_one_line(error)}"
     return None

@@ -25,7 +25,7 @@ from .arguments import TrainingArguments
 from .checkpoints import CheckpointFolder
 from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
-from .integrity import WriteError, is_full_disk, named, weights_hash, write_together
+from .integrity import WriteError, full_disk_behind, is_full_disk, named, weights_hash, write_together
 from .optimizers import OPTIMIZERS
 from .output_folder import RECORD, OutputFolder, folder_for
 from .precision import choose_precision
@@ -383,8 +383,8 @@ def run_recipe(main: Callable[[], None]) -> None:
     except Exception as error:
         if type(error).__module__.startswith("seqnlp."):
             _exit(f"error: {error}", 1)
-        if is_full_disk(error):
-            reason = in_one_line(error, 200)
+        if full := full_disk_behind(error):
+            reason = in_one_line(full, 200)
             _exit(
                 f"error: no space is left on the disk ({reason}). When there is room, go on by "
                 "--resume_from_checkpoint latest if a checkpoint was written, else start again.",

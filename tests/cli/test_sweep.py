@@ -53,7 +53,7 @@ SPACE = "learning_rate: {low: 1e-4, high: 0.1, log: true}\nconfig_overrides:\n  
 
 
 @pytest.fixture
-def quick(tmp_path, monkeypatch):
+def quick(tmp_path, monkeypatch, request):
     """A folder with a recipe, a config and a space; the recipe starts without the seconds that accelerate takes."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").mkdir()
@@ -62,7 +62,8 @@ def quick(tmp_path, monkeypatch):
         "recipe: sentiment_analysis\nlearning_rate: 1e-3\nnum_train_epochs: 4\nconfig_overrides: {hidden_size: 40}\n"
     )
     (tmp_path / "space.yaml").write_text(SPACE)
-    monkeypatch.setattr(compare_runs, "_launcher", lambda: [sys.executable])
+    if "by_accelerate" not in request.fixturenames:
+        monkeypatch.setattr(compare_runs, "_launcher", lambda: [sys.executable])
     return tmp_path
 
 
@@ -131,20 +132,44 @@ def ask_for(search, *rates):
         search.study.enqueue_trial({"learning_rate": rate})
 
 
-def test_a_bad_trial_is_stopped_while_it_trains(search, quick):
-    (quick / "out" / "slow").touch()  # a bad trial would take four minutes
+def check_that_a_bad_trial_is_stopped(search, folder):
+    (folder / "out" / "slow").touch()  # a bad trial would take three minutes
     found, told = search(), []
-    ask_for(found, 1e-2, 1e-2, 1e-3, 1e-3, 1e-8)
-    began = time.monotonic()
+    ask_for(found, 1e-2, 1.1e-2, 1e-3, 1.1e-3, 1e-8)
     found.run(5, told.append)
-    assert time.monotonic() - began < 50
-    states = [trial.state.name for trial in found.finished]
-    assert states == ["COMPLETE"] * 4 + ["PRUNED"]
+    assert [trial.state.name for trial in found.finished] == ["COMPLETE"] * 4 + ["PRUNED"]
     assert told[-1].startswith("  pruned, accuracy 0.2")  # at the second validation: 0.9 - 0.1 * 6 - 0.05 - 0.1 / 2
-    assert not (quick / "out" / "trial-004" / "run.json").exists()
+    assert not (folder / "out" / "trial-004" / "run.json").exists()
+    assert "error: stopped" in (folder / "out" / "trial-004" / "output.txt").read_text()  # by SIGTERM, and not killed
     # 0.9 - 0.05 at the best rate.
     assert found.complete[0].value == pytest.approx(0.85)
     assert list(found.complete[0].intermediate_values) == [1, 2, 3, 4]
+
+
+def test_a_bad_trial_is_stopped_while_it_trains(search, quick):
+    began = time.monotonic()
+    check_that_a_bad_trial_is_stopped(search, quick)
+    assert time.monotonic() - began < 50
+
+
+@pytest.fixture
+def by_accelerate():
+    """Trials go through accelerate's launcher, as a user's do."""
+
+
+@pytest.mark.long
+def test_a_bad_trial_is_stopped_behind_the_launcher(by_accelerate, search, quick):
+    check_that_a_bad_trial_is_stopped(search, quick)
+
+
+def test_the_same_values_are_not_trained_twice(search, quick):
+    found, told = search(), []
+    ask_for(found, 1e-2, 1e-3, 1e-2)
+    found.run(3, told.append)
+    assert len(launched(quick)) == 2
+    assert [trial.value for trial in found.finished] == pytest.approx([0.85, 0.75, 0.85])
+    assert told[-1] == "  complete, as trial 0 of the same values, accuracy 0.85"
+    assert found.finished[2].user_attrs[FOLDER] == "trial-000"
 
 
 def test_a_trial_that_fails_is_told_and_three_in_a_row_end_it(search, quick):

@@ -185,7 +185,7 @@ def test_a_tune_has_a_player_notes_and_a_piano_roll(visit, monkeypatch):
     tab.keyboard.press("Enter")
     tab.locator("img[src*='tune.png']").wait_for()
     notes = tab.get_by_alt_text("Sheet music of the tune")
-    assert notes.evaluate("image => image.complete && image.naturalHeight") > 50
+    assert notes.evaluate("image => image.complete && image.naturalHeight") > 30
     assert tab.locator("#waveform, audio").count() > 0
     tab.wait_for_function("wanted => document.querySelector('#written textarea').value == wanted", arg=abc)
 

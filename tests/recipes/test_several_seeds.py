@@ -59,15 +59,14 @@ def test_two_processes_train_each_seed_together(launch, reviews, tmp_path):
 @pytest.mark.long
 def test_plain_python_killed_in_the_second_seed_goes_on_there(launch, reviews, tmp_path):
     out, alone = tmp_path / "out", tmp_path / "alone"
-    flags = [*map(str, ["--dataset_name", reviews]), *SMALL, "--num_train_epochs", "200", "--seeds", "5,6"]
+    flags = [*map(str, ["--dataset_name", reviews]), *SMALL, "--num_train_epochs", "60", "--seeds", "5,6"]
     command = [sys.executable, f"recipes/{RECIPE}.py", *flags, "--output_dir", str(out)]
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=launch.environment(), stdout=log, stderr=log)
-    deadline = time.monotonic() + 200
-    while not any(out.glob("seed-6/checkpoints/step-*")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, (tmp_path / "log").read_text()
+    deadline = time.monotonic() + 600
+    while not any(out.glob("seed-6/checkpoints/step-*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert process.poll() is None, (tmp_path / "log").read_text()
     launch.kill(process)
     first = (out / "seed-5" / "run.json").stat().st_mtime
     again = [*command, "--resume_from_checkpoint", "latest"]

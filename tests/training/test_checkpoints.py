@@ -64,6 +64,11 @@ def flip_a_bit(path):
         (Path.unlink, "random_states_0.pkl", "random_states_0.pkl is missing"),
         (Path.unlink, "manifest.json", "manifest.json is missing"),
         (truncate, "manifest.json", "manifest.json or a file it lists cannot be read"),
+        (
+            lambda path: path.write_text("[" * 100_000),
+            "manifest.json",
+            "manifest.json or a file it lists cannot be read",
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_recognized_and_the_one_before_it_used(
@@ -107,7 +112,7 @@ EMPTY = '{"setup": {}, "place": {}, "clock": {}, "meter": {}, "best": {}, "histo
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", "[]", "null", "7", '{"step": 8}', "", '{"setup": {}, "place": null}', EMPTY]
+    "content", ["{}", "[]", "null", "7", '{"step": 8}', "", '{"setup": {}, "place": null}', EMPTY, "[" * 100_000]
 )
 def test_a_state_that_says_nothing_is_damage_though_its_seal_holds(cut, interrupted, caplog, content):
     last = cut / "checkpoints" / "step-00000008"
@@ -118,6 +123,16 @@ def test_a_state_that_says_nothing_is_damage_though_its_seal_holds(cut, interrup
     loop = resumed(cut)
     assert f"{last} is damaged (loop_state.json" in caplog.text
     assert all(torch.equal(tensor, interrupted[1][key]) for key, tensor in weights(loop).items())
+
+
+@pytest.mark.parametrize("name", ["place", "clock", "meter", "best"])
+def test_a_state_of_which_a_part_is_empty_is_damage(cut, name):
+    last = cut / "checkpoints" / "step-00000008"
+    state = json.loads((last / "loop_state.json").read_text())
+    (last / "loop_state.json").write_text(json.dumps({**state, name: {}}))
+    seal(last)
+    with pytest.raises(CheckpointError, match=r"it is damaged \(loop_state.json does not say"):
+        CheckpointFolder(cut).find(str(last))
 
 
 def test_when_nothing_is_whole_it_says_so(cut):

@@ -106,6 +106,7 @@ def test_a_full_disk_is_one_line_wherever_it_is_met(capsys, fail):
     assert raised.value.code == 1
     printed = capsys.readouterr().err
     assert printed.startswith("error: no space is left on the disk (")
+    assert os.strerror(errno.ENOSPC) in printed  # of what was met first, whatever came of it
     assert printed.count("\n") == 1
 
 
