@@ -25,11 +25,12 @@ from seqnlp import (
     TransformerEncoderForSequenceClassification,
     TransformerForConditionalGeneration,
 )
+from seqnlp.models.losses import labels_per_chunk
 
 
 PAD, BEGIN, END = 0, 2, 3
 SPECIAL = {"pad_token_id": PAD, "bos_token_id": BEGIN, "eos_token_id": END}
-LOSS_CHUNK = 512  # labels at a time in our losses, as in recipes/configs/
+LOSS_CHUNK = labels_per_chunk(8192)  # labels at a time in our losses, as recipes set it for this vocabulary
 
 
 @dataclass(frozen=True)

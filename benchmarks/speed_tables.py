@@ -65,6 +65,22 @@ def targets_table(records: list[dict]) -> str:
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
+def earlier_table(records: list[dict]) -> str:
+    """The ratios of records from another processor that newer ones have replaced, and where they were taken."""
+    rows = [
+        {
+            "benchmark": f"`{record['benchmark']}`",
+            "ours": result["name"],
+            "against": result["peer_name"],
+            "ratio (quartiles)": spread(result),
+            "processor": f"{record['machine']['processor']}, {record['date']}",
+        }
+        for record in records
+        for result in record["results"]
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
 def limits_table(records: list[dict]) -> str:
     """
     What products alone would take, for every contest with a target whose rate was taken: the ratio that a step of
@@ -202,6 +218,7 @@ def runtime_machine(records: list[dict]) -> str:
 
 TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "targets": (SPEED, targets_table),
+    "earlier": (SPEED / "earlier", earlier_table),
     "limits": (SPEED, limits_table),
     "kinds": (SPEED, contest_kinds),
     "recipes": (PROFILES, recipe_kinds),

@@ -174,7 +174,7 @@ def product_rate(dtype: torch.dtype) -> float:
 
 
 def products_of(action: Action) -> int:
-    """Multiplications and additions in the matrix products of one call, attention's included."""
+    """Multiplications and additions in the matrix products of one call, those of fused kernels included."""
 
     def attention_flop(query, key, value, *args, is_backward=False, **kwargs):
         *rows, queries, size = query
@@ -184,12 +184,22 @@ def products_of(action: Action) -> int:
     def attention_backward_flop(gradient, query, key, value, *args, **kwargs):
         return attention_flop(query, key, value, is_backward=True)
 
+    def recurrent_flop(inputs, weight, recurrent_weight, *args, products=1, **kwargs):
+        *tokens, _ = inputs
+        numbers = torch.Size(weight).numel() + torch.Size(recurrent_weight).numel()
+        return 2 * products * torch.Size(tokens).numel() * numbers
+
+    def recurrent_backward_flop(*args, **kwargs):
+        return recurrent_flop(*args, products=2)
+
     def in_place_flop(target, left, right, *args, **kwargs):
         return mm_flop(left, right)
 
     aten = torch.ops.aten
     own = {
         aten.addmm_: in_place_flop,
+        aten.mkldnn_rnn_layer: recurrent_flop,
+        aten.mkldnn_rnn_layer_backward: recurrent_backward_flop,
         aten._scaled_dot_product_flash_attention_for_cpu: attention_flop,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward_flop,
     }

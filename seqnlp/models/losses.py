@@ -25,12 +25,16 @@ SMALLEST_CHUNKED_VOCABULARY = 1000
 LOGITS_PER_PART = 2**18
 
 
-def labels_per_chunk(vocab_size: int) -> int | None:
+def labels_per_chunk(vocab_size: int, at_least: int = 64) -> int | None:
     """
     The `loss_chunk_size` with which a language model trains fastest, for [`chunked_cross_entropy`]; `None` for a
     vocabulary so small that all logits at once take no longer.
+
+    Args:
+        vocab_size: Number of classes.
+        at_least: The fewest labels that are worth a product: on a CPU 64 are.
     """
-    return max(64, LOGITS_PER_CHUNK // vocab_size) if vocab_size >= SMALLEST_CHUNKED_VOCABULARY else None
+    return max(at_least, LOGITS_PER_CHUNK // vocab_size) if vocab_size >= SMALLEST_CHUNKED_VOCABULARY else None
 
 
 def cross_entropy(

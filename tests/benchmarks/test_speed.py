@@ -61,6 +61,13 @@ def test_attention_s_products_are_counted():
     assert products_of(lambda: attend(query, key, value).sum().backward()) == (2 + 5) * 2 * (2 * 3 * 16 * 16 * 4)
 
 
+def test_the_products_of_torch_s_lstm_are_counted():
+    layer, inputs = nn.LSTM(16, 8, batch_first=True), torch.randn(3, 5, 16, requires_grad=True)
+    of_each_token = 2 * 4 * 8 * (16 + 8)
+
+    assert products_of(lambda: layer(inputs)[0].sum().backward()) == 3 * 3 * 5 * of_each_token
+
+
 def test_kinds_of_operations():
     assert kind_of("aten::addmm_") == "matrix products"
     assert kind_of("aten::_log_softmax_backward_data") == "softmax and loss"

@@ -169,6 +169,7 @@ def test_peak_memory_is_at_most_a_third_and_it_is_no_slower():
 @pytest.mark.parametrize(("vocab_size", "size"), [(999, None), (1000, 4194), (8192, 512), (2**20, 64)])
 def test_four_million_logits_at_a_time_from_a_vocabulary_of_a_thousand_on(vocab_size, size):
     assert labels_per_chunk(vocab_size) == size
+    assert labels_per_chunk(vocab_size, at_least=512) == (size and max(size, 512))
 
 
 def test_all_logits_lie_in_the_same_memory_chunk_by_chunk():
