@@ -16,6 +16,7 @@ import datasets
 import torch
 from accelerate import Accelerator, DistributedType, PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
+from accelerate.utils.memory import should_reduce_batch_size
 from huggingface_hub import get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
@@ -368,8 +369,8 @@ def run_recipe(main: Callable[[], None]) -> None:
     """
     Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
 
-    Exits with 1 then, and with 128 plus the number of a signal that ended it. A full disk is one line too, wherever it
-    was met. Other errors are bugs or the machine's, and keep their traceback.
+    Exits with 1 then, and with 128 plus the number of a signal that ended it. A full disk and memory that does not
+    suffice are one line too, wherever they were met. Other errors are bugs or the machine's, and keep their traceback.
     """
     lasting_output()
     before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
@@ -388,6 +389,14 @@ def run_recipe(main: Callable[[], None]) -> None:
             _exit(
                 f"error: no space is left on the disk ({reason}). When there is room, go on by "
                 "--resume_from_checkpoint latest if a checkpoint was written, else start again.",
+                1,
+            )
+        if isinstance(error, MemoryError) or should_reduce_batch_size(error):
+            reason = in_one_line(error, 200)
+            _exit(
+                f"error: the memory does not suffice ({reason}). Lower --per_device_train_batch_size and raise "
+                "--gradient_accumulation_steps by as much, or lower --max_length or sizes in --config_overrides; a run "
+                "that has checkpoints goes on by --resume_from_checkpoint latest --resume_with_changes.",
                 1,
             )
         raise

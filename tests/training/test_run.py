@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import TOKENIZER, make_loop
@@ -97,6 +98,17 @@ def behind():
         full()
     except OSError as error:
         raise ValueError("the cache could not be made") from error
+
+
+@pytest.mark.parametrize("take", [lambda: torch.empty(10**15), lambda: np.empty(10**15)])
+def test_memory_that_does_not_suffice_is_one_line(capsys, take):
+    with pytest.raises(SystemExit) as raised:
+        run_recipe(take)
+    assert raised.value.code == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: the memory does not suffice (")
+    assert "--per_device_train_batch_size" in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("fail", [full, rust, behind])
