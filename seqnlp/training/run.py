@@ -395,8 +395,8 @@ def run_recipe(main: Callable[[], None]) -> None:
             reason = in_one_line(error, 200)
             _exit(
                 f"error: the memory does not suffice ({reason}). Lower --per_device_train_batch_size and raise "
-                "--gradient_accumulation_steps by as much, or lower --max_length or sizes in --config_overrides; a run "
-                "that has checkpoints goes on by --resume_from_checkpoint latest --resume_with_changes.",
+                "--gradient_accumulation_steps by as much, or lower --max_length or sizes in --config_overrides; a "
+                "run that has checkpoints goes on by --resume_from_checkpoint latest --resume_with_changes.",
                 1,
             )
         raise
