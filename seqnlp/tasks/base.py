@@ -303,7 +303,7 @@ class Task(FineTuning, Telling):
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
-        is_known = isinstance(self.model_class, type)  # a model with code of its own is named by its repository
+        is_known = self.model_class is not None  # that of a model with code of its own is not, before it is loaded
         if is_known and issubclass(self.model_class, LanguageModel) and "vocab_size" in fields:
             # A card fills itself with products of more rows; 512 is what its speed was measured with.
             at_least = 512 if torch.cuda.is_available() else 64
