@@ -32,7 +32,7 @@ class TransformerPreTrainedModel(AttentionPreTrainedModel):
     """What encoder, decoder and the models of both share: flags."""
 
     config: TransformerConfig
-    _no_split_modules = ["EncoderLayer", "DecoderLayer", "CellDecoderLayer"]
+    _no_split_modules = ["EncoderLayer", "DecoderLayer"]
 
     def create_cache(self, length: int | None = None) -> TransformerCache:
         """An empty cache of the kind that this model goes on from; with room for `length` tokens, if that is given."""

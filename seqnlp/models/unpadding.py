@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers.utils import output_capturing
 
 
 # The share of padding from which on skipping it saves more than it costs: at a tenth a step of a classifier takes as
@@ -63,5 +64,9 @@ class Unpadding:
 
 
 def _is_watched(module: nn.Module) -> bool:
-    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    return any(map(bool, hooks))
+    """Whether hooks look at it; those of transformers stay for good, and look only while outputs are recorded."""
+    if output_capturing._active_collector.get():
+        return True
+    kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    own = output_capturing.__name__
+    return any(getattr(hook, "__module__", None) != own for hooks in kinds for hook in hooks.values())

@@ -94,8 +94,9 @@ def test_the_rectangle_stays_where_it_is_looked_at_or_full():
         assert Unpadding.of_training(model.layers, MASK) is None
     assert Unpadding.of_training(model.eval().layers, MASK) is None
     recorded = model.train()(IDS, attention_mask=MASK, output_hidden_states=True).hidden_states
-    assert [len(states) for states in recorded] == [4, 4, 4]
-    model = TransformerEncoderModel(TransformerEncoderConfig(**PLAIN)).train()
+    assert [states.shape for states in recorded] == [(4, 6, 8)] * 3
+    # The hooks of the recording stay, and look at nothing any more.
+    assert Unpadding.of_training(model.layers, MASK) is not None
     seen = []
     handle = model.layers[0].register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
     model(IDS, attention_mask=MASK)

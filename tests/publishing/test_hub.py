@@ -20,7 +20,9 @@ from seqnlp.training import ArgumentsError, TrainingArguments, start_run
 FILES = {
     "README.md",
     "backpropagation_through_time.py",
+    "beam_search.py",
     "cells.py",
+    "compiled_generation.py",
     "config.json",
     "configuration_recurrent.py",
     "heads.py",
@@ -29,6 +31,8 @@ FILES = {
     "model.safetensors",
     "modeling_recurrent.py",
     "pretrained.py",
+    "processor.py",
+    "projections.py",
     "recurrence.py",
     "recurrent_cache.py",
     "recurrent_layer.py",

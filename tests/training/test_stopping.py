@@ -38,6 +38,8 @@ def run_as_a_recipe(log, main):
 
 
 def train_as_a_recipe(folder, log, hook, settings):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests under nohup ignores it
+
     def main():
         loop = make_loop(folder, **SETTINGS, **settings)[1]
         loop.on_step_begin.append(hook)
