@@ -219,7 +219,7 @@ def table(points: list[dict]) -> str:
             "what grows": AXES[point["axis"]].title,
             "to": f"{point['value']:,}",
             "model": point["model"],
-            "CPU time": f"{point['microseconds']:.3g} us per {AXES[point['axis']].per}",
+            "CPU time": f"{point['microseconds']:.3g} µs per {AXES[point['axis']].per}",
             "peak memory": f"{point['mebibytes']:,.0f} MiB",
         }
         for point in points
@@ -235,11 +235,14 @@ def draw(points: list[dict], path: Path = PICTURE) -> None:
     panels = figure.subplots(2, len(names), squeeze=False)
     for column, name in enumerate(names):
         axis = AXES[name]
-        for row, (key, what) in enumerate((("microseconds", f"us per {axis.per}"), ("mebibytes", "peak, MiB"))):
+        for row, (key, what) in enumerate((("microseconds", f"µs per {axis.per}"), ("mebibytes", "peak, MiB"))):
             panel = panels[row][column]
+            values = [point[key] for point in points if point["axis"] == name]
             for model in axis.models:
                 line = [(p["value"], p[key]) for p in points if p["axis"] == name and p["model"] == model]
                 panel.loglog(*zip(*line, strict=True), label=model, markersize=4, **_look(model).line())
+            # A power of ten at least: what hardly changes is to look flat.
+            panel.set_ylim(min(min(values) / 1.5, max(values) / 6), max(values) * 1.7)
             panel.set_ylabel(what)
             panel.set_xlabel(axis.title)
             panel.grid(alpha=0.3)

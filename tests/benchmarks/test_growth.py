@@ -36,7 +36,7 @@ def test_points_of_an_axis_replace_older_ones_and_are_shown(tmp_path, monkeypatc
     assert kept["points"] == [old[1], *new]
     assert kept["machine"]["threads"] == 1
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in growth.table(kept["points"]).splitlines()]
-    assert rows[-1] == ["Rows of a streamed corpus", "10,000", "streaming", "5 us per row", "6 MiB"]
+    assert rows[-1] == ["Rows of a streamed corpus", "10,000", "streaming", "5 µs per row", "6 MiB"]
     page = tmp_path / "page.md"
     page.write_text(f"Before.\n{growth.BEGIN}\nold\n{growth.END}\nAfter.\n")
     growth.write_page({**kept, "points": new}, page, tmp_path / "growth.png")
