@@ -1,5 +1,7 @@
 """Keys and values of earlier tokens as transformers' caches, without a copy of all of them for each new token."""
 
+from weakref import WeakKeyDictionary
+
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
@@ -15,6 +17,11 @@ def room_for(length: int) -> int:
     return min(MOST_ROOM, max(LEAST_ROOM, length // 2))
 
 
+# The memory that keys and values lie in, by their layer and not as its attribute: all tensors that transformers
+# finds in a cache are its content when a model is exported, and behind the last token there is none.
+_BUFFERS: WeakKeyDictionary["GrowingLayer", dict[str, torch.Tensor]] = WeakKeyDictionary()
+
+
 class GrowingLayer(DynamicLayer):
     """
     A layer whose keys and values, each `(B, G, S, D)`, begin a buffer that has room for more tokens: new ones are
@@ -27,7 +34,6 @@ class GrowingLayer(DynamicLayer):
 
     def __init__(self):
         super().__init__()
-        self._buffers: list[torch.Tensor | None] = [None, None]
         self._is_reordered = False
 
     def update(self, key_states, value_states, *args, **kwargs):
@@ -37,22 +43,24 @@ class GrowingLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self.keys = self._append(0, self.keys, key_states)
-        self.values = self._append(1, self.values, value_states)
+        self.keys = self._append("keys", self.keys, key_states)
+        self.values = self._append("values", self.values, value_states)
         return self.keys, self.values
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Row `beam_idx[i]` becomes row `i`, for beam search."""
         super().reorder_cache(beam_idx)
-        self._buffers, self._is_reordered = [None, None], True
+        self._is_reordered = True
+        _BUFFERS.pop(self, None)
 
     def reset(self) -> None:
         """Back to no tokens."""
         super().reset()
-        self._buffers, self._is_reordered = [None, None], False
+        self._is_reordered = False
+        _BUFFERS.pop(self, None)
 
-    def _begins_buffer(self, which: int, held: torch.Tensor) -> bool:
-        buffer = self._buffers[which]
+    def _begins_buffer(self, which: str, held: torch.Tensor) -> bool:
+        buffer = _BUFFERS.get(self, {}).get(which)
         return (
             buffer is not None
             and (torch.is_inference_mode_enabled() or not buffer.is_inference())
@@ -62,11 +70,12 @@ class GrowingLayer(DynamicLayer):
             and buffer.stride() == held.stride()
         )
 
-    def _append(self, which: int, held: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    def _append(self, which: str, held: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         length, total = held.shape[2], held.shape[2] + new.shape[2]
-        buffer = self._buffers[which]
+        buffer = _BUFFERS.get(self, {}).get(which)
         if not self._begins_buffer(which, held) or total > buffer.shape[2]:
-            buffer = self._buffers[which] = new.new_empty(*new.shape[:2], total + room_for(total), new.shape[3])
+            buffer = new.new_empty(*new.shape[:2], total + room_for(total), new.shape[3])
+            _BUFFERS.setdefault(self, {})[which] = buffer
             buffer[:, :, :length] = held
         buffer[:, :, length:total] = new
         return buffer[:, :, :total]
