@@ -64,9 +64,12 @@ class Unpadding:
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether hooks look at it; those of transformers stay for good, and look only while outputs are recorded."""
+    """
+    Whether hooks look at it. Those of transformers stay for good, and look only while outputs are recorded; those of
+    torch's sharding bring weights, and a sharded model is to learn what a whole one does.
+    """
     if output_capturing._active_collector.get():
         return True
     kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
-    own = output_capturing.__name__
-    return any(getattr(hook, "__module__", None) != own for hooks in kinds for hook in hooks.values())
+    makers = (getattr(hook, "__module__", None) or "" for hooks in kinds for hook in hooks.values())
+    return any(not maker.startswith((output_capturing.__name__, "torch.distributed.")) for maker in makers)
