@@ -1,6 +1,5 @@
 """`seqnlp gradflow`: how far back the gradient of a loss reaches, layer by layer, in one model or in several."""
 
-import html
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
@@ -24,7 +23,7 @@ from ..diagnostics import (
 )
 from ..training import write_json
 from ..visualization import plot_clipping, plot_gradient_flow
-from ..visualization.page import page_of, picture_of, row_of, table_of
+from ..visualization.page import list_of, page_of, picture_of, row_of, table_of
 from .models import NamedModel, TrustRemoteCode, load_model
 from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .texts import read_texts
@@ -178,11 +177,10 @@ def summary(flows: dict[str, GradientFlow]) -> str:
 def _page(flows: dict[str, GradientFlow], picture: bytes) -> str:
     """The same with the picture, on a page that opens offline."""
     rows = _table(flows)
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in (*_losses(flows), *EXPLANATIONS))
     parts = [
         table_of(list(rows[0]), [row_of(list(row.values())) for row in rows], "How far back each gradient reaches"),
         picture_of(picture, "The norm of the gradient by its distance from the loss"),
-        f"<h2>How to read this</h2><ul>{notes}</ul>",
+        f"<h2>How to read this</h2>{list_of((*_losses(flows), *EXPLANATIONS))}",
     ]
     return page_of(finding(flows), parts)
 

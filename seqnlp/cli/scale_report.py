@@ -10,7 +10,7 @@ from ..diagnostics.scaling import PowerLaw, fit_power_law, frontier
 from ..metrics import spread_of
 from ..tasks import TASKS
 from ..training import write_json
-from ..visualization.page import folded, page_of, picture_of, row_of, table_of
+from ..visualization.page import folded, list_of, page_of, picture_of, row_of, table_of
 from ..visualization.scaling import Curve, plot_scaling
 from .compare_runs import Comparison, public_flags
 from .scale_runs import ScaledRun
@@ -81,7 +81,7 @@ def write_report(comparison: Comparison, runs: list[ScaledRun], budget: float | 
         picture_of(picture, "Validation loss against parameters and against training compute, with the fitted laws"),
         table_of(headers, [row_of(row) for row in rows], "The sizes"),
         "<h2>How to read this</h2>",
-        f"<ul>{''.join(f'<li>{html.escape(note)}</li>' for note in notes)}</ul>",
+        list_of(notes),
         "<h2>How it was made</h2>",
         folded("Commands", "\n".join(f"accelerate launch {run.record['command']}" for run in runs)),
         folded("Versions", "\n".join(f"{name} {version}" for name, version in first["versions"].items())),

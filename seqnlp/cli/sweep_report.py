@@ -12,7 +12,7 @@ from ..metrics import Score
 from ..tasks import Task
 from ..training import write_json
 from ..training.bar import counted
-from ..visualization.page import folded, page_of, picture_of, row_of, table_of
+from ..visualization.page import folded, list_of, page_of, picture_of, row_of, table_of
 from ..visualization.sweep import Point, plot_sweep
 from .compare_runs import Comparison, public_flags
 from .sweep_space import OVERRIDES, Interval, divided
@@ -63,7 +63,7 @@ def write_report(sweep: Sweep, task: type[Task], begun_with: dict[str, Any]) -> 
         "<h2>Trials, the best first</h2>",
         table_of(headers, [row_of(row, "best" if place == 0 else "") for place, row in enumerate(rows)], "Trials"),
         "<h2>How to read this</h2>",
-        f"<ul>{''.join(f'<li>{html.escape(note)}</li>' for note in notes)}</ul>",
+        list_of(notes),
         "<h2>How it was made</h2>",
         folded("The best config", (folder / BEST).read_text(encoding="utf-8")),
         folded("What was searched", searched),

@@ -11,6 +11,7 @@ from ..visualization.page import (
     drawing_of,
     facts_of,
     folded,
+    list_of,
     page_of,
     picture_of,
     preformatted,
@@ -180,9 +181,8 @@ def _data(dataset: dict[str, Any]) -> str:
         row_of([split, *(f"{part[name]:,}" if isinstance(part.get(name), int) else "" for name in names)])
         for split, part in dataset.get("splits", {}).items()
     ]
-    remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in dataset.get("remarks", []))
-    table = table_of(["split", *names], rows, "The splits of the data")
-    return f"{table}<ul>{remarks}</ul>" if remarks else table
+    table, remarks = table_of(["split", *names], rows, "The splits of the data"), dataset.get("remarks", [])
+    return table + list_of(remarks) if remarks else table
 
 
 def _facts(task: "Task", outcome: "Outcome") -> dict[str, str]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .colors import looks_of
-from .page import folded, page_of, picture_of, table_of
+from .page import folded, list_of, page_of, picture_of, table_of
 
 
 class TableRow(NamedTuple):
@@ -120,7 +120,7 @@ def comparison_page(
         f'<p class="answer">{escape(answer)}</p>' if answer else "",
         table,
         picture_of(picture, "Quality with intervals, learning curves, and quality against speed, by architecture"),
-        f"<h2>How to read this</h2>\n<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>",
+        f"<h2>How to read this</h2>\n{list_of(notes)}",
         "<h2>How it was made</h2>",
         *(folded(name, text) for name, text in details.items()),
     ]

@@ -135,6 +135,11 @@ def drawing_of(svg: bytes, alt: str) -> str:
     return f'<figure class="wide" tabindex="0"><img alt="{html.escape(alt)}" src="{data_uri(svg, SVG)}"></figure>'
 
 
+def list_of(items: Iterable[str]) -> str:
+    """A list of texts, such as notes on how to read a page."""
+    return f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>"
+
+
 def folded(name: str, text: str) -> str:
     """A text that is folded away under its name."""
     return f"<details><summary>{html.escape(name)}</summary>{preformatted(text)}</details>"
