@@ -42,6 +42,7 @@ TEXT = "the cat sat on the mat and looked at the dog that looked at the cat on t
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Folders with a small model and its tokenizer, by name."""
+    torch.manual_seed(0)  # a translator that writes something
     root = tmp_path_factory.mktemp("models")
     tokenizer = train_tokenizer([TEXT] * 3, "word", 40, lowercase=True, min_frequency=1, model_max_length=64)
     size, pad = len(tokenizer), tokenizer.pad_token_id
