@@ -35,6 +35,19 @@ OWN_FLAGS = (
     "overwrite_output_dir",
     "seed",
 )
+FLAGS_OF_RUNS = (
+    "config",
+    "config_overrides",
+    "output_dir",
+    "overwrite_output_dir",
+    "resume_from_checkpoint",
+    "seed",
+    "seeds",
+    "evaluate_test",
+    "push_to_hub",
+    "max_train_minutes",
+)
+"""Flags that a verb sets itself, or that make incomparable what it trains by one YAML and chooses by validation."""
 OUTPUT = "output.txt"
 """What a run prints, in its folder."""
 
@@ -255,6 +268,17 @@ def launch_run(
     if code != 0 or record is None:
         raise CompareError(f"{comparison.recipe.stem}, {name}: {reason_of(folder)}")
     return record
+
+
+def launch_one_step(comparison: Comparison, seed: int) -> dict[str, Any]:
+    """
+    The record of a run of one step, which tells what model, metric and data it has.
+
+    Raises:
+        CompareError: If it fails; with its last line.
+    """
+    words = ["--max_train_steps=1", f"--seed={seed}", "--evaluate_test=false"]
+    return launch_run(comparison, {}, comparison.overrides, comparison.folder / "probe", words, "one step")
 
 
 def prepare_launch(

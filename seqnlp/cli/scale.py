@@ -6,24 +6,12 @@ from typing import Annotated
 import typer
 
 from ..tasks import TASKS
-from .compare_runs import CompareError, launch_run, open_folder, read_comparison
+from .compare_runs import FLAGS_OF_RUNS, CompareError, launch_one_step, open_folder, read_comparison
 from .scale_report import write_report
 from .scale_runs import ScaledRun, ScaleError, cost_of, costs_of, epochs_within, find_sizes, parse_sizes, run_size
 
 
-OWN_FLAGS = (
-    "config",
-    "config_overrides",
-    "model_name_or_path",
-    "output_dir",
-    "overwrite_output_dir",
-    "resume_from_checkpoint",
-    "seed",
-    "seeds",
-    "evaluate_test",
-    "push_to_hub",
-    "max_train_minutes",
-)
+OWN_FLAGS = (*FLAGS_OF_RUNS, "model_name_or_path")
 """Flags of a recipe that scale sets itself, or that make its runs incomparable."""
 
 
@@ -68,8 +56,7 @@ def scale(
         raise ScaleError(f"--budget says how long to train, and {decided[0]} does as well: leave out one of them.")
     open_folder(comparison)
     typer.echo("One step, to know the model")
-    words = ["--max_train_steps=1", f"--seed={first_seed}", "--evaluate_test=false"]
-    probe = launch_run(comparison, {}, comparison.overrides, comparison.folder / "probe", words, "one step")
+    probe = launch_one_step(comparison, first_seed)
     cost_of(probe)  # whether it can be counted at all
     found = find_sizes(probe, counts)
     costs = costs_of(probe, found)

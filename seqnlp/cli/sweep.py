@@ -9,25 +9,13 @@ from ..extras import install
 from ..tasks import TASKS
 from ..training import write_json
 from ..training.started_runs import read_json
-from .compare_runs import CompareError, launch_run, open_folder, read_comparison
+from .compare_runs import FLAGS_OF_RUNS, CompareError, launch_one_step, open_folder, read_comparison
 from .sweep_report import write_report
 from .sweep_space import read_space, values_now
 from .sweep_trials import Objective, Sweep, SweepError, SweepStopped
 
 
-OWN_FLAGS = (
-    "config",
-    "config_overrides",
-    "output_dir",
-    "overwrite_output_dir",
-    "resume_from_checkpoint",
-    "seed",
-    "seeds",
-    "evaluate_test",
-    "validation_log",
-    "push_to_hub",
-    "max_train_minutes",
-)
+OWN_FLAGS = (*FLAGS_OF_RUNS, "validation_log")
 """Flags of a recipe that a sweep sets itself, or that make its trials incomparable."""
 
 
@@ -114,8 +102,7 @@ def sweep(
     open_folder(comparison)
     write_json(comparison.folder / "space.json", settings)
     typer.echo("One step, to know the metric")
-    probe_words = ["--max_train_steps=1", f"--seed={seed}", "--evaluate_test=false"]
-    probe = launch_run(comparison, {}, comparison.overrides, comparison.folder / "probe", probe_words, "one step")
+    probe = launch_one_step(comparison, seed)
     known = probe["hyperparameters"]
     objective = Objective(known["metric_for_best_model"].removeprefix("validation_"), known["greater_is_better"])
     search = Sweep(comparison, dimensions, objective, seed, prunes=not no_pruning)

@@ -7,8 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
-from seqnlp.cli import scale as scale_verb
-from seqnlp.cli import scale_runs
+from seqnlp.cli import compare_runs, scale_runs
 from seqnlp.cli.main import app
 from seqnlp.cli.scale_report import fit_laws
 from seqnlp.cli.scale_runs import Cost, ScaledRun, ScaleError, cost_of, epochs_within, parse_sizes
@@ -57,7 +56,7 @@ def launched(tmp_path, monkeypatch):
         epochs = next((float(word.split("=")[1]) for word in more if word.startswith("--num_train_epochs")), 4.0)
         return record_of({**overrides}, epochs)
 
-    monkeypatch.setattr(scale_verb, "launch_run", launch)
+    monkeypatch.setattr(compare_runs, "launch_run", launch)
     monkeypatch.setattr(scale_runs, "launch_run", launch)
     return words
 
