@@ -3,10 +3,10 @@
 from weakref import WeakKeyDictionary
 
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig
+from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
-from .recurrent_cache import RecurrentStates
+from .recurrent_cache import RecurrentStates, SharedSourceCache
 
 
 LEAST_ROOM, MOST_ROOM = 16, 256
@@ -94,21 +94,11 @@ class GrowingCache(DynamicCache):
         self.layers = [GrowingLayer() for _ in self.layers]
 
 
-class TransformerCache(EncoderDecoderCache):
+class TransformerCache(SharedSourceCache):
     """
     What is kept of the target's tokens, in a [`GrowingCache`] or as states of cells, and keys and values of the
     source's, which may be kept once for several neighboring rows of the target.
     """
-
-    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
-        """Row `beam_idx[i]` becomes row `i`, with its source."""
-        self._give_each_row_its_source()
-        super().reorder_cache(beam_idx)
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep the rows named by `indices`, with their sources."""
-        self._give_each_row_its_source()
-        super().batch_select_indices(indices)
 
     def _give_each_row_its_source(self) -> None:
         if self.get_seq_length() > 0 and self.cross_attention_cache.get_seq_length() > 0:

@@ -187,7 +187,24 @@ class AttentionCache(RecurrentCache):
         self._create_layers(num_layers=1, num_states=2 if config.input_feeding else 1)
 
 
-class RecurrentSeq2SeqCache(EncoderDecoderCache):
+class SharedSourceCache(EncoderDecoderCache):
+    """Of an encoder-decoder: what is kept of a source may stand once for several neighboring rows of the target."""
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Row `beam_idx[i]` becomes row `i`, with its source."""
+        self._give_each_row_its_source()
+        super().reorder_cache(beam_idx)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep the rows named by `indices`, with their sources."""
+        self._give_each_row_its_source()
+        super().batch_select_indices(indices)
+
+    def _give_each_row_its_source(self) -> None:
+        raise NotImplementedError
+
+
+class RecurrentSeq2SeqCache(SharedSourceCache):
     """
     The decoder's state after the target tokens it has read. It can be reordered (beam search), repeated and reset, but
     not cropped. Its `self_attention_cache` is the [`RecurrentCache`] of the recurrent layers, its
@@ -208,16 +225,6 @@ class RecurrentSeq2SeqCache(EncoderDecoderCache):
         states = self.cross_attention_cache.layers[0].recurrent_states
         if states.get(1) is not None:
             states[1] = states[1].index_select(0, beam_idx.to(states[1].device))
-
-    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
-        """Row `beam_idx[i]` becomes row `i`, with its source."""
-        self._give_each_row_its_source()
-        super().reorder_cache(beam_idx)
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep the rows named by `indices`, with their sources."""
-        self._give_each_row_its_source()
-        super().batch_select_indices(indices)
 
     def _give_each_row_its_source(self) -> None:
         state = self.self_attention_cache.layers[0].recurrent_states[0]
