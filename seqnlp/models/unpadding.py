@@ -44,7 +44,7 @@ class Unpadding:
             return None
         if not (layers.training and torch.is_grad_enabled()) or torch.compiler.is_compiling():
             return None
-        if any(_is_watched(module) for module in layers.modules()):
+        if output_capturing._active_collector.get() or any(map(_is_watched, layers.modules())):
             return None
         tokens = attention_mask.flatten().nonzero().squeeze(1)
         num_padding = attention_mask.numel() - len(tokens)
@@ -65,11 +65,9 @@ class Unpadding:
 
 def _is_watched(module: nn.Module) -> bool:
     """
-    Whether hooks look at it. Those of transformers stay for good, and look only while outputs are recorded; those of
-    torch's sharding bring weights, and a sharded model is to learn what a whole one does.
+    Whether hooks look at it. Those of transformers stay for good, and look only while outputs are recorded, which is
+    asked before; those of torch's sharding bring weights, and a sharded model is to learn what a whole one does.
     """
-    if output_capturing._active_collector.get():
-        return True
     kinds = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     makers = (getattr(hook, "__module__", None) or "" for hooks in kinds for hook in hooks.values())
     return any(not maker.startswith((output_capturing.__name__, "torch.distributed.")) for maker in makers)
