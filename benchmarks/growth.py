@@ -4,7 +4,6 @@ batch, and per row against the rows of a corpus that is streamed. Each point is 
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,6 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
-import psutil
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,6 +20,7 @@ from tabulate import tabulate
 from transformers import PreTrainedModel
 
 from benchmarks.machine import describe_machine
+from benchmarks.memory import peak_resident, resident
 from benchmarks.peers import LOSS_CHUNK, SPECIAL, Sizes, our_decoder, random_tokens
 from benchmarks.records import RESULTS, ROOT, joined
 from benchmarks.training_steps import training_step
@@ -122,7 +121,7 @@ def cost_of_point(axis: str, model: str, value: int) -> dict[str, float]:
     # What is loaded and allocated once, whatever the size of the model.
     warm = random_tokens(1, 2, 10)
     training_step(MODELS[model](16), {"input_ids": warm, "labels": warm})()
-    before = psutil.Process().memory_info().rss
+    before = resident()
     tokens = random_tokens(rows, length, vocab_size)
     step = training_step(MODELS[model](vocab_size), {"input_ids": tokens, "labels": tokens})
     step()
@@ -131,7 +130,7 @@ def cost_of_point(axis: str, model: str, value: int) -> dict[str, float]:
         start = process_time()
         step()
         times.append(process_time() - start)
-    return {"microseconds": 1e6 * median(times) / (rows * length), "mebibytes": _peak() - before / 2**20}
+    return {"microseconds": 1e6 * median(times) / (rows * length), "mebibytes": peak_resident() - before}
 
 
 def _cost_of_streaming(rows: int) -> dict[str, float]:
@@ -148,7 +147,7 @@ def _cost_of_streaming(rows: int) -> dict[str, float]:
                     file.writelines(
                         json.dumps({"text": " ".join(words[word] for word in row)}) + "\n" for row in drawn
                     )
-        before, start = psutil.Process().memory_info().rss, process_time()
+        before, start = resident(), process_time()
         arguments = TextArguments(train_file=str(paths[0]), validation_file=str(paths[1]), streaming=True)
         windows = stream_windows(
             load_texts(arguments).splits["train"],
@@ -161,11 +160,7 @@ def _cost_of_streaming(rows: int) -> dict[str, float]:
         seconds = process_time() - start
     if labels != 9 * rows:  # eight words and what a document begins with
         raise RuntimeError(f"{labels} tokens came out of {rows} rows of 9.")
-    return {"microseconds": 1e6 * seconds / rows, "mebibytes": _peak() - before / 2**20}
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return {"microseconds": 1e6 * seconds / rows, "mebibytes": peak_resident() - before}
 
 
 def measure(names: list[str], rounds: int) -> Iterator[dict]:

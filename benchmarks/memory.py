@@ -18,6 +18,16 @@ SIZES = Sizes(vocab_size=32_000)
 MODELS = {"ours": our_decoder, "gpt2": gpt2}
 
 
+def resident() -> float:
+    """MiB that this process holds now."""
+    return psutil.Process().memory_info().rss / 2**20
+
+
+def peak_resident() -> float:
+    """MiB that it held when it held most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
 def peak_of_step(name: str) -> float:
     """
     MiB by which the resident memory of this process was largest during two training steps, over what it was before
@@ -27,12 +37,12 @@ def peak_of_step(name: str) -> float:
     # What is loaded and allocated once, whatever the size of the model.
     warm = random_tokens(1, 2, 10)
     training_step(MODELS[name](Sizes(vocab_size=16, width=16, layers=1)), {"input_ids": warm, "labels": warm})()
-    before = psutil.Process().memory_info().rss
+    before = resident()
     tokens = random_tokens(8, 256, SIZES.vocab_size)
     step = training_step(MODELS[name](SIZES), {"input_ids": tokens, "labels": tokens})
     for _ in range(2):  # the first makes the optimizer's state
         step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20
+    return peak_resident() - before
 
 
 def memory(rounds: int) -> Iterator[Result]:
