@@ -9,6 +9,7 @@ from tabulate import tabulate
 from ..diagnostics.scaling import PowerLaw, fit_power_law, frontier
 from ..metrics import spread_of
 from ..tasks import TASKS
+from ..tasks.run_page import versions_of
 from ..training import write_json
 from ..visualization.page import folded, list_of, page_of, picture_of, row_of, table_of
 from ..visualization.scaling import Curve, plot_scaling
@@ -84,7 +85,7 @@ def write_report(comparison: Comparison, runs: list[ScaledRun], budget: float | 
         list_of(notes),
         "<h2>How it was made</h2>",
         folded("Commands", "\n".join(f"accelerate launch {run.record['command']}" for run in runs)),
-        folded("Versions", "\n".join(f"{name} {version}" for name, version in first["versions"].items())),
+        folded("Versions", versions_of(first["versions"])),
     ]
     law = laws.by_parameters
     title = f"{task.title}, {architecture}: loss falls with parameters to the power of -{law.exponent:.3g}"

@@ -167,6 +167,11 @@ def _tunes(outcome: "Outcome") -> list[str]:
     return ["<h2>Tunes</h2>", *parts] if parts else []
 
 
+def versions_of(versions: dict[str, str]) -> str:
+    """The libraries of a run, a line for each."""
+    return "\n".join(f"{name} {version}" for name, version in versions.items())
+
+
 def _is_of_this_run(path: Path, outcome: "Outcome") -> bool:
     """Whether a file is there, and not left by a run before; file systems round times."""
     return path.is_file() and path.stat().st_mtime >= outcome.began - 2
@@ -215,5 +220,5 @@ def _details(record: Any) -> dict[str, str]:
             f"{name}: {value}" for name, value in record.hyperparameters.items() if value is not None
         ),
         "The model's configuration": "\n".join(f"{name}: {value}" for name, value in record.model["config"].items()),
-        "Versions": "\n".join(f"{name} {version}" for name, version in record.versions.items()),
+        "Versions": versions_of(record.versions),
     }
