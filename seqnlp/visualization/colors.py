@@ -39,6 +39,10 @@ LOOKS = {
 }
 """That of each architecture of seqnlp; a cell and its parallel kin share a color. All others are orange."""
 OTHER = Look(ORANGE, "X", "-")
+SCORES = (Look(ORANGE, "o", "-"), Look(GREEN, "s", "--"), Look(BLUE, "^", ":"), Look(PURPLE, "D", "-."))
+"""Those of several scores of one model."""
+TRAINING, VALIDATION = Look(BLUE, "", "-"), SCORES[0]
+"""Those of the losses of one model."""
 
 
 def looks_of(architectures: Sequence[str]) -> list[Look]:

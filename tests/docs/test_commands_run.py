@@ -173,7 +173,7 @@ def test_what_pages_show_of_a_model_runs(trained):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "docs/instruments.md", "docs/models/index.md"])
+@pytest.mark.parametrize("page", ["docs/start.md", "docs/instruments.md", "docs/models/index.md"])
 def test_the_python_of_a_page_runs(trained, page):
     scripts = scripts_of((ROOT / page).read_text(encoding="utf-8"))
     assert scripts
