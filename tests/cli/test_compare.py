@@ -392,7 +392,10 @@ def test_a_folder_that_compare_did_not_make_is_left_alone(quick, without_acceler
 
 
 def test_help_has_an_example():
-    assert "Example: seqnlp compare recipes/configs/" in CliRunner().invoke(app, ["compare", "--help"]).output
+    assert (
+        "\n      seqnlp compare sentiment_sst2_sentences --architectures lstm,transformer --seeds 3\n"
+        in CliRunner().invoke(app, ["compare", "--help"]).output
+    )
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
