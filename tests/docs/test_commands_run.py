@@ -36,7 +36,21 @@ HUB = re.compile(
 )
 NOT_RUN = {
     "other programs, and installations": lambda words: (
-        words[0] in {"cp", "export", "head", "hf", "jupyter", "make", "pip", "pre-commit", "pytest", "sbatch", "sky"}
+        words[0]
+        in {
+            "cp",
+            "export",
+            "head",
+            "hf",
+            "jupyter",
+            "make",
+            "optimum-cli",
+            "pip",
+            "pre-commit",
+            "pytest",
+            "sbatch",
+            "sky",
+        }
     ),
     "tests, and what has tests of its own": lambda words: (
         words[:2] == ("python", "-m") or (words[0] == "python" and "-onnx/" in words[1])
