@@ -82,7 +82,7 @@ class SentimentAnalysis(Task):
     name = "sentiment_analysis"
     title = OneClass.title
     pipeline_tag = "text-classification"
-    use = "Sorting texts like those it was trained on; a baseline; teaching and study of sequence models."
+    use = "Classifying texts like those it was trained on; a baseline; teaching and study of sequence models."
     limits = (
         OF_ITS_DATA,
         "Irony, other topics, other kinds of text and other languages are beyond what was measured here.",

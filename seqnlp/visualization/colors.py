@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 # Okabe & Ito 2008, "Color Universal Design".
 BLUE, ORANGE, GREEN, PURPLE, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+HUES = (BLUE, ORANGE, GREEN, PURPLE, AMBER)
 GRAY = "#777777"
 """What is only there to compare with: the past, baselines."""
 
