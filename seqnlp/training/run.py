@@ -399,7 +399,8 @@ def run_recipe(main: Callable[[], None]) -> None:
     Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
 
     Exits with 1 then, and with 128 plus the number of a signal that ended it. A full disk, memory that does not
-    suffice and a working folder that was removed are one line too, wherever they were met. Other errors are bugs or the machine's, and keep their traceback.
+    suffice and a working folder that was removed are one line too, wherever they were met. Other errors are bugs or
+    the machine's, and keep their traceback.
     """
     lasting_output()
     before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
@@ -445,8 +446,9 @@ def _working_folder_is_gone() -> bool:
 
 
 def _in_thread(thread: threading.ExceptHookArgs, hook: Callable[[threading.ExceptHookArgs], None]) -> None:
-    """A tracker's thread that finds the disk full needs no traceback: the main thread is told too, and says it."""
-    if not is_full_disk(thread.exc_value):
+    """A tracker's thread that cannot write needs no traceback: the main thread is told too, and says it."""
+    is_trackers = type(thread.thread).__module__.startswith("tensorboard.") and isinstance(thread.exc_value, OSError)
+    if not is_trackers and not is_full_disk(thread.exc_value):
         hook(thread)
 
 
