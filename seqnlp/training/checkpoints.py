@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers.utils import logging
@@ -336,13 +337,32 @@ def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
         if not isinstance(state.get(name), kind):
             return {}, f"{STATE_FILE} holds no {name} that this version can read"
     needed = {"place": Place(), "clock": Clock(), "meter": Meter(Clock(), torch.device("cpu"))}
-    for name, part in needed.items():
-        if part.state().keys() - state[name].keys():
+    for name, expected in {name: part.state() for name, part in needed.items()}.items():
+        if expected.keys() - state[name].keys():
             return {}, f"{STATE_FILE} does not say all of its {name} that this version needs"
-    known_of_best = {"metric", "step", "evaluations_without_gain"}
-    if not isinstance(state["place"]["step"], int) or not known_of_best <= state["best"].keys():
-        return {}, f"{STATE_FILE} does not say at which step it was written, or which model was best"
+        wrong = next((key for key, value in expected.items() if not _is_like(value, state[name][key])), None)
+        if wrong is not None:
+            return {}, f"{STATE_FILE} says {str(state[name][wrong])[:20]!r} where {name} has its {wrong}"
+    best, counts = state["best"], ("step", "evaluations_without_gain")
+    if not {"metric", *counts} <= best.keys() or not all(_is_like(0, best[key]) for key in counts):
+        return {}, f"{STATE_FILE} does not say which model was best"
+    if best["metric"] is not None and not _is_like(0.0, best["metric"]):
+        return {}, f"{STATE_FILE} says {str(best['metric'])[:20]!r} of the best model"
+    entries = state["history"]
+    if not all(
+        isinstance(one, dict) and _is_like(0, one.get("step")) and _is_like(0.0, one.get("epoch")) for one in entries
+    ):
+        return {}, f"{STATE_FILE} holds no history of steps and epochs"
     return state, None
+
+
+def _is_like(expected: bool | float, value: Any) -> bool:
+    """Whether a value is of the same kind: a truth, a count or a number."""
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return isinstance(expected, bool) and isinstance(value, bool)
+    if isinstance(expected, int):
+        return isinstance(value, int) and 0 <= value < 2**63
+    return isinstance(value, int | float) and abs(value) < 1e308
 
 
 def step_of(path: Path) -> int:
@@ -379,7 +399,19 @@ def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> No
 
 
 def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:
-    """Read our own part of a checkpoint: JSON and safetensors."""
+    """
+    Read our own part of a checkpoint: JSON and safetensors.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    try:
+        return _read_parts(accelerator, path)
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {in_one_line(error, 300)}") from error
+
+
+def _read_parts(accelerator: Accelerator, path: Path) -> Checkpoint:
     position = path / POSITION_FILE.format(accelerator.process_index)
     carried = path / CARRIED_FILE.format(accelerator.process_index)
     average = path / AVERAGE_FILE

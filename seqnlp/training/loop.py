@@ -30,7 +30,7 @@ from .checkpoints import (
     load_weights,
     read_checkpoint,
 )
-from .errors import TrainingError
+from .errors import TrainingError, in_one_line
 from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
 from .fingerprint import check_optimizer, describe_setup, differences
 from .integrity import WEIGHTS, find_damage
@@ -396,7 +396,12 @@ class TrainingLoop(Evaluator):
         """Put the state that a checkpoint held into a cache of the model's own kind, which any forward makes."""
         with torch.no_grad():
             cache = self.model(**batch, use_cache=True).past_key_values
-        self._carried = tensors_to_cache(self._carried_tensors, cache)
+        try:
+            self._carried = tensors_to_cache(self._carried_tensors, cache)
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"The carried state of the checkpoint does not fit: {in_one_line(error, 200)}."
+            ) from error
         self._carried_tensors = None
 
     def _time_is_up(self) -> bool:
@@ -495,13 +500,16 @@ class TrainingLoop(Evaluator):
 
     def _resume(self, path: Path, checkpoint: Checkpoint, is_changed: bool) -> None:
         settings = settings_of(self.optimizer)
-        self.average.load(self.unwrapped_model, checkpoint.average)
+        try:
+            self.average.load(self.unwrapped_model, checkpoint.average)
+            self.batches.resume(checkpoint.position)
+        except ValueError as error:
+            raise CheckpointError(f"The checkpoint {path} does not fit this run: {error}.") from error
         load_checkpoint(self.accelerator, path)
         take_settings(self.optimizer, settings)
         for name, part in self._parts().items():
             part.load(checkpoint.state[name])
         self.record.history[:] = checkpoint.state["history"]
-        self.batches.resume(checkpoint.position)
         if is_changed:
             self._renumber()
         else:  # a state carried to other rows would be wrong
