@@ -16,6 +16,10 @@ from .losses import divide_by_items
 from .series_distributions import DISTRIBUTIONS
 
 
+USUAL_PATHS = 100
+"""Sample paths per series, as transformers' models of time series draw."""
+
+
 @dataclass
 class TimeSeriesPredictionOutput(ModelOutput):
     """
@@ -106,6 +110,14 @@ class TimeSeriesPredictionMixin:
                 config.hidden_size, config.input_size * self.distribution.num_parameters
             )
 
+    @property
+    def num_parallel_samples(self) -> int:
+        """Paths that [`generate`] draws per series unless told otherwise; 0 without a distribution."""
+        if self.distribution is None:
+            return 0
+        given = self.config.num_parallel_samples
+        return USUAL_PATHS if given is None else given
+
     @can_return_tuple
     def forward(
         self,
@@ -193,7 +205,7 @@ class TimeSeriesPredictionMixin:
             )
         past, observed = self._normalized(past_values, past_observed_mask, "past")
         steps = config.prediction_length if prediction_length is None else prediction_length
-        paths = config.num_parallel_samples if num_parallel_samples is None else num_parallel_samples
+        paths = self.num_parallel_samples if num_parallel_samples is None else num_parallel_samples
         shape = (len(past), paths, steps, config.input_size, 2)
         if noise is None:
             noise = torch.rand(shape, device=past.device)

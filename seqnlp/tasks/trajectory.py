@@ -157,8 +157,7 @@ class Trajectory(Task):
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Forecasts:
         """Past, future and forecast of each stretch; with a distribution, CRPS and intervals of sample paths."""
-        config = evaluator.unwrapped_model.config
-        paths = config.num_parallel_samples if config.distribution_output is not None else 0
+        paths = evaluator.unwrapped_model.num_parallel_samples
         return self.forecasts(evaluator, data, split, self.data_args.context_length, paths)
 
     def forecasts(
@@ -187,7 +186,7 @@ class Trajectory(Task):
 
     def validate(self, loop, data: PreparedData) -> dict[str, float]:
         """Of whole forecasts, where the training loss is of single steps; all of normalized values."""
-        paths = VALIDATION_PATHS if loop.unwrapped_model.config.distribution_output is not None else 0
+        paths = min(VALIDATION_PATHS, loop.unwrapped_model.num_parallel_samples)
         predictions = self.forecasts(loop, data, "validation", self.data_args.context_length, paths)
         found = self.score(predictions, data, "validation")
         loop.run.sample = self.sample(loop, data, predictions)
@@ -208,7 +207,7 @@ class Trajectory(Task):
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Without most of the past: how much the model remembers."""
         length, split = self.data_args.context_length, outcome.split
-        has_paths = evaluator.unwrapped_model.config.distribution_output is not None
+        has_paths = evaluator.unwrapped_model.num_parallel_samples > 0
         for count in sorted({2**power for power in range(length.bit_length())} - {length}):
             found = self.forecasts(evaluator, outcome.data, split, count)
             scores = self.score(found, outcome.data, split)
