@@ -19,6 +19,7 @@ class NormalOutput:
     """The normal distribution (Salinas et al. 2020, arXiv 1704.04110, equation 3): a scale beside the location."""
 
     num_parameters = 1
+    equations = "x_{t+1} ~ Normal(x_t + W_m h_t + b_m, s_t)\ns_t = softplus(W_s h_t + b_s)"
 
     @staticmethod
     def log_prob(errors: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
@@ -39,6 +40,11 @@ class StudentTOutput:
     """
 
     num_parameters = 2
+    equations = (
+        "x_{t+1} ~ StudentT(d_t, x_t + W_m h_t + b_m, s_t)\n"
+        "s_t = softplus(W_s h_t + b_s)\n"
+        "d_t = 2 + softplus(W_d h_t + b_d)                          degrees of freedom"
+    )
 
     @staticmethod
     def log_prob(errors: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:

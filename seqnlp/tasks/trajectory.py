@@ -14,6 +14,7 @@ from ..extras import install
 from ..metrics import (
     DATA_UNIT,
     FORECAST_SCORES,
+    LEVELS,
     Score,
     forecast_report,
     forecast_scores,
@@ -85,10 +86,14 @@ class Trajectory(Task):
         size, steps = config.get("input_size", 1), (record.get("hyperparameters") or {}).get("context_length", 20)
         channels = ", ".join(record.get("dataset", {}).get("channels", [])) or f"{size} of them"
         past = [float(f"{value:.4g}") for value in config.get("input_mean") or [0.0] * size]
-        return (
-            f"past_values = torch.tensor([[{past}] * {steps}])  # series, steps, channels: {channels}\n"
-            "print(model(past_values).prediction_outputs)  # the steps after them"
-        )
+        lines = [
+            f"past_values = torch.tensor([[{past}] * {steps}])  # series, steps, channels: {channels}",
+            "print(model(past_values).prediction_outputs)  # the steps after them",
+        ]
+        if config.get("distribution_output"):
+            lines.append("paths = model.generate(past_values).sequences  # series, paths, steps, channels")
+            lines.append("print(paths.quantile(torch.tensor([0.1, 0.9]), dim=1))  # the central 80 % of each step")
+        return "\n".join(lines)
 
     @property
     def unit(self) -> str:
@@ -255,7 +260,7 @@ class Trajectory(Task):
         """Some forecasts, and the error by how much of the past is seen."""
         arguments, loaded = self.data_args, outcome.data.loaded
         title = f"Forecasts of {loaded.source.name}, {self.architecture}"
-        axes = {"channels": loaded.details["channels"], "unit": self.unit}
+        axes = {"channels": loaded.details["channels"], "unit": self.unit, "levels": LEVELS}
         axes |= {"step": arguments.step, "step_unit": arguments.step_unit}
         box = BOX if arguments.dataset_name == SIMULATION else None
         plot_examples(outcome.predictions[outcome.split], outcome.file("predictions.png"), title, box=box, **axes)
@@ -266,22 +271,30 @@ class Trajectory(Task):
 
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
-        """The error of whole forecasts beside that of the last value, and of the model without most of the past."""
+        """
+        The error of whole forecasts beside that of the last value and of ETS; where intervals were forecast, the CRPS
+        beside that of the season before and of ETS, and how much of what came was in the 80 % interval.
+        """
         arguments, baselines = records[0]["hyperparameters"], records[0]["baselines"]
-        steps = arguments["prediction_length"]
-        errors = {
-            f"RMSE ({split})": [record["metrics"][split] for record in records],
-            "last value": [baselines["last_value"][split]],
-            "shown one step": [record["baselines"]["last_1_steps_seen"][split] for record in records],
-        }
-        unit = unit_of_values(arguments)
+        steps, unit = arguments["prediction_length"], unit_of_values(arguments)
+
+        def cell(key: str, form: str, *others: str) -> str:
+            own = [record["metrics"][split][key] for record in records if key in record["metrics"][split]]
+            beside = [baselines[name][split][key] for name in others if name in baselines]
+            shown = ", ".join(f"{value:{form}}" for value in beside)
+            return " ".join([mean_and_deviation(own, form), *([f"({shown})"] if shown else [])]) if own else ""
+
         return {
             "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}, in {unit}",
-            **{name: mean_and_deviation((s["rmse"] for s in found), "#.3g") for name, found in errors.items()},
+            f"RMSE, {split} (last value, ETS)": cell("rmse", "#.3g", "last_value", "ets"),
+            "CRPS (season before, ETS)": cell("crps", "#.3g", "seasonal_naive", "ets"),
+            "in the 80 % interval (ETS)": cell("coverage_80", ".1%", "ets"),
         }
 
     @classmethod
     def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
         """The error of whole forecasts, with that of the last value."""
-        forecast, error, last, *_ = cls.results_row(records, split).values()
+        forecast, *_ = cls.results_row(records, split).values()
+        error = mean_and_deviation((record["metrics"][split]["rmse"] for record in records), "#.3g")
+        last = f"{records[0]['baselines']['last_value'][split]['rmse']:#.3g}"
         return f"RMSE over {forecast}: {error} ({split})", f"{last} (last value)"

@@ -71,7 +71,7 @@ def test_walls_are_drawn_around_the_simulated_ball_alone(is_simulated, prepare, 
         task.data_args.dataset_name = "simulated:ball"
     run.record.metrics["test"] = {}
     task.draw(outcome_of(run, data, "test", test={}))
-    axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min"}
+    axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min", "levels": (0.5, 0.8, 0.95)}
     assert drawn == [(trajectory.BOX if is_simulated else None, axes), 4]
 
 
