@@ -133,7 +133,7 @@ class Trajectory(Task):
                 f"data has {count}."
             )
         if config.distribution_output is not None:
-            self.losses_of = "single steps: negative log likelihood", "whole forecasts: mean squared error"
+            self.losses_of = "single steps, in nats", "forecasts, squared error"
             self.loss_unit = "normalized"
         return config
 

@@ -187,7 +187,7 @@ def plot_memory(
     seen = sorted(errors)
     (look,) = looks_of([architecture])
     axis.plot(seen, [errors[count] for count in seen], **look.line() | {"linestyle": "-"}, label="the model")
-    for (name, error), style in zip(lines.items(), (":", "--", "-."), strict=False):
+    for (name, error), style in zip(lines.items(), (":", "--", "-.", (0, (5, 1, 1, 1, 1, 1))), strict=False):
         axis.axhline(error, color=GRAY, linestyle=style, label=name.replace("_", " "))
     axis.set_xscale("log", base=2)
     axis.set_xticks(seen, [str(count) for count in seen])
