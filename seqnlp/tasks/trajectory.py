@@ -1,6 +1,6 @@
 """Trajectories: the next values of a series from those before."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,7 @@ class Trajectory(Task):
     losses_of = "single steps", "whole forecasts"
     targets = "steps"
     compared_with = "the last value, the straight line, the season before and exponential smoothing"
-
-    def __init__(self, *args: Any):
-        super().__init__(*args)
-        self.remarks_on_baselines: list[str] = []
+    remarks_on_baselines: Sequence[str] = ()
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
