@@ -36,9 +36,9 @@ CRPS_SCORES = (
 COVERAGE_SCORES = tuple(
     Score(
         _key("coverage", level),
-        f"in the {level:.0%} interval",
-        f"share of the observed numbers of the future in the central {level:.0%} interval of their forecast, whose "
-        "ends are quantiles of the sample paths",
+        f"in the {100 * level:.0f} % interval",
+        f"share of the observed numbers of the future in the central {100 * level:.0f} % interval of their forecast, "
+        "whose ends are quantiles of the sample paths",
         greater_is_better=None,
         target=level,
         is_share=True,
@@ -49,8 +49,8 @@ COVERAGE_SCORES = tuple(
 WIDTH_SCORES = tuple(
     Score(
         _key("width", level),
-        f"width of the {level:.0%} interval",
-        f"mean width of the central {level:.0%} interval, in the data's units",
+        f"width of the {100 * level:.0f} % interval",
+        f"mean width of the central {100 * level:.0f} % interval, in the data's units",
         greater_is_better=False,
         unit=DATA_UNIT,
     )
