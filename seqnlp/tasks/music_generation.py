@@ -58,7 +58,8 @@ GENERATED = "generated"
 COPIED = Score(
     "copied",
     "Copied",
-    "share of the runs of 12 characters in the tunes it writes ({sample}) that occur in the training tunes",
+    "share of the runs of 12 characters in the tunes it writes ({sample}) that occur in a training tune, in any key "
+    "that it was read in",
     greater_is_better=False,
     is_share=True,
     digits=1,
