@@ -208,7 +208,7 @@ class TunePanel(Panel):
 
     answers = TuneWriter
     button = "Write a tune"
-    placeholder = "6/8 Gmaj, or nothing; then Enter"
+    placeholder = "6/8 Gmaj, 6/8 Gmaj jig, or nothing; then Enter"
 
     def add_outputs(self) -> None:
         """Sound first."""
