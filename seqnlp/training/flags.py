@@ -8,6 +8,7 @@ notation, such as `[0, 1)`. From the role follow what a resumed run is compared 
 """
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -135,11 +136,11 @@ def public_value(value: Any, field: dataclasses.Field | None = None) -> Any:
         return value
     path = Path(value).expanduser()
     if field is not None and role_of(field) in SOURCES and _exists(path):
-        return f"<local:{path.resolve().name}>"
+        return f"<local:{Path(os.path.realpath(path)).name}>"
     if path.is_absolute() and path != Path.cwd() and path.is_relative_to(Path.cwd()):
         return str(path.relative_to(Path.cwd()))
     if path.is_absolute() or ".." in path.parts:
-        return f"<local:{path.resolve().name}>"
+        return f"<local:{Path(os.path.realpath(path)).name}>"
     return value
 
 
