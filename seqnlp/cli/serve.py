@@ -35,7 +35,7 @@ def serve(
     compile_generation: CompileGeneration = False,
 ) -> None:
     """
-    Answer OpenAI's clients by a language model: POST /v1/completions, streamed or whole, for several clients at once.
+    Serve a language model to OpenAI's clients: POST /v1/completions, streamed or whole, for several clients at once.
 
     A client names the model as it is named here, and begins a text by its prompt: the models that recipes train
     have no chat.

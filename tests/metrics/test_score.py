@@ -35,7 +35,7 @@ SCORES = {
 def test_every_score_is_complete(score):
     assert score.name
     assert score.definition
-    assert isinstance(score.greater_is_better, bool)
+    assert isinstance(score.greater_is_better, bool) == (score.target is None)
 
 
 @pytest.mark.parametrize("metric", [Accuracy, F1, NegativeLogLikelihood, Perplexity, BitsPerCharacter, BLEU, ChrF])
@@ -44,7 +44,7 @@ def test_every_metric_describes_itself_as_its_class_does(metric):
 
 
 def test_directions():
-    lower = {key for key, score in SCORES.items() if not score.greater_is_better}
+    lower = {key for key, score in SCORES.items() if score.better == "less"}
     assert lower == {
         "loss",
         "perplexity",
@@ -56,7 +56,14 @@ def test_directions():
         "rmse",
         "nrmse",
         "rmse_last",
+        "crps",
+        "ncrps",
+        "width_50",
+        "width_80",
+        "width_95",
     }
+    aimed = {key: score.better for key, score in SCORES.items() if score.greater_is_better is None}
+    assert aimed == {"coverage_50": "near 50.0%", "coverage_80": "near 80.0%", "coverage_95": "near 95.0%"}
 
 
 def test_how_a_score_is_shown():

@@ -226,8 +226,10 @@ def test_a_value_of_a_yaml_is_what_it_says(yaml_file):
         f"{here}: &{here} [{', '.join([f'*{before}'] * 9)}]"
         for before, here in zip("abcdefgh", "bcdefghi", strict=True)
     ]
-    with pytest.raises(ArgumentsError, match="a list holds something else than words"):
+    with pytest.raises(ArgumentsError, match="is not YAML: it holds more than 100,000 values"):
         parse("--config", yaml_file("\n".join([*nested, "seed: *i"])))
+    with pytest.raises(ArgumentsError, match=r"run\.yaml: the list seed holds something else than words"):
+        parse("--config", yaml_file("seed: [[1]]"))
 
 
 def test_a_list_in_a_yaml_is_one_for_a_flag_that_takes_several_values(yaml_file):
