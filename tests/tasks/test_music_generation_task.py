@@ -74,6 +74,13 @@ def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
     assert baselines["held_out_tunes"] == {"generated": {"in_scale": 1.0, "in_key": 1.0}}
 
 
+def test_tunes_to_compare_with_come_from_all_over():
+    task = MusicGeneration.from_command_line(argv=["--num_tunes", "3"])
+    assert task._some(map(str, range(9))) == ["0", "3", "6"]
+    assert task._some(["a", "b"]) == ["a", "b"]
+    assert len(task._some(map(str, range(250)), at_least=100)) == 100
+
+
 def test_a_key_without_a_metre_is_refused_before_anything_is_read():
     with pytest.raises(DataError, match="--key D: give --metre too"):
         MusicGeneration.from_command_line(argv=["--key", "D"])
