@@ -88,8 +88,8 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
     With `is_compiled` each text is written by a compiled step.
 
     It looks a class up in `transformers` alone, so ours are set there: in the module that it has, since transformers
-    puts a second one of that name into `sys.modules` while it is imported. An empty prompt, which has no token to go on
-    from, is answered by one line and the status 400.
+    puts a second one of that name into `sys.modules` while it is imported. An empty prompt, which has no token to go
+    on from, is answered by one line and the status 400.
     """
     import uvicorn
     from fastapi.responses import JSONResponse
