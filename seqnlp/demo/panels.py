@@ -208,7 +208,7 @@ class TunePanel(Panel):
 
     answers = TuneWriter
     button = "Write a tune"
-    placeholder = "6/8 Gmaj, or nothing; then Enter"
+    placeholder = "6/8 Gmaj, 6/8 Gmaj jig, or nothing; then Enter"
 
     def add_outputs(self) -> None:
         """Sound first."""
@@ -376,11 +376,13 @@ class SeriesPanel(Panel):
             for kind, part, when in (
                 ("past", answer.past, times[: len(answer.past)]),
                 ("forecast", answer.forecast, times[len(answer.past) :]),
+                ("80 % from", answer.lower or [], times[len(answer.past) :]),
+                ("80 % to", answer.upper or [], times[len(answer.past) :]),
             ):
                 name = f"{channel}: {kind}" if many and kind == "forecast" else channel if many else kind
                 colors[name] = HUES[(place if many else len(colors)) % len(HUES)]
                 values = (row[place] for row in part)
-                rows += [(t, v, name) for t, v in zip(when, values, strict=True) if v is not None]
+                rows += [(t, v, name) for t, v in zip(when, values, strict=False) if v is not None]
         unit = f" ({answer.unit})" if answer.unit else ""
         plot = gr.LinePlot(
             pd.DataFrame(rows, columns=["step", "value", "series"]),
