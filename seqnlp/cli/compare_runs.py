@@ -19,6 +19,7 @@ from ..training.errors import in_one_line
 from ..training.flags import command_of, settled_flags
 from ..training.output_folder import RECORD
 from ..training.started_runs import flags_to_go_on, read_json
+from ..training.yaml_files import read_yaml, value_of, write_yaml
 from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
 
@@ -67,7 +68,7 @@ class Comparison:
         overrides: The YAML's fields of the model's configuration.
         flags: Further flags of the recipe.
         folder: Where runs and results go.
-        hyperparameters: The YAML's other keys.
+        hyperparameters: The YAML's other keys, with what is written there.
         verb: What starts the runs: `compare`, or another verb.
     """
 
@@ -97,7 +98,7 @@ def read_comparison(
     """
     config = find_config(str(config))
     try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        content = read_yaml(config.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise CompareError(f"{config} cannot be read: {in_one_line(error, 200)}.") from error
     name = content.pop("recipe", None) if isinstance(content, dict) else None
@@ -119,9 +120,10 @@ def read_comparison(
 
 def _read_overrides(config: Path, overrides: Any) -> dict[str, Any]:
     """Fields of the model's configuration, which a YAML gives as a mapping or as the recipes' flag does."""
+    overrides = value_of(overrides)
     if isinstance(overrides, str) and all("=" in part for part in overrides.split(",")):
         pairs = (part.split("=", 1) for part in overrides.split(","))
-        return {name.strip(): yaml.safe_load(value) for name, value in pairs}
+        return {name.strip(): value_of(read_yaml(value)) for name, value in pairs}
     if not isinstance(overrides, dict | None):
         raise CompareError(f"{config}: `config_overrides: {overrides!r}` is not of the form `{{hidden_size: 128}}`.")
     return overrides or {}
@@ -222,7 +224,7 @@ def launch_from(comparison: Comparison, name: str, model: str, seed: int, flags:
     kept = {key: value for key, value in comparison.hyperparameters.items() if key not in left_out | {"requires"}}
     make_folder(folder, f"--output_dir {comparison.folder}")
     config = folder.parent / f"{folder.name}.yaml"
-    config.write_text(yaml.safe_dump({"recipe": comparison.recipe.stem, **kept}), encoding="utf-8")
+    config.write_text(write_yaml({"recipe": comparison.recipe.stem, **kept}), encoding="utf-8")
     given = dataclasses.replace(comparison, config=config, overrides={}, hyperparameters=kept)
     start = {"model_name_or_path": model, "seed": str(seed)}
     return launch_run(given, start, {}, folder, flags, name)

@@ -5,13 +5,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tabulate import tabulate
 
 from ..metrics import Score
 from ..tasks import Task
 from ..training import write_json
 from ..training.bar import counted
+from ..training.yaml_files import write_yaml
 from ..visualization.page import folded, list_of, page_of, picture_of, row_of, table_of
 from ..visualization.sweep import Point, plot_sweep
 from .compare_runs import Comparison, public_flags
@@ -103,7 +103,7 @@ def best_config(sweep: Sweep, values: dict[str, Any]) -> str:
     head = (
         f"# The best of {counted(len(sweep.finished), 'trial')} of {comparison.config.name}{flagged}, by validation.\n"
     )
-    return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return head + write_yaml(content)
 
 
 def _record(sweep: Sweep, importances: dict[str, float]) -> dict[str, Any]:

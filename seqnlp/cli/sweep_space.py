@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from ..tasks import Task
 from ..training import ArgumentsError, parse_arguments
 from ..training.errors import in_one_line
 from ..training.flags import role_of
+from ..training.parsing import word_for
+from ..training.yaml_files import Plain, read_yaml, value_of
 
 
 OVERRIDES = "config_overrides"
@@ -82,7 +84,7 @@ def read_space(path: Path, task: type[Task]) -> Space:
         SpaceError: For a flag that there is not, or that cannot be searched, and a value that it does not take.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpaceError(f"--space {path} cannot be read: {in_one_line(error, 200)}.") from error
     if not isinstance(content, dict) or not content:
@@ -96,9 +98,7 @@ def read_space(path: Path, task: type[Task]) -> Space:
             raise SpaceError(f"{path}: there is no flag {name!r}{_nearest(str(name), fields)}.")
         if role_of(fields[name]) not in SEARCHED or name in FIXED:
             raise SpaceError(f"{path}: --{name} is not searched: trials would not be comparable. Leave it out.")
-        space[name] = _read_dimension(path, name, written)
-        for value in _ends(space[name]):
-            _check_flag(path, name, value, task)
+        space[name] = _read_dimension(path, name, written, lambda value, name=name: _as_flag(path, name, value, task))
     return space
 
 
@@ -114,7 +114,7 @@ def _read_overrides(path: Path, content: Any, task: type[Task]) -> Space:
     for name, written in content.items():
         if name not in fields:
             raise SpaceError(f"{path}: no model of {task.name} has a field {name!r}{_nearest(str(name), fields)}.")
-        dimension = _read_dimension(path, name, written)
+        dimension = _read_dimension(path, name, written, value_of)
         interval = fields[name].metadata.get("range")
         for value in _ends(dimension):
             if interval is not None and value is not None and value not in Range(interval):
@@ -123,7 +123,8 @@ def _read_overrides(path: Path, content: Any, task: type[Task]) -> Space:
     return space
 
 
-def _read_dimension(path: Path, name: str, written: Any) -> Dimension:
+def _read_dimension(path: Path, name: str, written: Any, read: Callable[[Any], Any]) -> Dimension:
+    """A dimension, each value of it read by `read`, which refuses what does not fit."""
     where = f"{path}: {name}"
     if isinstance(written, list):
         written = {"choices": written}
@@ -131,41 +132,36 @@ def _read_dimension(path: Path, name: str, written: Any) -> Dimension:
         raise SpaceError(f"{where}: give a list of choices, or {{low: NUMBER, high: NUMBER, log: true}}.")
     if "choices" in written:
         values = written["choices"]
-        plain = isinstance(values, list) and all(isinstance(value, str | int | float | None) for value in values)
-        if not plain or len(values) < 2 or len(set(map(repr, values))) < len(values) or len(written) > 1:
+        plain = isinstance(values, list) and all(isinstance(value, str | None) for value in values)
+        values = [None if value is None else read(value) for value in values] if plain else []
+        if len(values) < 2 or len(set(map(repr, values))) < len(values) or len(written) > 1:
             raise SpaceError(f"{where}: choices must be a list of two or more words or numbers, each once.")
-        return Choice([_number(value) for value in values])
-    low, high, step = (_number(written.get(key)) for key in ("low", "high", "step"))
-    log = written.get("log", False)
+        return Choice(values)
+    low, high, step = (value_of(written.get(key)) for key in ("low", "high", "step"))
+    log = value_of(written.get("log", False))
     if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)) or not low < high:
         raise SpaceError(f"{where}: low and high must be numbers, the one below the other, and are {low} and {high}.")
     if not isinstance(log, bool) or (log and low <= 0):
         raise SpaceError(f"{where}: log must be true or false, and is for numbers above 0.")
     if step is not None and (log or not isinstance(step, int | float) or not 0 < step <= high - low):
         raise SpaceError(f"{where}: step {step} must be a number above 0 that fits in, and not beside log.")
+    for key in ("low", "high"):
+        read(written[key])
     return Interval(low, high, log, step)
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes `1e-3` for a word."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _ends(dimension: Dimension) -> list[Any]:
     return dimension.values if isinstance(dimension, Choice) else [dimension.low, dimension.high]
 
 
-def _check_flag(path: Path, name: str, value: Any, task: type[Task]) -> None:
-    """A flag knows its range, its choices and its kind: its own parser tells."""
-    if value is None:
-        return
+def _as_flag(path: Path, name: str, value: str, task: type[Task]) -> Any:
+    """What is written, as the flag reads it, which knows its range, its choices and its kind."""
+    argv = [f"--{name}={word_for(task.fields()[name], value)}"]
     try:
-        parse_arguments(*task.argument_types(), recipe=task.name, argv=[f"--{name}={value}"])
+        parsed = parse_arguments(*task.argument_types(), recipe=task.name, argv=argv)
     except ArgumentsError as error:
         raise SpaceError(f"{path}: {str(error).removesuffix(' --help lists every flag.')}") from error
+    return next(vars(arguments)[name] for arguments in parsed if name in vars(arguments))
 
 
 def _nearest(name: str, names: Mapping[str, Any]) -> str:
@@ -181,15 +177,23 @@ def values_now(
 
     Args:
         space: What is searched.
-        given: The flags of its YAML.
+        given: The flags of its YAML, as they are written there.
         overrides: The YAML's fields of the model's configuration.
         record: Of a run of it, for what the YAML does not say.
     """
     flags, fields = divided(dict(space))
-    found = {name: _number(given.get(name, record["hyperparameters"].get(name))) for name in flags}
+    found = {name: _now(space[name], given, record["hyperparameters"], name) for name in flags}
     config = record["model"]["config"]
     found |= {f"{OVERRIDES}.{name}": overrides.get(name, config.get(name)) for name in fields}
     return {name: value for name, value in found.items() if value in space[name]}
+
+
+def _now(dimension: Dimension, given: dict[str, Any], recorded: dict[str, Any], name: str) -> Any:
+    if name not in given:
+        return recorded.get(name)
+    written, choices = given[name], dimension.values if isinstance(dimension, Choice) else []
+    meant = value_of(Plain(written)) if isinstance(written, str) else written  # a flag reads over quotes
+    return next((choice for choice in choices if str(choice) == written), meant)
 
 
 def divided(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,7 +3,8 @@
 import glob
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -24,8 +25,9 @@ from PIL import Image as PILImage
 from .arguments import DataArguments, ImageArguments
 from .errors import DataError
 from .loaded import DataSource, LoadedData
+from .local_files import check_file, file_type, path_of
 from .samples import SAMPLES, load_sample
-from .tables import check_file, file_type, path_of, read_file, stream_file
+from .tables import read_file, stream_file
 
 
 SAMPLE_PREFIX = "sample:"
@@ -302,6 +304,23 @@ def find_column(
             f"{listed(dataset.column_names)}. Name the right one by --{kind}_column."
         )
     return found
+
+
+@contextmanager
+def named_as_typed(source: str | None) -> Iterator[None]:
+    """
+    Errors name local data as the user did, while what is recorded of it names no place of the machine.
+
+    Args:
+        source: What the flags name; nothing where data is simulated.
+    """
+    try:
+        yield
+    except DataError as error:
+        told = str(error)
+        with suppress(DataError):  # it may be no name of a file
+            told = told.replace(_local_name(source), source) if source else told
+        raise DataError(told) from error
 
 
 def _local_name(path: str) -> str:

@@ -100,6 +100,9 @@ class Forecaster(Answerer):
             found = (
                 f"{given.values.shape[1]} ({', '.join(given.channels)})" if given.channels else given.values.shape[1]
             )
-            raise DemoError(f"The model reads {self.num_channels} channels ({', '.join(self.channels)}), not {found}.")
+            raise DemoError(
+                f"The model reads {self.num_channels} channels ({', '.join(self.channels)}), not {found}. A step of a "
+                "typed series ends with a semicolon, as in 1 2; 3 4, and a file has a column for each."
+            )
         pairs = [f"{one} as {other}" for one, other in zip(given.channels, self.channels, strict=False)]
         return given.values, [*given.remarks, *([f"Read: {', '.join(pairs)}."] if pairs else [])]

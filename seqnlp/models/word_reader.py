@@ -65,6 +65,7 @@ class WordReader(nn.Module):
         self.known.fill_(_NO_WORD)
         self.known[: len(hashes)] = torch.tensor(sorted(hashes), dtype=torch.int64, device=self.known.device)
 
+    @torch.compiler.disable  # the number of words is read off the texts, which a graph cannot
     def forward(
         self, embed_tokens: nn.Embedding, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
@@ -21,6 +20,7 @@ from ..tasks.base import OF_ITS_DATA
 from ..tasks.seeds import headers_of, rows_of, told
 from ..tasks.unknown import UNKNOWN_SHARE
 from ..training.flags import role_of, without_flags
+from ..training.yaml_files import read_yaml, value_of
 from .auto import auto_classes
 from .markdown import code, escape, fence, one_line, table
 
@@ -65,7 +65,8 @@ def build_card(
         license: The license that the model is given, by its name on the Hub, e.g. `apache-2.0`.
         dataset_license: That of the dataset, where the record does not say and someone has looked it up.
         exports: What it was exported to, each in a folder of its name beside the card.
-        project: The address of seqnlp, where it is known, see [`project_address`].
+        project: The address of seqnlp, where it is known, see [`project_address`]; of an unpublished card it may be a
+            path, and is not cited.
     """
     task = task_of(record)
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
@@ -450,7 +451,7 @@ def _planned(record: dict[str, Any]) -> dict[str, Any]:
     if record.get("model") or architecture is None or not classes:
         return {}
     pairs = (pair.partition("=") for pair in (hyperparameters.get("config_overrides") or "").split(","))
-    overrides = {name.strip(): yaml.safe_load(value) for name, _, value in pairs if value}
+    overrides = {name.strip(): value_of(read_yaml(value)) for name, _, value in pairs if value}
     if architecture in classes:
         return {**overrides, "model_type": classes[architecture].config_class.model_type}
     return {**overrides, "model_type": classes["recurrent"].config_class.model_type, "cell_type": architecture}

@@ -13,7 +13,8 @@ from ..metrics import Score, Spread, spread_of
 from ..training import ArgumentsError, write_json
 from ..training.bar import counted
 from ..training.flags import COMPARED, SOURCES, command_of, fields_of, public_value, role_of, without_flags
-from ..training.output_folder import LOCK, LOGS, OWNER, RECORD, OutputFolder, folder_for
+from ..training.folder_lock import LOCK, OWNER
+from ..training.output_folder import LOGS, RECORD, OutputFolder, folder_for
 from ..training.run import RunElsewhere
 from ..training.started_runs import Team, finished_record, flags_to_go_on, read_json, run_script
 from .run_page import REPORT, header_of

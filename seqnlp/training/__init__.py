@@ -3,9 +3,9 @@
 from .arguments import TrainingArguments
 from .averaging import WeightAverager
 from .checkpoints import CheckpointError, CheckpointFolder
-from .errors import ArgumentsError
+from .errors import ArgumentsError, TrainingError
 from .evaluation import Evaluator, ModelEvaluator, Predictions
-from .loop import TrainingError, TrainingLoop, count_labels
+from .loop import TrainingLoop, count_labels
 from .optimization import create_optimizer, create_scheduler
 from .parsing import build_config, parse_arguments
 from .run import Run, run_recipe, start_run

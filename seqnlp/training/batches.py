@@ -285,9 +285,15 @@ class StreamedBatches:
         return {**position, "dataset": inner}
 
     def resume(self, state: dict[str, Any] | None) -> None:
-        """Go on from a position that [`StreamedBatches.state`] gave; with None, begin anew."""
-        if state is None:
-            return
+        """
+        Go on from a position that [`StreamedBatches.state`] gave.
+
+        Raises:
+            ValueError: If it is no such position.
+        """
+        kinds = {"epoch": int, "examples": int, "is_exhausted": bool, "dataset": dict | None}
+        if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError("it does not say where in the stream it was")
         self._epoch, self._examples, self._is_exhausted = state["epoch"], state["examples"], state["is_exhausted"]
         self._resumed_from = state
 

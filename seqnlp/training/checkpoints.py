@@ -3,17 +3,19 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers.utils import logging
 
 from .errors import in_one_line
+from .folder_lock import FolderLock
 from .integrity import MANIFEST, WriteError, find_damage, remove_at_once, write_together, write_whole
 from .progress import Clock, Meter, Place
 from .run_record import write_json
@@ -36,6 +38,23 @@ SavesItself = Callable[[Path], Any]
 
 class CheckpointError(ValueError):
     """A checkpoint that is not there, does not fit or cannot be written."""
+
+
+class UnwrittenError(CheckpointError):
+    """
+    Something that could not be written.
+
+    Args:
+        what: What, where and why.
+        way_out: How to go on.
+    """
+
+    def __init__(self, what: str, way_out: str):
+        super().__init__(f"{what}. {way_out}")
+        self.what, self.way_out = what, way_out
+
+    def __reduce__(self):
+        return type(self), (self.what, self.way_out)
 
 
 class Checkpoint(NamedTuple):
@@ -69,6 +88,7 @@ class CheckpointFolder:
     def __init__(self, output_dir: str | Path, limit: int = 1):
         self.root = Path(output_dir) / "checkpoints"
         self.limit = limit
+        self.lock = FolderLock(Path(output_dir))
 
     def steps(self) -> list[Path]:
         """The checkpoints, oldest first."""
@@ -118,7 +138,7 @@ class CheckpointFolder:
         Write a checkpoint, then remove those that are no longer needed. Called by every process.
 
         Raises:
-            CheckpointError: If it cannot be written, as on a full disk; the ones before it stay as they are.
+            UnwrittenError: If it cannot be written, as on a full disk; the ones before it stay as they are.
         """
         step = checkpoint.state["place"]["step"]
 
@@ -135,7 +155,12 @@ class CheckpointFolder:
 
         self.write(accelerator, f"step-{step:08d}", write)
         if accelerator.is_main_process:
-            self._prune(step)
+            try:
+                self._prune(step)
+            except OSError as error:
+                logger.warning(
+                    f"Checkpoints that are no longer needed could not be removed: {in_one_line(error, 200)}"
+                )
         accelerator.wait_for_everyone()
 
     def save_weights(self, accelerator: Accelerator, model, name: str, *others: SavesItself) -> Path:
@@ -152,7 +177,7 @@ class CheckpointFolder:
             The folder.
 
         Raises:
-            CheckpointError: If it cannot be written.
+            UnwrittenError: If it cannot be written.
         """
         state_dict = accelerator.get_state_dict(model)
 
@@ -174,22 +199,28 @@ class CheckpointFolder:
         Let every process write into the folder `name`, which appears whole or not at all.
 
         Raises:
-            CheckpointError: If it cannot be written; it says how to go on.
+            UnwrittenError: If it cannot be written; it says how to go on.
         """
+
+        def write_here(folder: Path) -> None:
+            if accelerator.is_main_process:
+                self.lock.keep()
+            write(folder)
+
         try:
-            write_whole(accelerator, self.root / name, write)
+            write_whole(accelerator, self.root / name, write_here)
         except WriteError as error:
             raise self.failure(name, self.root, error) from error
         return self.root / name
 
-    def failure(self, name: str, where: Path, reason: object) -> CheckpointError:
+    def failure(self, name: str, where: Path, reason: object) -> UnwrittenError:
         """The error for something that could not be written: it says how to go on."""
         steps = self.steps()
         if steps:
             way_out = f"The last good checkpoint is {steps[-1]}; go on by --resume_from_checkpoint latest"
         else:
             way_out = "There is no checkpoint before it; begin anew"
-        return CheckpointError(f"{name} could not be written to {where}: {reason}. {way_out} when that is mended.")
+        return UnwrittenError(f"{name} could not be written to {where}: {reason}", f"{way_out} when that is mended.")
 
     def take_over(self, accelerator: Accelerator, checkpoint: Path) -> None:
         """Copy what a checkpoint of another folder leans on: its best model and the weights to be averaged."""
@@ -197,8 +228,13 @@ class CheckpointFolder:
             return
         step = read_state(checkpoint)[0]["place"]["step"]
         wanted = [path for path in _ours(checkpoint.parent) if path.name[:8] == "weights-" and step_of(path) <= step]
-        for path in [*wanted, self._best_of(checkpoint)]:
-            if path is not None and find_damage(path) is None:
+        best = self._best_of(checkpoint)
+        self.copy_whole(accelerator, wanted if best is None else [*wanted, best])
+
+    def copy_whole(self, accelerator: Accelerator, paths: Iterable[Path]) -> None:
+        """Copy those of these folders that are whole. Called by every process."""
+        for path in paths:
+            if find_damage(path) is None:
 
                 def copy(folder: Path, path: Path = path) -> None:
                     if accelerator.is_main_process:
@@ -301,13 +337,32 @@ def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
         if not isinstance(state.get(name), kind):
             return {}, f"{STATE_FILE} holds no {name} that this version can read"
     needed = {"place": Place(), "clock": Clock(), "meter": Meter(Clock(), torch.device("cpu"))}
-    for name, part in needed.items():
-        if part.state().keys() - state[name].keys():
+    for name, expected in {name: part.state() for name, part in needed.items()}.items():
+        if expected.keys() - state[name].keys():
             return {}, f"{STATE_FILE} does not say all of its {name} that this version needs"
-    known_of_best = {"metric", "step", "evaluations_without_gain"}
-    if not isinstance(state["place"]["step"], int) or not known_of_best <= state["best"].keys():
-        return {}, f"{STATE_FILE} does not say at which step it was written, or which model was best"
+        wrong = next((key for key, value in expected.items() if not _is_like(value, state[name][key])), None)
+        if wrong is not None:
+            return {}, f"{STATE_FILE} says {str(state[name][wrong])[:20]!r} where {name} has its {wrong}"
+    best, counts = state["best"], ("step", "evaluations_without_gain")
+    if not {"metric", *counts} <= best.keys() or not all(_is_like(0, best[key]) for key in counts):
+        return {}, f"{STATE_FILE} does not say which model was best"
+    if best["metric"] is not None and not _is_like(0.0, best["metric"]):
+        return {}, f"{STATE_FILE} says {str(best['metric'])[:20]!r} of the best model"
+    entries = state["history"]
+    if not all(
+        isinstance(one, dict) and _is_like(0, one.get("step")) and _is_like(0.0, one.get("epoch")) for one in entries
+    ):
+        return {}, f"{STATE_FILE} holds no history of steps and epochs"
     return state, None
+
+
+def _is_like(expected: bool | float, value: Any) -> bool:
+    """Whether a value is of the same kind: a truth, a count or a number."""
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return isinstance(expected, bool) and isinstance(value, bool)
+    if isinstance(expected, int):
+        return isinstance(value, int) and 0 <= value < 2**63
+    return isinstance(value, int | float) and abs(value) < 1e308
 
 
 def step_of(path: Path) -> int:
@@ -344,7 +399,19 @@ def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> No
 
 
 def read_checkpoint(accelerator: Accelerator, path: Path) -> Checkpoint:
-    """Read our own part of a checkpoint: JSON and safetensors."""
+    """
+    Read our own part of a checkpoint: JSON and safetensors.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    try:
+        return _read_parts(accelerator, path)
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be read: {in_one_line(error, 300)}") from error
+
+
+def _read_parts(accelerator: Accelerator, path: Path) -> Checkpoint:
     position = path / POSITION_FILE.format(accelerator.process_index)
     carried = path / CARRIED_FILE.format(accelerator.process_index)
     average = path / AVERAGE_FILE

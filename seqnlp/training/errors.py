@@ -17,6 +17,10 @@ class ArgumentsError(ValueError):
         )
 
 
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and where the last good checkpoint is."""
+
+
 def in_one_line(error: BaseException, length: int | None = None) -> str:
     """What an error of another library says, without line breaks, cut to `length` characters."""
     return " ".join(str(error).split())[:length]

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from .errors import in_one_line
+from .folder_lock import FolderTaken
 from .run_record import write_json
 
 
@@ -84,9 +86,28 @@ def write_together(accelerator: Accelerator, write: Callable[[], None] | None, f
 def why(error: BaseException, folder: Path) -> str:
     """Why writing to `folder` failed, in one line."""
     # torch says no more than that it failed, so the disk is asked.
-    if is_full_disk(error) or shutil.disk_usage(folder).free < 2**20:
+    if is_full_disk(error) or _free_bytes(folder) < 2**20:
         return "no space is left on the disk"
+    if not _is_there(folder) and not isinstance(error, FolderTaken):
+        return f"{folder} is no longer there"
     return in_one_line(error, 200).rstrip(".") or type(error).__name__
+
+
+def _free_bytes(folder: Path) -> int:
+    """Of the disk of a folder, or of what is left of the folders above it."""
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:  # it was removed in the meantime
+            continue
+    return sys.maxsize
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:
+        return False
 
 
 def is_full_disk(error: BaseException | None) -> bool:

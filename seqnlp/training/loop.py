@@ -25,13 +25,17 @@ from .checkpoints import (
     Checkpoint,
     CheckpointError,
     CheckpointFolder,
+    UnwrittenError,
     load_checkpoint,
     load_weights,
     read_checkpoint,
 )
+from .errors import TrainingError, in_one_line
 from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
 from .fingerprint import check_optimizer, describe_setup, differences
 from .integrity import WEIGHTS, find_damage
+from .kept_elsewhere import keep_state
+from .mean_losses import gives_mean
 from .moving_average import MovingAverage
 from .optimization import create_optimizer, create_scheduler, go_to_step, settings_of, take_settings
 from .parameters import freeze
@@ -42,10 +46,6 @@ from .stopping import SIGNALS, Heartbeats, RunStopped, StopSignals, shared_store
 
 
 logger = logging.get_logger(__name__)
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and where the last good checkpoint is."""
 
 
 def count_labels(batch: Batch) -> int:
@@ -195,7 +195,7 @@ class TrainingLoop(Evaluator):
             ArgumentsError: If nobody said whether more of the metric for the best model is better.
             TrainingError: When the loss is no longer a number.
             CheckpointError: When the checkpoint to resume from is not there, is damaged, or was made with other
-                arguments, data or tokenizer; or when a checkpoint cannot be written.
+                arguments, data or tokenizer; or when a checkpoint cannot be written, where it says what is kept.
             RunStopped: When a signal ended it after a step or a batch of a validation; a checkpoint is written then.
         """
         if not isinstance(self.arguments.greater_is_better, bool):
@@ -206,22 +206,10 @@ class TrainingLoop(Evaluator):
         self._begin()
         for callback in self.run.on_train_begin:
             callback(self)
-        self.clock.start()
-        self.meter.start()
-        with (
-            self._signals,
-            Heartbeats(shared_store(), self.process_index, self.num_processes),
-            ProgressBar(
-                self.clock, self.max_steps, self.step, self.run.targets, self.device, self.is_main_process
-            ) as progress,
-        ):
-            try:
-                self._train(progress)
-            finally:
-                self.batches.close()
-            self._agree_on_signals()  # one that has come after the last step
-            if self._checkpointed != self.step:  # while a second signal does not end it yet
-                self._checkpoint()
+        try:
+            self._train_watched()
+        except UnwrittenError as error:
+            raise keep_state(self, error) from error
         if self._signal is not None:
             raise RunStopped(self._signal, self._told_of_signal())
         self.record.stopped = None
@@ -252,7 +240,7 @@ class TrainingLoop(Evaluator):
         if self._carried_tensors is not None:
             self._restore_carried(micro_batches[0].batch)
         if self._gives_mean is None:
-            self._gives_mean = self._measure_loss(micro_batches[0].batch)
+            self._gives_mean = gives_mean(self.unwrapped_model, micro_batches[0].batch, self.device)
         torch.manual_seed((self.arguments.seed * 1_000_003 + self.step) * 4_099 + accelerator.process_index)
         targets, examples = self._agree(micro_batches)
         loss_sum = torch.zeros((), device=accelerator.device)
@@ -297,6 +285,25 @@ class TrainingLoop(Evaluator):
         self.model.train()
         self._settle_gradient_buckets()
 
+    def _train_watched(self) -> None:
+        """Train, while signals, the other processes and the clock are attended to."""
+        self.clock.start()
+        self.meter.start()
+        with (
+            self._signals,
+            Heartbeats(shared_store(), self.process_index, self.num_processes),
+            ProgressBar(
+                self.clock, self.max_steps, self.step, self.run.targets, self.device, self.is_main_process
+            ) as progress,
+        ):
+            try:
+                self._train(progress)
+            finally:
+                self.batches.close()
+            self._agree_on_signals()  # one that has come after the last step
+            if self._checkpointed != self.step:  # while a second signal does not end it yet
+                self._checkpoint()
+
     def _train(self, progress: ProgressBar) -> None:
         progress.write(f"{self.max_steps} steps of training, {self._told_of_device()}")
         if self.place.owes_validation:
@@ -334,33 +341,6 @@ class TrainingLoop(Evaluator):
         self._is_out_of_time = bool(out_of_time)
         self._take_note(signals)
         return targets, int(examples)
-
-    def _measure_loss(self, batch: Batch) -> bool:
-        """
-        Whether the model gives the mean over its batch instead of the sum divided by `num_items_in_batch`.
-
-        Args:
-            batch: Of which the first row is taken.
-
-        Raises:
-            TrainingError: If its loss follows neither rule, so that the gradient of a step would be a wrong one.
-        """
-        row, model = {name: tensor[:1] for name, tensor in batch.items()}, self.unwrapped_model.eval()
-        with torch.no_grad():
-            counts = torch.tensor([1, 2], device=self.device)
-            losses = [float(model(**row, num_items_in_batch=count).loss) for count in counts]
-        model.train()
-        if math.isnan(losses[0]) and math.isnan(losses[1]):
-            return True  # the mean over no targets; their sum is 0
-        divides, ignores = (
-            math.isclose(losses[0], factor * losses[1], rel_tol=1e-3, abs_tol=1e-6) for factor in (2, 1)
-        )
-        if not divides and not ignores:
-            raise TrainingError(
-                f"The loss of a {type(model).__name__} is {losses[0]:.4g} for one target and {losses[1]:.4g} for two: "
-                "it is neither a sum divided by their number nor a mean."
-            )
-        return ignores and not divides
 
     def _take_note(self, counts: Iterable[torch.Tensor]) -> None:
         """Of a signal that any process has received."""
@@ -416,7 +396,12 @@ class TrainingLoop(Evaluator):
         """Put the state that a checkpoint held into a cache of the model's own kind, which any forward makes."""
         with torch.no_grad():
             cache = self.model(**batch, use_cache=True).past_key_values
-        self._carried = tensors_to_cache(self._carried_tensors, cache)
+        try:
+            self._carried = tensors_to_cache(self._carried_tensors, cache)
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"The carried state of the checkpoint does not fit: {in_one_line(error, 200)}."
+            ) from error
         self._carried_tensors = None
 
     def _time_is_up(self) -> bool:
@@ -500,24 +485,31 @@ class TrainingLoop(Evaluator):
         return patience is not None and self.best.evaluations_without_gain >= patience
 
     def _checkpoint(self) -> None:
+        self.checkpoints.save(self.accelerator, self.checkpoint_now())
+        self._checkpointed = self.step
+
+    def checkpoint_now(self) -> Checkpoint:
+        """What a checkpoint would hold at this step."""
         parts = {name: part.state() for name, part in self._parts().items()}
         state = {"setup": self.setup, "history": self.record.history, **parts}
         carried = None if self._carried is None else cache_to_tensors(self._carried)
-        self.checkpoints.save(self.accelerator, Checkpoint(state, self.batches.state(), carried, self.average.state()))
-        self._checkpointed = self.step
+        return Checkpoint(state, self.batches.state(), carried, self.average.state())
 
     def _parts(self) -> dict[str, Place | Clock | Meter | BestModel]:
         return {"place": self.place, "clock": self.clock, "meter": self.meter, "best": self.best}
 
     def _resume(self, path: Path, checkpoint: Checkpoint, is_changed: bool) -> None:
         settings = settings_of(self.optimizer)
-        self.average.load(self.unwrapped_model, checkpoint.average)
+        try:
+            self.average.load(self.unwrapped_model, checkpoint.average)
+            self.batches.resume(checkpoint.position)
+        except ValueError as error:
+            raise CheckpointError(f"The checkpoint {path} does not fit this run: {error}.") from error
         load_checkpoint(self.accelerator, path)
         take_settings(self.optimizer, settings)
         for name, part in self._parts().items():
             part.load(checkpoint.state[name])
         self.record.history[:] = checkpoint.state["history"]
-        self.batches.resume(checkpoint.position)
         if is_changed:
             self._renumber()
         else:  # a state carried to other rows would be wrong
@@ -573,9 +565,14 @@ class TrainingLoop(Evaluator):
 
     def _load_best(self) -> None:
         if self.best.metric is not None and self.best.step != self.step:
-            load_weights(self.unwrapped_model, load_file(self.checkpoints.best(self.best.step) / WEIGHTS))
-        else:
-            self.average.put_in()
+            best = self.checkpoints.best(self.best.step)
+            damage = self.run.on_main_process(lambda: find_damage(best))
+            if damage is None:
+                load_weights(self.unwrapped_model, load_file(best / WEIGHTS))
+                return
+            logger.warning(f"The best model, {best}, is damaged ({damage}): the one of the last step is taken.")
+            self.best.forget()
+        self.average.put_in()
 
     def _kept(self) -> dict[str, Any]:
         """Whose step's weights the model has, and by what they were chosen."""

@@ -81,9 +81,15 @@ class MovingAverage:
         Args:
             model: The model, unwrapped: its weights are the average after that, until a checkpoint's are loaded.
             state: None where the run before kept no average: then it begins now.
+
+        Raises:
+            ValueError: If it is the average of other weights.
         """
         if not self._named or state is None:
             return
+        expected = self.state()
+        if any(name not in state or state[name].shape != tensor.shape for name, tensor in expected.items()):
+            raise ValueError("its moving average is one of other weights")
         load_weights(model, {name: tensor for name, tensor in state.items() if name != COUNT})
         for average, weight in zip(self._average.module, self._trained, strict=True):
             average.copy_(weight)

@@ -5,26 +5,38 @@ import json
 import os
 import re
 import shutil
-import socket
-import time
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from transformers.utils import CONFIG_NAME
 
 from .arguments import ArgumentsError
 from .checkpoints import CheckpointFolder
+from .folder_lock import FolderLock, FolderTaken
 from .integrity import MANIFEST, WEIGHTS, sync
-from .run_record import write_json
 
 
 RECORD = "run.json"
 LOGS = "logs"
-LOCK, OWNER = "run.lock", "run.owner.json"
 
 
 def folder_for(given: str | None, task: str, architecture: str) -> Path:
-    """Where a run's results go: what `--output_dir` says, or a folder of the names of recipe and architecture."""
-    return Path(given or f"outputs/{task}-{architecture}")
+    """
+    Where a run's results go: what `--output_dir` says, or a folder of the names of recipe and architecture.
+
+    Raises:
+        ArgumentsError: If what it says is no name of a folder.
+    """
+    if given is None:
+        return Path(f"outputs/{task}-{architecture}")
+    if not given.strip():
+        raise ArgumentsError(
+            f"--output_dir {given!r} is empty: name a folder, or leave the flag out for outputs/{task}-{architecture}."
+        )
+    if "\0" in given or any("\ud800" <= character <= "\udfff" for character in given):
+        raise ArgumentsError(f"--output_dir {given!r} is no name that a folder may have in UTF-8.")
+    return Path(given)
 
 
 class OutputFolder:
@@ -40,8 +52,8 @@ class OutputFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._absolute = self.path.absolute()  # the working folder may change
-        self._lock = FileLock(self._absolute / LOCK, timeout=0, is_singleton=True)
+        self.lock = FolderLock(self.path)
+        self.checkpoints = CheckpointFolder(self.path)
 
     def claim(self, resume: str | None = None, overwrite: bool = False) -> None:
         """
@@ -56,18 +68,14 @@ class OutputFolder:
         """
         self._make()
         try:
-            self._lock.acquire()
-        except Timeout:
-            raise ArgumentsError(
-                f"{self.path} is in use by {self._owner()}. Wait for its end or stop it, or choose another "
-                "--output_dir."
-            ) from None
+            self.lock.acquire()
+        except FolderTaken as taken:
+            raise ArgumentsError(f"{taken}. Wait for its end or stop it, or choose another --output_dir.") from None
         except OSError as error:
             raise ArgumentsError(f"--output_dir {self.path} cannot be written to: {error.strerror}.") from error
         try:
             self._refuse_losses(resume, overwrite)
-            started = time.strftime("%Y-%m-%d %H:%M:%S")
-            write_json(self.path / OWNER, {"process": os.getpid(), "host": socket.gethostname(), "started": started})
+            self.lock.sign()
         except BaseException:
             self.release()
             raise
@@ -75,16 +83,13 @@ class OutputFolder:
 
     def release(self) -> None:
         """Leave the folder to others."""
-        if self._lock.is_locked:
-            for name in (OWNER, LOCK):  # while it is locked: nobody else's are removed
-                (self._absolute / name).unlink(missing_ok=True)
-            self._lock.release(force=True)
+        self.lock.release()
 
     def is_resumed(self, resume: str | None) -> bool:
         """Whether the checkpoint that `--resume_from_checkpoint` names is this folder's own."""
         if resume is None or resume == "latest":
             return resume is not None
-        return Path(resume).resolve().parent == CheckpointFolder(self.path).root.resolve()
+        return Path(os.path.realpath(resume)).parent == Path(os.path.realpath(self.checkpoints.root))
 
     def remove_logs(self) -> None:
         """Remove what TensorBoard was told by the run before, so that the curves of two runs never mix."""
@@ -119,23 +124,40 @@ class OutputFolder:
     def _make(self) -> None:
         try:
             for part in (self.path, *self.path.parents):
+                if part.is_symlink() and not part.exists():
+                    place = os.readlink(part)
+                    raise ArgumentsError(
+                        f"--output_dir {self.path}: {part} is a link to {place}, which leads nowhere."
+                    )
                 if part.exists() and not part.is_dir():
                     raise ArgumentsError(f"--output_dir {self.path}: {part} is a file; name a folder.")
+            self._refuse_shared()
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArgumentsError(f"--output_dir {self.path} cannot be made: {error.strerror}.") from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise ArgumentsError(f"--output_dir {self.path} cannot be written to; choose another.")
 
+    def _refuse_shared(self) -> None:
+        """A folder that is everybody's is no run's own."""
+        place = self.path.resolve()
+        for name, shared in _shared_folders():
+            if shared.is_relative_to(place):
+                what = name if shared == place else f"a folder above {name}"
+                raise ArgumentsError(
+                    f"--output_dir {self.path} is {what}, and a run needs a folder of its own: name one below it, "
+                    f"e.g. {self.path / 'run1'}."
+                )
+
     def _refuse_losses(self, resume: str | None, overwrite: bool) -> None:
         if overwrite or self.is_resumed(resume):
             return
-        if CheckpointFolder(self.path).is_unfinished:
+        if self.checkpoints.is_unfinished:
             raise ArgumentsError(
                 f"{self.path} holds the checkpoints of an unfinished run: continue it by --resume_from_checkpoint "
                 "latest, throw it away by --overwrite_output_dir, or choose another --output_dir."
             )
-        if (self.path / RECORD).exists() or (self.path / WEIGHTS).exists():
+        if any((self.path / name).exists() for name in (RECORD, WEIGHTS, CONFIG_NAME)):
             raise ArgumentsError(
                 f"{self.path} holds a finished model{self._told()}. To train a new one in its place add "
                 "--overwrite_output_dir; to keep it choose another --output_dir."
@@ -149,12 +171,16 @@ class OutputFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
-    def _owner(self) -> str:
-        try:
-            owner = json.loads((self.path / OWNER).read_text(encoding="utf-8"))
-            return f"another run: process {owner['process']} on {owner['host']}, since {owner['started']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another run"
+
+def _shared_folders() -> Iterator[tuple[str, Path]]:
+    """Folders that hold much else, each by what it is called."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    yield "the root of the file system", Path(temporary.anchor)
+    yield "the folder of temporary files", temporary
+    try:
+        yield "the home folder", Path.home().resolve()
+    except (OSError, RuntimeError):  # nobody has a home here
+        return
 
 
 def _names(manifest: Path) -> list[str]:

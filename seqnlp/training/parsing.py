@@ -16,11 +16,19 @@ from transformers import HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import string_to_bool
 
 from .errors import ArgumentsError, in_one_line
-from .flags import GROUPS, check_ranges, fields_of, role_of, settled_flags, without_flags
+from .flags import GROUPS, check_values, fields_of, role_of, settled_flags, without_flags
+from .yaml_files import read_yaml, value_of, write_yaml
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-OURS = ("role", "range", "replaces", "excludes", "fixed_by")  # of a field's metadata, which argparse does not know
+OURS = (
+    "role",
+    "range",
+    "replaces",
+    "excludes",
+    "fixed_by",
+    "may_be_empty",
+)  # of a field's metadata, which argparse does not know
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -152,7 +160,7 @@ def parse_arguments(
                 raise ArgumentsError(f"{word[:-3]} --: two dashes are no value of a flag.")
         *parsed, _, unknown = parser.parse_args_into_dataclasses(from_yaml + argv, return_remaining_strings=True)
         for arguments in parsed:
-            check_ranges(arguments)
+            check_values(arguments)
     except ArgumentsError as error:
         flag = re.match(r"--\w+", str(error))
         source = parser.source_of(flag.group()) if flag else ""
@@ -173,28 +181,26 @@ def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
     for argument in arguments:
         if argument == "--config":
             path = next(arguments, None)
-            if path is None or path.startswith("--"):
-                raise ArgumentsError("--config needs the name of a YAML file.")
         elif argument.startswith("--config="):
             path = argument.removeprefix("--config=")
         else:
             rest.append(argument)
+            continue
+        if not path or path.startswith("--"):
+            raise ArgumentsError("--config needs the name of a YAML file.")
     return path, rest
 
 
 def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recipe: str, given: set[str]) -> list[str]:
     try:
-        content = _content_of(Path(path).read_text(encoding="utf-8"))
+        content = read_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ArgumentsError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArgumentsError(f"--config {path} is not YAML: {in_one_line(error)}.") from error
-    except RecursionError as error:
-        raise ArgumentsError(f"--config {path} is nested too deeply to be a list of flags.") from error
     if not isinstance(content, dict):
-        raise ArgumentsError(
-            f"--config {path} must be a list of `key: value` lines, and holds a {type(content).__name__}."
-        )
+        held = "a list" if isinstance(content, list) else "one word" if content else "nothing"
+        raise ArgumentsError(f"--config {path} must be a list of `key: value` lines, and holds {held}.")
     meant_for = content.pop("recipe", recipe)
     if meant_for != recipe:
         raise ArgumentsError(f"--config {path} is for recipes/{meant_for}.py; this is {recipe}.")
@@ -206,52 +212,26 @@ def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recip
     for key, value in content.items():
         if key not in fields:
             raise ArgumentsError(f"{path}: there is no argument {key!r}{_nearest(str(key), fields)}.")
-        if value in ("on", "off") and "bool" in str(fields[key].type):
-            value = {"on": "true", "off": "false"}[value]
+        if isinstance(value, str):
+            value = word_for(fields[key], value)
         if isinstance(value, dict):
-            value = ",".join(f"{name}={yaml.safe_dump(item).splitlines()[0]}" for name, item in value.items())
+            value = ",".join(f"{name}={write_yaml(item, in_a_line=True)}" for name, item in value.items())
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise ArgumentsError(f"{path}: the list {key} holds something else than words.")
         if isinstance(value, list) and "list" in str(fields[key].type):
-            arguments += [f"--{key}", *map(str, value)]
+            arguments += [f"--{key}", *value]
             continue
         if isinstance(value, list):
-            value = ",".join(str(item) for item in value)
+            value = ",".join(value)
         if value is not None:
             # One word: a value that begins with a dash would else be taken for a flag.
             arguments.append(f"--{key}={value}")
     return arguments
 
 
-def _content_of(text: str) -> Any:
-    """
-    What a YAML holds, each value of a flag as it is written, for the flag to read: a column may be called `no`, and
-    5.10 is a name that ends in a zero.
-
-    Raises:
-        yaml.YAMLError: For what is no YAML, and for a key that stands there twice.
-    """
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            return None if node is None else loader.construct_document(node)
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
-        if twice is not None or len(keys) < len(node.value):
-            raise yaml.YAMLError("a key is no word" if twice is None else f"{twice!r} stands there twice")
-        loader.flatten_mapping(node)
-        return {key.value: _as_written(loader, value) for key, value in node.value}
-    finally:
-        loader.dispose()
-
-
-def _as_written(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return None if node.tag == "tag:yaml.org,2002:null" else node.value
-    if isinstance(node, yaml.SequenceNode):
-        if not all(isinstance(item, yaml.ScalarNode) for item in node.value):
-            raise yaml.YAMLError("a list holds something else than words")
-        return [item.value for item in node.value]
-    return loader.construct_object(node, deep=True)
+def word_for(field: dataclasses.Field, written: str) -> str:
+    """A value of a YAML as the command line takes it: YAML has two more words for the truth."""
+    return {"on": "true", "off": "false"}.get(written, written) if "bool" in str(field.type) else written
 
 
 def _without_excluded(
@@ -292,7 +272,7 @@ def build_config(config_class: type[ConfigType], overrides: str | None = None, *
 
     Args:
         config_class: The configuration's class.
-        overrides: `name=value` pairs joined by commas, values written as in YAML; a number may also be `1e-3`.
+        overrides: `name=value` pairs joined by commas, values written as in YAML.
         **fields: What the recipe sets.
 
     Raises:
@@ -331,13 +311,13 @@ def read_fields(flag: str, text: str | None, known: set[str], owner: str, exampl
 
     Args:
         flag: Its name, for the error's line.
-        text: `name=value` pairs joined by commas, values written as in YAML; a number may also be `1e-3`.
+        text: `name=value` pairs joined by commas, values written as in YAML.
         known: The fields that there are.
         owner: What has them.
         example: A pair, for the error's line.
 
     Raises:
-        ArgumentsError: For a pair without `=` and a field that does not exist.
+        ArgumentsError: For a pair without `=`, a field that does not exist and a value that is no YAML.
     """
     fields = {}
     for pair in re.split(r",(?=\s*\w+\s*=)", text) if text else []:
@@ -346,8 +326,10 @@ def read_fields(flag: str, text: str | None, known: set[str], owner: str, exampl
             raise ArgumentsError(f"--{flag} {pair.strip()!r} must be name=value, e.g. {example}.")
         if name not in known:
             raise ArgumentsError(f"--{flag} {pair.strip()}: {owner} has no field {name!r}{_nearest(name, known)}.")
-        value = yaml.safe_load(written)
-        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-            value = float(value)  # YAML 1.1 takes 1e-3 for a string
-        fields[name] = value
+        if name in fields:
+            raise ArgumentsError(f"--{flag} {text}: {name} stands there twice.")
+        try:
+            fields[name] = value_of(read_yaml(written))
+        except yaml.YAMLError as error:
+            raise ArgumentsError(f"--{flag} {pair.strip()}: no value of YAML: {in_one_line(error, 200)}.") from error
     return fields

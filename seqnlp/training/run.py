@@ -2,7 +2,6 @@
 
 import errno
 import io
-import json
 import logging as standard_logging
 import os
 import sys
@@ -23,17 +22,19 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from .arguments import TrainingArguments
-from .checkpoints import CheckpointFolder
+from .checkpoints import UnwrittenError
 from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
-from .integrity import WriteError, full_disk_behind, is_full_disk, named, weights_hash, write_together
+from .integrity import WEIGHTS, WriteError, full_disk_behind, is_full_disk, named, weights_hash, write_together
+from .kept_elsewhere import keep_results
 from .optimizers import OPTIMIZERS
 from .output_folder import RECORD, OutputFolder, folder_for
 from .precision import choose_precision
-from .run_record import RunRecord, peak_memory, plain
+from .run_record import RunRecord, peak_memory
 from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
 from .trackers import Trackers, final_values, trackers_of
+from .validation_log import ValidationLog
 
 
 logger = logging.get_logger(__name__)
@@ -50,6 +51,7 @@ class Run:
         accelerator: Devices, processes and trackers.
         record: What becomes `run.json`.
         output_dir: Where the results go.
+        folder: The same, with what may be done to it.
         arguments: The training arguments.
         roles: The role of each flag, see [`seqnlp.training.flags.ROLES`].
         targets: What is predicted, in the plural, for the speed of training.
@@ -71,6 +73,10 @@ class Run:
     while_validating: list[Callable[[Any], None]] = field(default_factory=list)
     on_validation: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
 
+    def __post_init__(self):
+        self.folder = OutputFolder(self.output_dir)
+        self._results: tuple[PreTrainedModel, list[Callable[[Path], Any]]] | None = None
+
     def tell(self, text: str) -> None:
         """Show the user a text, once however many processes there are."""
         if self.accelerator.is_main_process:
@@ -80,11 +86,6 @@ class Run:
     def divides_weights(self) -> bool:
         """Whether each process holds no more than a part of the weights."""
         return _divides_weights(self.accelerator.distributed_type)
-
-    @property
-    def folder(self) -> OutputFolder:
-        """The folder of the results."""
-        return OutputFolder(self.output_dir)
 
     def on_main_process(self, function: Callable[[], Any]) -> Any:
         """
@@ -155,10 +156,9 @@ class Run:
         Raises:
             CheckpointError: If they cannot be written; the checkpoints stay.
         """
-        accelerator, checkpoints = self.accelerator, CheckpointFolder(self.output_dir)
         saves = [] if processor is None else [processor.save_pretrained]
-        staged = checkpoints.save_weights(accelerator, model, "results", *saves, *others)
-        model = accelerator.unwrap_model(model)
+        staged = self._stage(model, [*saves, *others])
+        model = self.accelerator.unwrap_model(model)
         self.record.model = {
             "class": type(model).__name__,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -168,8 +168,29 @@ class Run:
         }
         if isinstance(processor, PreTrainedTokenizerBase):
             self.record.tokenizer = {"class": type(processor).__name__, "vocab_size": len(processor)}
-        self._write("The model", lambda: self.folder.place(staged))
+        self._results = model, [*saves, *others]
+        self._place(staged)
         return model
+
+    def _stage(self, model: PreTrainedModel, saves: list[Callable[[Path], Any]]) -> Path:
+        """Write the results into a folder of their own, or else among the temporary files, and say so."""
+        try:
+            return self.folder.checkpoints.save_weights(self.accelerator, model, "results", *saves)
+        except UnwrittenError as error:
+            raise keep_results(self.accelerator, model, saves, error) from error
+
+    def _place(self, staged: Path) -> None:
+        try:
+            self._write("The model", lambda: self.folder.place(staged))
+        except UnwrittenError as error:
+            raise keep_results(self.accelerator, *self._results, error) from error
+
+    def _place_again(self) -> None:
+        """Put the results there once more where somebody has removed them since."""
+        there = self.output_dir / WEIGHTS
+        if self._results is None or self.divides_weights or self.on_main_process(there.is_file):
+            return
+        self._place(self._stage(*self._results))
 
     @staticmethod
     def _trained(model: PreTrainedModel) -> dict[str, int]:
@@ -206,10 +227,11 @@ class Run:
             CheckpointError: If `run.json` cannot be written.
         """
         self.record.memory = peak_memory(self.accelerator)
+        self._place_again()
         self._write("run.json", lambda: self.record.write(self.output_dir / RECORD))
         if self.accelerator.is_main_process:
             if self.record.stopped is None:
-                CheckpointFolder(self.output_dir).finish()
+                self.folder.checkpoints.finish()
             self.folder.release()
         self.accelerator.wait_for_everyone()
         last = self.record.history[-1]["step"] if self.record.history else 0
@@ -218,11 +240,15 @@ class Run:
         self.accelerator.end_training()
 
     def _write(self, what: str, write: Callable[[], None]) -> None:
+        def keep_and_write() -> None:
+            self.folder.lock.keep()
+            write()
+
         try:
-            part = write if self.accelerator.is_main_process else None
+            part = keep_and_write if self.accelerator.is_main_process else None
             write_together(self.accelerator, part, self.output_dir)
         except WriteError as error:
-            raise CheckpointFolder(self.output_dir).failure(what, self.output_dir, error) from error
+            raise self.folder.checkpoints.failure(what, self.output_dir, error) from error
 
 
 def on_main_process(accelerator: Accelerator, function: Callable[[], Any]) -> Any:
@@ -300,17 +326,12 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     )
     record.add_arguments(training, *others)
     run = Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
-    if training.validation_log and accelerator.is_main_process:
-        path = Path(training.validation_log)
-        if not run.folder.is_resumed(training.resume_from_checkpoint):
-            path.unlink(missing_ok=True)
-        run.on_validation.append(lambda entry: _append(path, entry))
+    if training.validation_log:
+        log = ValidationLog(training.validation_log)
+        run.on_main_process(lambda: log.begin(run.folder.is_resumed(training.resume_from_checkpoint)))
+        if accelerator.is_main_process:
+            run.on_validation.append(log.append)
     return run
-
-
-def _append(path: Path, entry: dict[str, Any]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(plain(entry)) + "\n")
 
 
 def _divides_weights(kind: DistributedType) -> bool:
@@ -369,8 +390,9 @@ def run_recipe(main: Callable[[], None]) -> None:
     """
     Run a recipe's `main`; an error that seqnlp raises for the user is printed as one line, without a traceback.
 
-    Exits with 1 then, and with 128 plus the number of a signal that ended it. A full disk and memory that does not
-    suffice are one line too, wherever they were met. Other errors are bugs or the machine's, and keep their traceback.
+    Exits with 1 then, and with 128 plus the number of a signal that ended it. A full disk, memory that does not
+    suffice and a working folder that was removed are one line too, wherever they were met. Other errors are bugs or
+    the machine's, and keep their traceback.
     """
     lasting_output()
     before, threading.excepthook = threading.excepthook, lambda thread: _in_thread(thread, before)
@@ -391,6 +413,12 @@ def run_recipe(main: Callable[[], None]) -> None:
                 "--resume_from_checkpoint latest if a checkpoint was written, else start again.",
                 1,
             )
+        if _working_folder_is_gone():
+            _exit(
+                f"error: the folder that the run was started in is gone ({in_one_line(error, 200)}). Start it in one "
+                "that is there.",
+                1,
+            )
         if isinstance(error, MemoryError) or should_reduce_batch_size(error):
             reason = in_one_line(error, 200)
             _exit(
@@ -402,9 +430,17 @@ def run_recipe(main: Callable[[], None]) -> None:
         raise
 
 
+def _working_folder_is_gone() -> bool:
+    try:
+        return not os.getcwd()
+    except OSError:
+        return True
+
+
 def _in_thread(thread: threading.ExceptHookArgs, hook: Callable[[threading.ExceptHookArgs], None]) -> None:
-    """A tracker's thread that finds the disk full needs no traceback: the main thread is told too, and says it."""
-    if not is_full_disk(thread.exc_value):
+    """A tracker's thread that cannot write needs no traceback: the main thread is told too, and says it."""
+    is_trackers = type(thread.thread).__module__.startswith("tensorboard.") and isinstance(thread.exc_value, OSError)
+    if not is_trackers and not is_full_disk(thread.exc_value):
         hook(thread)
 
 

@@ -336,6 +336,17 @@ def test_fields_that_mean_nothing_to_an_architecture_are_left_out():
     assert overrides_for("transformer", overrides) == {"hidden_size": 8, "pooling": "max", "norm_position": "pre"}
 
 
+def test_values_of_a_yaml_are_what_they_say(quick):
+    quick.write_text(
+        "recipe: quick\ntext_column: no\nlabel_column: 010\nconfig_overrides: {hidden_size: 010, a: no}\n"
+    )
+    comparison = read_comparison(quick, "", quick.parent.parent / "out")
+    assert comparison.hyperparameters == {"text_column": "no", "label_column": "010"}
+    assert comparison.overrides == {"hidden_size": 10, "a": False}
+    quick.write_text("recipe: quick\nconfig_overrides: hidden_size=010,a=no\n")
+    assert read_comparison(quick, "", quick.parent.parent / "out").overrides == {"hidden_size": 10, "a": False}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -345,7 +356,9 @@ def test_fields_that_mean_nothing_to_an_architecture_are_left_out():
         ("recipe: ../quick", "`recipe: '../quick'` is no name of a recipe"),
         ("recipe: configs/quick", "`recipe: 'configs/quick'` is no name of a recipe"),
         ('recipe: "quick\\n"', "is no name of a recipe"),
-        ("recipe: 7", "`recipe: 7` is no name of a recipe"),
+        ("recipe: 7", "There is no recipe '7'; there is image_classification,"),
+        ("recipe: [7]", "`recipe: ['7']` is no name of a recipe"),
+        ("recipe: quick\nseed: 1\nseed: 2", "cannot be read: 'seed' stands there twice"),
         ("recipe: quick\nconfig_overrides: hidden_size", "`config_overrides: 'hidden_size'` is not of the form"),
         ("recipe: quick\nconfig_overrides: [1]", "`config_overrides: [1]` is not of the form"),
     ],
@@ -392,7 +405,10 @@ def test_a_folder_that_compare_did_not_make_is_left_alone(quick, without_acceler
 
 
 def test_help_has_an_example():
-    assert "Example: seqnlp compare recipes/configs/" in CliRunner().invoke(app, ["compare", "--help"]).output
+    assert (
+        "\n      seqnlp compare sentiment_sst2_sentences --architectures lstm,transformer --seeds 3\n"
+        in CliRunner().invoke(app, ["compare", "--help"]).output
+    )
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -17,6 +17,7 @@ from seqnlp.cli.sweep_report import best_config
 from seqnlp.cli.sweep_space import Choice, Interval, SpaceError, divided, read_space, values_now
 from seqnlp.cli.sweep_trials import FOLDER, Objective, Sweep, SweepError, SweepStopped, validations
 from seqnlp.tasks import TASKS
+from seqnlp.training.yaml_files import read_yaml
 
 
 SENTIMENT = TASKS["sentiment_analysis"]
@@ -239,6 +240,36 @@ def test_a_space_in_all_its_forms(tmp_path):
         "config_overrides.num_hidden_layers": 2,
     }
     assert divided(now)[1] == {"num_hidden_layers": 2}
+
+
+def test_a_value_of_a_space_is_what_it_says(tmp_path):
+    """A flag reads it: a model may be called `no`; a number is decimal."""
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "model_name_or_path: [no, 010, 2021-01-01, '5.10']\nlr_scheduler_type: [linear, cosine]\n"
+        "lowercase: [on, no]\nmax_length: {choices: [010, 020]}\nper_device_train_batch_size: {low: 010, high: 020}\n"
+        "config_overrides: {hidden_size: [010, 0x10], bidirectional: [yes, no]}\n"
+    )
+    space = read_space(path, SENTIMENT)
+    assert space == {
+        "model_name_or_path": Choice(["no", "010", "2021-01-01", "5.10"]),
+        "lr_scheduler_type": Choice(["linear", "cosine"]),
+        "lowercase": Choice([True, False]),
+        "max_length": Choice([10, 20]),
+        "per_device_train_batch_size": Interval(10, 20),
+        "config_overrides.hidden_size": Choice([10, 16]),
+        "config_overrides.bidirectional": Choice([True, False]),
+    }
+    given = read_yaml("model_name_or_path: 010\nlowercase: off\nmax_length: '010'\n")
+    record = {"hyperparameters": {"per_device_train_batch_size": 16}, "model": {"config": {"bidirectional": True}}}
+    assert values_now(space, given, {"hidden_size": 10}, record) == {
+        "model_name_or_path": "010",
+        "lowercase": False,
+        "max_length": 10,
+        "per_device_train_batch_size": 16,
+        "config_overrides.hidden_size": 10,
+        "config_overrides.bidirectional": True,
+    }
 
 
 @pytest.mark.parametrize(

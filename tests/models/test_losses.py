@@ -231,3 +231,30 @@ def test_losses_of_a_classifier_divide_by_items():
     assert divide_by_items(loss, labels, "regression", None) == 2
     assert divide_by_items(loss, labels, "single_label_classification", 24) == 2
     assert divide_by_items(loss, labels, "multi_label_classification", torch.tensor(24)) == 1
+
+
+def test_compiled_layers_are_one_graph_and_the_loss_in_parts_is_in_none():
+    counts = {"graphs": 0, "operations": set()}
+
+    def note(graph, inputs):
+        counts["graphs"] += 1
+        counts["operations"] |= {str(node.target) for node in graph.graph.nodes}
+        return graph
+
+    torch.compiler.reset()
+    config = TransformerDecoderConfig(
+        vocab_size=11,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        loss_chunk_size=4,
+    )
+    model, tokens = TransformerDecoderForCausalLM(config).train(), torch.randint(0, 11, (2, 6))
+    plain = model(tokens, labels=tokens).loss
+    compiled = torch.compile(model, backend=note)(tokens, labels=tokens).loss
+    torch.compiler.reset()
+
+    torch.testing.assert_close(compiled, plain)
+    assert counts["graphs"] <= 2  # the three layers, and what shifts the labels
+    assert not any("nonzero" in operation for operation in counts["operations"])

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,84 @@ def test_a_file_in_the_way_is_named_before_training(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
     with pytest.raises(ArgumentsError, match="cannot be made: File name too long"):
         claim(tmp_path / ("x" * 300))
+
+
+def test_a_link_that_leads_nowhere_is_named_before_training(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "there").symlink_to("real")
+    for name, place in (("link", "nowhere"), ("link/below", "nowhere"), ("loop", "loop"), ("loop/below", "loop")):
+        link = tmp_path / name.split("/")[0]
+        with pytest.raises(
+            ArgumentsError, match=f"--output_dir {tmp_path}/{name}: {link} is a link to {place}, which"
+        ):
+            claim(tmp_path / name)
+    (tmp_path / "real").mkdir()
+    finish(tmp_path / "there")
+    assert (tmp_path / "real" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("", "empty: give it a value"),
+        (" ", "empty: name a folder"),
+        ("a\0b", "no name that"),
+        ("a\udcff", "no name that"),
+    ],
+)
+def test_what_is_no_name_of_a_folder_is_refused(name, what):
+    with pytest.raises(ArgumentsError, match=f"--output_dir .*is {what}"):
+        start_run("test", "gru", TrainingArguments(output_dir=name, report_to="none"))
+
+
+def test_a_log_of_validations_takes_the_place_of_no_other_file(tmp_path):
+    mine, log = tmp_path / "mine.csv", tmp_path / "log"
+    mine.write_text("text,label\n")
+    for path, what in (
+        (mine, "is there already, and is no log of validations"),
+        (tmp_path, "cannot be written: Is a directory"),
+        (tmp_path / "no" / "log", "cannot be written: No such file or directory"),
+    ):
+        with pytest.raises(ArgumentsError, match=f"--validation_log {path} {what}"):
+            claim(tmp_path / "run", validation_log=str(path))
+        OutputFolder(tmp_path / "run").release()
+    assert mine.read_text() == "text,label\n"
+    for _ in range(2):
+        finish(tmp_path / "run", validation_log=str(log), eval_steps=1, overwrite_output_dir=True)
+        assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2]
+    finish(tmp_path / "run", validation_log=str(log), eval_steps=1, max_train_steps=3, **GO_ON)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_a_folder_that_is_everybodys_is_no_runs_own(tmp_path, monkeypatch):
+    home = tmp_path / "users" / "me"
+    home.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(home)
+    told = {
+        "/": "the root of the file system",
+        str(tmp_path / "temporary"): "the folder of temporary files",
+        ".": "the home folder",
+        "..": "a folder above the home folder",
+        str(home): "the home folder",
+    }
+    for name, what in told.items():
+        with pytest.raises(ArgumentsError, match=f"--output_dir {name} is {what}, and a run needs .* below it, e.g."):
+            claim(name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["users", "me"]
+    (home / "project").mkdir()
+    monkeypatch.chdir(home / "project")
+    claim(".").folder.release()
+
+
+def test_a_model_of_another_program_is_not_replaced_unasked(tmp_path):
+    (tmp_path / "config.json").write_text("mine")
+    (tmp_path / "pytorch_model.bin").write_text("mine")
+    with pytest.raises(ArgumentsError, match="holds a finished model"):
+        claim(tmp_path)
+    assert (tmp_path / "config.json").read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_before_training(tmp_path, monkeypatch):

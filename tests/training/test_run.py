@@ -122,18 +122,40 @@ def test_a_full_disk_is_one_line_wherever_it_is_met(capsys, fail):
     assert printed.count("\n") == 1
 
 
-def test_the_thread_of_a_tracker_that_finds_the_disk_full_prints_no_traceback(monkeypatch):
+def gone():
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def test_the_thread_of_a_tracker_that_cannot_write_prints_no_traceback(monkeypatch):
     told = []
+    trackers = type("Writer", (threading.Thread,), {"__module__": "tensorboard.summary"})
     monkeypatch.setattr(threading, "excepthook", lambda thread: told.append(thread.exc_type))
 
     def main():
-        for fail in (full, lambda: 1 / 0):
-            thread = threading.Thread(target=fail)
-            thread.start()
-            thread.join()
+        for kind, fails in ((threading.Thread, (full, lambda: 1 / 0, gone)), (trackers, (full, gone))):
+            for fail in fails:
+                thread = kind(target=fail)
+                thread.start()
+                thread.join()
 
     run_recipe(main)
-    assert told == [ZeroDivisionError]
+    assert told == [ZeroDivisionError, FileNotFoundError]
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def main():
+        (tmp_path / "work").rmdir()
+        Path("a").absolute()
+
+    with pytest.raises(SystemExit):
+        run_recipe(main)
+    monkeypatch.chdir(tmp_path)
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: the folder that the run was started in is gone (")
+    assert printed.count("\n") == 1
 
 
 TALKER = """
