@@ -18,6 +18,8 @@ from seqnlp.tasks.results import architecture_of, config_file_of, dataset_of, va
 
 CONFIGS, CARDS = ROOT / "recipes" / "configs", ROOT / "model_cards"
 OWNER = "seqnlp"
+HOME = "../README.md"
+"""Where the cards of model_cards/ say that seqnlp is to be found."""
 
 
 def card_name(record: dict) -> str:
@@ -79,7 +81,7 @@ def cards() -> dict[str, str]:
             # A smaller model of the same kind on the same data is told apart by its config.
             chosen[f"{name}-{path.stem}" if name in chosen else name] = record
     return {
-        f"{name}.md": build_card(record, f"{OWNER}/{name}", unpublished=True)
+        f"{name}.md": build_card(record, f"{OWNER}/{name}", unpublished=True, project=HOME)
         for name, record in sorted(chosen.items())
     }
 

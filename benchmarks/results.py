@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.cards import card_name, merit
 from benchmarks.records import RESULTS, ROOT, file_name, kept_records
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.results import Link, groups_of, reported_split, shown_model, table_of
+from seqnlp.tasks.results import Link, groups_of, processors_of, reported_split, shown_model, table_of
 from seqnlp.tasks.translation_results import TESTS, multi30k, scores_of_test
 from seqnlp.visualization import plot_bleu_by_length
 
@@ -52,7 +52,7 @@ def best_rows(records: list[dict], link: Link) -> str:
             key=lambda group: statistics.mean(map(merit, group)),
         )
         score, beside = task.in_short(group, reported_split(group[0]))
-        model = shown_model(group, link)
+        model = f"{shown_model(group, link)}, {processors_of(group)}"
         rows.append({"task": f"`{name}`", "data": dataset, "model": model, "score": score, "beside": beside})
     return table_of(rows)
 

@@ -159,10 +159,7 @@ def flags(name: str) -> str:
 @makes
 def scores(name: str) -> str:
     """Every number that a task reports."""
-    rows = [
-        (f"`{score.key}`", score.name, score.definition, "more" if score.greater_is_better else "less")
-        for score in TASKS[name].scores
-    ]
+    rows = [(f"`{score.key}`", score.name, score.definition, score.better) for score in TASKS[name].scores]
     return table(("in `run.json`", "name", "what", "better is"), rows)
 
 

@@ -39,8 +39,9 @@ folder = Path(tempfile.mkdtemp())
 # ## 1. Tunes as text
 #
 # About 4,000 traditional tunes from three old collections. `M:` is the metre, `L:` the unit of length, `K:` the key;
-# then come the notes: letters are pitches, `|` ends a bar, a number behind a note makes it longer. The title `T:`
-# stands last, so that a tune can be *asked for* by metre and key.
+# then, in half of them, `R:`, the form: jig, reel, hornpipe. Then come the notes: letters are pitches, `|` ends a bar,
+# a number behind a note makes it longer. The title `T:` stands last, so that a tune can be *asked for* by metre and
+# key.
 
 # %%
 tunes = load_tunes(TuneArguments(dataset_name="sample:music21"))

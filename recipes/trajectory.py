@@ -5,7 +5,8 @@
 Data: simulated balls (gravity, bounces, noise); with --dataset_name a table in a csv, json or parquet file or on the
 Hub, or sample:glucose or sample:stocks (recipes/configs/series_*.yaml), divided by time: the last 15 % are the test.
 Model: an LSTM, or --architecture elman, gru, transformer (decoder). It learns each next step from the true ones before
-it, predicts by reading its own predictions, and stands beside the last value and the straight line carried on.
+it, predicts by reading its own predictions, and stands beside the last value, the straight line carried on, the season
+before and exponential smoothing. --config_overrides distribution_output=student_t gives intervals by sample paths.
 Expect an error of 0.095 m over the next second (the last value: 0.91 m) after seven minutes on one CPU core.
 """
 

@@ -19,7 +19,9 @@ def bundle(
     Any program that loads a model with `trust_remote_code=True` then takes that folder, also where seqnlp is not
     installed.
 
-    Example: seqnlp bundle outputs/language_modeling-lstm
+    Example:
+
+        seqnlp bundle outputs/language_modeling-lstm
     """
     target = output or folder.with_name(f"{folder.absolute().name}-bundle")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

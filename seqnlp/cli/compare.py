@@ -24,41 +24,76 @@ from .sizes import UNITS, size_models
 def compare(
     config: Annotated[Path, typer.Argument(metavar="YAML", help="One of recipes/configs, which names its recipe.")],
     architectures: Annotated[
-        str, typer.Option("--architectures", help="Which ones to compare; the first sets the size.")
+        str,
+        typer.Option(
+            "--architectures",
+            rich_help_panel="What is compared",
+            help="Which ones to compare; the first sets the size.",
+        ),
     ] = ",".join(ARCHITECTURES),
     match: Annotated[
         Literal["parameters", "flops", "seconds"],
         typer.Option(
-            "--match", help="What is equal: parameters, operations per text, or training time at equal parameters."
+            "--match",
+            rich_help_panel="What is compared",
+            help="What is equal: parameters, operations per text, or training time at equal parameters.",
         ),
     ] = "parameters",
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs per architecture.", min=1)] = 3,
-    first_seed: Annotated[int, typer.Option("--first_seed", help="The first seed.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", rich_help_panel="Runs", help="Runs per architecture.", min=1)] = 3,
+    first_seed: Annotated[int, typer.Option("--first_seed", rich_help_panel="Runs", help="The first seed.")] = 1,
     target: Annotated[
-        float | None, typer.Option("--target", help="Size to match; by default the size of the first architecture.")
+        float | None,
+        typer.Option(
+            "--target",
+            rich_help_panel="What is compared",
+            help="Size to match; by default the size of the first architecture.",
+        ),
     ] = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", help="Training time per run, with --match seconds.", min=0.01)
+        float,
+        typer.Option(
+            "--minutes",
+            rich_help_panel="What is compared",
+            help="Training time per run, with --match seconds.",
+            min=0.01,
+        ),
     ] = 5.0,
     length: Annotated[
-        int, typer.Option("--length", help="Length of the text for which operations are counted, in tokens.", min=1)
+        int,
+        typer.Option(
+            "--length",
+            rich_help_panel="What is compared",
+            help="Length in tokens of the text for which operations are counted.",
+            min=1,
+        ),
     ] = 64,
     models: Annotated[
         str,
         typer.Option(
             "--models",
+            rich_help_panel="What is compared",
             help="Models that exist, joined by commas, to fine-tune beside them: folders, or names on the Hub.",
         ),
     ] = "",
     model_flags: Annotated[
         str,
-        typer.Option("--model_flags", help="Further flags of the recipe for those, e.g. '--learning_rate 3e-5'."),
+        typer.Option(
+            "--model_flags",
+            rich_help_panel="Runs",
+            help="Further flags of the recipe for --models, e.g. '--learning_rate 3e-5'.",
+        ),
     ] = "",
     flags: Annotated[
-        str, typer.Option("--flags", help="Further flags of the recipe, e.g. '--max_train_samples 500'.")
+        str,
+        typer.Option(
+            "--flags", rich_help_panel="Runs", help="Further flags of the recipe, e.g. '--max_train_samples 500'."
+        ),
     ] = "",
     output_dir: Annotated[
-        Path | None, typer.Option("--output_dir", help="Where runs and results go; by default outputs/compare_NAME.")
+        Path | None,
+        typer.Option(
+            "--output_dir", rich_help_panel="Runs", help="Where runs and results go; by default outputs/compare_NAME."
+        ),
     ] = None,
 ) -> None:
     """
@@ -69,7 +104,9 @@ def compare(
     repeated: finished runs are kept, and an interrupted run goes on. Writes compare.md, compare.html (one page that
     opens offline) and compare.png.
 
-    Example: seqnlp compare recipes/configs/sentiment_sst2_sentences.yaml --architectures lstm,transformer --seeds 3
+    Example:
+
+        seqnlp compare sentiment_sst2_sentences --architectures lstm,transformer --seeds 3
     """
     names = parse_list(architectures, ARCHITECTURES, "--architectures")
     given, given_flags = name_models(models), split_flags(model_flags, "--model_flags")

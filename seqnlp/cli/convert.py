@@ -11,9 +11,12 @@ from .outputs import OutputError, make_folder
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="model.npz of a translator that Marian has trained.")],
+    file: Annotated[Path, typer.Argument(metavar="NPZ", help="model.npz of a translator that Marian has trained.")],
     vocabularies: Annotated[
-        list[Path], typer.Option("--vocabulary", help="vocab.spm; given twice, that of the source and of the target.")
+        list[Path],
+        typer.Option(
+            "--vocabulary", metavar="SPM", help="vocab.spm; given twice, that of the source and of the target."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", help="Where the model goes.")],
     max_position_embeddings: Annotated[
@@ -25,7 +28,9 @@ def convert(
 
     It is then translated with, fine-tuned, exported and published as any other.
 
-    Example: seqnlp convert model.npz --vocabulary vocab.spm --output student
+    Example:
+
+        seqnlp convert model.npz --vocabulary vocab.spm --output student
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise OutputError(f"--output {output}: it is there already. Give another name.")

@@ -297,75 +297,110 @@ def _spread(values: list[float]) -> str:
 
 
 def dependency(
-    tasks: Annotated[str, typer.Option("--tasks", help=f"Which of {', '.join(TASKS)}.")] = "copy,adding,recall,parity",
+    tasks: Annotated[
+        str, typer.Option("--tasks", rich_help_panel="Tasks", help=f"Which of {', '.join(TASKS)}.")
+    ] = "copy,adding,recall,parity",
     architectures: Annotated[
-        str, typer.Option("--architectures", help=f"Which of {', '.join(ARCHITECTURES)}.")
+        str, typer.Option("--architectures", rich_help_panel="Models", help=f"Which of {', '.join(ARCHITECTURES)}.")
     ] = ",".join(ARCHITECTURES),
     starts: Annotated[
         str,
         typer.Option(
             "--starts",
+            rich_help_panel="Models",
             help=f"How recurrent nets start: which of {', '.join(STARTS)}. An architecture is tried with each that it "
             "has; chrono gates are told the longest distance in training.",
         ),
     ] = "default",
     distances: Annotated[
-        str, typer.Option("--distances", help="Steps to remember over, in training and test.")
+        str, typer.Option("--distances", rich_help_panel="Tasks", help="Steps to remember over, in training and test.")
     ] = "16,32,64",
     unseen_distances: Annotated[
-        str, typer.Option("--unseen_distances", help="Further steps, in the test only; '' for none.")
+        str,
+        typer.Option(
+            "--unseen_distances", rich_help_panel="Tasks", help="Further steps, in the test only; '' for none."
+        ),
     ] = "128",
     parameters: Annotated[
-        int, typer.Option("--parameters", help="Parameters per model, matched within 2 %.", min=2000)
+        int,
+        typer.Option(
+            "--parameters", rich_help_panel="Models", help="Parameters per model, matched within 2 %.", min=2000
+        ),
     ] = 20_000,
     state_sizes: Annotated[
         str,
         typer.Option(
             "--state_sizes",
+            rich_help_panel="Models",
             help="Instead of --parameters: how many numbers a recurrent net keeps of a text, and a Transformer of "
             "each token of it, e.g. 32,64,128; accuracy is then drawn by what is kept.",
         ),
     ] = "",
-    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps per model.", min=1)] = 600,
-    batch_size: Annotated[int, typer.Option("--batch_size", help="Examples per step.", min=1)] = 32,
+    steps: Annotated[
+        int, typer.Option("--steps", rich_help_panel="Training", help="Optimizer steps per model.", min=1)
+    ] = 600,
+    batch_size: Annotated[
+        int, typer.Option("--batch_size", rich_help_panel="Training", help="Examples per step.", min=1)
+    ] = 32,
     learning_rate: Annotated[
         str,
         typer.Option(
             "--learning_rate",
+            rich_help_panel="Training",
             help="Highest learning rate, and of architectures that learn better at another one theirs, e.g. "
             "0.01,elman=0.003.",
         ),
     ] = "0.003",
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs with different seeds.", min=1)] = 1,
-    first_seed: Annotated[int, typer.Option("--first_seed", help="The first seed.")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", rich_help_panel="Training", help="Runs with different seeds.", min=1)
+    ] = 1,
+    first_seed: Annotated[int, typer.Option("--first_seed", rich_help_panel="Training", help="The first seed.")] = 1,
     gradients: Annotated[
         bool,
         typer.Option(
             "--gradients",
+            rich_help_panel="Results",
             help="Draw how the gradient fades in each trained recurrent net, as gradflow does: first seed, longest "
             "distance in training, tasks of tokens.",
         ),
     ] = False,
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="200,000 parameters, 10,000 steps, 3 seeds, distances up to 256 + 512.")
+        bool,
+        typer.Option(
+            "--thorough",
+            rich_help_panel="Training",
+            help="200,000 parameters, 10,000 steps, 3 seeds, distances up to 256 + 512.",
+        ),
     ] = False,
-    device: Annotated[str, typer.Option("--device", help="Where the models are trained: cpu, cuda.")] = "cpu",
-    output_dir: Annotated[Path, typer.Option("--output_dir", help="Where table, picture and numbers go.")] = Path(
-        "outputs/dependency"
-    ),
+    device: Annotated[
+        str, typer.Option("--device", rich_help_panel="Training", help="Where the models are trained: cpu, cuda.")
+    ] = "cpu",
+    output_dir: Annotated[
+        Path, typer.Option("--output_dir", rich_help_panel="Results", help="Where table, picture and numbers go.")
+    ] = Path("outputs/dependency"),
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what stands in --output_dir: only missing runs are trained.")
+        bool,
+        typer.Option(
+            "--resume",
+            rich_help_panel="Results",
+            help="Go on with what stands in --output_dir: only missing runs are trained.",
+        ),
     ] = False,
     records: Annotated[
         str,
         typer.Option(
             "--records",
+            rich_help_panel="Results",
             help="Output folders of this verb, e.g. one per architecture: what they have is not trained again.",
         ),
     ] = "",
     kept_only: Annotated[
         bool,
-        typer.Option("--kept_only", help="Train nothing: table and pictures of what --records and --resume have."),
+        typer.Option(
+            "--kept_only",
+            rich_help_panel="Results",
+            help="Train nothing: table and pictures of what --records and --resume have.",
+        ),
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -377,11 +412,13 @@ def dependency(
     its paper. Writes dependency.md, dependency.png and dependency.json. The default takes some minutes on two cores,
     --thorough some hours.
 
-    Example: seqnlp dependency --tasks copy,recall --architectures lstm,transformer --seeds 3
+    Examples:
 
-    Example: seqnlp dependency --tasks copy --architectures elman,lstm --starts default,chrono,identity
+        seqnlp dependency --tasks copy,recall --architectures lstm,transformer --seeds 3
 
-    Example: seqnlp dependency --tasks recall --state_sizes 32,64,128 --architectures gru,lstm,transformer
+        seqnlp dependency --tasks copy --architectures elman,lstm --starts default,chrono,identity
+
+        seqnlp dependency --tasks recall --state_sizes 32,64,128 --architectures gru,lstm,transformer
     """
     if thorough:
         parameters, steps, seeds, distances, unseen_distances = 200_000, 10_000, 3, "16,32,64,128,256", "512"

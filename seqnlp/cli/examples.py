@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..demo import Answerer, GapFiller, TextWriter, TuneWriter
+from ..demo import GAP, Answerer, GapFiller, TextWriter, TuneWriter
 from ..tasks import TASKS, Task
 from ..training.errors import in_one_line
 from .models import NamedModel
@@ -36,8 +36,11 @@ def examples_of(named: NamedModel, answerer: Answerer, of_public_data: bool = Fa
     if isinstance(answerer, TuneWriter):
         fields = [dict(line.split(":", 1) for line in text.splitlines()) for text in task.widget_of(named.run)]
         return [f"{found['M']} {found['K']}" for found in fields], ""
-    if isinstance(answerer, TextWriter | GapFiller):
+    if isinstance(answerer, TextWriter):
         return task.widget_of(named.run), ""
+    if isinstance(answerer, GapFiller):  # with gaps as the page asks for them
+        gap = answerer.tokenizer.mask_token or GAP
+        return [text.replace(gap, GAP) for text in task.widget_of(named.run)], ""
     name = str((named.run.get("dataset") or {}).get("name") or "")
     if of_public_data and name.startswith("<local:"):
         return task.widget_of(named.run), "Examples: those of the task, since the run's data is not public."

@@ -32,7 +32,9 @@ def export(
 
     The exit code is 0 if all checks passed and 1 if one failed. A folder that an export made is replaced, no other.
 
-    Example: seqnlp export outputs/translation-transformer --to ctranslate2 --output translator-ct2
+    Example:
+
+        seqnlp export outputs/translation-transformer --to ctranslate2 --output translator-ct2
     """
     path = Path(model).expanduser().absolute()
     target = output or (path.with_name(f"{path.name}-{to}") if path.is_dir() else Path(f"{path.name}-{to}"))

@@ -31,13 +31,17 @@ from .texts import read_texts
 
 def gradflow(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="A recipe's output folder or a Hub id; one or several.")
+        list[str], typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id; one or several.")
     ],
-    text: Annotated[list[str] | None, typer.Option("--text", help="A text to measure on; may be repeated.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", metavar="TEXT", help="A text to measure on; may be repeated.")
+    ] = None,
     text_file: Annotated[Path | None, typer.Option("--text_file", help="A file that is one text.")] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", help="For an encoder-decoder: what each --text becomes, e.g. its translation."),
+        typer.Option(
+            "--target", metavar="TEXT", help="For an encoder-decoder: what each --text becomes, e.g. its translation."
+        ),
     ] = None,
     distance: Annotated[int, typer.Option("--distance", min=1, help="How many tokens to look back at most.")] = 100,
     windows: Annotated[

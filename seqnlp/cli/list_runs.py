@@ -30,7 +30,9 @@ def list_runs(
     The score is the one by which the weights were chosen, on the test split if the run has looked at it, else on
     validation.
 
-    Example: seqnlp list outputs
+    Example:
+
+        seqnlp list outputs
     """
     if not folder.is_dir():
         raise OutputError(f"There is no folder {folder}. Name the one where your runs lie, e.g. seqnlp list outputs.")

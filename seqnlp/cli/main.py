@@ -21,7 +21,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _underscores},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _underscores,
+        "max_content_width": 119,
+    },
 )
 
 

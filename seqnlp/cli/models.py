@@ -54,7 +54,8 @@ TrustRemoteCode = Annotated[bool, typer.Option("--trust_remote_code", help="Run 
 CompileGeneration = Annotated[
     bool,
     typer.Option(
-        "--compile_generation", help="Write without beams by a compiled step: seconds at first, faster from then on."
+        "--compile_generation",
+        help="Write by a compiled step, without beams: some seconds at first, faster after that.",
     ),
 ]
 

@@ -14,10 +14,12 @@ from .models import load_model
 
 
 def publish(
-    output_dir: Annotated[str, typer.Argument(help="The folder of a finished run (its --output_dir).")],
+    output_dir: Annotated[str, typer.Argument(metavar="FOLDER", help="The output folder of a finished run.")],
     name: Annotated[
         str | None,
-        typer.Argument(help="NAME or ORGANIZATION/NAME on the Hub; the name of the folder if it is not given."),
+        typer.Argument(
+            metavar="NAME", help="NAME or ORGANIZATION/NAME on the Hub; the name of the folder if it is not given."
+        ),
     ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="If the repository is created, create it as private.")
@@ -59,7 +61,9 @@ def publish(
 
     With --space also the page that `seqnlp demo` opens: examples from the run's validation data if that is public.
 
-    Example: seqnlp publish outputs/sentiment_analysis-lstm alice/tweets --space
+    Example:
+
+        seqnlp publish outputs/sentiment_analysis-lstm alice/tweets --space
     """
     if space and create_pr:
         raise PublishingError("--space with --create_pr: a page needs a model that is there. Publish it first.")

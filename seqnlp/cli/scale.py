@@ -18,21 +18,37 @@ OWN_FLAGS = (*FLAGS_OF_RUNS, "model_name_or_path")
 def scale(
     config: Annotated[Path, typer.Argument(metavar="YAML", help="One of recipes/configs, which names its recipe.")],
     sizes: Annotated[
-        str, typer.Option("--sizes", help="Numbers of parameters, embeddings too, e.g. 100k,300k,1M,3M,10M.")
+        str,
+        typer.Option(
+            "--sizes",
+            help="Numbers of parameters, embeddings too, e.g. 100k,300k,1M,3M,10M.",
+            rich_help_panel="Sizes",
+        ),
     ],
     budget: Annotated[
         float | None,
         typer.Option(
             "--budget",
-            help="Floating-point operations of all runs together, e.g. 1e15: says how many epochs each is trained; "
-            "the config does if this is not given.",
+            help="Floating-point operations of all runs together, e.g. 1e15, from which the epochs of each follow; "
+            "those of the config if this is not given.",
+            rich_help_panel="Sizes",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per size.")] = 1,
-    first_seed: Annotated[int, typer.Option("--first_seed", min=0, help="The first seed.")] = 1,
-    flags: Annotated[str, typer.Option("--flags", help="Further flags of the recipe, e.g. '--eval_steps 200'.")] = "",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per size.", rich_help_panel="Runs")] = 1,
+    first_seed: Annotated[
+        int, typer.Option("--first_seed", min=0, help="The first seed.", rich_help_panel="Runs")
+    ] = 1,
+    flags: Annotated[
+        str,
+        typer.Option("--flags", help="Further flags of the recipe, e.g. '--eval_steps 200'.", rich_help_panel="Runs"),
+    ] = "",
     output_dir: Annotated[
-        Path | None, typer.Option("--output_dir", help="Where runs and results go; by default outputs/scale_NAME.")
+        Path | None,
+        typer.Option(
+            "--output_dir",
+            help="Where runs and results go; by default outputs/scale_NAME.",
+            rich_help_panel="Runs",
+        ),
     ] = None,
 ) -> None:
     """
@@ -42,7 +58,9 @@ def scale(
     The width is what grows; depth, data, tokenizer and schedule stay. The command can be repeated: finished runs are
     kept, and an interrupted run goes on. Writes scale.html (one page that opens offline), scale.png and laws.json.
 
-    Example: seqnlp scale lm_shakespeare_transformer --sizes 100k,300k,1M,3M --budget 1e15
+    Example:
+
+        seqnlp scale lm_shakespeare_transformer --sizes 100k,300k,1M,3M --budget 1e15
     """
     counts = parse_sizes(sizes)
     if budget is not None and not 0 < budget < float("inf"):

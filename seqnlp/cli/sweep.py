@@ -25,6 +25,7 @@ def sweep(
         Path,
         typer.Option(
             "--space",
+            rich_help_panel="Search",
             help="YAML of flags: `learning_rate: {low: 1e-4, high: 1e-2, log: true}`, `optimizer: [adamw, muon]`; "
             "fields of the model under `config_overrides:`.",
         ),
@@ -35,6 +36,7 @@ def sweep(
             "--trials",
             min=1,
             help="Trials in all, earlier ones counted.",
+            rich_help_panel="Search",
         ),
     ] = 20,
     flags: Annotated[
@@ -42,6 +44,7 @@ def sweep(
         typer.Option(
             "--flags",
             help="Further flags of the recipe, e.g. '--max_train_samples 500'.",
+            rich_help_panel="Runs",
         ),
     ] = "",
     seed: Annotated[
@@ -49,14 +52,16 @@ def sweep(
         typer.Option(
             "--seed",
             min=0,
-            help="Of the search and of every run.",
+            help="Seed of the search and of every run.",
+            rich_help_panel="Search",
         ),
     ] = 1,
     no_pruning: Annotated[
         bool,
         typer.Option(
             "--no_pruning",
-            help="Train every trial to its end; else one is ended that validates worse than the median.",
+            help="Train every trial to its end; without it one that validates worse than the median is ended.",
+            rich_help_panel="Search",
         ),
     ] = False,
     output_dir: Annotated[
@@ -64,18 +69,21 @@ def sweep(
         typer.Option(
             "--output_dir",
             help="Where runs and results go; by default outputs/sweep_NAME.",
+            rich_help_panel="Runs",
         ),
     ] = None,
 ) -> None:
     """
-    Search better flags of a recipe by Optuna: by the validation score by which its weights are chosen, never by the
-    test split, which no trial reads.
+    Search for better flags of a recipe with Optuna. What counts is the validation score by which weights are chosen;
+    no trial reads the test split.
 
     The first trial is the config as it stands. The command can be repeated: finished trials are kept in study.db, and
     an interrupted one goes on. Writes sweep.html (one page that opens offline), trials.json and best.yaml, which the
     recipe takes.
 
-    Example: seqnlp sweep sentiment_sst2_glue --space space.yaml --trials 20
+    Example:
+
+        seqnlp sweep sentiment_sst2_glue --space space.yaml --trials 20
     """
     try:
         import optuna  # noqa: F401 (whether it is there)

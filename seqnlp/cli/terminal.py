@@ -1,7 +1,7 @@
 """Answers on a terminal: in color where it has colors, in plain letters elsewhere."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -137,29 +137,43 @@ def _show_series(answer: SeriesAnswer, console: Console) -> None:
     unit = f" ({answer.unit})" if answer.unit else ""
     for place, channel in enumerate(answer.channels[:3]):
         past, future = ([row[place] for row in rows] for rows in (answer.past, answer.forecast))
+        ends = [[row[place] for row in rows or ()] for rows in (answer.lower, answer.upper)]
         console.print(Text(f"{channel}{unit}", style="bold"))
-        for line in plot(past, future, max(20, min(console.width - 12, 100))):
+        for line in plot(past, future, max(20, min(console.width - 12, 100)), *ends):
             console.print(line)
-    console.print(Text(f"  o past, x forecast; a step is {answer.step:g} {answer.step_unit}", style="dim"))
-    for number, row in enumerate(answer.forecast, start=1):
-        values = "  ".join(f"{value:>10.4g}" for value in row)
-        console.print(Text(f"  {number:>4}  {values}"))
+    between = "" if answer.lower is None else ", : to : its central 80 %"
+    console.print(Text(f"  o past, x forecast{between}; a step is {answer.step:g} {answer.step_unit}", style="dim"))
+    for number, row in enumerate(answer.forecast):
+        ends = [""] * len(row)
+        if answer.lower is not None and answer.upper is not None:
+            pairs = zip(answer.lower[number], answer.upper[number], strict=True)
+            ends = [f" ({low:.4g} to {high:.4g})" for low, high in pairs]
+        values = "  ".join(f"{value:>10.4g}{end}" for value, end in zip(row, ends, strict=True))
+        console.print(Text(f"  {number + 1:>4}  {values}"))
 
 
-def plot(past: list[float | None], future: list[float], width: int) -> list[Text]:
+def plot(
+    past: list[float | None],
+    future: list[float],
+    width: int,
+    lower: Sequence[float] = (),
+    upper: Sequence[float] = (),
+) -> list[Text]:
     """
-    Lines of a plot: `o` for the past, `x` for the forecast, the lowest and the highest value at the left. Where there
-    are more steps than columns, only the last steps of the past are drawn.
+    Lines of a plot: `o` for the past, `x` for the forecast, `:` for the ends of its interval, if it has one, and the
+    lowest and the highest value at the left. Where there are more steps than columns, only the last steps of the past
+    are drawn.
     """
     past = past[-max(1, width - len(future)) :] if width > len(future) else past[-1:]
-    points = [(value, "o") for value in past] + [(value, "x") for value in future[: width - len(past)]]
-    known = [value for value, _ in points if value is not None]
-    low, high = min(known), max(known)
+    first, shown = len(past), width - len(past)
+    points = [(column, value, "o") for column, value in enumerate(past) if value is not None]
+    for values, mark in ((lower, ":"), (upper, ":"), (future, "x")):
+        points += [(first + step, value, mark) for step, value in enumerate(values[:shown])]
+    low, high = min(value for _, value, _ in points), max(value for _, value, _ in points)
     scale = (TALLEST_PLOT - 1) / (high - low) if high > low else 0.0
-    rows = [[" "] * len(points) for _ in range(TALLEST_PLOT)]
-    for column, (value, mark) in enumerate(points):
-        if value is not None:
-            rows[TALLEST_PLOT - 1 - round((value - low) * scale)][column] = mark
+    rows = [[" "] * (first + len(future[:shown])) for _ in range(TALLEST_PLOT)]
+    for column, value, mark in points:
+        rows[TALLEST_PLOT - 1 - round((value - low) * scale)][column] = mark
     lines = []
     for number, row in enumerate(rows):
         edge = f"{high:.4g}" if number == 0 else f"{low:.4g}" if number == TALLEST_PLOT - 1 else ""

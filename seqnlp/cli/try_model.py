@@ -36,21 +36,29 @@ ASK = {"text": "Type a text", "image": "Type the name of an image file", "series
 def try_model(
     model: ModelName,
     text: Annotated[
-        list[str] | None, typer.Option("--text", help="A text, or numbers for a series; may be repeated.")
+        list[str] | None,
+        typer.Option("--text", metavar="TEXT", help="A text, or numbers for a series; may be repeated."),
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", help="Lines of text, an image, or a table of numbers; may be repeated."),
+        typer.Option(
+            "--file", metavar="FILE", help="Lines of text, an image, or a table of numbers; may be repeated."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per answer and line.")] = False,
     temperature: Annotated[
-        float | None, typer.Option("--temperature", help="Below 1, what is likely becomes likelier; 0 draws nothing.")
+        float | None,
+        typer.Option("--temperature", help="Below 1, what is likely becomes likelier; 0 takes the likeliest."),
     ] = None,
-    num_beams: Annotated[int | None, typer.Option("--num_beams", help="Beams of a search; 1 is none.")] = None,
+    num_beams: Annotated[
+        int | None, typer.Option("--num_beams", help="Beams of the search; 1 searches nothing.")
+    ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max_new_tokens", help="Tokens to write at most; steps, for a forecast.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Makes what is drawn the same each time.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of what is drawn: the same one, the same text.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for the files of tunes.")] = Path("tunes"),
     compile_generation: CompileGeneration = False,
     trust_remote_code: TrustRemoteCode = False,

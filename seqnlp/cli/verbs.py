@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -13,30 +14,58 @@ from typer.core import TyperCommand, TyperGroup
 
 FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
-VERBS: dict[str, str | tuple[str, dict[str, Any]]] = {
-    "train": ("recipes.train", FORWARDED),
-    "list": "list_runs.list_runs",
-    "try": "try_model.try_model",
-    "translate": "translate.translate",
-    "demo": "demo.demo",
-    "gradflow": "gradflow.gradflow",
-    "attention": "attention.attention",
-    "states": "states.states",
-    "dependency": "dependency.dependency",
-    "compare": "compare.compare",
-    "sweep": "sweep.sweep",
-    "scale": "scale.scale",
-    "serve": "serve.serve",
-    "bundle": "bundle.bundle",
-    "export": "export.export",
-    "convert": "convert.convert",
-    "publish": "publish.publish",
-    "verify": "verify.verify",
-    "recipes": "recipes.recipes",
-    "labs": "labs.labs",
+GROUPS: dict[str, dict[str, str | tuple[str, dict[str, Any]]]] = {
+    "Train": {
+        "train": ("recipes.train", FORWARDED),
+        "list": "list_runs.list_runs",
+        "recipes": "recipes.recipes",
+        "labs": "labs.labs",
+    },
+    "Use": {
+        "try": "try_model.try_model",
+        "demo": "demo.demo",
+        "translate": "translate.translate",
+        "serve": "serve.serve",
+    },
+    "Look inside": {
+        "gradflow": "gradflow.gradflow",
+        "attention": "attention.attention",
+        "states": "states.states",
+        "dependency": "dependency.dependency",
+    },
+    "Compare": {
+        "compare": "compare.compare",
+        "sweep": "sweep.sweep",
+        "scale": "scale.scale",
+    },
+    "Hand on": {
+        "publish": "publish.publish",
+        "verify": "verify.verify",
+        "bundle": "bundle.bundle",
+        "export": "export.export",
+        "convert": "convert.convert",
+    },
 }
-"""The function of each verb by its file of this folder, with the settings of its context where it has some. One that
-is the callback of an `app` in its file has verbs of its own."""
+"""The verbs as the help groups them. The function of each by its file of this folder, with the settings of its context
+where it has some. One that is the callback of an `app` in its file has verbs of its own."""
+VERBS = {name: place for group in GROUPS.values() for name, place in group.items()}
+
+
+class GroupedCommand(TyperCommand):
+    """A verb whose help shows the options of one `rich_help_panel` together, and the others last."""
+
+    def format_options(self, ctx, formatter) -> None:
+        """Writes the sections of arguments and options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        others = []
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                panel = "Arguments" if parameter.param_type_name == "argument" else parameter.rich_help_panel
+                (sections.setdefault(panel, []) if panel else others).append(record)
+        for title, records in {**sections, "Further options" if len(sections) > 1 else "Options": others}.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 class Verb(TyperCommand):
@@ -52,7 +81,11 @@ class Verb(TyperCommand):
     def __init__(self, name: str, place: str, settings: dict[str, Any]):
         self.file, self.function = place.split(".")
         self.settings = settings
-        super().__init__(name=name, help=self._documentation())
+        documentation = self._documentation()
+        first = " ".join(documentation.split("\n\n")[0].split())
+        sentence = re.match(r".*?[.?](?= |$)|.*", first).group()
+        # Examples are shown as they are written, to be copied.
+        super().__init__(name=name, help=re.sub(r"\n\n(?= {4})", "\n\n\b\n", documentation), short_help=sentence)
 
     def load(self) -> TyperCommand | TyperGroup:
         """The verb itself, with its flags, or a group of verbs."""
@@ -63,9 +96,10 @@ class Verb(TyperCommand):
         program = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         program.callback()(lambda: None)
         if own is not None and own.registered_callback.callback is function:
-            program.add_typer(own, name=self.name)
+            program.add_typer(own, name=self.name, help=self.help)
         else:
-            program.command(self.name, context_settings=self.settings)(function)
+            settings = {"cls": GroupedCommand, "context_settings": self.settings, "help": self.help}
+            program.command(self.name, **settings)(function)
         return typer.main.get_command(program).commands[self.name]
 
     def make_context(self, *args, **kwargs) -> typer.Context:
@@ -87,3 +121,9 @@ class Verbs(TyperGroup):
         for name, place in VERBS.items():
             place, settings = (place, {}) if isinstance(place, str) else place
             self.add_command(Verb(name, place, settings))
+
+    def format_commands(self, ctx, formatter) -> None:
+        """Writes a section per group, with the first sentence of each verb."""
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str()) for name in group])

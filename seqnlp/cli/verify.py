@@ -11,7 +11,7 @@ from ..publishing import verify as verify_model
 
 
 def verify(
-    name: Annotated[str, typer.Argument(help="A folder, or the name of a model on the Hub.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or the name of a model on the Hub.")],
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit on the Hub; main if it is not given.")
     ] = None,
@@ -60,7 +60,9 @@ def verify(
     The exit code is 0 if all checks passed, 1 if a check failed, 2 if the model could not be loaded, and 3 if
     something could not be checked.
 
-    Example: seqnlp verify alice/tweets --trust_remote_code
+    Example:
+
+        seqnlp verify alice/tweets --trust_remote_code
     """
     datasets.disable_progress_bars()
     if trust_remote_code and no_isolation:

@@ -45,14 +45,18 @@ from .streams import (
 )
 from .tagging import labels_of, load_tagging
 from .text import check_text, load_texts
-from .transposition import transpose_tune, with_transpositions
+from .transposition import scale_of, transpose_tune, with_transpositions
 from .tunes import (
+    form_of,
+    key_of,
     load_tunes,
+    normalize_form,
     normalize_key,
     normalize_metre,
     normalize_tune,
     notes_of,
     prompt_for,
+    rhythms_of,
     split_tunes,
     to_abc,
 )
@@ -98,10 +102,12 @@ __all__ = [
     "cut_windows",
     "find_column",
     "fingerprint",
+    "form_of",
     "image_size_of",
     "join_documents",
     "join_lists",
     "keep_short_pairs",
+    "key_of",
     "labels_of",
     "lengths_of",
     "load_images",
@@ -117,6 +123,7 @@ __all__ = [
     "load_unlabeled",
     "map_once",
     "masking_of",
+    "normalize_form",
     "normalize_key",
     "normalize_metre",
     "normalize_tune",
@@ -126,6 +133,8 @@ __all__ = [
     "patch_size_of",
     "prompt_for",
     "read_series_file",
+    "rhythms_of",
+    "scale_of",
     "select_split",
     "simulate_balls",
     "split_of",

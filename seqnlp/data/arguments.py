@@ -179,3 +179,9 @@ class SeriesArguments(HeldOutArguments):
     step: float = report_flag("Time between two values, for the pictures.", 0.05, "(0, inf)")
     step_unit: str = report_flag("Unit of that time.", "s")
     value_unit: str = report_flag("Unit of the values.", "m")
+    season_length: int | None = report_flag(
+        "Steps of a season, 1 for none, for the baselines that know one; by --frequency if not given: a day of "
+        "shorter steps, a week of days, a year of months.",
+        None,
+        "[1, inf)",
+    )

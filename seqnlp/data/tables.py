@@ -507,7 +507,7 @@ def _check_header(file: str, header: list[str]) -> None:
         if why:
             raise DataError(
                 f"The file {file!r}: its first row must hold the names of the columns, and {name[:40]!r} {why}. Put a "
-                "row of names on top, e.g. text and label."
+                "row of names on top, one per column."
             )
 
 

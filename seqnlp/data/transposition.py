@@ -21,7 +21,7 @@ SHARPED = "FCGDAEB"  # the order in which a key takes its sharps; its flats from
 _NOTE = re.compile(r"(\^\^?|__?|=)?([A-Ga-g])([,']*)")
 _SIGNS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
 _WRITTEN = {alteration: sign for sign, alteration in _SIGNS.items()}
-_KEY_LINE = re.compile(r"^K:([A-G])([#b]?)(\w+)$", re.MULTILINE)
+_KEY_LINE = re.compile(r"^K:([A-G])([#b]?)(\w+)((?:\nR:.*)?)$", re.MULTILINE)  # and the form, if it is known
 # From the open G string of a fiddle to the f in the fourth octave, in steps from middle C.
 LOWEST, HIGHEST = -3, 17
 
@@ -39,7 +39,7 @@ def transpose_tune(text: str, steps: int) -> str | None:
         at a note.
     """
     key = _KEY_LINE.search(text)
-    tonic, sign, mode = key.groups()
+    tonic, sign, mode, form = key.groups()
     step, mode_fifths = LETTERS.index(tonic) + steps, MODE_FIFTHS[mode]
     new_tonic = LETTERS[step % 7]
     before = NATURAL_FIFTHS[tonic] + 7 * {"": 0, "#": 1, "b": -1}[sign] + mode_fifths
@@ -66,13 +66,28 @@ def transpose_tune(text: str, steps: int) -> str | None:
         notes = _NOTE.sub(move, notes)
     except (KeyError, ValueError):
         return None
-    return f"{header}K:{new_tonic}{new_sign}{mode}{notes}\nT:{title}"
+    return f"{header}K:{new_tonic}{new_sign}{mode}{form}{notes}\nT:{title}"
 
 
 def _alteration(letter: str, fifths: int) -> int:
     """By how many semitones a key with this number of sharps (flats below zero) raises a letter."""
     place = SHARPED.index(letter)
     return (fifths - place + 6) // 7
+
+
+def scale_of(key: str) -> tuple[int, frozenset[int]] | None:
+    """
+    The pitch class of a key's tonic (0 for C, 11 for B) and those of its scale; `None` for what is no key.
+
+    Args:
+        key: As [`seqnlp.data.normalize_key`] writes it, e.g. `Ador`.
+    """
+    found = _KEY_LINE.search(f"K:{key}")
+    if not found or found[3] not in MODE_FIFTHS:
+        return None
+    fifths = NATURAL_FIFTHS[found[1]] + 7 * {"": 0, "#": 1, "b": -1}[found[2]]
+    lowest = fifths + MODE_FIFTHS[found[3]] - 1  # a scale is seven fifths in a row, F to B without accidentals
+    return 7 * fifths % 12, frozenset(7 * place % 12 for place in range(lowest, lowest + 7))
 
 
 def with_transpositions(tunes: Dataset, steps: int) -> list[str]:

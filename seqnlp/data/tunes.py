@@ -1,9 +1,10 @@
 """
 Tunes in ABC notation (abcnotation.com/wiki/abc:standard:v2.1), brought into one form that a model can learn.
 
-The form has the lines `M:` (metre), `L:` (unit of length), `K:` (key), then the notes, and `T:` (title) last: a tune
-can be asked for by metre and key, and they stand next to the notes that have to keep to them, with no title in between
-to be remembered across. [`to_abc`] gives it the order of the standard.
+The form has the lines `M:` (metre), `L:` (unit of length), `K:` (key) and, where it is known, `R:` (the dance, such as
+a jig), then the notes, and `T:` (title) last: a tune can be asked for by metre, key and dance, and they stand next to
+the notes that have to keep to them, with no title in between to be remembered across. [`to_abc`] gives it the order of
+the standard.
 """
 
 import re
@@ -52,7 +53,8 @@ _UNKNOWN = re.compile(r"[\^_]\d*/\d*[A-Ga-g]|_[=^]|=[_^=]|\^[_=]|[I-Wh-w]\d")
 _SPACE = re.compile(r"[ \t]+")
 LONGEST = 1500
 CHANGES = "MKLmU"  # fields that, within the notes, change what they sound like: metre, key, unit, macros
-HEADER_LINES = 3  # before the notes
+HEADER_LINES = 3  # before the form, if there is one, and the notes
+LONGEST_FORM = 24
 
 
 def split_tunes(text: str) -> list[str]:
@@ -109,12 +111,52 @@ def normalize_metre(metre: str) -> str:
     return f"{int(found.group(1))}/{int(found.group(2))}"
 
 
+def normalize_form(form: str) -> str:
+    """
+    The name of a form in small letters, e.g. `slip jig` for `Slipjig`.
+
+    Raises:
+        DataError: For something else than a few words.
+    """
+    name = " ".join(form.lower().split()).replace("slipjig", "slip jig")
+    if not re.fullmatch(rf"[^\W\d_][\w '-]{{0,{LONGEST_FORM - 1}}}", name):
+        raise DataError(f"{form[:60]!r} is no form of a tune: write a word or two, e.g. jig, reel or slip jig.")
+    return name
+
+
+def form_of(text: str) -> str | None:
+    """The form of a tune in the form of this file, if it has a line `R:`."""
+    lines = text.split("\n", HEADER_LINES + 1)
+    line = lines[HEADER_LINES] if len(lines) > HEADER_LINES else ""
+    return line[2:] if line.startswith("R:") else None
+
+
+def key_of(text: str) -> str | None:
+    """The key of a tune in the form of this file, e.g. `Gmaj`; `None` where a model has written no such line."""
+    line = text.split("\n", HEADER_LINES)[HEADER_LINES - 1 : HEADER_LINES]
+    return line[0][2:] if line and line[0].startswith("K:") else None
+
+
+_PITCH = re.compile(r"[_^=]*[A-Ga-g][,']*")
+_BAR_LINE = re.compile(r"[|:\[\]]*[|:][|:\[\]]*\d?|\[\d")  # with the number of an ending, which may begin within a bar
+
+
+def rhythms_of(text: str) -> list[str]:
+    """
+    The metre, and the rhythm of each bar as it is written, of a tune in the form of this file: `nnn n2n` for
+    `BGG A2D`, with the unit of length before it.
+    """
+    metre, unit = text.split("\n", 2)[:2] if text.count("\n") > 1 else ("", "")
+    bars = _BAR_LINE.split(_PITCH.sub("n", notes_of([text])[0]))
+    return [metre, *(f"{unit} {' '.join(bar.split())}" for bar in bars if "n" in bar)]
+
+
 def normalize_tune(tune: str) -> dict[str, str] | None:
     """
     A tune in the form of this file.
 
     What is dropped is not heard, or not in a plain melody: comments, fields other than those above, lyrics, chord
-    symbols, decorations, grace notes, slurs.
+    symbols, decorations, grace notes, slurs; and a form that is no name of a few words.
 
     Returns:
         `text`, `title`, `metre` and `key`; `None` for a tune that is no single plain melody (several voices, a change
@@ -162,51 +204,85 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
     if len(notes) > LONGEST or not re.fullmatch(r"1/(4|8|16|32)", unit.replace(" ", "")):
         return None
     title = re.sub(r"\s+", " ", fields.get("T", "")).strip() or "Untitled"
-    text = f"M:{metre}\nL:{unit.replace(' ', '')}\nK:{key}\n{notes}\nT:{title}"
+    try:
+        form = f"R:{normalize_form(fields.get('R', ''))}\n"
+    except DataError:
+        form = ""
+    text = f"M:{metre}\nL:{unit.replace(' ', '')}\nK:{key}\n{form}{notes}\nT:{title}"
     return {"text": text, "title": title, "metre": metre, "key": key}
 
 
 def to_abc(text: str, number: int = 1) -> str:
     """A tune in the form of this file as ABC notation: `X:` and the title first, the key last of the header."""
     lines = text.strip("\n").split("\n")
-    fields = {line[0]: line for line in lines[:HEADER_LINES] if _FIELD.match(line)}
+    fields = {line[0]: line for line in lines[: HEADER_LINES + 1] if _FIELD.match(line)}
     titles = [line for line in lines if line.startswith("T:")]
-    ordered = [*titles[-1:], *(fields[field] for field in "MLK" if field in fields)]
+    ordered = [*titles[-1:], *(fields[field] for field in "RMLK" if field in fields)]
     body = [line for line in lines if line not in ordered and line not in titles]
     return "\n".join([f"X:{number}", *ordered, *body]) + "\n"
 
 
 def notes_of(tunes: Iterable[str]) -> list[str]:
     """The notes alone of tunes in the form of this file."""
-    bodies = (text.split("\n")[HEADER_LINES:] for text in tunes)
+    bodies = (text.split("\n")[HEADER_LINES + (form_of(text) is not None) :] for text in tunes)
     return ["\n".join(line for line in body if not line.startswith("T:")) for body in bodies]
 
 
-def prompt_for(key: str | None, metre: str | None, tunes: Iterable[str] = ()) -> str:
+def prompt_for(key: str | None, metre: str | None, tunes: Iterable[str] = (), form: str | None = None) -> str:
     """
-    What a tune of this key and metre begins with.
+    What a tune of this key, metre and form begins with.
 
     Args:
         key: The key, or `None` to leave it open.
         metre: The metre; the key stands behind it.
-        tunes: Tunes in the form of this file, of which those in this metre say which unit is usual.
+        tunes: Tunes in the form of this file, of which those in this metre say which unit is usual, and those of this
+            form which metre and key are.
+        form: The form, such as `jig`, or `None` to leave it open; it stands behind metre and key.
 
     Raises:
-        DataError: For a key without a metre, for what is no key or metre, and for characters that no tune has.
+        DataError: For a key without a metre, for what is no key, metre or form, for characters that no tune has, and
+            for a form that none has.
     """
+    tunes = list(tunes)
+    if form is not None:
+        form = normalize_form(form)
+        key, metre = _usual(form, key, metre, tunes)
     if metre is None:
         if key is not None:
             raise DataError(f"--key {key}: give --metre too, since a tune begins with it, e.g. --metre 6/8.")
         return ""
     prompt = f"M:{normalize_metre(metre)}\n"
-    tunes = list(tunes)
     if key is not None:
         units = Counter(text.split("\n")[1] for text in tunes if text.startswith(prompt))
         prompt += f"{units.most_common(1)[0][0] if units else 'L:1/8'}\nK:{normalize_key(key)}\n"
+    prompt += f"R:{form}\n" if form is not None else ""
     unknown = set(prompt).difference(*tunes) if tunes else set()
     if unknown:
         raise DataError(f"--metre {metre} and --key {key} hold {min(unknown)!r}, which no training tune has.")
     return prompt
+
+
+def _usual(form: str, key: str | None, metre: str | None, tunes: list[str]) -> tuple[str, str]:
+    """Key and metre of tunes of a form: what is given, and of what is not the most frequent pair among some tunes."""
+    if key is not None and metre is not None and not tunes:
+        return key, metre
+    forms = Counter(found for text in tunes if (found := form_of(text)))
+    if form not in forms:
+        known = ", ".join(f"{name} ({count:,})" for name, count in forms.most_common(6))
+        known = f"their forms are {known}" if known else "none of them has a line R: with its form"
+        raise DataError(f"--form {form}: no training tune is one; {known}.")
+    headers = Counter()
+    for text in tunes:
+        its_metre, _, its_key = (line[2:] for line in text.split("\n")[:HEADER_LINES])
+        fits = (key is None or normalize_key(key) == its_key) and (
+            metre is None or normalize_metre(metre) == its_metre
+        )
+        if fits and form_of(text) == form:
+            headers[its_key, its_metre] += 1
+    if not headers:
+        asked = " and ".join(f"--{name} {value}" for name, value in (("key", key), ("metre", metre)) if value)
+        raise DataError(f"--form {form}: no training tune of this form has {asked}; give both --key and --metre.")
+    return headers.most_common(1)[0][0]
 
 
 def load_tunes(arguments: TuneArguments) -> LoadedData:

@@ -248,6 +248,8 @@ class SeriesAnswer(Answer):
         forecast: The steps after it.
         step: Time between two steps.
         step_unit: What it is counted in.
+        lower, upper: Ends of the central 80 % interval of each step, by sample paths; `None` of a model of values
+            alone.
     """
 
     kind = "time-series-prediction"
@@ -257,6 +259,8 @@ class SeriesAnswer(Answer):
     forecast: list[list[float]]
     step: float
     step_unit: str
+    lower: list[list[float]] | None = None
+    upper: list[list[float]] | None = None
 
 
 Part = TypeVar("Part", Word, Tag, Span)

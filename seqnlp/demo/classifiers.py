@@ -17,6 +17,8 @@ from .errors import DemoError
 MOST_WORDS = 200
 """Words of a text that are taken out in turn, at most."""
 BATCH = 32
+GAP = "___"
+"""What a visitor types for a gap; the token of the model's own tokenizer is taken too."""
 
 
 class TextClassifier(Answerer):
@@ -29,7 +31,7 @@ class TextClassifier(Answerer):
     """
 
     auto_class = "AutoModelForSequenceClassification"
-    title = "Sort a text"
+    title = "Classify a text"
     explanation = "Type a text: see its class, how sure the model is, and which words count."
 
     def respond(self, given: str, options: Options) -> Iterator[ClassAnswer]:
@@ -146,16 +148,16 @@ class GapFiller(Answerer):
 
     auto_class = "AutoModelForMaskedLM"
     title = "Fill the gaps of a text"
-    explanation = "Type a text with ___ for a gap: see what the model puts there."
+    explanation = f"Type a text with {GAP} for a gap: see what the model puts there."
 
     def respond(self, given: str, options: Options) -> Iterator[MaskAnswer]:
         """At once."""
         mask = self.tokenizer.mask_token
         if mask is None:
             raise DemoError(f"{self.name}: its tokenizer has no token for a gap, so there is nothing to fill.")
-        parts = re.split(rf"_{{3,}}|{re.escape(mask)}", given)
+        parts = re.split(rf"{GAP}_*|{re.escape(mask)}", given)
         if len(parts) == 1:
-            raise DemoError(f"There is no gap in {given[:60]!r}: write ___ for one.")
+            raise DemoError(f"There is no gap in {given[:60]!r}: write {GAP} for one.")
         ids = self.tokenizer(mask.join(parts), split_special_tokens=False, verbose=False).input_ids
         if ids.count(self.tokenizer.mask_token_id) != len(parts) - 1:
             raise DemoError(f"{self.name}: its tokenizer does not find its own token for a gap, {mask!r}, in a text.")
@@ -177,7 +179,7 @@ class ImageClassifier(Answerer):
     """The class of an image, and where the model looks."""
 
     auto_class = "AutoModelForImageClassification"
-    title = "Sort an image"
+    title = "Classify an image"
     explanation = "Give an image: see its class, how sure the model is, and where it looks."
     reads = "image"
 

@@ -63,8 +63,10 @@ class Forecaster(Answerer):
         length = options.max_new_tokens or self.usual_options().max_new_tokens
         with torch.no_grad():
             found = self.model(past.nan_to_num(), ~past.isnan(), prediction_length=length).prediction_outputs[0]
-        forecast = found.double().numpy()
-        forecast = np.exp(forecast) if self.has_logarithm else forecast
+        forecast, ends = found.double().numpy(), self._interval(past, length)
+        if self.has_logarithm:
+            forecast, ends = np.exp(forecast), None if ends is None else np.exp(ends)
+        lower, upper = (None, None) if ends is None else ends.tolist()
         yield SeriesAnswer(
             self.channels,
             self.settings.get("value_unit", ""),
@@ -72,8 +74,21 @@ class Forecaster(Answerer):
             forecast.tolist(),
             float(self.settings.get("step", 1.0)),
             self.settings.get("step_unit", "steps"),
+            lower,
+            upper,
             remarks=remarks,
         )
+
+    def _interval(self, past: torch.Tensor, length: int) -> np.ndarray | None:
+        """Ends of the central 80 % of each step, `(2, steps, channels)`; `None` of a model of values alone."""
+        paths = getattr(self.model, "num_parallel_samples", 0)  # models of others have none
+        if not paths:
+            return None
+        generator = torch.Generator().manual_seed(0)  # the same question has the same answer
+        noise = torch.rand(1, paths, length, self.num_channels, 2, generator=generator)
+        with torch.no_grad():
+            drawn = self.model.generate(past.nan_to_num(), ~past.isnan(), length, paths, noise).sequences[0]
+        return np.quantile(drawn.double().numpy(), [0.1, 0.9], axis=0, method="weibull")
 
     def _choose(self, given: Series) -> tuple[np.ndarray, list[str]]:
         """The model's channels, by name where they have the names of its own, and in their order else."""
@@ -85,6 +100,9 @@ class Forecaster(Answerer):
             found = (
                 f"{given.values.shape[1]} ({', '.join(given.channels)})" if given.channels else given.values.shape[1]
             )
-            raise DemoError(f"The model reads {self.num_channels} channels ({', '.join(self.channels)}), not {found}.")
+            raise DemoError(
+                f"The model reads {self.num_channels} channels ({', '.join(self.channels)}), not {found}. A step of a "
+                "typed series ends with a semicolon, as in 1 2; 3 4, and a file has a column for each."
+            )
         pairs = [f"{one} as {other}" for one, other in zip(given.channels, self.channels, strict=False)]
         return given.values, [*given.remarks, *([f"Read: {', '.join(pairs)}."] if pairs else [])]

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image, ImageChops
 
 from ..visualization import heat_over_image, plot_attention
+from ..visualization.colors import HUES
 from ..visualization.page import drawing_of
 from .answerers import Answerer
 from .answers import (
@@ -27,7 +28,7 @@ from .answers import (
     pieces_of,
     visible,
 )
-from .classifiers import GapFiller, ImageClassifier, TextClassifier, TokenClassifier
+from .classifiers import GAP, GapFiller, ImageClassifier, TextClassifier, TokenClassifier
 from .errors import DemoError
 from .forecasters import Forecaster
 from .inputs import Series, read_series
@@ -115,7 +116,7 @@ class ClassPanel(Panel):
     """Classes with their probabilities, and the words that count."""
 
     answers = TextClassifier
-    button = "Sort"
+    button = "Classify"
     placeholder = "Type a text, then Enter"
 
     def add_outputs(self) -> None:
@@ -135,7 +136,7 @@ class ClassPanel(Panel):
             for text, word in pieces_of(answer.text, answer.words)
         ]
         how = {
-            "attention pooling": "The more color, the more of what is classified is this word",
+            "attention pooling": "The more color, the more a word counts",
             "occlusion": "Red words speak for the class, violet ones against it",
         }
         return [value, gr.HighlightedText(parts, label=how[answer.weights])]
@@ -165,7 +166,7 @@ class GapPanel(Panel):
 
     answers = GapFiller
     button = "Fill"
-    placeholder = "Type a sentence with ___ for a gap"
+    placeholder = f"Type a sentence with {GAP} for a gap"
 
     def add_outputs(self) -> None:
         """The filled text, and the candidates of each gap."""
@@ -191,8 +192,8 @@ class TextPanel(Panel):
     def add_outputs(self) -> None:
         """The text first."""
         self.outputs = [
-            gr.Textbox(label="Text", lines=6, max_lines=20, interactive=False, elem_id="written"),
-            gr.Label(label="What may come right after the beginning", num_top_classes=5, show_heading=False),
+            gr.Textbox(label="Written", lines=6, max_lines=20, interactive=False, elem_id="written"),
+            gr.Label(label="What may come next", num_top_classes=5, show_heading=False),
             gr.HighlightedText(label="The paler, the less likely", combine_adjacent=False, show_legend=False),
         ]
 
@@ -207,7 +208,7 @@ class TunePanel(Panel):
 
     answers = TuneWriter
     button = "Write a tune"
-    placeholder = "6/8 Gmaj, or nothing; then Enter"
+    placeholder = "6/8 Gmaj, 6/8 Gmaj jig, or nothing; then Enter"
 
     def add_outputs(self) -> None:
         """Sound first."""
@@ -257,7 +258,7 @@ class ImagePanel(Panel):
     """An image, given or, where the examples are white on black, drawn; its class, and where the model looks."""
 
     answers = ImageClassifier
-    button = "Sort"
+    button = "Classify"
     has_button = False
     canvas = 280
     """Its side in pixels."""
@@ -349,7 +350,7 @@ class SeriesPanel(Panel):
     def add_outputs(self) -> None:
         """A plot to zoom in, and the numbers."""
         self.outputs = [
-            gr.LinePlot(x="step", y="value", color="series", label="Past and forecast"),
+            gr.LinePlot(x="step", y="value", color="series", label="Past and, right of 0, forecast"),
             gr.Dataframe(headers=self.answerer.channels, label="Forecast", interactive=False),
         ]
 
@@ -367,21 +368,27 @@ class SeriesPanel(Panel):
         return Series(rows[~np.isnan(rows).all(axis=1)], self.answerer.channels)
 
     def show(self, answer: SeriesAnswer) -> list[Any]:
-        """Times count from the last step that was given."""
+        """Times count from the last step that was given. A channel has one color, and is named once."""
+        many, colors = len(answer.channels) > 1, {}
         times = np.arange(-len(answer.past) + 1, len(answer.forecast) + 1) * answer.step
         rows = []
         for place, channel in enumerate(answer.channels):
             for kind, part, when in (
                 ("past", answer.past, times[: len(answer.past)]),
                 ("forecast", answer.forecast, times[len(answer.past) :]),
+                ("80 % from", answer.lower or [], times[len(answer.past) :]),
+                ("80 % to", answer.upper or [], times[len(answer.past) :]),
             ):
-                name = f"{channel}: {kind}" if len(answer.channels) > 1 else kind
+                name = f"{channel}: {kind}" if many and kind == "forecast" else channel if many else kind
+                colors[name] = HUES[(place if many else len(colors)) % len(HUES)]
                 values = (row[place] for row in part)
-                rows += [(t, v, name) for t, v in zip(when, values, strict=True) if v is not None]
+                rows += [(t, v, name) for t, v in zip(when, values, strict=False) if v is not None]
         unit = f" ({answer.unit})" if answer.unit else ""
         plot = gr.LinePlot(
             pd.DataFrame(rows, columns=["step", "value", "series"]),
             x_title=f"time from now ({answer.step_unit})",
+            color_map=colors,
+            colors_in_legend=answer.channels if many else None,
             y_title=f"{answer.channels[0] if len(answer.channels) == 1 else 'value'}{unit}",
         )
         return [plot, pd.DataFrame(np.array(answer.forecast).round(5), columns=answer.channels)]

@@ -191,17 +191,23 @@ class _Stop(StoppingCriteria):
         return torch.full((len(input_ids),), self.is_asked, dtype=torch.bool)
 
 
+_MODE = re.compile(r"maj(or)?|min(or)?|(ion|aeol|dor|mixolyd|lyd|phryg|locr)(ian)?|mix|aeo|phr|loc|m", re.IGNORECASE)
+
+
 class TuneWriter(TextWriter):
     """
     A tune in ABC notation, as it is written.
 
-    What is given is a metre and perhaps a key (`6/8 Emin`), the lines a tune begins with (`M:6/8`, `\\n` for a line
-    break), or nothing.
+    What is given is a metre and perhaps a key and a form (`6/8 Emin jig`), the lines that a tune begins with (`M:6/8`,
+    `\\n` for a line break), or nothing.
     """
 
     task = "music_generation"
     title = "Write a tune"
-    explanation = "Type a metre and a key, such as 6/8 Gmaj, or nothing: read, see and hear the tune that it writes."
+    explanation = (
+        "Type a metre and a key, such as 6/8 Gmaj, and perhaps a form, such as jig; or nothing: read, see and hear "
+        "the tune that it writes."
+    )
     takes_nothing = True
     kind_of_answer = TuneAnswer
     new_tokens_setting = "max_length"
@@ -217,11 +223,15 @@ class TuneWriter(TextWriter):
             return given.replace("\\n", "\n")
         words = given.split()
         metres = [word for word in words if re.fullmatch(r"\d+/\d+|C\|", word)]
-        keys = [word for word in words if word not in metres]
-        if len(metres) > 1 or len(keys) > 1:
-            raise DemoError(f"{given[:60]!r} is no metre and key: type e.g. 6/8 Gmaj, or 4/4, or nothing.")
+        others = [word for word in words if word not in metres]
+        split = 2 if len(others) > 1 and _MODE.fullmatch(others[1]) else 1
+        key, form = " ".join(others[:split]) or None, " ".join(others[split:]) or None
+        if len(metres) > 1 or (form and not metres):
+            raise DemoError(
+                f"{given[:60]!r} is no metre, key and form: type e.g. 6/8 Gmaj jig, 6/8 G, 4/4 or nothing."
+            )
         try:
-            return prompt_for(*keys or [None], *metres or ["4/4" if keys else None])
+            return prompt_for(key, *metres or ["4/4" if key else None], form=form)
         except DataError as error:
             raise DemoError(str(error)) from error
 

@@ -21,13 +21,13 @@ from .classification import (
     classification_scores,
 )
 from .forecast import (
-    DATA_UNIT,
     FORECAST_SCORES,
     forecast_report,
     forecast_scores,
     last_value_forecast,
     straight_line_forecast,
 )
+from .interval_forecast import INTERVAL_SCORES, LEVELS, crps_of_paths, intervals_of_paths
 from .labels import (
     NUMBER_SCORES,
     SEVERAL_LABELS_SCORES,
@@ -53,7 +53,7 @@ from .perplexity import (
     xz_bits_per_character,
 )
 from .rouge import ROUGE
-from .score import OfflineMetric, Score
+from .score import DATA_UNIT, OfflineMetric, Score
 from .spread import Spread, spread_of
 from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
 from .words import count_words, puts_no_spaces
@@ -66,7 +66,9 @@ __all__ = [
     "DATA_UNIT",
     "F1",
     "FORECAST_SCORES",
+    "INTERVAL_SCORES",
     "LANGUAGE_MODELING_SCORES",
+    "LEVELS",
     "MASKED_LANGUAGE_MODELING_SCORES",
     "NUMBER_SCORES",
     "ROUGE",
@@ -93,10 +95,12 @@ __all__ = [
     "classification_report",
     "classification_scores",
     "count_words",
+    "crps_of_paths",
     "entities_of",
     "entity_scheme",
     "forecast_report",
     "forecast_scores",
+    "intervals_of_paths",
     "lacking_package",
     "language_modeling_report",
     "language_modeling_scores",

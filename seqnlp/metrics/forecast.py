@@ -3,13 +3,11 @@
 import numpy as np
 from tabulate import tabulate
 
-from .score import Score
+from .interval_forecast import COVERAGE_SCORES, CRPS_SCORES, INTERVAL_SCORES, WIDTH_SCORES, interval_scores
+from .score import DATA_UNIT, Score
 
 
-DATA_UNIT = "the data's"
-"""Unit of a score that is counted in whatever the data is."""
-
-FORECAST_SCORES = (
+POINT_SCORES = (
     Score(
         "mae",
         "MAE",
@@ -38,27 +36,54 @@ FORECAST_SCORES = (
         unit=DATA_UNIT,
     ),
 )
-"""What [`forecast_scores`] gives."""
+"""Of the value that a forecast says."""
+
+FORECAST_SCORES = (*POINT_SCORES, *CRPS_SCORES, *INTERVAL_SCORES)
+"""What [`forecast_scores`] gives; those of intervals where there are some."""
 
 
 def forecast_report(count: int, results: dict[str, dict[str, float]], unit: str) -> str:
     """
-    The scores of a model and of what it is compared with, as text to print.
+    The scores of a model and of what it is compared with, as text to print: a table of all, and below it one of those
+    that say how sure they are.
 
     Args:
         count: Number of forecasts.
         results: The scores of each, by name; those of the model first.
         unit: Of the values.
     """
-    in_units = {score.key for score in FORECAST_SCORES if score.unit == DATA_UNIT}
-    names = [score.key for score in FORECAST_SCORES]
-    rows = [[row.replace("_", " "), *(f"{found[name]:.4g}" for name in names)] for row, found in results.items()]
-    headers = ["forecast", *(f"{name} ({unit})" if name in in_units else name for name in names)]
-    return f"{count:,} forecasts\n\n{tabulate(rows, headers, disable_numparse=True)}"
+
+    def header(score: Score, name: str) -> str:
+        return f"{name} ({unit})" if score.unit == DATA_UNIT else name
+
+    scores = (*POINT_SCORES, *CRPS_SCORES)
+    rows = [
+        [name.replace("_", " "), *(f"{found[s.key]:.4g}" if s.key in found else "" for s in scores)]
+        for name, found in results.items()
+    ]
+    tables = [tabulate(rows, ["forecast", *(header(s, s.key) for s in scores)], disable_numparse=True)]
+    rows = [
+        [
+            name.replace("_", " "),
+            *(score.shown(found[score.key]) for score in COVERAGE_SCORES),
+            *(f"{found[score.key]:.4g}" for score in WIDTH_SCORES),
+        ]
+        for name, found in results.items()
+        if COVERAGE_SCORES[0].key in found
+    ]
+    if rows:
+        headers = [*(s.name for s in COVERAGE_SCORES), *(header(s, s.key.replace("_", " ")) for s in WIDTH_SCORES)]
+        tables.append(tabulate(rows, ["what came was", *headers], disable_numparse=True))
+    return "\n\n".join([f"{count:,} forecasts", *tables])
 
 
 def forecast_scores(
-    predictions: np.ndarray, future: np.ndarray, observed: np.ndarray, std: np.ndarray
+    predictions: np.ndarray,
+    future: np.ndarray,
+    observed: np.ndarray,
+    std: np.ndarray,
+    crps: np.ndarray | None = None,
+    intervals: np.ndarray | None = None,
 ) -> dict[str, float]:
     """
     Errors over all observed numbers of the future.
@@ -68,13 +93,17 @@ def forecast_scores(
         future: What came, of the same shape.
         observed: Of the same shape, true where a number was observed.
         std: `(channels,)`, the standard deviation of each channel over the training series.
+        crps: Of the same shape as `predictions`, the CRPS of each number; the absolute error of a point forecast if
+            it is not given.
+        intervals: `(num_series, steps, channels, levels, 2)`, central intervals, if there are some.
 
     Returns:
         `mae`, the mean absolute error, and `rmse`, the root of the mean squared error, in the data's units; `nrmse`,
-        the root of the mean squared error with each channel divided by `std`; and `rmse_last`, `rmse` at the last
-        step.
+        the root of the mean squared error with each channel divided by `std`; `rmse_last`, `rmse` at the last step;
+        `crps` and `ncrps`; and those of [`INTERVAL_SCORES`].
     """
     error = np.where(observed, predictions - future, 0.0).astype(np.float64)
+    crps = np.abs(error) if crps is None else np.where(observed, crps, 0.0)
     count = observed.sum()
 
     def root_mean_square(values, number):
@@ -85,6 +114,9 @@ def forecast_scores(
         "rmse": root_mean_square(error, count),
         "nrmse": root_mean_square(error / np.asarray(std), count),
         "rmse_last": root_mean_square(error[:, -1], observed[:, -1].sum()),
+        "crps": float(crps.sum() / count),
+        "ncrps": float((crps / np.asarray(std)).sum() / count),
+        **({} if intervals is None else interval_scores(intervals, future, observed)),
     }
 
 

@@ -16,6 +16,9 @@ ROUNDING = 1e-3
 MIXED_PRECISION = 1e-2
 """The same after training or evaluation in bfloat16 or float16."""
 
+DATA_UNIT = "the data's"
+"""Unit of a score that is counted in whatever the data is."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -27,7 +30,7 @@ class Score:
         name: Its name for readers.
         definition: Exactly what is computed. `{signature}`, `{classes}`, `{average}` and `{sample}` are filled in from
             the record of a run.
-        greater_is_better: Its direction.
+        greater_is_better: Its direction; `None` where it has none, but a `target`.
         unit: Unit for readers; empty for a number without one.
         is_share: Whether it lies between 0 and 1; it is shown in percent.
         digits: Decimals that are shown, in percent for a share.
@@ -35,18 +38,27 @@ class Score:
             times `n`. 0 where no example is decided.
         is_sampled: Whether it is the share of samples drawn at random: computed again it is that of other samples.
         type: Its name in the Hub's `model-index`, if that is not the key.
+        target: What it should be, where neither more nor less is better.
     """
 
     key: str
     name: str
     definition: str
-    greater_is_better: bool
+    greater_is_better: bool | None
     unit: str = ""
     is_share: bool = False
     digits: int = 3
     weight_of_an_example: float = 0.0
     is_sampled: bool = False
     type: str | None = None
+    target: float | None = None
+
+    @property
+    def better(self) -> str:
+        """Its direction in a word or two: more, less, or near its target."""
+        if self.greater_is_better is None:
+            return f"near {self.shown(self.target)}"
+        return "more" if self.greater_is_better else "less"
 
     def shown(self, value: float | None) -> str:
         """`value` as a table has it; empty if there is none."""

@@ -57,6 +57,10 @@ class TransformerDecoderConfig(PreTrainedConfig):
         input_size: Number of channels of a time series, which is then read instead of tokens: there is no token
             embedding. `None` for text.
         prediction_length: Steps that a model of time series predicts unless told otherwise.
+        distribution_output: What a model of time series learns of each next value: `"normal"` or `"student_t"`, a
+            distribution that each step's state gives (Salinas et al. 2020, arXiv 1704.04110), from which `generate`
+            draws paths; `None` for the value alone.
+        num_parallel_samples: Paths that `generate` draws per series unless told otherwise; `None` for 100.
         input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
         input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
 
@@ -98,6 +102,8 @@ class TransformerDecoderConfig(PreTrainedConfig):
     loss_chunk_size: int | None = ranged(None, "[1, inf)")
     input_size: int | None = ranged(None, "[1, inf)")
     prediction_length: int = ranged(1, "[1, inf)")
+    distribution_output: Literal["normal", "student_t"] | None = None
+    num_parallel_samples: int | None = ranged(None, "[1, inf)")
     input_mean: list[float | int] | None = ranged(None, "(-inf, inf)")
     input_scale: list[float | int] | None = ranged(None, "(0, inf)")
     pad_token_id: int | None = None

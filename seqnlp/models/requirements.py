@@ -163,7 +163,8 @@ def check_words(config: transformers.PreTrainedConfig) -> None:
 
 def check_series(config: transformers.PreTrainedConfig) -> None:
     """
-    Refuse means and deviations that do not fit the channels of the series that a model reads instead of tokens.
+    Refuse means and deviations that do not fit the channels of the series that a model reads instead of tokens, and a
+    distribution of values for a model that reads tokens.
 
     Raises:
         ValueError: With the field, its value and the way out.
@@ -174,6 +175,11 @@ def check_series(config: transformers.PreTrainedConfig) -> None:
             raise ValueError(
                 f"{name}={values} has {len(values)} numbers, and input_size={config.input_size}: give one per channel."
             )
+    if config.distribution_output is not None and config.input_size is None:
+        raise ValueError(
+            f"distribution_output={config.distribution_output!r} is for models of time series, which have an "
+            "input_size: set that, or leave it out."
+        )
 
 
 def derive_sizes(config: transformers.PreTrainedConfig) -> None:

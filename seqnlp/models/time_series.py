@@ -1,6 +1,6 @@
 """What the heads for time series share: numbers in, the numbers that follow out.
 
-Shapes: `B` series, `C` steps of the past, `P` steps of the future, `D` channels.
+Shapes: `B` series, `C` steps of the past, `P` steps of the future, `D` channels, `S` sample paths.
 """
 
 from dataclasses import dataclass
@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import PreTrainedConfig
+from transformers.modeling_outputs import SampleTSPredictionOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .losses import divide_by_items
+from .series_distributions import DISTRIBUTIONS
+
+
+USUAL_PATHS = 100
+"""Sample paths per series, as transformers' models of time series draw."""
 
 
 @dataclass
@@ -20,7 +26,8 @@ class TimeSeriesPredictionOutput(ModelOutput):
     What a model of time series returns.
 
     Attributes:
-        loss: Mean squared error of the normalized values, one step ahead, if there are `future_values`.
+        loss: One step ahead, of the normalized values, if there are `future_values`: the mean squared error, or the
+            negative log likelihood in nats per number where the model has a `distribution_output`.
         prediction_outputs: `(batch_size, prediction_length, input_size)`, in the units of `past_values`.
         hidden_states: The states of each layer, if asked for.
         attentions: The attention weights of each layer, if asked for and if there are any.
@@ -73,6 +80,11 @@ class TimeSeriesPredictionMixin:
     becomes its next input. So one model predicts any number of steps from any length of past, as a sequence model
     does; a head that gives all future steps at once is tied to one horizon and learns from one position per series.
 
+    With `distribution_output` it learns the whole distribution of the next value by its likelihood, and [`generate`]
+    draws sample paths, each of which reads its own draws (DeepAR: Salinas et al. 2020, arXiv 1704.04110, section 3):
+    from them come quantiles of any step and of anything that depends on several steps. Its point forecast is what it
+    is without: the roll-out of the expected changes.
+
     A step at which a channel was not observed holds its last observed value, and a second input per channel tells
     which they are. Steps before a series' first observed number are padding and change nothing: align shorter series
     at their end. Steps without any number later on are gaps, in which time passes.
@@ -92,6 +104,19 @@ class TimeSeriesPredictionMixin:
         self.input_projection = nn.Linear(2 * config.input_size, embedding_size)
         self.head_dropout = nn.Dropout(config.head_dropout)
         self.score = nn.Linear(config.hidden_size, config.input_size)
+        self.distribution = DISTRIBUTIONS.get(config.distribution_output)
+        if self.distribution is not None:
+            self.distribution_head = nn.Linear(
+                config.hidden_size, config.input_size * self.distribution.num_parameters
+            )
+
+    @property
+    def num_parallel_samples(self) -> int:
+        """Paths that [`generate`] draws per series unless told otherwise; 0 without a distribution."""
+        if self.distribution is None:
+            return 0
+        given = self.config.num_parallel_samples
+        return USUAL_PATHS if given is None else given
 
     @can_return_tuple
     def forward(
@@ -124,12 +149,12 @@ class TimeSeriesPredictionMixin:
         if future_values is not None:
             future, future_observed = self._normalized(future_values, future_observed_mask, "future")
             values, observed = torch.cat([past, future], 1), torch.cat([past_observed, future_observed], 1)
-            predictions, outputs = self._one_step_ahead(values[:, :-1], observed[:, :-1], **kwargs)
+            predictions, parameters, outputs = self._one_step_ahead(values[:, :-1], observed[:, :-1], **kwargs)
             targets = prediction_targets(observed)
-            squares = torch.where(targets, predictions - values[:, 1:], 0).float().pow(2)
-            loss = squares.mean()  # then as if over the targets alone
+            losses = torch.where(targets, self._losses(values[:, 1:], predictions, parameters), 0)
+            loss = losses.mean()  # then as if over the targets alone
             count = kwargs.get("num_items_in_batch")
-            loss = divide_by_items(loss, squares, "regression", targets.sum().clamp(min=1) if count is None else count)
+            loss = divide_by_items(loss, losses, "regression", targets.sum().clamp(min=1) if count is None else count)
             predictions = predictions[:, -future.shape[1] :]
         if future_values is None or not self.training:
             if prediction_length is None:
@@ -143,34 +168,106 @@ class TimeSeriesPredictionMixin:
             attentions=getattr(outputs, "attentions", None),
         )
 
+    @torch.no_grad()
+    def generate(
+        self,
+        past_values: torch.FloatTensor,
+        past_observed_mask: torch.Tensor | None = None,
+        prediction_length: int | None = None,
+        num_parallel_samples: int | None = None,
+        noise: torch.FloatTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> SampleTSPredictionOutput:
+        """
+        Draw paths of the future, of a model with a `distribution_output`.
+
+        Args:
+            past_values: `(batch_size, context_length, input_size)`, of any length.
+            past_observed_mask: Of the same shape, 0 where nothing was observed; `None` means that all was.
+            prediction_length: Steps of each path; the config's by default.
+            num_parallel_samples: Paths per series; the config's by default.
+            noise: Uniform in `[0, 1)`, `(batch_size, num_parallel_samples, prediction_length, input_size, 2)`: paths
+                are a function of it, so whoever gives it draws the same ones again. Drawn here by default.
+
+        Returns:
+            An output whose `sequences` are `(batch_size, num_parallel_samples, prediction_length, input_size)`, in the
+            units of `past_values`.
+
+        Raises:
+            ValueError: If the model has no distribution, and for noise of another shape.
+        """
+        config = self.config
+        if self.distribution is None:
+            raise ValueError(
+                "This model predicts values alone (distribution_output=None): train one with "
+                f"distribution_output={' or '.join(map(repr, DISTRIBUTIONS))} for sample paths, or call it for the "
+                "prediction."
+            )
+        past, observed = self._normalized(past_values, past_observed_mask, "past")
+        steps = config.prediction_length if prediction_length is None else prediction_length
+        paths = self.num_parallel_samples if num_parallel_samples is None else num_parallel_samples
+        shape = (len(past), paths, steps, config.input_size, 2)
+        if noise is None:
+            noise = torch.rand(shape, device=past.device)
+        if noise.shape != shape:
+            raise ValueError(f"noise of shape {tuple(noise.shape)} must have the shape {shape}.")
+        sequences, _ = self._roll_out(past, observed, steps, noise, **kwargs)
+        return SampleTSPredictionOutput(sequences=self._in_units(sequences.unflatten(0, (-1, paths))))
+
     def _one_step_ahead(self, values, observed, use_cache=False, **kwargs):
-        """The prediction of each next step, `(B, T, D)`, and the base model's outputs."""
+        """Location `(B, T, D)` and further parameters of each next step, and the base model's outputs."""
         filled = carry_forward(values, observed)
         features = torch.cat([filled, observed.to(filled.dtype)], dim=-1).to(self.input_projection.weight.dtype)
         begun = has_begun(observed)
         begun = begun | (torch.arange(begun.shape[1], device=begun.device) == begun.shape[1] - 1)  # never an empty row
         kwargs = {**kwargs, "attention_mask": begun.long(), "use_cache": use_cache}
         outputs = self.model(inputs_embeds=self.input_projection(features), **kwargs)
-        return filled + self.score(self.head_dropout(outputs.last_hidden_state)).to(filled.dtype), outputs
+        return *self._next(filled, outputs.last_hidden_state), outputs
 
-    def _roll_out(self, past, observed, prediction_length, use_cache=None, **kwargs):
-        """`(B, prediction_length, D)` predictions from the past, and the base model's outputs for it."""
-        predictions, outputs = self._one_step_ahead(past, observed, use_cache=True, **kwargs)
-        step, cache = predictions[:, -1:], outputs.past_key_values
+    def _next(self, values, states):
+        """Location of the value after each of `values`, `(B, T, D)`, and further parameters `(B, T, D, K)`, if any."""
+        states = self.head_dropout(states)
+        location = values + self.score(states).to(values.dtype)
+        if self.distribution is None:
+            return location, None
+        parameters = self.distribution_head(states).to(values.dtype)
+        return location, parameters.unflatten(-1, (self.config.input_size, -1))
+
+    def _losses(self, values, location, parameters):
+        """Of each value, `(B, T, D)` in float32."""
+        errors = (values - location).float()
+        return errors.pow(2) if parameters is None else -self.distribution.log_prob(errors, parameters.float())
+
+    def _roll_out(self, past, observed, prediction_length, noise=None, use_cache=None, **kwargs):
+        """
+        `(B, prediction_length, D)` predictions from the past, or `(B * S, prediction_length, D)` draws by the noise of
+        [`generate`]; and the base model's outputs for the past.
+        """
+        location, parameters, outputs = self._one_step_ahead(past, observed, use_cache=True, **kwargs)
+        following = location[:, -1:], None if parameters is None else parameters[:, -1:]
+        cache = outputs.past_key_values
         mask = has_begun(observed).long()
         mask[:, -1] = 1
-        steps = [step]
-        for _ in range(prediction_length - 1):
-            mask = nn.functional.pad(mask, (0, 1), value=1)
-            features = torch.cat([step, torch.ones_like(step)], dim=-1).to(self.input_projection.weight.dtype)
-            states = self.model(
-                inputs_embeds=self.input_projection(features),
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            step = step + self.score(self.head_dropout(states)).to(step.dtype)
-            steps.append(step)
+        if noise is not None:
+            paths = noise.shape[1]
+            following = tuple(part.repeat_interleave(paths, dim=0) for part in following)
+            mask, noise = mask.repeat_interleave(paths, dim=0), noise.flatten(0, 1).to(location.dtype)
+            cache.batch_repeat_interleave(paths)
+        steps = []
+        for number in range(prediction_length):
+            if number > 0:
+                mask = nn.functional.pad(mask, (0, 1), value=1)
+                features = torch.cat([steps[-1], torch.ones_like(steps[-1])], dim=-1)
+                states = self.model(
+                    inputs_embeds=self.input_projection(features.to(self.input_projection.weight.dtype)),
+                    attention_mask=mask,
+                    past_key_values=cache,
+                    use_cache=True,
+                ).last_hidden_state
+                following = self._next(steps[-1], states)
+            steps.append(
+                following[0] if noise is None else self.distribution.draw(*following, noise[:, number : number + 1])
+            )
         return torch.cat(steps, dim=1), outputs
 
     def _normalized(self, values, observed, which):

@@ -65,7 +65,8 @@ def build_card(
         license: The license that the model is given, by its name on the Hub, e.g. `apache-2.0`.
         dataset_license: That of the dataset, where the record does not say and someone has looked it up.
         exports: What it was exported to, each in a folder of its name beside the card.
-        project: The address of seqnlp, where it is known, see [`project_address`].
+        project: The address of seqnlp, where it is known, see [`project_address`]; of an unpublished card it may be a
+            path, and is not cited.
     """
     task = task_of(record)
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from ..models.cells import CELLS, RecurrentCell
+from ..models.series_distributions import DISTRIBUTIONS
 
 
 class Architecture(NamedTuple):
@@ -28,6 +29,14 @@ _SIMILARITY = {
 
 def architecture_of(config: dict[str, Any]) -> Architecture | None:
     """The summary for a configuration with all its fields; `None` for one that is not known here."""
+    found, distribution = _of_family(config), DISTRIBUTIONS.get(config.get("distribution_output"))
+    if found is None or distribution is None:
+        return found
+    citation = f"{found.citation}; a distribution of each next value, Salinas et al. 2020, arXiv 1704.04110"
+    return Architecture(found.title, f"{found.equations}\n{distribution.equations}", citation)
+
+
+def _of_family(config: dict[str, Any]) -> Architecture | None:
     model_type, cell = config.get("model_type"), CELLS.get(config.get("cell_type"))
     if model_type == "seqnlp_recurrent" and cell is not None:
         title = ("bidirectional " if config.get("bidirectional") else "") + cell.title

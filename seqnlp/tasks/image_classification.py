@@ -46,7 +46,7 @@ class ImageClassification(Task):
     name = "image_classification"
     title = "Image classification"
     pipeline_tag = "image-classification"
-    use = "Sorting images like those it was trained on; a baseline; teaching and study of sequence models."
+    use = "Classifying images like those it was trained on; a baseline; teaching and study of sequence models."
     limits = (OF_ITS_DATA, "Images of another size, color or subject are beyond what was measured here.")
 
     data_arguments = ImageArguments

@@ -14,22 +14,37 @@ from ..data import (
     LanguageModelCollator,
     LoadedData,
     TuneArguments,
+    form_of,
+    key_of,
     load_tunes,
+    normalize_form,
     notes_of,
     prompt_for,
+    rhythms_of,
+    scale_of,
     to_abc,
     values_of,
     with_transpositions,
 )
 from ..extras import install
 from ..metrics import LANGUAGE_MODELING_SCORES, Score
+from ..metrics.tune_statistics import (
+    STATISTICS,
+    STATISTICS_SCORES,
+    FormFinder,
+    Melody,
+    compare_tunes,
+    keep_to_key,
+    mean_histogram,
+)
 from ..metrics.tune_validity import TUNE_SCORES, TuneCheck, check_tune, copied_share, valid_share
 from ..tokenization import encode_documents
 from ..tokenization.train import TokenizerType
 from ..training import TrainingLoop
 from ..training.flags import flag
-from ..visualization.music import save_tune
+from ..visualization.music import read_melody, save_tune
 from ..visualization.sheet_music import save_sheet_music
+from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, count_spelled
@@ -43,7 +58,8 @@ GENERATED = "generated"
 COPIED = Score(
     "copied",
     "Copied",
-    "share of the runs of 12 characters in the tunes it writes ({sample}) that occur in the training tunes",
+    "share of the runs of 12 characters in the tunes it writes ({sample}) that occur in a training tune, in any key "
+    "that it was read in",
     greater_is_better=False,
     is_share=True,
     digits=1,
@@ -53,6 +69,11 @@ MOST_PROMPT = 64
 """Tokens of what a tune begins with, at most: metre, unit and key."""
 MOST_CHECKED = 1000
 """Tunes that are written anew, at most, where a published model is verified."""
+COMPARED = 100
+"""Held-out tunes that stand beside what a model writes, at most, unless it writes more."""
+HISTOGRAMS = "tune_statistics.png"
+TRAINING_TUNES = f"training tunes ({GENERATED})"
+"""What a report calls what training tunes would get for being generated."""
 
 
 @dataclass
@@ -72,6 +93,11 @@ class TuneWritingArguments(WritingArguments):
 
     key: str | None = flag(None, "Key of the tunes to write, e.g. D, Emin, Ador.", "after training")
     metre: str | None = flag(None, "Their metre, e.g. 6/8; drawn by the model if not given.", "after training")
+    form: str | None = flag(
+        None,
+        "Their form as lines R: of the data name it, e.g. jig, reel; with its usual key and metre if not given.",
+        "after training",
+    )
     num_tunes: int = flag(100, "Tunes to write; their valid share is reported.", "after training", "[0, 1000000]")
     num_files: int = flag(3, "Tunes kept as .abc, .mid, .wav, .png and .svg.", "after training", "[0, 1000]")
     temperature: float = flag(0.8, "Below 1, tunes keep to what is likely.", "after training", "(0, inf)")
@@ -93,14 +119,21 @@ class MusicGeneration(LanguageModeling):
     generation_arguments = TuneWritingArguments
     example_flags = "--train_file tunes.abc --transpositions 3 --metre 6/8 --key G"
     default_dataset = "sample:music21"
-    scores = (*LANGUAGE_MODELING_SCORES, *TUNE_SCORES, COPIED)
+    scores = (*LANGUAGE_MODELING_SCORES, *TUNE_SCORES, COPIED, *STATISTICS_SCORES)
     written = {GENERATED: f"tunes are judged by music21, which is not installed: {install('music')}"}
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
         self.segments = {"context": 0, "stride": self.model_args.max_length}
         self._training_texts: list[str] | None = None
-        prompt_for(self.generation_args.key, self.generation_args.metre)  # before anything is read, or it stops here
+        self._finder: FormFinder | None = None
+        self._melodies: dict[str, list[Melody]] = {}  # by set of tunes
+        arguments = self.generation_args  # refused before anything is read, or not at all
+        if arguments.form is None:
+            prompt_for(arguments.key, arguments.metre)
+        else:
+            normalize_form(arguments.form)
+            prompt_for(arguments.key, arguments.metre or "4/4")
 
     @classmethod
     def samples_of(cls, record: dict[str, Any]) -> int:
@@ -164,28 +197,65 @@ class MusicGeneration(LanguageModeling):
         splits = list(splits)
         found = super().evaluate(evaluator, data, [split for split in splits if split != GENERATED])
         if GENERATED in splits and importlib.util.find_spec("music21"):
-            found[GENERATED] = self.judge(self.write(evaluator, data), data)[0]
+            split = next((one for one in splits if one not in ("validation", GENERATED)), "validation")
+            found[GENERATED] = self.judge(self.write(evaluator, data), data, split)[0]
         return found
+
+    def prompt(self, data: PreparedData) -> str:
+        """What each tune that is written begins with."""
+        arguments = self.generation_args
+        return prompt_for(arguments.key, arguments.metre, self.training_texts(data.loaded), arguments.form)
 
     def write(self, evaluator: Evaluator, data: PreparedData) -> list[str]:
         """Tunes by the model, in the form of the data. Called by every process."""
-        arguments = self.generation_args
-        prompt = prompt_for(arguments.key, arguments.metre, self.training_texts(data.loaded))
-        length = self.model_args.max_length
+        arguments, length = self.generation_args, self.model_args.max_length
+        prompt = self.prompt(data)
         return write_texts(evaluator, data.processor, prompt, arguments.num_tunes, length, arguments.temperature)
 
-    def judge(self, tunes: list[str], data: PreparedData) -> tuple[dict[str, Any], list[TuneCheck]]:
-        """How many of some tunes are valid, how much of them was copied, and what was found of each."""
+    def judge(self, tunes: list[str], data: PreparedData, split: str) -> tuple[dict[str, Any], list[TuneCheck]]:
+        """
+        How many of some tunes are valid, how much of them was copied, how like the held-out tunes of a split they are,
+        and how well they keep to key and form; and what was found of each.
+        """
         checks = [check_tune(to_abc(tune)) for tune in tunes]
         copied = copied_share(notes_of(tunes), notes_of(self.training_texts(data.loaded)), 12)
-        scores = {**valid_share(checks), "copied": copied, "temperature": self.generation_args.temperature}
-        return scores, checks
+        self._melodies[GENERATED] = melodies_of(tunes, checks)
+        alike, overlaps = compare_tunes(self._melodies[GENERATED], self._held_out(data, split))
+        scores = {**valid_share(checks), "copied": copied, **alike, **keep_to_key(self._melodies[GENERATED])}
+        scores |= self._keep_to_form(tunes, data)
+        scores["compared"] = len(self._melodies[GENERATED])
+        return {**scores, "overlaps": overlaps, "temperature": self.generation_args.temperature}, checks
+
+    def _some(self, tunes: Iterable[str], at_least: int = 0) -> list[str]:
+        """Of some tunes as many as the model writes, from all over, since they may lie by their books."""
+        rows = list(tunes)
+        most = max(at_least, self.generation_args.num_tunes or COMPARED)
+        return [rows[place * len(rows) // most] for place in range(most)] if len(rows) > most else rows
+
+    def _held_out(self, data: PreparedData, split: str) -> list[Melody]:
+        if split not in self._melodies:
+            tunes = self._some(values_of(data.loaded.splits[split], "text"), COMPARED)
+            self._melodies[split] = melodies_of(tunes, [check_tune(to_abc(tune)) for tune in tunes])
+        return self._melodies[split]
+
+    def _keep_to_form(self, tunes: list[str], data: PreparedData) -> dict[str, float]:
+        """The share of tunes with a form in which it is found; nothing where training tunes have less than two."""
+        if self._finder is None:
+            known = {text: form for text in values_of(data.loaded.splits["train"], "text") if (form := form_of(text))}
+            if len(set(known.values())) < 2:
+                return {}
+            self._finder = FormFinder(map(rhythms_of, known), list(known.values()))
+        with_form = {text: form for text in tunes if (form := form_of(text))}
+        if not with_form:
+            return {}
+        return {"in_form": self._finder.share_found(map(rhythms_of, with_form), list(with_form.values()))}
 
     def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Any) -> str:
         """The beginning of a tune."""
         arguments = self.generation_args
-        prompt = prompt_for(arguments.key, arguments.metre, self.training_texts(data.loaded))
-        return self.continuation(evaluator, data, prompt, arguments.temperature) if arguments.num_tunes else ""
+        return (
+            self.continuation(evaluator, data, self.prompt(data), arguments.temperature) if arguments.num_tunes else ""
+        )
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Write tunes, judge them, and keep some to hear and to see."""
@@ -197,7 +267,7 @@ class MusicGeneration(LanguageModeling):
     def _keep(self, written: list[str], outcome: Outcome) -> None:
         abc = [to_abc(text, number) for number, text in enumerate(written, start=1)]
         outcome.file("tunes.abc").write_text("\n".join(abc), encoding="utf-8")
-        outcome.run.record.metrics[GENERATED], checks = self.judge(written, outcome.data)
+        outcome.run.record.metrics[GENERATED], checks = self.judge(written, outcome.data, outcome.split)
         # Valid ones first; of the others those that can be played.
         order = sorted(range(len(abc)), key=lambda row: not checks[row].is_valid)
         played = [abc[row] for row in order if checks[row].parses][: self.generation_args.num_files]
@@ -216,11 +286,46 @@ class MusicGeneration(LanguageModeling):
         )
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """How many training tunes are valid, and how much of held-out tunes occurs in training tunes."""
-        known = data.loaded.splits["train"]["text"][: self.generation_args.num_tunes or 100]
-        valid = valid_share(check_tune(to_abc(tune)) for tune in known)
-        held_out, training = notes_of(data.loaded.splits[split]["text"]), notes_of(self.training_texts(data.loaded))
-        return {"training_tunes": {GENERATED: valid, split: {"copied": copied_share(held_out, training, 12)}}}
+        """
+        How many training tunes are valid, how like held-out tunes they are, and how much of held-out tunes occurs in
+        them; how well held-out tunes keep to key and form.
+        """
+        known, held_out = (list(values_of(data.loaded.splits[part], "text")) for part in ("train", split))
+        known = self._some(known)
+        melodies, checks = self._held_out(data, split), [check_tune(to_abc(tune)) for tune in known]
+        self._melodies["train"] = melodies_of(known, checks)
+        alike, overlaps = compare_tunes(self._melodies["train"], melodies)
+        valid = valid_share(checks)
+        copied = copied_share(notes_of(held_out), notes_of(self.training_texts(data.loaded)), 12)
+        kept = {**keep_to_key(melodies), **self._keep_to_form(held_out, data)}
+        return {
+            "training_tunes": {
+                GENERATED: {**valid, **alike, "overlaps": overlaps, "compared": len(known)},
+                split: {"copied": copied},
+            },
+            "held_out_tunes": {GENERATED: kept},
+        }
+
+    def draw(self, outcome: Outcome) -> None:
+        """Histograms of what the model wrote, of held-out and of training tunes."""
+        sets = {"written": GENERATED, "held out": outcome.split, "training": "train"}
+        if not all(self._melodies.get(one) for one in sets.values()):
+            return
+        found = outcome.run.record.metrics[GENERATED]["overlaps"]
+        known = outcome.run.record.baselines["training_tunes"][GENERATED]["overlaps"]
+        panels = [
+            Panel(
+                statistic.name,
+                f"overlap {found[statistic.key]:.0%}, training {known[statistic.key]:.0%}",
+                statistic.is_ordered,
+                [mean_histogram(map(statistic.histogram, self._melodies[one])) for one in sets.values()],
+            )
+            for statistic in STATISTICS
+            if statistic.key in found and statistic.key in known
+        ]
+        labels = [f"{label} ({len(self._melodies[one]):,})" for label, one in sets.items()]
+        title = "Tunes that the model wrote, beside tunes that people wrote"
+        plot_tune_histograms(panels, labels, outcome.file(HISTOGRAMS), title)
 
     def report(self, outcome: Outcome) -> str:
         """Scores by split, and of what the model wrote beside the tunes of the data."""
@@ -233,7 +338,18 @@ class MusicGeneration(LanguageModeling):
             lines.append(
                 f"{name}: " + ", ".join(f"{score.name} {score.shown(value)}" for score, value in known if score)
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._overlaps(results)])
+
+    def _overlaps(self, results: dict[str, dict[str, Any]]) -> list[str]:
+        """The overlap of each statistic with held-out tunes, a line each."""
+        found, known = (results.get(name, {}).get("overlaps", {}) for name in (GENERATED, TRAINING_TUNES))
+        rows = [
+            (one.name, f"{found[one.key]:.1%}", f"{known[one.key]:.1%}" if one.key in known else "")
+            for one in STATISTICS
+            if one.key in found
+        ]
+        head = ("overlap with held-out tunes in", "written", "training tunes")
+        return ["", *(f"{name:<52} {left:>8} {right:>15}" for name, left, right in (head, *rows))] if rows else []
 
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
@@ -258,3 +374,13 @@ class MusicGeneration(LanguageModeling):
         known = records[0]["baselines"]["training_tunes"][GENERATED]
         valid = spread(tune["valid"] for tune in tunes)
         return f"valid tunes, %: {valid} of {tunes[0]['tunes']}", f"{spread([known['valid']])} (training tunes)"
+
+
+def melodies_of(tunes: Iterable[str], checks: Iterable[TuneCheck]) -> list[Melody]:
+    """Tunes in the form of the data, as they sound: those that music21 reads and that name a key."""
+    melodies = []
+    for tune, check in zip(tunes, checks, strict=True):
+        key = scale_of(key_of(tune) or "")
+        if key is not None and check.parses and (found := read_melody(to_abc(tune))) is not None:
+            melodies.append(Melody(*found, *key))
+    return melodies

@@ -95,6 +95,12 @@ def shown_model(records: list[Record], link: Link) -> str:
     return f"{link(first, name)}, {first['model']['parameters'] / 1e6:.1f} M{stopped}"
 
 
+def processors_of(records: Iterable[Record]) -> str:
+    """What the runs were trained on: the names of their GPUs without maker and memory, or CPU."""
+    names = {", ".join(record["hardware"].get("gpus") or ["CPU"]) for record in records}
+    return re.sub(r"NVIDIA | \d+GB( \w+)?", "", "; ".join(sorted(names)))
+
+
 def groups_of(records: Iterable[Record]) -> dict[tuple[str, str, str], list[Record]]:
     """The runs that differ by their seed alone, by dataset, model and precision."""
     groups = defaultdict(list)

@@ -33,6 +33,7 @@ ALTERNATIVES = {
     "memory.png": "The error by how much of the past the model was shown",
     "bleu_by_length.png": "BLEU by the length of the source",
     "example.png": "An image to try the model with",
+    "tune_statistics.png": "Intervals, rhythms and phrases of the tunes it wrote, beside those of people's",
 }
 """What the pictures of runs show, for those who do not see them."""
 

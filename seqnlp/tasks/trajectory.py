@@ -1,6 +1,6 @@
 """Trajectories: the next values of a series from those before."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,12 @@ from torch.utils.data import default_collate
 from transformers import AutoModelForTimeSeriesPrediction, PreTrainedConfig
 
 from ..data import BOX, SIMULATION, LoadedData, SeriesArguments, channel_statistics, cut_windows, load_series
+from ..data.seasons import season_of
+from ..extras import install
 from ..metrics import (
     DATA_UNIT,
     FORECAST_SCORES,
+    LEVELS,
     Score,
     forecast_report,
     forecast_scores,
@@ -23,9 +26,13 @@ from ..training import ArgumentsError
 from ..visualization import plot_examples, plot_memory
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
 from .results import mean_and_deviation
+from .series_baselines import Baseline, Histories, exponential_smoothing, seasonal_naive
+from .series_paths import summarize_paths
 
 
 Forecasts = dict[str, np.ndarray]
+VALIDATION_PATHS = 20
+"""Per forecast, in the validations during training; the CRPS is as large for few paths as for many."""
 LOSS = Score(
     "loss",
     "Loss",
@@ -58,14 +65,16 @@ class Trajectory(Task):
         "transformer": TransformerDecoderForTimeSeriesPrediction,
     }
     scores = (LOSS, *FORECAST_SCORES)
-    validated = ("loss",)
+    validated = ("loss", "ncrps")
     starts_from_others = False
     fields_of_data = ("input_mean", "input_scale", "prediction_length")
     loss_unit = "mean squared error, normalized"
+    score_unit = "normalized"
     meaningless_fields = "vocab_size", "tie_word_embeddings", "pooling", "label_smoothing", "loss_chunk_size"
     losses_of = "single steps", "whole forecasts"
     targets = "steps"
-    compared_with = "the last value and the straight line"
+    compared_with = "the last value, the straight line, the season before and exponential smoothing"
+    remarks_on_baselines: Sequence[str] = ()
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
@@ -74,10 +83,14 @@ class Trajectory(Task):
         size, steps = config.get("input_size", 1), (record.get("hyperparameters") or {}).get("context_length", 20)
         channels = ", ".join(record.get("dataset", {}).get("channels", [])) or f"{size} of them"
         past = [float(f"{value:.4g}") for value in config.get("input_mean") or [0.0] * size]
-        return (
-            f"past_values = torch.tensor([[{past}] * {steps}])  # series, steps, channels: {channels}\n"
-            "print(model(past_values).prediction_outputs)  # the steps after them"
-        )
+        lines = [
+            f"past_values = torch.tensor([[{past}] * {steps}])  # series, steps, channels: {channels}",
+            "print(model(past_values).prediction_outputs)  # the steps after them",
+        ]
+        if config.get("distribution_output"):
+            lines.append("paths = model.generate(past_values).sequences  # series, paths, steps, channels")
+            lines.append("print(paths.quantile(torch.tensor([0.1, 0.9]), dim=1))  # the central 80 % of each step")
+        return "\n".join(lines)
 
     @property
     def unit(self) -> str:
@@ -116,6 +129,9 @@ class Trajectory(Task):
                 f"--model_name_or_path {self.start_model.source.name}: it reads {config.input_size} channels, and the "
                 f"data has {count}."
             )
+        if config.distribution_output is not None:
+            self.losses_of = "single steps, in nats", "forecasts, squared error"
+            self.loss_unit = "normalized"
         return config
 
     def load_processor(self, folder: Path) -> None:
@@ -142,17 +158,22 @@ class Trajectory(Task):
         return PreparedData(loaded, processor, windows, default_collate, counts={"train": {"std": np.array(std)}})
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Forecasts:
-        """Past, future and forecast of each stretch."""
-        return self.forecasts(evaluator, data, split, self.data_args.context_length)
+        """Past, future and forecast of each stretch; with a distribution, CRPS and intervals of sample paths."""
+        paths = evaluator.unwrapped_model.num_parallel_samples
+        return self.forecasts(evaluator, data, split, self.data_args.context_length, paths)
 
-    def forecasts(self, evaluator: Evaluator, data: PreparedData, split: str, steps_seen: int) -> Forecasts:
-        """The same, rolled out from the last `steps_seen` steps of the past alone."""
+    def forecasts(
+        self, evaluator: Evaluator, data: PreparedData, split: str, steps_seen: int, num_paths: int = 0
+    ) -> Forecasts:
+        """The same, rolled out from the last `steps_seen` steps of the past alone, with `num_paths` sample paths."""
 
         def predict(model, batch):
-            past, observed = batch["past_values"], batch["past_observed_mask"].clone()
+            past, future, observed = batch["past_values"], batch["future_values"], batch["past_observed_mask"].clone()
             observed[:, : past.shape[1] - steps_seen] = False  # as if the model had only begun to look then
-            predicted = model(past, observed, prediction_length=batch["future_values"].shape[1]).prediction_outputs
+            predicted = model(past, observed, prediction_length=future.shape[1]).prediction_outputs
             rows = {**batch, "predictions": predicted.double()}  # the values are, far from 0
+            if num_paths:
+                rows |= summarize_paths(model, past, observed, future, num_paths, evaluator.eval_batch_size)
             return [
                 dict(zip(rows, row, strict=True)) for row in zip(*(rows[name].cpu() for name in rows), strict=True)
             ]
@@ -162,13 +183,16 @@ class Trajectory(Task):
 
     def score(self, predictions: Forecasts, data: PreparedData, split: str) -> dict[str, float]:
         """Errors in the data's units, and normalized."""
-        return self._scores(predictions, data, predictions["predictions"])
+        said = (predictions.get(name) for name in ("predictions", "crps", "intervals"))
+        return self._scores(predictions, data, *said)
 
     def validate(self, loop, data: PreparedData) -> dict[str, float]:
-        """Of whole forecasts, where the training loss is of single steps; both of normalized values."""
-        predictions, found = self.predict_and_score(loop, data, "validation")
+        """Of whole forecasts, where the training loss is of single steps; all of normalized values."""
+        paths = min(VALIDATION_PATHS, loop.unwrapped_model.num_parallel_samples)
+        predictions = self.forecasts(loop, data, "validation", self.data_args.context_length, paths)
+        found = self.score(predictions, data, "validation")
         loop.run.sample = self.sample(loop, data, predictions)
-        return {"loss": found["nrmse"] ** 2}
+        return {"loss": found["nrmse"] ** 2, "ncrps": found["ncrps"]}
 
     def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Forecasts) -> str:
         """The worst forecast: its error, and its last step beside the true one."""
@@ -185,34 +209,55 @@ class Trajectory(Task):
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Without most of the past: how much the model remembers."""
         length, split = self.data_args.context_length, outcome.split
+        has_paths = evaluator.unwrapped_model.num_parallel_samples > 0
         for count in sorted({2**power for power in range(length.bit_length())} - {length}):
             found = self.forecasts(evaluator, outcome.data, split, count)
             scores = self.score(found, outcome.data, split)
+            if has_paths:  # none was drawn here
+                scores = {key: value for key, value in scores.items() if key not in ("crps", "ncrps")}
             outcome.run.record.baselines[f"last_{count}_steps_seen"] = {split: scores}
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
-        """The last value, and the straight line through the last two."""
-        found = default_collate(list(data.examples[split]))
-        found = {name: array.numpy() for name, array in found.items()}
+        """The last value, the straight line through the last two, the season before and exponential smoothing."""
+        windows = data.examples[split]
+        found = {name: array.numpy() for name, array in default_collate(list(windows)).items()}
         known = found["past_values"], found["past_observed_mask"], self.data_args.prediction_length
         forecasts = {"last_value": last_value_forecast, "straight_line": straight_line_forecast}
-        return {name: {split: self._scores(found, data, forecast(*known))} for name, forecast in forecasts.items()}
+        scores = {name: self._scores(found, data, forecast(*known)) for name, forecast in forecasts.items()}
+        histories, remarks = Histories(data.loaded.splits, split, windows), []
+        if histories.num_filled:
+            remarks.append(f"To the next two, {histories.num_filled:,} numbers in gaps are the last ones before them.")
+        season = self.data_args.season_length or season_of(self.data_args.frequency)
 
-    def _scores(self, found: Forecasts, data: PreparedData, predictions: np.ndarray) -> dict[str, float]:
+        def add(name: str, baseline: Baseline) -> None:
+            own = {key: values[baseline.rows] for key, values in found.items()}
+            scores[name] = self._scores(own, data, baseline.predictions, baseline.crps, baseline.intervals)
+            scores[name]["forecasts"] = len(baseline.rows)
+            remarks.extend(baseline.remarks)
+
+        add("seasonal_naive", seasonal_naive(histories, season))
+        try:
+            add("ets", exponential_smoothing(histories, season))
+        except ImportError:
+            remarks.append(f"Exponential smoothing is left out: it needs statsmodels. {install('series')}")
+        self.remarks_on_baselines = remarks
+        return {name: {split: found} for name, found in scores.items()}
+
+    def _scores(self, found: Forecasts, data: PreparedData, predictions: np.ndarray, *said: Any) -> dict[str, float]:
         std = data.counts["train"]["std"]
-        return forecast_scores(predictions, found["future_values"], found["future_observed_mask"], std)
+        return forecast_scores(predictions, found["future_values"], found["future_observed_mask"], std, *said)
 
     def report(self, outcome: Outcome) -> str:
         """Errors beside those of forecasts that need no model."""
         count, name = len(outcome.data.examples[outcome.split]), self.label
         report = forecast_report(count, {name: outcome.metrics, **outcome.baselines}, self.unit)
-        return f"{outcome.split.capitalize()}: {report}"
+        return "\n\n".join([f"{outcome.split.capitalize()}: {report}", *self.remarks_on_baselines])
 
     def draw(self, outcome: Outcome) -> None:
         """Some forecasts, and the error by how much of the past is seen."""
         arguments, loaded = self.data_args, outcome.data.loaded
         title = f"Forecasts of {loaded.source.name}, {self.architecture}"
-        axes = {"channels": loaded.details["channels"], "unit": self.unit}
+        axes = {"channels": loaded.details["channels"], "unit": self.unit, "levels": LEVELS}
         axes |= {"step": arguments.step, "step_unit": arguments.step_unit}
         box = BOX if arguments.dataset_name == SIMULATION else None
         plot_examples(outcome.predictions[outcome.split], outcome.file("predictions.png"), title, box=box, **axes)
@@ -223,22 +268,30 @@ class Trajectory(Task):
 
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
-        """The error of whole forecasts beside that of the last value, and of the model without most of the past."""
+        """
+        The error of whole forecasts beside that of the last value and of ETS; where intervals were forecast, the CRPS
+        beside that of the season before and of ETS, and how much of what came was in the 80 % interval.
+        """
         arguments, baselines = records[0]["hyperparameters"], records[0]["baselines"]
-        steps = arguments["prediction_length"]
-        errors = {
-            f"RMSE ({split})": [record["metrics"][split] for record in records],
-            "last value": [baselines["last_value"][split]],
-            "shown one step": [record["baselines"]["last_1_steps_seen"][split] for record in records],
-        }
-        unit = unit_of_values(arguments)
+        steps, unit = arguments["prediction_length"], unit_of_values(arguments)
+
+        def cell(key: str, form: str, *others: str) -> str:
+            own = [record["metrics"][split][key] for record in records if key in record["metrics"][split]]
+            beside = [baselines[name][split][key] for name in others if name in baselines]
+            shown = ", ".join(f"{value:{form}}" for value in beside)
+            return " ".join([mean_and_deviation(own, form), *([f"({shown})"] if shown else [])]) if own else ""
+
         return {
             "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}, in {unit}",
-            **{name: mean_and_deviation((s["rmse"] for s in found), "#.3g") for name, found in errors.items()},
+            f"RMSE, {split} (last value, ETS)": cell("rmse", "#.3g", "last_value", "ets"),
+            "CRPS (season before, ETS)": cell("crps", "#.3g", "seasonal_naive", "ets"),
+            "in the 80 % interval (ETS)": cell("coverage_80", ".1%", "ets"),
         }
 
     @classmethod
     def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
         """The error of whole forecasts, with that of the last value."""
-        forecast, error, last, *_ = cls.results_row(records, split).values()
+        forecast, *_ = cls.results_row(records, split).values()
+        error = mean_and_deviation((record["metrics"][split]["rmse"] for record in records), "#.3g")
+        last = f"{records[0]['baselines']['last_value'][split]['rmse']:#.3g}"
         return f"RMSE over {forecast}: {error} ({split})", f"{last} (last value)"

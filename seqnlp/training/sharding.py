@@ -21,13 +21,15 @@ def join_tied_embeddings(model: PreTrainedModel) -> None:
 
 def let_shards_generate(model: PreTrainedModel) -> None:
     """
-    Let `model.generate` work where FSDP2 has sharded `model`; others than language models are left as they are.
+    Let `model.generate` work where FSDP2 has sharded `model`: of language models, and of those that draw paths of
+    series. Others are left as they are.
 
     Every forward pass needs every process, so none may stop generating before all have come to an end, which
     transformers sees to for models that it sharded itself; and an encoder that `generate` calls by itself needs the
     weights that belong to the whole model.
     """
-    if not model.can_generate():
+    if not hasattr(model, "generate"):
         return
-    model._is_fsdp_managed_module = True
+    if model.can_generate():
+        model._is_fsdp_managed_module = True
     register_fsdp_forward_method(model, "generate")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 # Okabe & Ito 2008, "Color Universal Design".
 BLUE, ORANGE, GREEN, PURPLE, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+HUES = (BLUE, ORANGE, GREEN, PURPLE, AMBER)
 GRAY = "#777777"
 """What is only there to compare with: the past, baselines."""
 
@@ -39,6 +40,10 @@ LOOKS = {
 }
 """That of each architecture of seqnlp; a cell and its parallel kin share a color. All others are orange."""
 OTHER = Look(ORANGE, "X", "-")
+SCORES = (Look(ORANGE, "o", "-"), Look(GREEN, "s", "--"), Look(BLUE, "^", ":"), Look(PURPLE, "D", "-."))
+"""Those of several scores of one model."""
+TRAINING, VALIDATION = Look(BLUE, "", "-"), SCORES[0]
+"""Those of the losses of one model."""
 
 
 def looks_of(architectures: Sequence[str]) -> list[Look]:

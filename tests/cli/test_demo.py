@@ -72,7 +72,9 @@ def test_a_page_is_for_this_machine_alone_and_ends_quietly(seqnlp, monkeypatch):
 def asked(kind, task, dataset=None, public=False, **settings):
     run = {"task": task, "hyperparameters": settings, "dataset": {"name": dataset}}
     named = NamedModel("m", "m", SimpleNamespace(), object, run)
-    return examples_of(named, kind.__new__(kind), public)
+    answerer = kind.__new__(kind)
+    answerer.tokenizer = SimpleNamespace(mask_token="<mask>")
+    return examples_of(named, answerer, public)
 
 
 def test_examples_are_rows_of_the_validation_data(tmp_path):
@@ -101,7 +103,7 @@ def test_examples_of_data_that_is_gone_or_private_are_those_of_the_task():
     assert (found, remark) == (widget, "Examples: those of the task, since the run's data is not public.")
     assert asked(TextWriter, "language_modeling", prompt="And|So") == (["And", "So"], "")
     assert asked(TuneWriter, "music_generation") == (["6/8 Gmaj", "4/4 Dmaj"], "")
-    assert "<mask>" in asked(GapFiller, "masked_language_modeling")[0][0]
+    assert asked(GapFiller, "masked_language_modeling")[0][0] == "In the beginning God ___ the heaven and the earth."
     assert asked(TextClassifier, "no such task") == ([], "")
 
 

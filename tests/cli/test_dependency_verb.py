@@ -214,4 +214,4 @@ def test_refusals(flags, message):
 
 
 def test_help_has_an_example():
-    assert "Example: seqnlp dependency" in CliRunner().invoke(app, ["dependency", "--help"]).output
+    assert "\n      seqnlp dependency --tasks copy,recall" in CliRunner().invoke(app, ["dependency", "--help"]).output

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from seqnlp.cli import main as command
+from seqnlp.cli.verbs import GROUPS
 from seqnlp.data import DataError
 
 
@@ -57,12 +59,25 @@ def test_help_and_completion_import_no_more_than_they_need(arguments, completing
     assert seconds < SECONDS
 
 
-def test_help_lists_the_verbs(monkeypatch, capsys):
+def test_help_lists_the_verbs_in_groups_each_with_a_whole_sentence(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["seqnlp", "--help"])
     with pytest.raises(SystemExit) as stopped:
         command.main()
     assert stopped.value.code == 0
-    assert "sequence models" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "sequence models" in said
+    assert "..." not in said.split("Options:")[1]
+    assert re.findall(r"^(\w[\w ]+):$", said, re.MULTILINE) == ["Options", *GROUPS]
+    for name, verb in get_command(command.app).commands.items():
+        assert re.search(rf"^  {name} +{verb.short_help.split()[0]} ", said, re.MULTILINE)
+
+
+def test_options_stand_in_the_groups_they_name_and_examples_as_they_are_written():
+    sweep = get_command(command.app).commands["sweep"]
+    said = sweep.load().get_help(sweep.make_context("seqnlp sweep", ["x", "--space", "y"]))
+    assert re.findall(r"^(\w[\w ]+):$", said, re.MULTILINE)[-4:] == ["Arguments", "Search", "Runs", "Further options"]
+    assert said.index("--trials") < said.index("Runs:") < said.index("--output_dir") < said.index("--help")
+    assert "\n      seqnlp sweep sentiment_sst2_glue --space space.yaml --trials 20\n" in said
 
 
 @pytest.mark.parametrize(("error", "is_ours"), [(DataError("no such column"), True), (KeyError("bug"), False)])

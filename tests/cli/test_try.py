@@ -215,3 +215,6 @@ def test_a_plot_has_its_ends_at_its_edges():
     assert last.startswith("       99 |")
     assert last.rindex("o") == 11 + 14  # the last steps of the past, then the forecast
     assert "o past, x forecast; a step is 2 s" in shown(SeriesAnswer(["a"], "m", [[1.0]], [[1.0]], 2.0, "s"))
+    sure = shown(SeriesAnswer(["a"], "m", [[1.0]], [[1.0], [2.0]], 2.0, "s", [[0.5], [0.25]], [[1.5], [4.0]]))
+    assert "4 |  :" in sure  # the highest of all, two steps ahead
+    assert "2 (0.25 to 4)" in sure

@@ -2,9 +2,9 @@
 
 import pytest
 from datasets import Dataset
-from music21 import converter
+from music21 import converter, key
 
-from seqnlp.data import to_abc, transpose_tune, with_transpositions
+from seqnlp.data import scale_of, to_abc, transpose_tune, with_transpositions
 
 
 TUNE = "M:6/8\nL:1/8\nK:Ador\nA2A c2d|=f2e ^g3|_B,D^c (3dcA z|[Ace]3 c'|]\nT:A Maid's Fancy"
@@ -54,3 +54,21 @@ def test_a_tune_that_leaves_the_fiddle_is_left_out():
     assert texts[:2] == [low, TUNE]
     assert len(texts) == 5
     assert len(set(texts)) == 5
+
+
+def test_the_form_is_no_note():
+    assert transpose_tune("M:6/8\nL:1/8\nK:Gmaj\nR:double jig\nBcd|\nT:A", 1) == (
+        "M:6/8\nL:1/8\nK:Amaj\nR:double jig\ncde|\nT:A"
+    )
+
+
+@pytest.mark.parametrize("name", ["Cmaj", "Ador", "F#min", "Bbmaj", "Ebmix", "Bphr", "Clyd", "G#loc"])
+def test_scales_are_those_of_music21(name):
+    modes = {"maj": "major", "min": "minor", "dor": "dorian", "mix": "mixolydian", "phr": "phrygian"}
+    modes |= {"lyd": "lydian", "loc": "locrian"}
+    known = key.Key(name[:-3].replace("b", "-"), modes[name[-3:]])
+    tonic, scale = scale_of(name)
+    assert tonic == known.tonic.pitchClass
+    assert scale == {pitch.pitchClass for pitch in known.pitches}
+    assert scale_of("Hmaj") is None
+    assert scale_of("Gjig") is None

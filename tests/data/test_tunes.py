@@ -3,12 +3,16 @@ import pytest
 from seqnlp.data import (
     DataError,
     TuneArguments,
+    form_of,
+    key_of,
     load_tunes,
+    normalize_form,
     normalize_key,
     normalize_metre,
     normalize_tune,
     notes_of,
     prompt_for,
+    rhythms_of,
     split_tunes,
     to_abc,
 )
@@ -145,3 +149,36 @@ def test_the_packaged_tunes():
     titles = {split: set(rows["title"]) for split, rows in splits.items()}
     assert not titles["train"] & (titles["validation"] | titles["test"])
     assert all(text.startswith("M:") for text in splits["train"]["text"])
+
+
+JIG = "M:6/8\nL:1/8\nK:Gmaj\nR:jig\nB2A GAB|=F3 [1 G3:|[2 G2 z||\nT:One"
+
+
+def test_the_form_stands_before_the_notes():
+    assert normalize_tune("X:1\nT:One\nR: Jig\nM:6/8\nL:1/8\nK:G\nB2A GAB|=F3 [1 G3:|[2 G2 z||")["text"] == JIG
+    assert to_abc(JIG, 3).startswith("X:3\nT:One\nR:jig\nM:6/8\nL:1/8\nK:Gmaj\nB2A")
+    assert normalize_tune(to_abc(JIG))["text"] == JIG
+    assert notes_of([JIG, NORMAL])[0] == "B2A GAB|=F3 [1 G3:|[2 G2 z||"
+    assert (form_of(JIG), form_of(NORMAL), form_of("M:6/8")) == ("jig", None, None)
+    assert (key_of(JIG), key_of(NORMAL), key_of("M:6/8\nL:1/8\nABc"), key_of("")) == ("Gmaj", "Ador", None, None)
+    assert rhythms_of(JIG) == ["M:6/8", "L:1/8 n2n nnn", "L:1/8 n3", "L:1/8 n3", "L:1/8 n2 z"]
+    # What is no name is left out, as are other fields.
+    assert form_of(normalize_tune("X:1\nR:17 bars\nM:6/8\nK:G\nABc|")["text"]) is None
+    assert normalize_form(" Slipjig ") == normalize_form("SLIP  JIG") == "slip jig"
+
+
+def test_a_form_is_asked_for():
+    reel = "M:4/4\nL:1/8\nK:Dmaj\nR:reel\nABcd|\nT:Two"
+    tunes = [JIG, JIG.replace("Gmaj", "Dmaj"), JIG.replace("Gmaj", "Dmaj").replace("6/8", "9/8"), JIG, reel]
+    assert prompt_for(None, None, tunes, "Jig") == "M:6/8\nL:1/8\nK:Gmaj\nR:jig\n"
+    assert prompt_for("D", None, tunes[1:], "jig") == "M:6/8\nL:1/8\nK:Dmaj\nR:jig\n"
+    assert prompt_for(None, "9/8", tunes, "jig") == "M:9/8\nL:1/8\nK:Dmaj\nR:jig\n"
+    assert prompt_for("A", "6/8", (), "jig") == "M:6/8\nL:1/8\nK:Amaj\nR:jig\n"
+    with pytest.raises(DataError, match=r"--form polka: no training tune is one; their forms are jig \(4\), reel"):
+        prompt_for(None, None, tunes, "polka")
+    with pytest.raises(DataError, match="none of them has a line R: with its form"):
+        prompt_for("D", "4/4", [NORMAL], "jig")
+    with pytest.raises(DataError, match="no training tune of this form has --metre 6/8; give both --key and --metre"):
+        prompt_for(None, "6/8", tunes, "reel")
+    with pytest.raises(DataError, match="'4711' is no form of a tune: write a word or two"):
+        prompt_for(None, None, tunes, "4711")

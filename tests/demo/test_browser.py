@@ -94,7 +94,7 @@ def test_with_the_keyboard_alone(visit, ask):
     tab.wait_for_function("document.activeElement.tagName == 'TEXTAREA'")  # where typing goes without a click
     tab.keyboard.type("the dog")
     tab.keyboard.press("Tab")
-    assert tab.evaluate("document.activeElement.innerText") == "Sort"
+    assert tab.evaluate("document.activeElement.innerText") == "Classify"
     tab.keyboard.press("Enter")
     for part in shown(ask("last").answer("the dog")):
         wait_for(tab, "#classes", part)
@@ -156,7 +156,7 @@ def test_a_digit_is_drawn_and_one_is_uploaded(visit, ask, tmp_path):
         tab.mouse.move(x, y + 12 * step)
     tab.mouse.up()
     time.sleep(1)
-    tab.get_by_role("button", name="Sort").first.click()
+    tab.get_by_role("button", name="Classify").first.click()
     wait_for(tab, "#classes", "LABEL_")
     file = tmp_path / "other.png"
     Image.effect_noise((8, 8), 90).save(file)

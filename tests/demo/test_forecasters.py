@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from seqnlp import RecurrentConfig, RecurrentForTimeSeriesPrediction
+from seqnlp.cli.models import load_model
 from seqnlp.demo import DemoError, Options, Series, answerer_for, parse_series, read_image, read_series
 
 
@@ -46,6 +48,24 @@ def test_a_run_of_logarithms_gives_values_in_the_users_units(named):
     assert "logarithms" in found.remarks[0]
     with pytest.raises(DemoError, match="the least value is -1"):
         answerer.answer(Series(-values[:1] * [1, 0.1]))
+
+
+def test_a_distribution_gives_the_central_80_percent_of_its_paths_and_the_same_ones_again(named, tmp_path):
+    fields = {"hidden_size": 8, "input_size": 2, "distribution_output": "normal", "num_parallel_samples": 9}
+    model = RecurrentForTimeSeriesPrediction(RecurrentConfig(**fields, prediction_length=3))
+    model.save_pretrained(tmp_path)
+    answerer = answerer_for(load_model(str(tmp_path)))
+    values = np.array([[1.0, 2.0], [2.0, 4.0], [np.nan, 3.0]])
+    found = answerer.answer(Series(values))
+    noise = torch.rand(1, 9, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    past = torch.tensor(values).float()[None]
+    paths = answerer.model.generate(past.nan_to_num(), ~past.isnan(), noise=noise).sequences[0].sort(dim=0).values
+    assert np.array(found.lower) == pytest.approx(paths[0].numpy(), abs=1e-5)  # of nine, at a tenth of ten places
+    assert np.array(found.upper) == pytest.approx(paths[-1].numpy(), abs=1e-5)
+    assert answerer.answer(Series(values)).lower == found.lower
+    answerer.has_logarithm = True
+    assert np.array(answerer.answer(Series(np.exp(values))).upper) == pytest.approx(np.exp(found.upper), rel=1e-4)
+    assert answerer_for(named("series")).answer(Series(values)).lower is None
 
 
 def test_channels_are_told_by_name_or_counted(ask):

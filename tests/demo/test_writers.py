@@ -118,7 +118,14 @@ def test_an_error_while_writing_is_raised_to_who_waits(ask, monkeypatch):
 
 @pytest.mark.parametrize(
     ("given", "beginning"),
-    [("6/8 G", "M:6/8\nL:1/8\nK:Gmaj\n"), ("Emin", "M:4/4\nL:1/8\nK:Emin\n"), ("2/4", "M:2/4\n"), ("", "")],
+    [
+        ("6/8 G", "M:6/8\nL:1/8\nK:Gmaj\n"),
+        ("Emin", "M:4/4\nL:1/8\nK:Emin\n"),
+        ("2/4", "M:2/4\n"),
+        ("", ""),
+        ("9/8 E minor Slip jig", "M:9/8\nL:1/8\nK:Emin\nR:slip jig\n"),
+        ("3/4 A minuet", "M:3/4\nL:1/8\nK:Amaj\nR:minuet\n"),
+    ],
 )
 def test_a_tune_begins_as_asked(given, beginning, ask):
     assert ask("music").beginning(given) == beginning
@@ -130,7 +137,7 @@ def test_a_tune_is_written_and_played(ask, tmp_path):
     assert found.prompt == "M:6/8\nL:1/8\nK:Gmaj\n"
     assert len(found.tokens) <= 20
     assert found.abc == to_abc(found.prompt + found.text)
-    for wrong in ("6/8 4/4", "6/8 H", "hello you"):
+    for wrong in ("6/8 4/4", "6/8 H", "hello you", "G jig", "6/8 jig", "6/8 G 4711"):
         with pytest.raises(DemoError):
             answerer.answer(wrong)
     tune = TuneAnswer("M:6/8\nK:G\n", "ABc def|gab gfe|Bcd gab|GAB cde|\nT:Jig\n", [])

@@ -22,7 +22,7 @@ from seqnlp.training.parsing import read_overrides
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "labs").glob("*.md")]
-ELSEWHERE = {"cp", "mkdir", "export", "head", "hf", "jupyter", "pre-commit", "twine"}
+ELSEWHERE = {"cp", "mkdir", "export", "head", "hf", "jupyter", "optimum-cli", "pre-commit", "twine"}
 """Programs of others."""
 MODULES = {"benchmarks", "build", "docs", "labs", "mutation", "pytest"}
 

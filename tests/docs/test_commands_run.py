@@ -36,7 +36,21 @@ HUB = re.compile(
 )
 NOT_RUN = {
     "other programs, and installations": lambda words: (
-        words[0] in {"cp", "export", "head", "hf", "jupyter", "make", "pip", "pre-commit", "pytest", "sbatch", "sky"}
+        words[0]
+        in {
+            "cp",
+            "export",
+            "head",
+            "hf",
+            "jupyter",
+            "make",
+            "optimum-cli",
+            "pip",
+            "pre-commit",
+            "pytest",
+            "sbatch",
+            "sky",
+        }
     ),
     "tests, and what has tests of its own": lambda words: (
         words[:2] == ("python", "-m") or (words[0] == "python" and "-onnx/" in words[1])
@@ -173,7 +187,7 @@ def test_what_pages_show_of_a_model_runs(trained):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "docs/instruments.md", "docs/models/index.md"])
+@pytest.mark.parametrize("page", ["docs/start.md", "docs/instruments.md", "docs/models/index.md"])
 def test_the_python_of_a_page_runs(trained, page):
     scripts = scripts_of((ROOT / page).read_text(encoding="utf-8"))
     assert scripts

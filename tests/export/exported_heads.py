@@ -76,7 +76,10 @@ HEADS = {
         VisionTransformerForImageClassification,
         {**LAYERS, "image_size": (4, 10), "patch_size": 2, "pooling": "class_token", "num_labels": 3},
     ),
-    "gru series": (RecurrentForTimeSeriesPrediction, {**SERIES, "hidden_size": 6, "cell_type": "gru"}),
+    "gru series": (
+        RecurrentForTimeSeriesPrediction,
+        {**SERIES, "hidden_size": 6, "cell_type": "gru", "distribution_output": "student_t"},
+    ),
     "decoder series": (TransformerDecoderForTimeSeriesPrediction, {**SERIES, **LAYERS}),
 }
 

@@ -18,6 +18,9 @@ def test_scores_by_hand():
     assert scores["rmse"] == pytest.approx((110 / 3) ** 0.5)
     assert scores["nrmse"] == pytest.approx((11 / 3) ** 0.5)
     assert scores["rmse_last"] == pytest.approx(3)
+    assert scores["crps"] == scores["mae"]  # as of a distribution that is sure of one value
+    assert scores["ncrps"] == pytest.approx(5 / 3)
+    assert len(scores) == 6  # it says nothing of how sure it is
 
 
 def test_last_value_and_straight_line():

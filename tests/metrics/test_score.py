@@ -16,6 +16,7 @@ from seqnlp.metrics import (
     Score,
 )
 from seqnlp.metrics.tune_validity import TUNE_SCORES
+from seqnlp.tasks import TASKS
 
 
 SCORES = {
@@ -35,7 +36,7 @@ SCORES = {
 def test_every_score_is_complete(score):
     assert score.name
     assert score.definition
-    assert isinstance(score.greater_is_better, bool)
+    assert isinstance(score.greater_is_better, bool) == (score.target is None)
 
 
 @pytest.mark.parametrize("metric", [Accuracy, F1, NegativeLogLikelihood, Perplexity, BitsPerCharacter, BLEU, ChrF])
@@ -44,7 +45,7 @@ def test_every_metric_describes_itself_as_its_class_does(metric):
 
 
 def test_directions():
-    lower = {key for key, score in SCORES.items() if not score.greater_is_better}
+    lower = {key for key, score in SCORES.items() if score.better == "less"}
     assert lower == {
         "loss",
         "perplexity",
@@ -56,7 +57,23 @@ def test_directions():
         "rmse",
         "nrmse",
         "rmse_last",
+        "crps",
+        "ncrps",
+        "width_50",
+        "width_80",
+        "width_95",
     }
+    aimed = {key: score.better for key, score in SCORES.items() if score.greater_is_better is None}
+    assert aimed == {"coverage_50": "near 50.0%", "coverage_80": "near 80.0%", "coverage_95": "near 95.0%"}
+
+
+@pytest.mark.parametrize("name", ["sentiment_analysis", "tagging", "image_classification"])
+def test_what_counts_examples_is_shown_in_percent_and_may_differ_by_an_example(name):
+    for score in TASKS[name].scores:
+        if score.is_share:
+            assert score.shown(0.8726) == "87.3%", score.key
+            assert score.agrees(0.5, 0.5 + 1 / 1000, count=1000), score.key
+            assert not score.agrees(0.5, 0.5 + 1 / 50, count=1000), score.key
 
 
 def test_how_a_score_is_shown():

@@ -49,6 +49,10 @@ CHECKPOINTS = {
     "lstm_classifier_max": ("RecurrentForSequenceClassification", {**WORDS, **RECURRENT, "pooling": "max"}),
     "lstm_tagger": ("RecurrentForTokenClassification", {**WORDS, **RECURRENT, "bidirectional": True, "num_labels": 4}),
     "lstm_series": ("RecurrentForTimeSeriesPrediction", {**RECURRENT, **SERIES}),
+    "gru_series_student_t": (
+        "RecurrentForTimeSeriesPrediction",
+        {**RECURRENT, **SERIES, "cell_type": "gru", "distribution_output": "student_t"},
+    ),
     "recurrent_seq2seq": ("RecurrentSeq2SeqModel", {**WORDS, **RECURRENT, "attention_type": "none"}),
     "lstm_translator": (
         "RecurrentSeq2SeqForConditionalGeneration",

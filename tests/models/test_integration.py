@@ -13,8 +13,10 @@ from transformers import AttentionInterface
 from transformers.distributed import DistributedConfig
 
 from seqnlp import (
+    RecurrentConfig,
     RecurrentForCausalLM,
     RecurrentForSequenceClassification,
+    RecurrentForTimeSeriesPrediction,
     RecurrentForTokenClassification,
     RecurrentSeq2SeqForConditionalGeneration,
     TransformerDecoderForCausalLM,
@@ -25,6 +27,7 @@ from seqnlp import (
     TransformerForConditionalGeneration,
     VisionTransformerForImageClassification,
 )
+from seqnlp.training.sharding import let_shards_generate
 
 
 WORDS = {"vocab_size": 20, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
@@ -78,6 +81,14 @@ def batch_of(model_class):
 def outputs_of(model, batch):
     with torch.no_grad():
         return model(**batch).logits
+
+
+def forecaster():
+    """A model of series, and how it draws paths: with their noise."""
+    torch.manual_seed(0)
+    config = RecurrentConfig(hidden_size=16, num_hidden_layers=2, input_size=2, distribution_output="student_t")
+    given = {"past_values": torch.randn(3, 5, 2), "prediction_length": 4, "num_parallel_samples": 6}
+    return RecurrentForTimeSeriesPrediction(config).eval(), {**given, "noise": torch.rand(3, 6, 4, 2, 2)}
 
 
 def train(model, batch, steps=5, lr=1e-2):
@@ -137,6 +148,11 @@ def in_one_of_two_processes(rank, folder):
         losses = train(model, batch)
         dist.all_reduce(losses)
         results["sharded", model_class.__name__] = (losses / 2, sizes)
+    model, given = forecaster()
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    let_shards_generate(fully_shard(model, mesh=mesh))
+    results["paths"] = model.generate(**given).sequences
     for model_class in TRANSFORMERS:
         distributed = DistributedConfig(tp_plan="auto", tp_size=2)
         model = model_class.from_pretrained(f"{folder}/{model_class.__name__}", distributed_config=distributed).eval()
@@ -164,6 +180,12 @@ def test_sharded_over_two_processes_has_the_loss_of_one(model_class, two_process
         torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-5)
     (_, first), (_, second) = (results["sharded", model_class.__name__] for results in two_processes)
     assert all(mine < whole and mine + yours == whole for (mine, whole), (yours, _) in zip(first, second, strict=True))
+
+
+def test_sharded_over_two_processes_a_model_of_series_draws_the_paths_of_one(two_processes):
+    model, given = forecaster()
+    for results in two_processes:
+        torch.testing.assert_close(results["paths"], model.generate(**given).sequences)
 
 
 @pytest.mark.parametrize("model_class", TRANSFORMERS)

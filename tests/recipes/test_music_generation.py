@@ -12,7 +12,7 @@ RECIPE = "music_generation"
 def tunes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tunes")
     letters = "ABcdefg"
-    header = "X:1\nT:Jig\nM:6/8\nL:1/8\nK:G\n"
+    header = "X:1\nT:Jig\nR:jig\nM:6/8\nL:1/8\nK:G\n"
     notes = [f"{a}GA GAG|{b}GA GAG|{c}GA GAG|GAG AGA|\n" for a in letters for b in letters for c in letters[:3]]
     for split, part in (("train", notes[:123]), ("validation", notes[123:135]), ("test", notes[135:])):
         (folder / f"{split}.abc").write_text("\n".join(header + tune for tune in part))
@@ -23,19 +23,26 @@ def test_tunes_to_read_to_hear_and_to_see(launch, tunes, tmp_path):
     files = [word for split in ("train", "validation", "test") for word in (f"--{split}_file", tunes / f"{split}.abc")]
     size = ["--config_overrides", "hidden_size=64,embedding_size=16,head_dropout=0", "--max_length", 120]
     short = ["--num_train_epochs", 25, "--learning_rate", 0.02, "--num_tunes", 6, "--num_files", 1, "--num_threads", 1]
-    asked = ["--metre", "6/8", "--key", "G major", "--temperature", 0.3]
+    asked = ["--metre", "6/8", "--key", "G major", "--form", "jig", "--temperature", 0.3]
     result = launch.run(RECIPE, *files, *size, *short, *asked, "--output_dir", tmp_path)
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert set(record["metrics"]["test"]) >= {"loss", "bits_per_character", "unknown_share"}
     generated = record["metrics"]["generated"]
-    assert set(generated) == {"tunes", "parsed", "valid", "strictly_valid", "copied", "temperature"}
+    shares = {"parsed", "valid", "strictly_valid", "copied", "in_scale", "in_key"}
+    alike = {"melody", "rhythm", "phrases", "distances"}
+    assert set(generated) == shares | alike | {"tunes", "temperature", "compared", "overlaps"}
+    assert all(0 <= generated[key] <= 1 for key in shares | alike)
+    assert generated["overlaps"]["sections"] == pytest.approx(1)  # of four bars each
     assert (generated["tunes"], generated["temperature"]) == (6, 0.3)
     assert generated["valid"] > 0.5
-    assert record["baselines"]["training_tunes"]["generated"]["valid"] == 1.0
+    baselines = record["baselines"]
+    assert baselines["training_tunes"]["generated"]["valid"] == 1.0
+    assert set(baselines["training_tunes"]["generated"]["overlaps"]) == set(generated["overlaps"])
+    assert set(baselines["held_out_tunes"]["generated"]) == {"in_scale", "in_key"}
     written = (tmp_path / "tunes.abc").read_text().split("X:")[1:]
     assert len(written) == 6
-    assert all("M:6/8\nL:1/8\nK:Gmaj\n" in tune for tune in written)
+    assert all("R:jig\nM:6/8\nL:1/8\nK:Gmaj\n" in tune for tune in written)
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {
         "tune-1.abc",
@@ -43,11 +50,14 @@ def test_tunes_to_read_to_hear_and_to_see(launch, tunes, tmp_path):
         "tune-1.wav",
         "tune-1.png",
         "tune-1.svg",
+        "tune_statistics.png",
         "learning_curves.png",
         "run.json",
     }
     page = (tmp_path / "report.html").read_text()
     assert page.count("Sheet music of tune-1") == page.count("<audio") == 1
+    assert "rhythms of a bar" in result.stdout + result.stderr
+    assert "Intervals, rhythms and phrases" in page
     for word in ("warning", "deprecated", "error:", "traceback"):
         assert word not in result.stderr.lower()
 

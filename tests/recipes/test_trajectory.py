@@ -25,7 +25,8 @@ def test_balls(launch, tmp_path):
     assert record["dataset"]["name"] == "simulated:ball"
     assert 50 < record["memory"]["resident"] < 20_000
     errors = {name: scores["test"]["rmse"] for name, scores in record["baselines"].items()}
-    assert set(errors) == {"last_value", "straight_line", *(f"last_{n}_steps_seen" for n in (1, 2, 4, 8))}
+    simple = {"last_value", "straight_line", "seasonal_naive", "ets"}
+    assert set(errors) == simple | {f"last_{n}_steps_seen" for n in (1, 2, 4, 8)}
     ours = record["metrics"]["test"]["rmse"]
     assert ours < 0.8 * errors["last_value"]
     assert ours < 0.9 * errors["last_1_steps_seen"]  # what memory is good for
@@ -47,13 +48,18 @@ def test_a_table_with_gaps_in_two_processes(launch, tmp_path):
     (tmp_path / "wave.csv").write_text("\n".join(["step,height", *lines]))
     arguments = ["--dataset_name", tmp_path / "wave.csv", "--columns", "height", "--architecture", "transformer"]
     arguments += ["--context_length", 16, "--prediction_length", 8, "--num_train_epochs", 5, "--output_dir", tmp_path]
-    arguments += ["--config_overrides", "hidden_size=32,num_hidden_layers=1", "--per_device_train_batch_size", 8]
+    arguments += ["--config_overrides", "hidden_size=32,num_hidden_layers=1,distribution_output=student_t"]
+    arguments += ["--per_device_train_batch_size", 8, "--metric_for_best_model", "ncrps"]
     result = launch.run(RECIPE, *arguments, launcher=launch.two_processes)
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["num_processes"] == 2
     assert record["metrics"]["test"]["rmse"] < record["baselines"]["last_value"]["test"]["rmse"]
     assert record["model"]["class"] == "TransformerDecoderForTimeSeriesPrediction"
+    ours, naive = record["metrics"]["test"], record["baselines"]["seasonal_naive"]["test"]
+    assert ours["crps"] < naive["crps"]
+    assert ours["coverage_50"] < ours["coverage_80"] < ours["coverage_95"]
+    assert record["kept"]["metric"] == "ncrps"
 
 
 def test_refusals_are_one_line(launch, tmp_path):

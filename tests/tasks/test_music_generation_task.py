@@ -56,10 +56,29 @@ def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
     scores = run.record.metrics["generated"]
     assert (scores["tunes"], scores["parsed"], scores["valid"]) == (2, 0.5, 0.5)
     assert scores["copied"] == 1.0
-    assert task.evaluate(None, data, ["generated"]) == {"generated": scores}
-    baselines = task.baselines(data, "test")["training_tunes"]
-    assert baselines["generated"]["valid"] == 1.0
-    assert baselines["test"] == {"copied": pytest.approx(12 / 14)}  # two of its 14 runs hold the colon
+    # The one tune that parses is held against the one of the test, which sounds the same.
+    assert (scores["compared"], scores["melody"], scores["rhythm"]) == (1, pytest.approx(1), pytest.approx(1))
+    assert scores["overlaps"]["intervals"] == pytest.approx(1)
+    assert (scores["in_scale"], scores["in_key"]) == (1.0, 1.0)
+    assert "in_form" not in scores  # no training tune says its form
+    again = task.evaluate(None, data, ["generated"])["generated"]  # beside the tunes of validation
+    alike = {"melody", "rhythm", "phrases", "overlaps"}
+    assert {key: value for key, value in again.items() if key not in alike} == {
+        key: value for key, value in scores.items() if key not in alike
+    }
+    assert 0 < again["melody"] < 1
+    baselines = task.baselines(data, "test")
+    known = baselines["training_tunes"]
+    assert (known["generated"]["valid"], known["generated"]["melody"]) == (1.0, pytest.approx(1))
+    assert known["test"] == {"copied": pytest.approx(12 / 14)}  # two of its 14 runs hold the colon
+    assert baselines["held_out_tunes"] == {"generated": {"in_scale": 1.0, "in_key": 1.0}}
+
+
+def test_tunes_to_compare_with_come_from_all_over():
+    task = MusicGeneration.from_command_line(argv=["--num_tunes", "3"])
+    assert task._some(map(str, range(9))) == ["0", "3", "6"]
+    assert task._some(["a", "b"]) == ["a", "b"]
+    assert len(task._some(map(str, range(250)), at_least=100)) == 100
 
 
 def test_a_key_without_a_metre_is_refused_before_anything_is_read():
@@ -67,7 +86,29 @@ def test_a_key_without_a_metre_is_refused_before_anything_is_read():
         MusicGeneration.from_command_line(argv=["--key", "D"])
     with pytest.raises(DataError, match="round"):
         MusicGeneration.from_command_line(argv=["--metre", "round"])
+    with pytest.raises(DataError, match="'6' is no form of a tune"):
+        MusicGeneration.from_command_line(argv=["--form", "6"])
     assert MusicGeneration.from_command_line(argv=["--key", "D", "--metre", "6/8"])
+    assert MusicGeneration.from_command_line(argv=["--key", "D", "--form", "reel"])
+
+
+def test_forms_are_asked_for_and_found(tmp_path):
+    jig, reel = "R:Jig\nM:6/8\nK:G\n", "R:Reel\nM:4/4\nK:D\n"
+    bars = {jig: "BGG ADD|BdB BAG|", reel: "BGGB ADDA|BdBd BAGF|"}
+    files = []
+    for split, turns in (("train", "ABCD"), ("validation", "EF"), ("test", "GA")):
+        tunes = [f"X:1\nT:{turn}\n{head}{bars[head]}{turn}6|" for head in bars for turn in turns]
+        (tmp_path / f"{split}.abc").write_text("\n".join(tunes))
+        files += [f"--{split}_file", tmp_path / f"{split}.abc"]
+    task, run = begin(MusicGeneration, tmp_path, *files, "--num_tunes", 2, "--form", "reel")
+    loaded = task.load_data(run)
+    tokenizer = train_tokenizer(loaded.splits["train"]["text"], **task.model_args.tokenizer_settings())
+    data = task.prepare_data(run, loaded, tokenizer)
+    assert task.prompt(data) == "M:4/4\nL:1/8\nK:Dmaj\nR:reel\n"
+    written = [f"{task.prompt(data)}BGGB ADDA|c8|\nT:A", "M:6/8\nL:1/8\nK:Gmaj\nR:reel\nBGG ADD|c6|\nT:B", TUNE]
+    scores, _ = task.judge(written, data, "test")
+    assert scores["in_form"] == 0.5  # of the two that say their form, one is a jig
+    assert task.baselines(data, "test")["held_out_tunes"]["generated"]["in_form"] == 1.0
 
 
 def test_a_row_of_the_readme():

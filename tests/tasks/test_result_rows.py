@@ -30,7 +30,7 @@ def test_one_run_of_images_has_the_interval_of_its_test_and_several_have_their_s
     assert several["accuracy, %"] == "98.0 ± 1.4 (test)"
 
 
-def test_series_stand_beside_the_last_value_in_their_own_unit():
+def test_series_stand_beside_the_last_value_and_smoothing_in_their_own_unit():
     record = {
         "hyperparameters": {
             "prediction_length": 12,
@@ -46,11 +46,19 @@ def test_series_stand_beside_the_last_value_in_their_own_unit():
             "last_1_steps_seen": {"test": {"rmse": 29.38}},
         },
     }
-    assert list(Trajectory.results_row([record], "test").values()) == [
-        "12 steps, 60 min, in mg/dl",
-        "26.1",
-        "31.0",
-        "29.4",
+    row = Trajectory.results_row([record], "test")
+    assert list(row.values()) == ["12 steps, 60 min, in mg/dl", "26.1 (31.0)", "", ""]
+    assert list(row)[1] == "RMSE, test (last value, ETS)"
+    record["metrics"]["test"] |= {"crps": 12.04, "coverage_80": 0.7912}
+    smoothed = {"rmse": 28.0, "crps": 14.0, "coverage_80": 0.9}
+    record["baselines"] |= {"seasonal_naive": {"test": {"crps": 40.0, "coverage_80": 0.8}}, "ets": {"test": smoothed}}
+    other = {**record, "metrics": {"test": {"rmse": 26.25, "crps": 12.24, "coverage_80": 0.8}}}
+    assert list(Trajectory.results_row([record, other], "test").values())[1:] == [
+        "26.1 ± 0.141 (31.0, 28.0)",
+        "12.1 ± 0.141 (40.0, 14.0)",
+        "79.6% ± 0.6% (90.0%)",
     ]
+    short = Trajectory.in_short([record, other], "test")
+    assert short == ("RMSE over 12 steps, 60 min, in mg/dl: 26.1 ± 0.141 (test)", "31.0 (last value)")
     record["hyperparameters"]["logarithm"] = True
     assert Trajectory.results_row([record], "test")["forecast"] == "12 steps, 60 min, in ln mg/dl"

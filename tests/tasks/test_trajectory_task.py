@@ -29,6 +29,11 @@ def test_what_needs_no_model(prepare):
     assert found["straight_line"]["test"]["rmse"] == 0
     last = found["last_value"]["test"]  # wrong by 2, 4 and 6
     assert (last["mae"], last["rmse"], last["rmse_last"]) == (4, pytest.approx((56 / 3) ** 0.5), 6)
+    naive, ets = found["seasonal_naive"]["test"], found["ets"]["test"]
+    assert [naive[key] for key in ("mae", "rmse", "nrmse")] == [last[key] for key in ("mae", "rmse", "nrmse")]
+    assert ets["rmse"] < 0.01
+    assert naive["forecasts"] == ets["forecasts"] == 9
+    assert any("has no season" in remark for remark in task.remarks_on_baselines)
     # Its deviation over the steps 0 to 69, times 2: sqrt((70^2 - 1) / 12).
     assert last["nrmse"] == pytest.approx(last["rmse"] / (2 * ((70**2 - 1) / 12) ** 0.5))
 
@@ -44,7 +49,8 @@ def test_a_model_that_has_learned_nothing_says_the_last_value(architecture, prep
     assert found["predictions"][:, :, 0].tolist() == [[2 * step] * 3 for step in range(88, 97)]
     scores, baselines = task.score(found, data, "test"), task.baselines(data, "test")
     assert scores == pytest.approx(baselines["last_value"]["test"])
-    assert task.validate(evaluator, data) == {"loss": pytest.approx(scores["nrmse"] ** 2)}  # wrong by as much there
+    wrong_by_as_much = {"loss": scores["nrmse"] ** 2, "ncrps": scores["ncrps"]}
+    assert task.validate(evaluator, data) == pytest.approx(wrong_by_as_much)
     outcome = outcome_of(run, data, "test", test=found)
     run.record.metrics["test"] = scores
     task.use_model(evaluator, outcome)
@@ -65,7 +71,7 @@ def test_walls_are_drawn_around_the_simulated_ball_alone(is_simulated, prepare, 
         task.data_args.dataset_name = "simulated:ball"
     run.record.metrics["test"] = {}
     task.draw(outcome_of(run, data, "test", test={}))
-    axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min"}
+    axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min", "levels": (0.5, 0.8, 0.95)}
     assert drawn == [(trajectory.BOX if is_simulated else None, axes), 4]
 
 

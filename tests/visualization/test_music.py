@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import wavfile
 
 from seqnlp.data import TuneArguments, load_tunes, to_abc
-from seqnlp.visualization.music import bars_of, plot_piano_roll, save_tune, spell_out, to_midi
+from seqnlp.visualization.music import bars_of, plot_piano_roll, read_melody, save_tune, spell_out, to_midi
 
 
 TUNE = "X:1\nT:A Tune\nM:4/4\nL:1/8\nK:Dmaj\nD2 F2 A4|d4- d2 z2|[FA]4 (3ABA F2|\n"
@@ -50,6 +50,14 @@ def test_the_piano_roll_names_every_note_and_counts_bars(tmp_path, monkeypatch):
     assert names == {"D4": 62, "F#4": 66, "A4": 69, "B4": 71, "D5": 74}
     assert list(drawn[0].get_xticks()) == [0, 4, 8]
     assert [label.get_text() for label in drawn[0].get_xticklabels()] == ["1", "2", "3"]
+
+
+def test_sections_are_as_long_as_their_bars_and_a_second_ending_is_of_none():
+    found = read_melody("X:1\nM:6/8\nL:1/8\nK:G\nG|=F2B F3|1 d3 e2:|2 d3 e3||A3 B3|]\n")
+    assert found.notes[:5] == [(67, 0.0, 0.5), (65, 0.5, 1.0), (71, 1.5, 0.5), (65, 2.0, 1.5), (74, 3.5, 1.5)]
+    assert found.bars == [(0.0, 0.5), (0.5, 3.0), (3.5, 2.5), (6.0, 3.0), (9.0, 3.0)]
+    assert (found.sections, found.bar_length) == ([6.0, 3.0], 3.0)
+    assert read_melody("X:1\nM:6/8\nL:1/8\nK:G\n[[[\n") is None
 
 
 # What abc2midi (abcmidi 2023.02.08) plays of a tune without repeats: onsets in quarters, MIDI pitches.
