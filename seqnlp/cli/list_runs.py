@@ -20,7 +20,7 @@ LEFT_OUT = ("checkpoints", "logs", "adapter")
 
 
 def list_runs(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the runs lie, at any depth.")] = Path(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the runs lie, at any depth.")] = Path(
         "outputs"
     ),
 ) -> None:
