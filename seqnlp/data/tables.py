@@ -117,8 +117,7 @@ def _stream(
     for file in files:
         path = path_of(file)
         if kind == "parquet":
-            for batch in pq.ParquetFile(path).iter_batches():
-                yield from batch.to_pylist()
+            yield from _stream_parquet(file, path)
             continue
         if kind == "text" and whole:
             yield {"text": read_text(file)}
@@ -134,6 +133,23 @@ def _stream(
             raise DataError(f"The file {file!r} cannot be read as UTF-8: {error.reason}.") from error
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"The file {file!r} cannot be read: {error}.") from error
+
+
+def _stream_parquet(file: str, path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        _refuse_pointer(file, path)
+        raise DataError(
+            f"The file {file!r} cannot be read as parquet: {' '.join(str(error).split())[:200]}"
+        ) from error
+
+
+def _refuse_pointer(file: str, path: Path) -> None:
+    with path.open("rb") as content:
+        if pointer := told_of_pointer(content.read(LONGEST_MARK)):
+            raise DataError(f"The file {file!r} {pointer}.")
 
 
 def _without_mark(lines: TextIO) -> Iterator[str]:
@@ -200,10 +216,7 @@ def _each_line(text: str) -> Iterator[str]:
 
 def _read_parquet(file: str, path: Path) -> Dataset:
     try:
-        with path.open("rb") as content:
-            start = content.read(LONGEST_MARK)
-        if pointer := told_of_pointer(start):
-            raise DataError(f"The file {file!r} {pointer}.")
+        _refuse_pointer(file, path)
         pq.read_schema(path)  # says less than `datasets`, which logs its traceback
         return load_dataset("parquet", data_files={"train": [glob.escape(str(path))]}, split="train")
     except DataError:

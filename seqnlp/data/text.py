@@ -69,6 +69,8 @@ def read_documents(
                 texts[split] = _texts(parts)
     if "validation" not in texts:
         set_apart = _set_apart_stream(texts["train"], arguments, source.name) if streaming else None
+        if divide is not None and len(texts["train"]) < 2:
+            raise DataError(f"Dataset {source.name!r} has no validation split, and one row to train on: give more.")
         texts |= set_apart or _set_apart(texts["train"], source.name)
     return LoadedData(texts, source, remarks=remarks, counts_text=True)
 

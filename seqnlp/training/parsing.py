@@ -21,14 +21,8 @@ from .yaml_files import read_yaml, value_of, write_yaml
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-OURS = (
-    "role",
-    "range",
-    "replaces",
-    "excludes",
-    "fixed_by",
-    "may_be_empty",
-)  # of a field's metadata, which argparse does not know
+# Of a field's metadata, which argparse does not know.
+OURS = ("role", "range", "replaces", "excludes", "fixed_by", "may_be_empty")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -123,6 +124,8 @@ def test_what_is_no_table_is_named(write, name, content, message):
         ("a.jsonl", (FINE * 2).encode("utf-16"), "it looks like UTF-16"),
         ("a.jsonl.gz", gzip.compress(FINE.encode() * 9999)[:-9], "cannot be read: Compressed file ended"),
         ("a.txt", LFS, "is Git LFS's pointer to a file"),
+        ("a.parquet", LFS, "is Git LFS's pointer to a file"),
+        ("a.parquet", b"PAR1" + b"x" * 50, "cannot be read as parquet: Parquet magic bytes not found"),
     ],
 )
 def test_a_stream_ends_in_one_line_where_it_cannot_be_read(write, name, content, message):
@@ -134,6 +137,22 @@ def test_a_stream_has_the_columns_of_its_first_row_and_no_blank_or_repeated_rows
     assert rows == [{"text": "a"}, {"text": None}, {"text": "😀"}]
     rows = list(stream_file(write("a.tsv", "text\tn\na\t1\n\n \t\ntext\tn\nb\t2\n")))
     assert rows == [{"text": "a", "n": "1"}, {"text": "b", "n": "2"}]
+
+
+def test_results_of_a_run_below_the_data_are_no_data(write, tmp_path, pictures):
+    run = tmp_path / "data" / "run1"
+    run.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "run.json"):
+        (run / name).write_text("{}")
+    write("data/a.jsonl", "\n".join(json.dumps({"text": f"text {n}", "label": n % 2}) for n in range(60)))
+    loaded = load_text_classification(DataArguments(dataset_name=str(tmp_path / "data")))
+    assert sum(map(len, loaded.splits.values())) == 60
+    assert "Left out, as folders of a trained model: run1." in loaded.remarks
+    folder = pictures("a", "b")
+    shutil.copytree(run, folder / "run1")
+    Image.new("RGB", (8, 8)).save(folder / "run1" / "curves.png")
+    told = refusal(lambda: load_images(ImageArguments(dataset_name=str(folder))))
+    assert "holds a trained model (run1), which is no data" in told
 
 
 def test_what_is_no_file_is_named_for_what_it_is(tmp_path):

@@ -103,6 +103,19 @@ def test_under_autocast_and_in_half_precision():
             torch.testing.assert_close(ours, theirs, rtol=5e-2, atol=5e-3)
 
 
+def test_what_many_chunks_add_is_not_lost_in_half_precision():
+    # With equal logits of two classes a label of class 0 adds 1/2 to the gradient for class 1, and bfloat16 has no
+    # number between 256 and 258.
+    head, states = nn.Linear(1, 2).to(torch.bfloat16), torch.ones(1024, 1, dtype=torch.bfloat16)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    labels = torch.zeros(1024, dtype=torch.long)
+    chunked_cross_entropy(states, head, labels, chunk_size=1, num_items_in_batch=1).backward()
+
+    assert head.bias.grad.tolist() == [-512, 512]
+    assert head.weight.grad.tolist() == [[-512], [512]]
+
+
 def test_no_tensor_is_as_large_as_the_logits():
     class Largest(torch.utils._python_dispatch.TorchDispatchMode):
         size = 0
