@@ -36,8 +36,9 @@ def speed(
 ) -> None:
     """Run our models and the peers by turns; print medians and ratios, and keep them."""
     if list_names or not names:
+        width = max(map(len, speed_module.BENCHMARKS))
         for name, benchmark in speed_module.BENCHMARKS.items():
-            typer.echo(f"{name:16} {benchmark.title}")
+            typer.echo(f"{name:{width}} {benchmark.title}")
         raise typer.Exit(0 if list_names else 2)
     _refuse_unknown(names, [*speed_module.BENCHMARKS, "all"])
     speed_module.measure_all(speed_module.BENCHMARKS if "all" in names else names, rounds, threads, keep)

@@ -52,9 +52,8 @@ def best_rows(records: list[dict], link: Link) -> str:
             key=lambda group: statistics.mean(map(merit, group)),
         )
         score, beside = task.in_short(group, reported_split(group[0]))
-        model = shown_model(group, link)
-        row = {"task": f"`{name}`", "data": dataset, "model": model, "trained on": processors_of(group)}
-        rows.append({**row, "score": score, "beside": beside})
+        model = f"{shown_model(group, link)}, {processors_of(group)}"
+        rows.append({"task": f"`{name}`", "data": dataset, "model": model, "score": score, "beside": beside})
     return table_of(rows)
 
 

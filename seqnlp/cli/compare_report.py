@@ -87,7 +87,9 @@ class Measure(NamedTuple):
 
 def measure_of(scores: list[Scores]) -> Measure:
     """How the metric of a comparison is written: shares in percent."""
-    score, name = scores[0].score, f"{scores[0].split} {_spelled(scores[0].metric)}"
+    score = scores[0].score
+    small = score.name[1:2].islower()  # Accuracy, but RMSE and F1
+    name = f"{scores[0].split} {score.name[0].lower() if small else score.name[0]}{score.name[1:]}"
     if score.is_share:
         return Measure(name, "%", 100, 1, score.greater_is_better)
     return Measure(name, scores[0].unit, 1, 4, score.greater_is_better)
@@ -231,7 +233,10 @@ def write_report(
     rows, notes = table_of(scores, measure), _notes(first)
     drawn_under = f"{equal}; fine-tuned models as they are" if matching.given else equal
     picture = plot_comparison(
-        [_drawn(one, measure) for one in scores], measure.header, _curve_header(first, measure), drawn_under
+        [_drawn(one, measure) for one in scores],
+        measure.header,
+        _curve_header(first, measure),
+        f"{title} ({drawn_under})",
     )
     details = _details(scores, commands, record)
     page = comparison_page(title, more, conditions, headers, rows, picture, notes, details)

@@ -6,9 +6,8 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 from unittest import mock
 
-import transformers
 import typer
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from .. import models
@@ -54,7 +53,7 @@ def serve(
     make_server(model, host, port, device, compile_generation).run()
 
 
-def check(model: str, host: str, port: int) -> transformers.PreTrainedConfig:
+def check(model: str, host: str, port: int) -> PreTrainedConfig:
     """
     Whether this can be served, before anything is loaded.
 
@@ -88,19 +87,20 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
 
     With `is_compiled` each text is written by a compiled step.
 
-    It looks a class up in `transformers` alone, so ours are set there. An empty prompt, which has no token to go on
-    from, is answered by one line and the status 400.
+    It looks a class up in `transformers` alone, so ours are set there: in the module that it has, since transformers
+    puts a second one of that name into `sys.modules` while it is imported. An empty prompt, which has no token to go
+    on from, is answered by one line and the status 400.
     """
     import uvicorn
     from fastapi.responses import JSONResponse
     from transformers.cli.serve import Serve
-    from transformers.cli.serving.model_manager import ModelManager
+    from transformers.cli.serving import model_manager
 
     for name in models.__all__:
-        setattr(transformers, name, getattr(models, name))
+        setattr(model_manager.transformers, name, getattr(models, name))
     made: list[uvicorn.Server] = []
 
-    class CompilingManager(ModelManager):
+    class CompilingManager(model_manager.ModelManager):
         """Of whatever it loads, also where it had dropped the model meanwhile."""
 
         def load_model_and_processor(self, *args, **kwargs):
@@ -109,11 +109,11 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
                 compile_writing(loaded, model)
             return loaded, processor
 
-    manager = CompilingManager if is_compiled else ModelManager
+    manager = CompilingManager if is_compiled else model_manager.ModelManager
     with (
         # It would run before its caller gets hold of it.
         mock.patch.object(uvicorn.Server, "run", lambda server: made.append(server)),
-        mock.patch("transformers.cli.serving.model_manager.ModelManager", manager),
+        mock.patch.object(model_manager, "ModelManager", manager),
     ):
         Serve(force_model=model, host=host, port=port, device=device)
 

@@ -4,13 +4,14 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from .arguments import DataArguments
-from .columns import dataset_of, rows_where, texts_in_columns, values_of, without_looking_for_cycles
+from .columns import dataset_of, is_blank, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
 from .loading import find_column, listed, load_named, load_splits, select_split, some_rows
@@ -37,7 +38,7 @@ def load_unlabeled(file: str, text_column: str | None) -> Dataset:
         part = select_split(load_splits(None, None, None, {"train": file}).splits, "train", file)
         column = find_column(part, text_column, TEXT_COLUMNS, "text", file, "train")
         texts = [text for text in values_of(part, column) if isinstance(text, str)]
-    texts = [text for text in texts if text.strip()]
+    texts = [text for text in texts if not is_blank(text)]
     if not texts:
         raise DataError(f"--unlabelled_file {file}: there is no text in it.")
     return Dataset.from_dict({"text": texts})
@@ -166,7 +167,7 @@ def kept_rows(texts: list, where: str, drop_empty: bool, remarks: list[str]) -> 
             f"{where}: expected strings, found a {type(wrong).__name__} ({str(wrong)[:40]}). Name the column of the "
             "texts by --text_column."
         )
-    empty = [row for row, text in enumerate(texts) if text is None or not text.strip()]
+    empty = [row for row, text in enumerate(texts) if text is None or is_blank(text)]
     if len(empty) == len(texts):
         raise DataError(f"{where}: all {len(texts)} texts are empty.")
     if empty and not drop_empty:
@@ -260,9 +261,10 @@ def lookalikes(names: list[str]) -> list[str]:
     for name in names:
         seen = "".join(mark for mark in name if unicodedata.category(mark) != "Cf").casefold().strip()
         try:
-            alike.setdefault(float(seen), []).append(name)
-        except ValueError:
-            alike.setdefault(seen, []).append(name)
+            number = Decimal(seen)
+        except InvalidOperation:
+            number = Decimal("nan")
+        alike.setdefault(number if number.is_finite() else seen, []).append(name)
     pair = next((group for group in alike.values() if len(group) > 1), None)
     if pair is None:
         return []

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -96,3 +97,8 @@ def _lists_of(dataset: Dataset, column: str) -> Iterator[tuple[np.ndarray, np.nd
         lists: pa.ChunkedArray = tables[start : start + ROWS_AT_ONCE][column]
         for chunk in lists.chunks:
             yield chunk.flatten().to_numpy(zero_copy_only=False), chunk.value_lengths().to_numpy()
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: white space alone, or characters of format and control."""
+    return all(mark.isspace() or unicodedata.category(mark) in ("Cf", "Cc") for mark in text)

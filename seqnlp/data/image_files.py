@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image as PILImage
 from .caching import map_once
 from .errors import DataError
 from .loading import is_hidden, listed
+from .local_files import told_of_pointer
 
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of gray
@@ -106,12 +108,12 @@ def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]
     A line if a folder holds files that are not among the images of its splits: `datasets` goes by the ending, and
     passes over what it does not know without a word, such as HEIC; and one if it holds folders without an image.
     """
-    read = {Path(path).resolve() for part in splits.values() for path in _paths(part, column)}
+    read = {_place(path) for part in splits.values() for path in _paths(part, column)}
     found = [path for path in sorted(folder.rglob("*")) if not is_hidden(path, folder)]
     folders = {parent for path in read for parent in path.parents}
-    others = [path for path in found if not path.is_dir() and path.resolve() not in read]
-    others = [path for path in others if path.name not in METADATA and path.parent.resolve() != folder.resolve()]
-    empty = [path.relative_to(folder) for path in found if path.is_dir() and path.resolve() not in folders]
+    others = [path for path in found if not path.is_dir() and _place(path) not in read]
+    others = [path for path in others if path.name not in METADATA and _place(path.parent) != _place(folder)]
+    empty = [path.relative_to(folder) for path in found if path.is_dir() and _place(path) not in folders]
     lines = []
     if others:
         shown = listed((path.relative_to(folder) for path in others), 3)
@@ -121,6 +123,11 @@ def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]
     if empty:
         lines.append(f"Folders without an image: {listed(empty, 3)}.")
     return lines
+
+
+def _place(path: str | Path) -> Path:
+    """Where a path leads to; a link that leads to itself stays what it is."""
+    return Path(os.path.realpath(path))
 
 
 def told_apart(folder: Path) -> str:
@@ -172,6 +179,9 @@ def _open(stored: dict[str, Any], what: str) -> PILImage.Image:
         if image.mode not in ("L", "RGB", *DEEP_MODES):
             image.convert("RGB")
     except PILImage.UnidentifiedImageError as error:
+        start = stored["bytes"] or Path(stored["path"]).read_bytes()[:200]
+        if pointer := told_of_pointer(start):
+            raise DataError(f"{what} {pointer}.") from error
         raise DataError(f"{what} is of no kind that Pillow reads. Replace or remove it.") from error
     except Exception as error:  # Pillow's readers raise errors of many kinds
         reason = " ".join(str(error).split())[:120]

@@ -13,8 +13,8 @@ from .errors import DataError
 from .image_files import left_out, looked_at, repeated, told_apart
 from .loaded import DataSource, LoadedData
 from .loading import find_column, load_splits, select_split, some_rows
+from .local_files import path_of
 from .samples import divide_evenly
-from .tables import path_of
 
 
 IMAGE_COLUMNS = ("image", "img", "picture")

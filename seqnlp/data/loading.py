@@ -3,7 +3,8 @@
 import glob
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -20,12 +21,14 @@ from datasets import (
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from PIL import Image as PILImage
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME
 
 from .arguments import DataArguments, ImageArguments
 from .errors import DataError
 from .loaded import DataSource, LoadedData
+from .local_files import check_file, file_type, path_of
 from .samples import SAMPLES, load_sample
-from .tables import check_file, file_type, path_of, read_file, stream_file
+from .tables import read_file, stream_file
 
 
 SAMPLE_PREFIX = "sample:"
@@ -169,6 +172,8 @@ def _load_folder(
 ) -> LoadedData:
     source = DataSource(_local_name(name), config)
     found = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder))
+    models = [path for path in sorted(folder.rglob("*")) if path.is_dir() and _holds_a_model(path)]
+    found = [file for file in found if not any(model in file.parents for model in models)]
     images = {ending for ending, kind in PILImage.registered_extensions().items() if kind in PILImage.OPEN}
     kinds = Counter(kind for file in found if (kind := file_type(file)))
     if config is None and not _has_configs(folder) and kinds and not any(f.suffix.lower() in images for f in found):
@@ -177,12 +182,20 @@ def _load_folder(
         chosen, remarks = _each_once([file for file in found if file_type(file) == kind])
         if others := [file.name for file in found if file_type(file) not in (None, kind)]:
             remarks.append(f"Left out, as files of another kind: {listed(others, 3)}.")
+        if models:
+            shown = listed((model.relative_to(folder) for model in models), 3)
+            remarks.append(f"Left out, as folders of a trained model: {shown}.")
         files, left_out = _splits_of(folder, chosen)
         remarks += left_out
         files = {split: part for split, part in files.items() if split not in unread}
         loaded = _read_files(files, source, whole, streaming)
         loaded.remarks += remarks
         return loaded
+    if models:
+        raise DataError(
+            f"The folder {name!r} holds a trained model ({models[0].relative_to(folder)}), which is no data: move it, "
+            "and give --output_dir a place outside of the data."
+        )
     if any(mark in str(folder) for mark in "*?["):
         raise DataError(f"The folder {name!r}: `datasets` takes *, ? and [ for patterns. Rename it without them.")
     try:
@@ -204,6 +217,11 @@ def _load_folder(
 def is_hidden(file: Path, folder: Path) -> bool:
     """Whether a file, or a folder between it and the given one, has a name by which programs hide their own."""
     return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+
+
+def _holds_a_model(folder: Path) -> bool:
+    """Whether a folder is the result of a run, as `from_pretrained` reads it."""
+    return (folder / CONFIG_NAME).is_file() and (folder / SAFE_WEIGHTS_NAME).is_file()
 
 
 def _has_configs(folder: Path) -> bool:
@@ -302,6 +320,23 @@ def find_column(
             f"{listed(dataset.column_names)}. Name the right one by --{kind}_column."
         )
     return found
+
+
+@contextmanager
+def named_as_typed(source: str | None) -> Iterator[None]:
+    """
+    Errors name local data as the user did, while what is recorded of it names no place of the machine.
+
+    Args:
+        source: What the flags name; nothing where data is simulated.
+    """
+    try:
+        yield
+    except DataError as error:
+        told = str(error)
+        with suppress(DataError):  # it may be no name of a file
+            told = told.replace(_local_name(source), source) if source else told
+        raise DataError(told) from error
 
 
 def _local_name(path: str) -> str:

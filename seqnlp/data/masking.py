@@ -146,7 +146,10 @@ class MaskedBlocks(Dataset):
             self.examples.append({"input_ids": inputs, "labels": labels})
         self.num_targets = sum(int((example["labels"] != IGNORE_INDEX).sum()) for example in self.examples)
         if not self.num_targets:
-            raise DataError("The held-out text has no tokens that may be hidden.")
+            raise DataError(
+                "The held-out text has no tokens that may be hidden: all are unknown to the tokenizer, or there are "
+                "none. Where words are not parted by spaces, use --tokenizer_type bpe or char."
+            )
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -10,12 +10,13 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict
 
 from .arguments import PairArguments
-from .columns import dataset_of, rows_where, texts_in_columns, values_of, without_looking_for_cycles
+from .columns import dataset_of, is_blank, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .loading import load_splits, select_split, some_rows
+from .local_files import path_of
 from .samples import split_of
-from .tables import path_of, read_lines
+from .tables import read_lines
 
 
 SPLITS = ("train", "validation", "test")
@@ -183,7 +184,7 @@ def _pairs(
                 f"{where}, column {language!r}: expected strings, found a {type(wrong).__name__} ({str(wrong)[:40]}). "
                 "Name the columns of the sentences by --source_column and --target_column."
             )
-        empty |= {row: language for row, text in enumerate(texts) if text is None or not text.strip()}
+        empty |= {row: language for row, text in enumerate(texts) if text is None or is_blank(text)}
     if empty and not drop_empty:
         row = min(empty)
         raise DataError(

@@ -258,8 +258,11 @@ def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
     try:
         values = column.astype("float64")
     except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{where}: it holds something else than numbers ({reason}).") from error
+        wrong = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+        raise DataError(
+            f"{where}: it holds something else than numbers, e.g. {str(wrong.iloc[0])[:40]!r}. Write them without "
+            "units and without marks between thousands."
+        ) from error
     if endless := int(np.isinf(values).sum()):
         remarks.append(f"{where}: {endless:,} cells are infinite, and gaps.")
     return values.where(np.isfinite(values))

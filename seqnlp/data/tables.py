@@ -20,50 +20,19 @@ from datasets import Dataset, IterableDataset, load_dataset
 
 from .columns import dataset_of, texts_in_columns, without_looking_for_cycles
 from .errors import DataError
+from .local_files import LONGEST_MARK, MARK, check_file, check_kind, path_of, told_of_pointer
 
 
-FILE_TYPES = {".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
-FILE_TYPES |= {".txt": "text", ".abc": "text", ".conllu": "text", ".conll": "text", ".iob": "text", ".bio": "text"}
 LONGEST_NAME = 60  # characters of a column's name
 ROWS_AT_ONCE = 10_000
-MARK = "\ufeff"  # of the order of bytes
 
 # Only what is written the usual way is a number: 007, 1_000 and 2024-01 are words.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]$")
 _QUOTED_CELL = re.compile(r'"((?:[^"]|"")*)"(?=[\t\n]|\Z)|([^\t\n]*)')
-_ENCODINGS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-# What is no text, by its first bytes, and what makes a text of it.
-_NO_TEXT = {
-    b"\x1f\x8b": "is gzipped: give it a name that ends in .gz",
-    b"PK\x03\x04": "is a zip archive or a spreadsheet: unpack it, or save it as csv",
-}
 _FIRST_LINE = re.compile(r"\n*([^\n]*)")
 _DELIMITER_LINE = re.compile(r"(?i)sep=([,;|\t])[ \t]*")  # which a spreadsheet writes on top
-
-
-def path_of(name: str) -> Path:
-    """
-    Where a local file or folder of this name is, or would be.
-
-    Raises:
-        DataError: For a name that the system does not take: one that is too long, or of a user whom it does not know.
-    """
-    try:
-        path = Path(name).expanduser()
-        path.exists()
-        path.resolve()  # takes no NUL
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{name[:60]!r} is no name of a file or folder: {reason}") from error
-    return path
-
-
-def file_type(path: Path) -> str | None:
-    """The kind of a file by its ending, whatever its case, gzipped or not; `None` if it is not read."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    return FILE_TYPES.get(suffixes[-1]) if suffixes else None
 
 
 @without_looking_for_cycles()
@@ -91,24 +60,6 @@ def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
     return _read_delimited(file, text, "\t" if kind == "tsv" else ",")
 
 
-def check_file(file: str) -> str:
-    """
-    The kind of a file that there is.
-
-    Raises:
-        DataError: If there is no such file, it is empty, or of a type that is not read.
-    """
-    path = path_of(file)
-    if not path.is_file():
-        raise DataError(f"There is no file {file!r}.")
-    kind = file_type(path)
-    if kind is None:
-        raise DataError(f"The file {file!r} is of no type that is read: use {', '.join(FILE_TYPES)}, gzipped or not.")
-    if path.stat().st_size == 0:
-        raise DataError(f"The file {file!r} is empty.")
-    return kind
-
-
 def read_text(file: str) -> str:
     """
     The text of a UTF-8 file, gzipped or not, without a byte order mark and with `\\n` for every line break.
@@ -123,7 +74,7 @@ def read_text(file: str) -> str:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"The file {file!r} cannot be read: {error}.") from error
-    _check_kind(file, content)
+    check_kind(file, content)
     try:
         text = content.decode("utf-8").lstrip(MARK)
     except UnicodeDecodeError as error:
@@ -141,19 +92,6 @@ def read_text(file: str) -> str:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text
-
-
-def _check_kind(file: str, start: bytes) -> None:
-    """Refuse by its first bytes what is no UTF-8."""
-    for mark, what in _NO_TEXT.items():
-        if start.startswith(mark):
-            raise DataError(f"The file {file!r} {what}.")
-    encoding = next((name for mark, name in _ENCODINGS.items() if start.startswith(mark)), None)
-    if encoding:
-        raise DataError(
-            f"The file {file!r} cannot be read as UTF-8: it looks like {encoding}. Save it as UTF-8, e.g. by "
-            f"`iconv -f {encoding} -t UTF-8`."
-        )
 
 
 def stream_file(file: str, whole: bool = False) -> IterableDataset:
@@ -179,8 +117,7 @@ def _stream(
     for file in files:
         path = path_of(file)
         if kind == "parquet":
-            for batch in pq.ParquetFile(path).iter_batches():
-                yield from batch.to_pylist()
+            yield from _stream_parquet(file, path)
             continue
         if kind == "text" and whole:
             yield {"text": read_text(file)}
@@ -188,7 +125,7 @@ def _stream(
         opened = gzip.open if path.suffix.lower() == ".gz" else open
         try:
             with opened(path, "rb") as content:
-                _check_kind(file, content.read(4))
+                check_kind(file, content.read(LONGEST_MARK))
             with opened(path, "rt", encoding="utf-8", newline="" if kind == "csv" else None) as lines:
                 for row in _stream_rows(kind, file, _without_mark(lines)):
                     yield row if names is None else {name: row.get(name) for name in names}
@@ -196,6 +133,23 @@ def _stream(
             raise DataError(f"The file {file!r} cannot be read as UTF-8: {error.reason}.") from error
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"The file {file!r} cannot be read: {error}.") from error
+
+
+def _stream_parquet(file: str, path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        _refuse_pointer(file, path)
+        raise DataError(
+            f"The file {file!r} cannot be read as parquet: {' '.join(str(error).split())[:200]}"
+        ) from error
+
+
+def _refuse_pointer(file: str, path: Path) -> None:
+    with path.open("rb") as content:
+        if pointer := told_of_pointer(content.read(LONGEST_MARK)):
+            raise DataError(f"The file {file!r} {pointer}.")
 
 
 def _without_mark(lines: TextIO) -> Iterator[str]:
@@ -211,7 +165,7 @@ def _stream_rows(kind: str, file: str, lines: Iterator[str]) -> Iterator[dict[st
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_object)
             except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
@@ -262,8 +216,11 @@ def _each_line(text: str) -> Iterator[str]:
 
 def _read_parquet(file: str, path: Path) -> Dataset:
     try:
+        _refuse_pointer(file, path)
         pq.read_schema(path)  # says less than `datasets`, which logs its traceback
         return load_dataset("parquet", data_files={"train": [glob.escape(str(path))]}, split="train")
+    except DataError:
+        raise
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise DataError(f"The file {file!r} cannot be read as parquet: {reason}") from error
@@ -293,11 +250,24 @@ def _read_json(file: str, text: str, is_lines: bool) -> tuple[Dataset, list[str]
     return dataset_of(pa.table(columns)), remarks
 
 
+class _TwiceError(ValueError):
+    """An object in which a name stands twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a row, in which each name stands once: the reader of Python would keep the last of its values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(f"the name {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return found
+
+
 def _json_lines(file: str, text: str) -> Iterator[Any]:
     for number, line in enumerate(_each_line(text), start=1):
         try:
             if line.strip():
-                yield json.loads(line)
+                yield json.loads(line, object_pairs_hook=_object)
         except RecursionError as error:
             raise DataError(f"The file {file!r}, line {number}: its json is nested too deeply.") from error
         except ValueError as error:
@@ -308,7 +278,9 @@ def _json_lines(file: str, text: str) -> Iterator[Any]:
 def _json_rows(file: str, text: str) -> list | None:
     """The rows of one list, or of one object whose values are lists of one length; `None` for a file of lines."""
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=_object)
+    except _TwiceError as error:
+        raise DataError(f"The file {file!r} cannot be read as json: {error}.") from error
     except (ValueError, RecursionError):
         return None
     if isinstance(whole, list):

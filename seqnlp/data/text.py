@@ -7,7 +7,7 @@ from datasets import Dataset, DatasetDict, IterableDataset
 
 from .arguments import DataArguments, TextArguments
 from .classification import TEXT_COLUMNS, others_of
-from .columns import dataset_of, texts_in_columns, values_of, without_looking_for_cycles
+from .columns import dataset_of, is_blank, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
 from .loading import find_column, load_named, select_split
@@ -69,6 +69,8 @@ def read_documents(
                 texts[split] = _texts(parts)
     if "validation" not in texts:
         set_apart = _set_apart_stream(texts["train"], arguments, source.name) if streaming else None
+        if divide is not None and len(texts["train"]) < 2:
+            raise DataError(f"Dataset {source.name!r} has no validation split, and one row to train on: give more.")
         texts |= set_apart or _set_apart(texts["train"], source.name)
     return LoadedData(texts, source, remarks=remarks, counts_text=True)
 
@@ -102,7 +104,7 @@ def _documents(values: list, where: str, join_rows: bool, drop_empty: bool, rema
         check_text(value, where)
     if join_rows:
         values = ["".join(value if value.endswith("\n") else value + "\n" for value in values)]
-    empty = [row for row, value in enumerate(values) if not value.strip()]
+    empty = [row for row, value in enumerate(values) if is_blank(value)]
     if len(empty) == len(values):
         raise DataError(f"{where}: the text is empty.")
     if empty and not drop_empty:
@@ -131,7 +133,7 @@ def _set_apart(train: Dataset, name: str) -> DatasetDict:
             "train": [text for text, held_out in zip(texts, chosen, strict=True) if not held_out],
             "validation": [text for text, held_out in zip(texts, chosen, strict=True) if held_out],
         }
-    if not all(any(text.strip() for text in part) for part in parts.values()):
+    if not all(any(not is_blank(text) for text in part) for part in parts.values()):
         raise DataError(
             f"Dataset {name!r} has no validation split, and its training text is too short to set some apart."
         )

@@ -182,6 +182,8 @@ def _by_first(words: pd.Series, where: str) -> pd.Series:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # pandas warns, and then guesses anew for each cell
             return pd.to_datetime(words, utc=True)
-    except (ValueError, TypeError, OverflowError, UserWarning) as error:
+    except UserWarning as error:
+        raise DataError(f"{where}: {words.iloc[0][:40]!r} is in no format that is read: write 2024-12-31.") from error
+    except (ValueError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{where}: not all of it is times in one format ({reason}).") from error

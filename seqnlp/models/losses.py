@@ -66,6 +66,7 @@ def cross_entropy(
     return loss if num_items_in_batch is None else loss / _on_device(num_items_in_batch, loss)
 
 
+@torch.compiler.disable  # how many labels count is known as it runs; traced, it falls into graphs that are slower
 def chunked_cross_entropy(
     hidden_states: torch.Tensor,
     lm_head: nn.Module,

@@ -19,7 +19,10 @@ class ModelArguments:
 
     architecture: str = flag("lstm", "The kind of model.", "model", choices=ARCHITECTURES, fixed_by="model")
     config_overrides: str | None = flag(
-        None, "Fields of the model's configuration, e.g. hidden_size=256,num_hidden_layers=2.", "model"
+        None,
+        "Fields of the model's configuration, e.g. hidden_size=256,num_hidden_layers=2.",
+        "model",
+        may_be_empty=True,
     )
     model_name_or_path: str | None = flag(
         None,

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
+from ..data.loading import named_as_typed
 from ..metrics import Score
 from ..models.heads import LanguageModel
 from ..models.losses import labels_per_chunk
@@ -354,7 +355,8 @@ class Task(FineTuning, Telling):
         """The data that the flags name, in each process of a run; what it is, and was made of it, goes on record."""
         source = self.data_args.dataset_name or self.data_args.train_file
         run.tell(f"Reading {source} ...")
-        loaded = run.main_process_first(self.load)
+        with named_as_typed(source):
+            loaded = run.main_process_first(self.load)
         run.record.dataset = loaded.describe()
         for remark in loaded.remarks:
             run.tell(remark)

@@ -1,5 +1,6 @@
 """How a task starts from a model that exists: what every recipe does with `--model_name_or_path`."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -311,7 +312,7 @@ class FineTuning:
             self._adapter_config()
         if start is None or not start.source.is_folder or output_dir is None:
             return
-        if Path(output_dir).resolve() == Path(start.source.name).resolve():
+        if os.path.realpath(output_dir) == os.path.realpath(start.source.name):
             raise ArgumentsError(
                 f"--output_dir {output_dir} is the folder of the model that the run starts from: choose another."
             )

@@ -96,8 +96,9 @@ def shown_model(records: list[Record], link: Link) -> str:
 
 
 def processors_of(records: Iterable[Record]) -> str:
-    """What the runs were trained on: the names of their GPUs, or CPU."""
-    return "; ".join(sorted({", ".join(record["hardware"].get("gpus") or ["CPU"]) for record in records}))
+    """What the runs were trained on: the names of their GPUs without maker and memory, or CPU."""
+    names = {", ".join(record["hardware"].get("gpus") or ["CPU"]) for record in records}
+    return re.sub(r"NVIDIA | \d+GB( \w+)?", "", "; ".join(sorted(names)))
 
 
 def groups_of(records: Iterable[Record]) -> dict[tuple[str, str, str], list[Record]]:

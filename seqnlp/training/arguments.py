@@ -9,7 +9,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..models.requirements import Range
 from .errors import ArgumentsError, in_one_line
-from .flags import check_ranges, fields_of, flag
+from .flags import check_values, fields_of, flag
 from .optimizers import OPTIMIZERS, momenta, rates
 
 
@@ -155,7 +155,7 @@ class TrainingArguments:
     create_pr: bool = flag(False, "Open a pull request there instead of committing.", "upload")
 
     def __post_init__(self):
-        check_ranges(self)
+        check_values(self)
         if self.optimizer not in OPTIMIZERS:
             raise ArgumentsError(f"--optimizer {self.optimizer}: there is {', '.join(OPTIMIZERS)}.")
         if self.momentum is not None and "momentum" not in OPTIMIZERS[self.optimizer].reads:

@@ -286,13 +286,11 @@ class StreamedBatches:
 
     def resume(self, state: dict[str, Any] | None) -> None:
         """
-        Go on from a position that [`StreamedBatches.state`] gave; with None, begin anew.
+        Go on from a position that [`StreamedBatches.state`] gave.
 
         Raises:
             ValueError: If it is no such position.
         """
-        if state is None:
-            return
         kinds = {"epoch": int, "examples": int, "is_exhausted": bool, "dataset": dict | None}
         if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
             raise ValueError("it does not say where in the stream it was")

@@ -4,10 +4,11 @@ What is known of a flag stands in its dataclass field: default, help, role and r
 A field's `metadata` holds `help`, `role` (see [`ROLES`]) and, for a number, `range` as an interval in the usual
 notation, such as `[0, 1)`. From the role follow what a resumed run is compared by, what a record hides and what
 `verify` asks again. `fixed_by` names what settles the flag where it is not trained anew: an existing `model` or
-`tokenizer`.
+`tokenizer`. A flag that `may_be_empty` means something where an empty word is given.
 """
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -102,9 +103,10 @@ def role_of(field: dataclasses.Field) -> str:
     return role
 
 
-def check_ranges(arguments: Any) -> None:
+def check_values(arguments: Any) -> None:
     """
-    Refuse numbers out of the range of their flag.
+    Refuse numbers out of the range of their flag, and an empty word where nothing given means something, such as of a
+    variable of a shell that is not set.
 
     Args:
         arguments: An instance of a dataclass of flags.
@@ -114,6 +116,8 @@ def check_ranges(arguments: Any) -> None:
     """
     for name, field in fields_of(type(arguments)).items():
         value, interval = getattr(arguments, name), field.metadata.get("range")
+        if value == "" and field.default is None and not field.metadata.get("may_be_empty"):
+            raise ArgumentsError(f"--{name} is empty: give it a value, or leave it out.")
         if interval is None or value is None:
             continue
         if not isinstance(value, int | float) or value not in Range(interval):
@@ -135,11 +139,11 @@ def public_value(value: Any, field: dataclasses.Field | None = None) -> Any:
         return value
     path = Path(value).expanduser()
     if field is not None and role_of(field) in SOURCES and _exists(path):
-        return f"<local:{path.resolve().name}>"
+        return f"<local:{Path(os.path.realpath(path)).name}>"
     if path.is_absolute() and path != Path.cwd() and path.is_relative_to(Path.cwd()):
         return str(path.relative_to(Path.cwd()))
     if path.is_absolute() or ".." in path.parts:
-        return f"<local:{path.resolve().name}>"
+        return f"<local:{Path(os.path.realpath(path)).name}>"
     return value
 
 

@@ -89,7 +89,7 @@ class OutputFolder:
         """Whether the checkpoint that `--resume_from_checkpoint` names is this folder's own."""
         if resume is None or resume == "latest":
             return resume is not None
-        return Path(resume).resolve().parent == self.checkpoints.root.resolve()
+        return Path(os.path.realpath(resume)).parent == Path(os.path.realpath(self.checkpoints.root))
 
     def remove_logs(self) -> None:
         """Remove what TensorBoard was told by the run before, so that the curves of two runs never mix."""

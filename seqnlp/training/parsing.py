@@ -16,12 +16,13 @@ from transformers import HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import string_to_bool
 
 from .errors import ArgumentsError, in_one_line
-from .flags import GROUPS, check_ranges, fields_of, role_of, settled_flags, without_flags
+from .flags import GROUPS, check_values, fields_of, role_of, settled_flags, without_flags
 from .yaml_files import read_yaml, value_of, write_yaml
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-OURS = ("role", "range", "replaces", "excludes", "fixed_by")  # of a field's metadata, which argparse does not know
+# Of a field's metadata, which argparse does not know.
+OURS = ("role", "range", "replaces", "excludes", "fixed_by", "may_be_empty")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -153,7 +154,7 @@ def parse_arguments(
                 raise ArgumentsError(f"{word[:-3]} --: two dashes are no value of a flag.")
         *parsed, _, unknown = parser.parse_args_into_dataclasses(from_yaml + argv, return_remaining_strings=True)
         for arguments in parsed:
-            check_ranges(arguments)
+            check_values(arguments)
     except ArgumentsError as error:
         flag = re.match(r"--\w+", str(error))
         source = parser.source_of(flag.group()) if flag else ""
@@ -174,12 +175,13 @@ def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
     for argument in arguments:
         if argument == "--config":
             path = next(arguments, None)
-            if path is None or path.startswith("--"):
-                raise ArgumentsError("--config needs the name of a YAML file.")
         elif argument.startswith("--config="):
             path = argument.removeprefix("--config=")
         else:
             rest.append(argument)
+            continue
+        if not path or path.startswith("--"):
+            raise ArgumentsError("--config needs the name of a YAML file.")
     return path, rest
 
 
@@ -318,6 +320,8 @@ def read_fields(flag: str, text: str | None, known: set[str], owner: str, exampl
             raise ArgumentsError(f"--{flag} {pair.strip()!r} must be name=value, e.g. {example}.")
         if name not in known:
             raise ArgumentsError(f"--{flag} {pair.strip()}: {owner} has no field {name!r}{_nearest(name, known)}.")
+        if name in fields:
+            raise ArgumentsError(f"--{flag} {text}: {name} stands there twice.")
         try:
             fields[name] = value_of(read_yaml(written))
         except yaml.YAMLError as error:

@@ -2,7 +2,6 @@
 
 import errno
 import io
-import json
 import logging as standard_logging
 import os
 import sys
@@ -31,10 +30,11 @@ from .kept_elsewhere import keep_results
 from .optimizers import OPTIMIZERS
 from .output_folder import RECORD, OutputFolder, folder_for
 from .precision import choose_precision
-from .run_record import RunRecord, peak_memory, plain
+from .run_record import RunRecord, peak_memory
 from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
 from .trackers import Trackers, final_values, trackers_of
+from .validation_log import ValidationLog
 
 
 logger = logging.get_logger(__name__)
@@ -326,20 +326,12 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     )
     record.add_arguments(training, *others)
     run = Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
-    if training.validation_log and accelerator.is_main_process:
-        path = Path(training.validation_log)
-        if not run.folder.is_resumed(training.resume_from_checkpoint):
-            path.unlink(missing_ok=True)
-        run.on_validation.append(lambda entry: _append(path, entry))
+    if training.validation_log:
+        log = ValidationLog(training.validation_log)
+        run.on_main_process(lambda: log.begin(run.folder.is_resumed(training.resume_from_checkpoint)))
+        if accelerator.is_main_process:
+            run.on_validation.append(log.append)
     return run
-
-
-def _append(path: Path, entry: dict[str, Any]) -> None:
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(entry)) + "\n")
-    except OSError as error:
-        logger.warning(f"A validation could not be written to --validation_log {path}: {in_one_line(error, 200)}")
 
 
 def _divides_weights(kind: DistributedType) -> bool:

@@ -13,6 +13,12 @@ from .colors import looks_of
 from .page import folded, list_of, page_of, picture_of, table_of
 
 
+WIDE = 30
+"""Letters of all names that stand beside each other below a panel; with more they are turned."""
+STEEP = 20
+"""How often the least value of the curves fits into the largest where they are drawn on a linear scale, at most."""
+
+
 class TableRow(NamedTuple):
     """
     A row of the page's table.
@@ -51,7 +57,8 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
         quality.errorbar(
             place, row["mean"], yerr=row["interval"], fmt=marker, color=color, capsize=6, markersize=9, linewidth=1.6
         )
-        quality.plot([place + 0.18] * len(row["values"]), row["values"], ".", color=color, alpha=0.6)
+        if len(row["values"]) > 1:
+            quality.plot([place + 0.18] * len(row["values"]), row["values"], ".", color=color, alpha=0.6)
         for number, curve in enumerate(row["curves"]):
             label = row["architecture"] if number == 0 else None
             shown = {**look.line(), "markersize": 3.5, "linewidth": 1.2, "label": label, "alpha": 0.85}
@@ -60,16 +67,27 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
         speed.annotate(
             row["architecture"], (row["targets_per_second"], row["mean"]), (7, 5), textcoords="offset points"
         )
-    quality.set_xticks(range(len(rows)), [row["architecture"] for row in rows])
+    names = [row["architecture"] for row in rows]
+    turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > WIDE else {}
+    quality.set_xticks(range(len(rows)), names, **turned)
     quality.set_xlim(-0.6, len(rows) - 0.4)
     quality.set_ylabel(metric)
-    quality.set_title("quality: mean, 95 % interval, seeds")
+    quality.set_title(
+        "quality: mean, 95 % interval, seeds" if len(rows[0]["values"]) > 1 else "quality, one seed each"
+    )
     learning.set_xlabel("epoch (passes over the training data)")
     learning.set_ylabel(f"validation {curve_metric}")
     learning.set_title("learning curves, one per seed")
     learning.xaxis.set_major_locator(MaxNLocator(integer=True))
-    learning.legend()
+    drawn = [value for row in rows for curve in row["curves"] for _, value in curve]
+    if min(drawn) > 0 and max(drawn) > STEEP * min(drawn):
+        learning.set_yscale("log")
+        learning.yaxis.set_major_formatter("{x:g}")
+        learning.set_ylabel(f"validation {curve_metric}, log scale")
+    learning.legend(fontsize=8.5 if len(rows) > 4 else None)
     speed.set_xlabel("training speed (targets per second)")
+    speed.xaxis.set_major_formatter("{x:,.0f}")
+    speed.xaxis.set_major_locator(MaxNLocator(4))
     speed.set_ylabel(metric)
     speed.set_title("quality against speed")
     speed.margins(y=0.15)

@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 import time
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from benchmarks import peers, profiles, speed
+from benchmarks import other_peers, peers, profiles, speed
 from benchmarks import speed_tables as tables
 from benchmarks.__main__ import app
 from benchmarks.kinds import REST, kind_of, time_by_kind
@@ -84,6 +85,8 @@ def test_kinds_of_operations():
         (peers.our_decoder, peers.llama),
         (peers.our_decoder, peers.gpt2),
         (peers.our_translator, peers.marian),
+        (peers.our_decoder, other_peers.TorchLanguageModel),
+        (peers.our_translator, other_peers.TorchTranslator),
         (peers.our_encoder, peers.bert),
         (peers.our_lstm, peers.llama),
     ],
@@ -93,6 +96,40 @@ def test_peers_are_of_equal_size(ours, peer):
     ours, peer = (sum(p.numel() for p in make(sizes).parameters() if p.requires_grad) for make in (ours, peer))
     # Positions are learned in GPT-2 alone, and BERT reads two segments and has a pooler.
     assert ours == pytest.approx(peer, rel=0.06)
+
+
+def test_torch_s_peers_learn_what_ours_do():
+    sizes = peers.Sizes(vocab_size=40, width=8, layers=1, heads=2)
+    tokens = peers.random_tokens(3, 6, sizes.vocab_size)
+    mask = torch.arange(6) < torch.tensor([[6], [4], [2]])
+    labels = tokens.masked_fill(~mask, -100)
+    language_model, translator = other_peers.TorchLanguageModel(sizes), other_peers.TorchTranslator(sizes)
+    translated = translator(tokens, mask, labels).loss
+
+    # What stands at padding is not read, and each label's token is predicted from those before it alone.
+    torch.testing.assert_close(translator(tokens.masked_fill(~mask, 7), mask, labels).loss, translated)
+    torch.testing.assert_close(
+        language_model(tokens, labels.where(torch.arange(6) < 4, -100)).loss,
+        language_model(tokens[:, :4], labels[:, :4]).loss,
+    )
+    # With equal logits each label costs the logarithm of the vocabulary, however many there are.
+    for model in (language_model, translator):
+        model.tokens.weight.data.zero_()
+    for loss in (language_model(tokens, labels).loss, translator(tokens, mask, labels).loss):
+        torch.testing.assert_close(loss, torch.tensor(40.0).log())
+
+
+def test_a_peer_that_is_not_installed_stops_no_other(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "joeynmt.model", None)
+    monkeypatch.setitem(
+        speed.BENCHMARKS, "seq2seq", speed.Benchmark("another", lambda: iter([Contest("a", "b", spend(1), spend(1))]))
+    )
+    speed.measure_all(["joeynmt", "seq2seq"], rounds=5, threads=1, keep=False)
+
+    shown = capsys.readouterr().out
+    assert "not measured: JoeyNMT cannot be imported" in shown
+    assert other_peers.INSTALL_JOEYNMT in shown
+    assert "another (seq2seq)" in shown
 
 
 def test_the_readme_holds_what_the_files_say(tmp_path, monkeypatch):

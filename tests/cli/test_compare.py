@@ -246,7 +246,7 @@ def test_the_best_is_named_with_those_that_chance_may_put_beside_it():
 
 def test_less_of_an_error_is_better():
     found = scores("gru", 2.5, greater_is_better=False), scores("lstm", 1.5, greater_is_better=False)
-    assert answer_of(*found).startswith("The best test rmse is lstm's, 1.5000 m.")
+    assert answer_of(*found).startswith("The best test RMSE is lstm's, 1.5000 m.")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,13 @@ def test_what_cannot_be_served_is_one_line(folders, tmp_path, monkeypatch):
         check(good, "localhost", port)
 
 
+def test_a_process_that_has_imported_nothing_else_finds_the_classes(folders):
+    """Which it did not where transformers, being imported, was put into `sys.modules` a second time."""
+    _, made = folders
+    script = "import sys; from seqnlp.cli.serve import make_server; make_server(sys.argv[1], 'localhost', 8000, 'cpu')"
+    subprocess.run([sys.executable, "-c", script, str(made["RecurrentForCausalLM"])], check=True, capture_output=True)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("model_class", MODELS, ids=lambda model_class: model_class.__name__)
 def test_several_clients_of_openai_at_once(folders, model_class):

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,8 @@ from seqnlp.data import (
     normalize_tune,
     split_tunes,
 )
+from seqnlp.data.columns import is_blank
+from seqnlp.data.loading import named_as_typed
 from seqnlp.data.tables import read_file, stream_file
 from seqnlp.data.times import read_times
 
@@ -89,6 +93,10 @@ def test_quotes_behind_a_space_are_said_to_be_characters(write):
     ]
 
 
+FINE = '{"text": "a"}\n'
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -96,13 +104,15 @@ def test_quotes_behind_a_space_are_said_to_be_characters(write):
         ("a.csv", b"PK\x03\x04\x14\x00", "is a zip archive or a spreadsheet: unpack it, or save it as csv"),
         ("a.csv", "text\n“a”\n".encode("cp1252"), "byte 0x93. Save it as UTF-8, e.g. by `iconv -f CP1252 -t UTF-8`"),
         ("a.json", '{\n "data": [{"text": "a"}],\n "n": 1\n}', "is one json object, of 'data', 'n': expected a list"),
+        ("a.json", '[{"text": "a", "text": "b"}]', "cannot be read as json: the name 'text' stands there twice"),
+        ("a.jsonl", FINE + '{"text": "a", "text": "b"}', "line 2: the name 'text' stands there twice"),
+        ("a.csv", LFS, "is Git LFS's pointer to a file, not the file: run `git lfs pull`"),
+        ("a.parquet", LFS, "is Git LFS's pointer to a file, not the file: run `git lfs pull`"),
+        ("a.txt", "/annex/objects/MD5E-s7--0.txt\n", "is git-annex's pointer to a file, not the file"),
     ],
 )
 def test_what_is_no_table_is_named(write, name, content, message):
     assert message in refusal(lambda: read_file(write(name, content)))
-
-
-FINE = '{"text": "a"}\n'
 
 
 @pytest.mark.parametrize(
@@ -113,6 +123,9 @@ FINE = '{"text": "a"}\n'
         ("a.jsonl", FINE + '{"text": "\\ud800"}\n', "line 2: it holds half a character"),
         ("a.jsonl", (FINE * 2).encode("utf-16"), "it looks like UTF-16"),
         ("a.jsonl.gz", gzip.compress(FINE.encode() * 9999)[:-9], "cannot be read: Compressed file ended"),
+        ("a.txt", LFS, "is Git LFS's pointer to a file"),
+        ("a.parquet", LFS, "is Git LFS's pointer to a file"),
+        ("a.parquet", b"PAR1" + b"x" * 50, "cannot be read as parquet: Parquet magic bytes not found"),
     ],
 )
 def test_a_stream_ends_in_one_line_where_it_cannot_be_read(write, name, content, message):
@@ -124,6 +137,58 @@ def test_a_stream_has_the_columns_of_its_first_row_and_no_blank_or_repeated_rows
     assert rows == [{"text": "a"}, {"text": None}, {"text": "😀"}]
     rows = list(stream_file(write("a.tsv", "text\tn\na\t1\n\n \t\ntext\tn\nb\t2\n")))
     assert rows == [{"text": "a", "n": "1"}, {"text": "b", "n": "2"}]
+
+
+def test_results_of_a_run_below_the_data_are_no_data(write, tmp_path, pictures):
+    run = tmp_path / "data" / "run1"
+    run.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "run.json"):
+        (run / name).write_text("{}")
+    write("data/a.jsonl", "\n".join(json.dumps({"text": f"text {n}", "label": n % 2}) for n in range(60)))
+    loaded = load_text_classification(DataArguments(dataset_name=str(tmp_path / "data")))
+    assert sum(map(len, loaded.splits.values())) == 60
+    assert "Left out, as folders of a trained model: run1." in loaded.remarks
+    folder = pictures("a", "b")
+    shutil.copytree(run, folder / "run1")
+    Image.new("RGB", (8, 8)).save(folder / "run1" / "curves.png")
+    told = refusal(lambda: load_images(ImageArguments(dataset_name=str(folder))))
+    assert "holds a trained model (run1), which is no data" in told
+
+
+def test_what_is_no_file_is_named_for_what_it_is(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to("nowhere")
+    for name, what in {
+        f"{tmp_path}/folder.csv": "is a folder, not a file: name a folder by --dataset_name",
+        f"{tmp_path}/pipe.csv": "is a pipe or a device, and data is read more than once: save it as a file",
+        f"{tmp_path}/link.csv": "is a link to 'nowhere', which leads nowhere",
+        "https://example.org/a.csv": "is an address, not a file: download it first",
+        f"{tmp_path}/no.csv": "There is no file",
+    }.items():
+        assert what in refusal(lambda name=name: read_file(name))
+
+
+def test_an_error_names_local_data_as_it_was_typed_and_a_record_does_not(write):
+    file = write("a.csv", "text,label\na,1\n")
+    with pytest.raises(DataError, match=r"^Dataset '<local:a\.csv>'"):
+        load_text_classification(DataArguments(train_file=file))
+    with pytest.raises(DataError, match=f"^Dataset '{file}', column 'label': all") as raised, named_as_typed(file):
+        load_text_classification(DataArguments(train_file=file))
+    assert "<local" not in str(raised.value)
+
+
+@pytest.mark.parametrize("blank", [" \t", "\u00a0", "\u3000", "\u200b\ufeff", "\u2060", "\x07", "\u00ad", "\u200f "])
+def test_a_text_of_which_nothing_can_be_seen_is_empty(write, blank):
+    rows = [{"text": text, "label": n % 2} for n, text in enumerate(["a", "b", blank, "c"])]
+    file = write("a.jsonl", "\n".join(map(json.dumps, rows)))
+    for read in (
+        lambda: load_text_classification(DataArguments(train_file=file)),
+        lambda: load_texts(TextArguments(train_file=file)),
+    ):
+        assert "1 of 4 texts are empty (first in row 2)" in refusal(read)
+    assert not is_blank("\u200ba")
+    assert not is_blank("\u0301")
 
 
 @pytest.mark.parametrize(

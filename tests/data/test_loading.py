@@ -290,6 +290,12 @@ def test_classes_that_look_alike_are_kept_apart_and_named(tmp_path, labels, alik
     ]
 
 
+def test_large_numbers_do_not_look_alike(tmp_path):
+    names, remarks = remarks_on(tmp_path, [str(10**30), str(10**30 + 1), "nan", "inf"])
+    assert len(names) == 4
+    assert remarks == []
+
+
 def test_labels_in_nfc_and_without_white_space_are_counted_each_for_itself(tmp_path):
     names, remarks = remarks_on(tmp_path, ["e\u0301", "\u00e9", "x ", "x"])
     assert names == ["x", "\u00e9"]

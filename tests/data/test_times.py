@@ -90,6 +90,7 @@ def test_other_numbers():
         (["01/02/2024 10h", "01/03/2024 11h"], "'01/02/2024 10h' is no time"),
         (["31.02.2024"], "is no time"),
         (["Jan 5, 2024", "5 February 2024"], "not all of it is times in one format"),
+        (["Jan-10", "Feb-10"], "'Jan-10' is in no format that is read: write 2024-12-31"),
     ],
 )
 def test_what_is_no_time_or_in_two_formats_is_refused(cells, message):

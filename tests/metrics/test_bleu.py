@@ -66,6 +66,8 @@ def test_bleu_over_moses_tokens_is_that_of_the_tokens():
     assert moses["bleu"] == plain["bleu"]
     assert "tok:moses-de-sacremoses-" in moses["signature"]
     assert "case:lc" in moses["signature"]
+    assert moses_tokens(["Ein Haus."], "de", lowercase=True) == ["ein haus ."]
+    assert moses_tokens(["Ein Haus."], "de", lowercase=False) == ["Ein Haus ."]
 
 
 @pytest.mark.parametrize(("metric", "arguments"), [(BLEU, ("-m", "bleu")), (ChrF, ("-m", "chrf"))])

@@ -16,6 +16,7 @@ from seqnlp.metrics import (
     Score,
 )
 from seqnlp.metrics.tune_validity import TUNE_SCORES
+from seqnlp.tasks import TASKS
 
 
 SCORES = {
@@ -64,6 +65,15 @@ def test_directions():
     }
     aimed = {key: score.better for key, score in SCORES.items() if score.greater_is_better is None}
     assert aimed == {"coverage_50": "near 50.0%", "coverage_80": "near 80.0%", "coverage_95": "near 95.0%"}
+
+
+@pytest.mark.parametrize("name", ["sentiment_analysis", "tagging", "image_classification"])
+def test_what_counts_examples_is_shown_in_percent_and_may_differ_by_an_example(name):
+    for score in TASKS[name].scores:
+        if score.is_share:
+            assert score.shown(0.8726) == "87.3%", score.key
+            assert score.agrees(0.5, 0.5 + 1 / 1000, count=1000), score.key
+            assert not score.agrees(0.5, 0.5 + 1 / 50, count=1000), score.key
 
 
 def test_how_a_score_is_shown():

@@ -80,3 +80,7 @@ def test_a_report_counts_types_and_confusions():
     plain = tagging_report([["a", "b", "c"]], [["N", "V", "N"]], [["N", "N", "V"]], {"ours": {"accuracy": 1 / 3}})
     assert ["N", "50.0%", "50.0%", "50.0%", "2"] in [line.split() for line in plain.splitlines()]
     assert ["V", "0.0%", "0.0%", "0.0%", "1"] in [line.split() for line in plain.splitlines()]
+    once = tagging_report([["a", "b"]], [["N", "V"]], [["N", "N"]], {"ours": {"accuracy": 0.5}})
+    assert ["N", "100.0%", "50.0%", "66.7%", "2"] in [line.split() for line in once.splitlines()]
+    right = tagging_report([["a", "b"]], [["N", "V"]], [["N", "V"]], {"ours": {"accuracy": 1.0}})
+    assert ["V", "100.0%", "100.0%", "100.0%", "1"] in [line.split() for line in right.splitlines()]

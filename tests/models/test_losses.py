@@ -103,6 +103,19 @@ def test_under_autocast_and_in_half_precision():
             torch.testing.assert_close(ours, theirs, rtol=5e-2, atol=5e-3)
 
 
+def test_what_many_chunks_add_is_not_lost_in_half_precision():
+    # With equal logits of two classes a label of class 0 adds 1/2 to the gradient for class 1, and bfloat16 has no
+    # number between 256 and 258.
+    head, states = nn.Linear(1, 2).to(torch.bfloat16), torch.ones(1024, 1, dtype=torch.bfloat16)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    labels = torch.zeros(1024, dtype=torch.long)
+    chunked_cross_entropy(states, head, labels, chunk_size=1, num_items_in_batch=1).backward()
+
+    assert head.bias.grad.tolist() == [-512, 512]
+    assert head.weight.grad.tolist() == [[-512], [512]]
+
+
 def test_no_tensor_is_as_large_as_the_logits():
     class Largest(torch.utils._python_dispatch.TorchDispatchMode):
         size = 0
@@ -231,3 +244,30 @@ def test_losses_of_a_classifier_divide_by_items():
     assert divide_by_items(loss, labels, "regression", None) == 2
     assert divide_by_items(loss, labels, "single_label_classification", 24) == 2
     assert divide_by_items(loss, labels, "multi_label_classification", torch.tensor(24)) == 1
+
+
+def test_compiled_layers_are_one_graph_and_the_loss_in_parts_is_in_none():
+    counts = {"graphs": 0, "operations": set()}
+
+    def note(graph, inputs):
+        counts["graphs"] += 1
+        counts["operations"] |= {str(node.target) for node in graph.graph.nodes}
+        return graph
+
+    torch.compiler.reset()
+    config = TransformerDecoderConfig(
+        vocab_size=11,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        loss_chunk_size=4,
+    )
+    model, tokens = TransformerDecoderForCausalLM(config).train(), torch.randint(0, 11, (2, 6))
+    plain = model(tokens, labels=tokens).loss
+    compiled = torch.compile(model, backend=note)(tokens, labels=tokens).loss
+    torch.compiler.reset()
+
+    torch.testing.assert_close(compiled, plain)
+    assert counts["graphs"] <= 2  # the three layers, and what shifts the labels
+    assert not any("nonzero" in operation for operation in counts["operations"])

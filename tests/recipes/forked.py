@@ -4,6 +4,7 @@ import os
 import runpy
 import socket
 import sys
+import tempfile
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -35,16 +36,17 @@ class ForkedRun:
         processes: How many.
         log: File that gets what they print.
         cache: Folder in which `datasets` keeps what it prepares; the usual one by default.
+        temporary: Folder of its temporary files; the usual one by default.
     """
 
-    def __init__(self, recipe, arguments, processes, log, cache=None):
+    def __init__(self, recipe, arguments, processes, log, cache=None, temporary=None):
         context = get_context("forkserver")  # a fork of this process would share its threads' locks
         context.set_forkserver_preload(IMPORTED)
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
         self.log = log
-        common = processes, port, str(log), cache and str(cache)
+        common = processes, port, str(log), cache and str(cache), temporary and str(temporary)
         self.members = [
             context.Process(target=run, args=(recipe, list(map(str, arguments)), number, *common))
             for number in range(processes)
@@ -79,7 +81,7 @@ class ForkedRun:
         assert codes == [0] * len(codes), Path(self.log).read_text()[-5000:]
 
 
-def run(recipe, arguments, number, processes, port, log, cache):
+def run(recipe, arguments, number, processes, port, log, cache, temporary):
     """What each process does."""
     with open(log, "a") as file:
         for stream in (1, 2):
@@ -87,6 +89,8 @@ def run(recipe, arguments, number, processes, port, log, cache):
     os.chdir(ROOT)
     if cache:
         datasets.config.HF_DATASETS_CACHE = cache
+    if temporary:
+        tempfile.tempdir = temporary
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if processes > 1:
         ranks = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}

@@ -47,7 +47,7 @@ def test_any_flags_are_a_run_or_one_line(reviews, lines, tmp_path, case):
         flags = [f"--{name}={given}" for name, given in drawn.items()]
         log = tmp_path / f"log-{number}"
         run = ForkedRun(recipe, [*case(reviews, lines), *COMMON, "--output_dir", tmp_path / "out", *flags], 1, log)
-        is_over = run.wait(120)
+        is_over = run.wait(600 if drawn.get("torch_compile") == "true" else 120)
         codes = [member.exitcode for member in run.members]
         run.kill()
         told = Path(log).read_text(errors="replace")

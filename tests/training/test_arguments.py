@@ -8,7 +8,7 @@ from seqnlp.data import DataArguments, PairArguments
 from seqnlp.tasks import TextModelArguments
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.training import ArgumentsError, TrainingArguments, build_config, parse_arguments
-from seqnlp.training.flags import GROUPS, Range, check_ranges, command_of, fields_of, flag, public_value, role_of
+from seqnlp.training.flags import GROUPS, Range, check_values, command_of, fields_of, flag, public_value, role_of
 
 
 def parse(*argv):
@@ -232,6 +232,20 @@ def test_a_value_of_a_yaml_is_what_it_says(yaml_file):
         parse("--config", yaml_file("seed: [[1]]"))
 
 
+def test_nothing_given_is_no_value_of_a_flag(yaml_file):
+    """Such as of a variable of the shell that is not set."""
+    for name in ("text_column", "train_file", "resume_from_checkpoint", "output_dir", "tokenizer_name"):
+        for argv in ((f"--{name}=",), (f"--{name}", ""), ("--config", yaml_file(f"{name}: ''"))):
+            with pytest.raises(ArgumentsError, match=f"--{name} is empty: give it a value, or leave it out"):
+                parse(*argv)
+    for argv in (("--config=",), ("--config", "")):
+        with pytest.raises(ArgumentsError, match="--config needs the name of a YAML file"):
+            parse(*argv)
+    assert parse("--config_overrides", "")[1].config_overrides == ""
+    with pytest.raises(ArgumentsError, match="hidden_size stands there twice"):
+        build_config(RecurrentConfig, "hidden_size=8, hidden_size=9", vocab_size=9)
+
+
 def test_a_list_in_a_yaml_is_one_for_a_flag_that_takes_several_values(yaml_file):
     @dataclass
     class Columns:
@@ -270,7 +284,7 @@ def test_a_flag_without_a_role_is_no_flag():
     with pytest.raises(ValueError, match="The flag --name has the role 'furniture'; the roles are data source, data,"):
         role_of(fields_of(Bad)["name"])
     with pytest.raises(ArgumentsError, match="--count 3 must be at least 0 and at most 2"):
-        check_ranges(Bad())
+        check_values(Bad())
 
 
 def test_an_error_is_one_line_whatever_the_value():

@@ -60,12 +60,37 @@ def test_a_link_that_leads_nowhere_is_named_before_training(tmp_path):
     assert (tmp_path / "real" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\0b", "a\udcff"])
-def test_what_is_no_name_of_a_folder_is_refused(name):
-    with pytest.raises(
-        ArgumentsError, match=r"--output_dir .* (is empty: name a folder|is no name that a folder may)"
-    ):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("", "empty: give it a value"),
+        (" ", "empty: name a folder"),
+        ("a\0b", "no name that"),
+        ("a\udcff", "no name that"),
+    ],
+)
+def test_what_is_no_name_of_a_folder_is_refused(name, what):
+    with pytest.raises(ArgumentsError, match=f"--output_dir .*is {what}"):
         start_run("test", "gru", TrainingArguments(output_dir=name, report_to="none"))
+
+
+def test_a_log_of_validations_takes_the_place_of_no_other_file(tmp_path):
+    mine, log = tmp_path / "mine.csv", tmp_path / "log"
+    mine.write_text("text,label\n")
+    for path, what in (
+        (mine, "is there already, and is no log of validations"),
+        (tmp_path, "cannot be written: Is a directory"),
+        (tmp_path / "no" / "log", "cannot be written: No such file or directory"),
+    ):
+        with pytest.raises(ArgumentsError, match=f"--validation_log {path} {what}"):
+            claim(tmp_path / "run", validation_log=str(path))
+        OutputFolder(tmp_path / "run").release()
+    assert mine.read_text() == "text,label\n"
+    for _ in range(2):
+        finish(tmp_path / "run", validation_log=str(log), eval_steps=1, overwrite_output_dir=True)
+        assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2]
+    finish(tmp_path / "run", validation_log=str(log), eval_steps=1, max_train_steps=3, **GO_ON)
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2, 3]
 
 
 def test_a_folder_that_is_everybodys_is_no_runs_own(tmp_path, monkeypatch):

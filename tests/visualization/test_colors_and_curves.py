@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from seqnlp.tasks import ARCHITECTURES
 from seqnlp.visualization import plot_learning_curves
 from seqnlp.visualization.colors import LOOKS, OTHER, looks_of
+from seqnlp.visualization.comparison import plot_comparison
 
 
 HISTORY = [
@@ -56,3 +57,19 @@ def test_losses_of_two_kinds_have_axes_of_their_own(axes_of):
     assert training.get_ylabel() == "training loss of single steps\n(normalized)"
     assert validation.get_ylabel() == "validation loss of whole forecasts\n(normalized)"
     assert [list(axis.lines[0].get_ydata()) for axis in (training, validation)] == [[2.0], [1.5, 1.0]]
+
+
+@pytest.mark.parametrize("is_steep", [False, True])
+def test_many_names_are_turned_and_steep_curves_are_drawn_on_a_log_scale(monkeypatch, is_steep):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.extend(figure.axes))
+    names = ["elman", "lstm", "gru", "mingru", "minlstm", "transformer"] if is_steep else ["elman", "lstm"]
+    curve = [(1, 30.0 if is_steep else 2.0), (2, 1.0)]
+    rows = [
+        {"architecture": name, "values": [1.0], "mean": 1.0, "interval": None, "curves": [curve]} for name in names
+    ]
+    plot_comparison([{**row, "targets_per_second": 1234.5} for row in rows], "test MAE, m", "loss")
+    quality, learning, _ = drawn
+    assert learning.get_yscale() == ("log" if is_steep else "linear")
+    assert ("log scale" in learning.get_ylabel()) == is_steep
+    assert {label.get_rotation() for label in quality.get_xticklabels()} == {30.0 if is_steep else 0.0}
