@@ -93,7 +93,7 @@ def test_what_is_no_teacher_is_refused(folder):
     with pytest.raises(ArgumentsError, match="--augment 3 does nothing without --teacher"):
         TASKS["sentiment_analysis"].from_command_line(argv=["--augment", "3"]).check_start()
     with pytest.raises(
-        ArgumentsError, match="distillation.loss: invalid choice: 'huber' \\(choose from 'kl', 'mse'\\)"
+        ArgumentsError, match=r"distillation.loss: invalid choice: 'huber' \(choose from 'kl', 'mse'\)"
     ):
         TASKS["sentiment_analysis"].from_command_line(argv=["--distillation_loss", "huber"])
     with pytest.raises(ArgumentsError, match="--augment_tagger x/y does nothing without --augment"):
