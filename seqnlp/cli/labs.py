@@ -45,7 +45,7 @@ def labs(context: typer.Context) -> None:
 
 @app.command()
 def copy(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the notebooks go.")] = Path("labs"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the notebooks go.")] = Path("labs"),
 ) -> None:
     """Copy the exercises into a folder; what is there already is never replaced."""
     notebooks = sorted(exercises_folder().glob("*.ipynb"))
@@ -58,3 +58,4 @@ def copy(
             typer.echo(shutil.copyfile(path, folder / path.name))
     except OSError as error:
         raise LabsError(f"The labs cannot be copied to {folder}: {error.strerror}.") from error
+    typer.echo(f"\nOpen one by `jupyter lab {folder}`.")

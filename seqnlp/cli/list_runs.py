@@ -20,9 +20,7 @@ LEFT_OUT = ("checkpoints", "logs", "adapter")
 
 
 def list_runs(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the runs lie, at any depth.")] = Path(
-        "outputs"
-    ),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the runs lie, at any depth.")] = Path("outputs"),
 ) -> None:
     """
     List the runs below a folder, the newest last: task, data, architecture, score and date.

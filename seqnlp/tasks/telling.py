@@ -141,7 +141,7 @@ def described_schedule(loop: TrainingLoop) -> str:
     """How many steps there are, and how they come about."""
     text = f"{loop.max_steps:,} steps"
     if loop.steps_per_epoch is not None:
-        text += f", {loop.max_steps / loop.steps_per_epoch:.3g} epochs of {loop.steps_per_epoch:,}"
+        text += f", {loop.max_steps / loop.steps_per_epoch:.3g} epochs of {loop.steps_per_epoch:,} steps"
     if loop.step:
         text += f"; goes on at step {loop.step:,}"
     minutes = loop.arguments.max_train_minutes

@@ -177,6 +177,8 @@ def find_damage(folder: Path) -> str | None:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if not manifest:
+            return f"{MANIFEST} lists no files"
         for name, expected in manifest.items():
             path = folder / name
             if not path.is_file():

@@ -77,7 +77,7 @@ class AdamW(OptimizerKind):
 
     title = "AdamW"
     source = "Loshchilov & Hutter 2019, arXiv 1711.05101"
-    rate = "about the step of each weight"
+    rate = "about how far each weight moves in a step"
     reads = ADAM_FLAGS
 
     @classmethod

@@ -24,7 +24,7 @@ def test_exercises_are_copied_and_never_replaced(seqnlp, tmp_path):
     assert code == 0
     names = [path.name for path in sorted((tmp_path / "mine").iterdir())]
     assert names == [path.name for path in sorted(exercises_folder().glob("*.ipynb"))]
-    assert out.splitlines() == [f"mine/{name}" for name in names]
+    assert out.splitlines() == [*(f"mine/{name}" for name in names), "", "Open one by `jupyter lab mine`."]
     (tmp_path / "mine" / names[0]).write_text("my work")
     code, _, err = seqnlp("labs", "copy", "mine")
     assert code == 2

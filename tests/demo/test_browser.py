@@ -7,7 +7,7 @@ import time
 import pytest
 from PIL import Image, ImageDraw
 
-from seqnlp.demo import read_series
+from seqnlp.demo import TextWriter, read_series
 
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'seqnlp[demo]'")
@@ -109,7 +109,16 @@ def test_a_narrow_window_needs_no_scrolling_sideways(visit, name):
     assert given["x"] + given["width"] <= NARROW["width"]
 
 
-def test_a_text_appears_piece_by_piece(visit):
+def test_a_text_appears_piece_by_piece(visit, monkeypatch):
+    respond = TextWriter.respond
+
+    def slowly(self, given, options):
+        """So that a busy machine draws the page between two pieces."""
+        for answer in respond(self, given, options):
+            yield answer
+            time.sleep(0.3)
+
+    monkeypatch.setattr(TextWriter, "respond", slowly)
     tab = visit("lm")
     tab.get_by_role("button", name="How to answer").click()
     tab.get_by_label("number input for Length at most").fill("60")

@@ -52,7 +52,7 @@ def test_it_says_what_it_is_about_to_do_and_what_to_do_next(finished, reviews, m
     assert facts["tokens"] == "train 450, validation 155, test 185; unknown 20.0% of those of validation"
     assert facts["vocabulary"] == "10 tokens, word, trained on the training split"
     assert facts["model"].startswith("lstm (seqnlp), RecurrentForSequenceClassification: ")
-    assert facts["training"] == "96 steps, 8 epochs of 12"
+    assert facts["training"] == "96 steps, 8 epochs of 12 steps"
     assert facts["output"] == str(output_dir)
     assert "Computing its baselines, TF-IDF" in after.split("Test: 37 examples")[0]
     record = json.loads((output_dir / "run.json").read_text())

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from seqnlp.models.losses import DistillationLoss
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.distillation import Teacher, varied
+from seqnlp.tasks.distillation import Teacher, tell_teacher, varied
 from seqnlp.tasks.starting_model import Source
 from seqnlp.training import ArgumentsError
 
@@ -91,12 +92,23 @@ def test_what_is_no_teacher_is_refused(folder):
         teacher_of(folder / "bert", ("LABEL_0", "LABEL_1"))
     with pytest.raises(ArgumentsError, match="--augment 3 does nothing without --teacher"):
         TASKS["sentiment_analysis"].from_command_line(argv=["--augment", "3"]).check_start()
+    with pytest.raises(ArgumentsError, match=r"invalid choice: 'huber' \(choose from 'kl', 'mse'\)"):
+        TASKS["sentiment_analysis"].from_command_line(argv=["--distillation_loss", "huber"])
     with pytest.raises(ArgumentsError, match="--augment_tagger x/y does nothing without --augment"):
         TASKS["sentiment_analysis"].from_command_line(argv=["--augment_tagger", "x/y"]).check_start()
     with pytest.raises(ArgumentsError, match="choose one of the two"):
         TASKS["sentiment_analysis"].from_command_line(
             argv=["--teacher", "x/y", "--class_weights", "balanced"]
         ).check_start()
+
+
+def test_a_folder_that_is_named_as_seen_from_here_is_no_more_than_a_local_teacher(tmp_path, monkeypatch):
+    (tmp_path / "clients" / "acme").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    run = SimpleNamespace(tell=lambda text: None, record=SimpleNamespace())
+    for name, published in {"clients/acme": "<local:acme>", "org/model": "org/model"}.items():
+        tell_teacher(run, Source(name, name), {"class": "A", "parameters": 1})
+        assert run.record.teacher == {"name": published, "class": "A", "parameters": 1}
 
 
 def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(folder, tmp_path, capsys):

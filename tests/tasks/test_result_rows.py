@@ -54,11 +54,11 @@ def test_series_stand_beside_the_last_value_and_smoothing_in_their_own_unit():
     record["baselines"] |= {"seasonal_naive": {"test": {"crps": 40.0, "coverage_80": 0.8}}, "ets": {"test": smoothed}}
     other = {**record, "metrics": {"test": {"rmse": 26.25, "crps": 12.24, "coverage_80": 0.8}}}
     assert list(Trajectory.results_row([record, other], "test").values())[1:] == [
-        "26.1 ± 0.141 (31.0, 28.0)",
-        "12.1 ± 0.141 (40.0, 14.0)",
+        "26.1 ± 0.1 (31.0, 28.0)",
+        "12.1 ± 0.1 (40.0, 14.0)",
         "79.6% ± 0.6% (90.0%)",
     ]
     short = Trajectory.in_short([record, other], "test")
-    assert short == ("RMSE over 12 steps, 60 min, in mg/dl: 26.1 ± 0.141 (test)", "31.0 (last value)")
+    assert short == ("RMSE over 12 steps, 60 min, in mg/dl: 26.1 ± 0.1 (test)", "31.0 (last value)")
     record["hyperparameters"]["logarithm"] = True
     assert Trajectory.results_row([record], "test")["forecast"] == "12 steps, 60 min, in ln mg/dl"

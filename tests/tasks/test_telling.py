@@ -49,6 +49,7 @@ def test_the_page_of_a_run_says_whether_its_baseline_does_as_well(ours, baseline
     assert _finding(SentimentAnalysis, outcome) == (
         f"Accuracy {ours:.1%} is {relation} its baseline, tf idf: {baseline:.1%}."
     )
+    assert SentimentAnalysis.headline(asdict(record)).shown == f"Accuracy {ours:.1%}"
     outcome.baselines["another"] = {"accuracy": 0.5}
     assert "the best of its baselines, tf idf" in _finding(SentimentAnalysis, outcome)
     outcome.baselines = {}

@@ -119,7 +119,7 @@ def test_help_lists_every_flag_with_its_default(capsys):
         parse("--help")
     assert raised.value.code == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Highest learning rate. adamw: about the step of each weight; " in printed
+    assert "Highest learning rate. adamw: about how far each weight moves in a step; " in printed
     assert "10 % of the training data" in printed
     assert "--config FILE.yaml" in printed
 

@@ -63,6 +63,7 @@ def flip_a_bit(path):
         (flip_a_bit, "loop_state.json", "loop_state.json is not what was written"),
         (Path.unlink, "random_states_0.pkl", "random_states_0.pkl is missing"),
         (Path.unlink, "manifest.json", "manifest.json is missing"),
+        (lambda path: path.write_text("{}"), "manifest.json", "manifest.json lists no files"),
         (truncate, "manifest.json", "manifest.json or a file it lists cannot be read"),
         (
             lambda path: path.write_text("[" * 100_000),
