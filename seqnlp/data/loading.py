@@ -172,7 +172,8 @@ def _load_folder(
 ) -> LoadedData:
     source = DataSource(_local_name(name), config)
     found = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder))
-    models = [path for path in sorted(folder.rglob("*")) if path.is_dir() and _holds_a_model(path)]
+    models = [file.parent for file in found if file.name == CONFIG_NAME and file.parent != folder]
+    models = [model for model in models if (model / SAFE_WEIGHTS_NAME).is_file()]  # as `from_pretrained` reads it
     found = [file for file in found if not any(model in file.parents for model in models)]
     images = {ending for ending, kind in PILImage.registered_extensions().items() if kind in PILImage.OPEN}
     kinds = Counter(kind for file in found if (kind := file_type(file)))
@@ -217,11 +218,6 @@ def _load_folder(
 def is_hidden(file: Path, folder: Path) -> bool:
     """Whether a file, or a folder between it and the given one, has a name by which programs hide their own."""
     return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-
-
-def _holds_a_model(folder: Path) -> bool:
-    """Whether a folder is the result of a run, as `from_pretrained` reads it."""
-    return (folder / CONFIG_NAME).is_file() and (folder / SAFE_WEIGHTS_NAME).is_file()
 
 
 def _has_configs(folder: Path) -> bool:

@@ -13,6 +13,9 @@ from .flags import COMPARED
 from .run_record import RunRecord, plain
 
 
+MOST_SHOWN = 8  # of what differs between two setups
+
+
 def describe_setup(
     record: RunRecord,
     roles: Mapping[str, str],
@@ -73,6 +76,12 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if before != after:
             found.append(f"{name} {_shown(before)} there, {_shown(after)} here")
     return found
+
+
+def in_words(found: list[str]) -> str:
+    """What [`differences`] found, in a line that ends."""
+    more = len(found) - MOST_SHOWN
+    return "; ".join(found[:MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def check_optimizer(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:

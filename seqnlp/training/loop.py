@@ -32,7 +32,7 @@ from .checkpoints import (
 )
 from .errors import TrainingError, in_one_line
 from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
-from .fingerprint import check_optimizer, describe_setup, differences
+from .fingerprint import check_optimizer, describe_setup, differences, in_words
 from .integrity import WEIGHTS, find_damage
 from .kept_elsewhere import keep_state
 from .mean_losses import gives_mean
@@ -526,7 +526,7 @@ class TrainingLoop(Evaluator):
             return False
         if not self.arguments.resume_with_changes:
             raise CheckpointError(
-                f"The checkpoint {path} was made with another setup: {'; '.join(differing)}. Resume with the same, or "
+                f"The checkpoint {path} was made with another setup: {in_words(differing)}. Resume with the same, or "
                 "go on all the same by --resume_with_changes."
             )
         if self.steps_per_epoch is None and then["num_processes"] != self.num_processes:
@@ -535,7 +535,7 @@ class TrainingLoop(Evaluator):
                 f"out to {self.num_processes} in the middle. Resume with as many."
             )
         check_optimizer(path, then, self.setup)
-        logger.warning(f"Resuming {path} with another setup: {'; '.join(differing)}.")
+        logger.warning(f"Resuming {path} with another setup: {in_words(differing)}.")
         return True
 
     def _renumber(self) -> None:

@@ -150,8 +150,8 @@ def test_any_damage_of_any_file(interrupted, tmp_path, kind):
             for checkpoint in chosen:
                 path = root / "checkpoints" / checkpoint / file
                 other = interrupted[0] / "other" / "checkpoints" / checkpoint
-                is_older = name == "is an older one's" and checkpoint.startswith("best")
-                if path.exists() and not is_older and (name != "is another run's" or (other / file).is_file()):
+                has_older = name != "is an older one's" or checkpoint == LAST
+                if path.exists() and has_older and (name != "is another run's" or (other / file).is_file()):
                     damage(path, other)
             found = outcome(root, interrupted)
             counts[found] += 1
