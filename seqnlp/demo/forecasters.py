@@ -87,7 +87,7 @@ class Forecaster(Answerer):
         generator = torch.Generator().manual_seed(0)  # the same question has the same answer
         noise = torch.rand(1, paths, length, self.num_channels, 2, generator=generator)
         with torch.no_grad():
-            drawn = self.model.generate(past.nan_to_num(), ~past.isnan(), length, paths, noise).sequences[0]
+            drawn = self.model.draw_paths(past.nan_to_num(), ~past.isnan(), length, paths, noise).sequences[0]
         return np.quantile(drawn.double().numpy(), [0.1, 0.9], axis=0, method="weibull")
 
     def _choose(self, given: Series) -> tuple[np.ndarray, list[str]]:

@@ -73,9 +73,9 @@ class RecurrentConfig(PreTrainedConfig):
             embedding. `None` for text.
         prediction_length: Steps that a model of time series predicts unless told otherwise.
         distribution_output: What a model of time series learns of each next value: `"normal"` or `"student_t"`, a
-            distribution that each step's state gives (Salinas et al. 2020, arXiv 1704.04110), from which `generate`
+            distribution that each step's state gives (Salinas et al. 2020, arXiv 1704.04110), from which `draw_paths`
             draws paths; `None` for the value alone.
-        num_parallel_samples: Paths that `generate` draws per series unless told otherwise; `None` for 100.
+        num_parallel_samples: Paths that `draw_paths` draws per series unless told otherwise; `None` for 100.
         input_mean: Mean of each channel over the training series, taken off before the model reads it; `None` for 0.
         input_scale: Standard deviation of each channel over the training series, by which it is divided; `None` for 1.
         label_smoothing: Share of each label that the training loss spreads over the vocabulary, or over a classifier's

@@ -80,7 +80,7 @@ class TimeSeriesPredictionMixin:
     becomes its next input. So one model predicts any number of steps from any length of past, as a sequence model
     does; a head that gives all future steps at once is tied to one horizon and learns from one position per series.
 
-    With `distribution_output` it learns the whole distribution of the next value by its likelihood, and [`generate`]
+    With `distribution_output` it learns the whole distribution of the next value by its likelihood, and [`draw_paths`]
     draws sample paths, each of which reads its own draws (DeepAR: Salinas et al. 2020, arXiv 1704.04110, section 3):
     from them come quantiles of any step and of anything that depends on several steps. Its point forecast is what it
     is without: the roll-out of the expected changes.
@@ -112,7 +112,7 @@ class TimeSeriesPredictionMixin:
 
     @property
     def num_parallel_samples(self) -> int:
-        """Paths that [`generate`] draws per series unless told otherwise; 0 without a distribution."""
+        """Paths that [`draw_paths`] draws per series unless told otherwise; 0 without a distribution."""
         if self.distribution is None:
             return 0
         given = self.config.num_parallel_samples
@@ -169,7 +169,7 @@ class TimeSeriesPredictionMixin:
         )
 
     @torch.no_grad()
-    def generate(
+    def draw_paths(
         self,
         past_values: torch.FloatTensor,
         past_observed_mask: torch.Tensor | None = None,
@@ -179,7 +179,8 @@ class TimeSeriesPredictionMixin:
         **kwargs: Unpack[TransformersKwargs],
     ) -> SampleTSPredictionOutput:
         """
-        Draw paths of the future, of a model with a `distribution_output`.
+        Draw paths of the future, of a model with a `distribution_output`. It is not called `generate`, as transformers
+        calls it: there a class with a `generate` of its own that comes from the Hub is made a writer of tokens.
 
         Args:
             past_values: `(batch_size, context_length, input_size)`, of any length.
@@ -241,7 +242,7 @@ class TimeSeriesPredictionMixin:
     def _roll_out(self, past, observed, prediction_length, noise=None, use_cache=None, **kwargs):
         """
         `(B, prediction_length, D)` predictions from the past, or `(B * S, prediction_length, D)` draws by the noise of
-        [`generate`]; and the base model's outputs for the past.
+        [`draw_paths`]; and the base model's outputs for the past.
         """
         location, parameters, outputs = self._one_step_ahead(past, observed, use_cache=True, **kwargs)
         following = location[:, -1:], None if parameters is None else parameters[:, -1:]

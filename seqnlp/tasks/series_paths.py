@@ -48,7 +48,9 @@ def summarize_paths(
     for first in range(0, batch_size, size):
         part = slice(first, first + size) if first < len(past) else slice(0, 1)
         noise = torch.stack([noise_of(row, (num_paths, *future.shape[1:], 2)) for row in past[part]])
-        paths = model.generate(past[part], observed[part], future.shape[1], num_paths, noise.to(past.device)).sequences
+        paths = model.draw_paths(
+            past[part], observed[part], future.shape[1], num_paths, noise.to(past.device)
+        ).sequences
         if first < len(past):
             draws, came = paths.double().transpose(0, 1).cpu().numpy(), future[part].cpu().numpy()
             found.append((crps_of_paths(draws, came), intervals_of_paths(draws)))

@@ -98,7 +98,7 @@ class Trajectory(Task):
             "print(model(past_values).prediction_outputs)  # the steps after them",
         ]
         if config.get("distribution_output"):
-            lines.append("paths = model.generate(past_values).sequences  # series, paths, steps, channels")
+            lines.append("paths = model.draw_paths(past_values).sequences  # series, paths, steps, channels")
             lines.append("print(paths.quantile(torch.tensor([0.1, 0.9]), dim=1))  # the central 80 % of each step")
         return "\n".join(lines)
 

@@ -21,15 +21,15 @@ def join_tied_embeddings(model: PreTrainedModel) -> None:
 
 def let_shards_generate(model: PreTrainedModel) -> None:
     """
-    Let `model.generate` work where FSDP2 has sharded `model`: of language models, and of those that draw paths of
-    series. Others are left as they are.
+    Let `generate` and, of models of series, `draw_paths` work where FSDP2 has sharded `model`. Models that have
+    neither are left as they are.
 
     Every forward pass needs every process, so none may stop generating before all have come to an end, which
     transformers sees to for models that it sharded itself; and an encoder that `generate` calls by itself needs the
     weights that belong to the whole model.
     """
-    if not hasattr(model, "generate"):
-        return
     if model.can_generate():
         model._is_fsdp_managed_module = True
-    register_fsdp_forward_method(model, "generate")
+    for name in ("generate", "draw_paths"):
+        if hasattr(model, name):
+            register_fsdp_forward_method(model, name)

@@ -175,7 +175,7 @@ def test_flags_have_underscores_as_those_of_the_recipes_and_may_have_dashes(mode
         assert status == 0
         assert json.loads((tmp_path / "flow.json").read_text())["elman"]["max_grad_norm"] == 2
     for verb in ("gradflow", "attention", "dependency", "compare", "publish", "verify"):
-        flags = re.findall(r"--[a-z]\S*", seqnlp(verb, "--help")[1].split("Options:")[1])
+        flags = re.findall(r"^ +(?:-h, )?(--[a-z]\S*)", seqnlp(verb, "--help")[1], re.MULTILINE)
         assert "--help" in flags
         assert not [flag for flag in flags if "-" in flag[2:]]
 

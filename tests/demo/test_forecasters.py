@@ -59,7 +59,7 @@ def test_a_distribution_gives_the_central_80_percent_of_its_paths_and_the_same_o
     found = answerer.answer(Series(values))
     noise = torch.rand(1, 9, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     past = torch.tensor(values).float()[None]
-    paths = answerer.model.generate(past.nan_to_num(), ~past.isnan(), noise=noise).sequences[0].sort(dim=0).values
+    paths = answerer.model.draw_paths(past.nan_to_num(), ~past.isnan(), noise=noise).sequences[0].sort(dim=0).values
     assert np.array(found.lower) == pytest.approx(paths[0].numpy(), abs=1e-5)  # of nine, at a tenth of ten places
     assert np.array(found.upper) == pytest.approx(paths[-1].numpy(), abs=1e-5)
     assert answerer.answer(Series(values)).lower == found.lower

@@ -152,7 +152,7 @@ def in_one_of_two_processes(rank, folder):
     for layer in model.model.layers:
         fully_shard(layer, mesh=mesh)
     let_shards_generate(fully_shard(model, mesh=mesh))
-    results["paths"] = model.generate(**given).sequences
+    results["paths"] = model.draw_paths(**given).sequences
     for model_class in TRANSFORMERS:
         distributed = DistributedConfig(tp_plan="auto", tp_size=2)
         model = model_class.from_pretrained(f"{folder}/{model_class.__name__}", distributed_config=distributed).eval()
@@ -185,7 +185,7 @@ def test_sharded_over_two_processes_has_the_loss_of_one(model_class, two_process
 def test_sharded_over_two_processes_a_model_of_series_draws_the_paths_of_one(two_processes):
     model, given = forecaster()
     for results in two_processes:
-        torch.testing.assert_close(results["paths"], model.generate(**given).sequences)
+        torch.testing.assert_close(results["paths"], model.draw_paths(**given).sequences)
 
 
 @pytest.mark.parametrize("model_class", TRANSFORMERS)

@@ -61,7 +61,7 @@ def test_paths_read_their_own_draws_one_step_after_another(architecture):
     model = model_of(architecture, input_mean=[3.0, -1.0], input_scale=[2.0, 0.5]).eval()
     past = series(2, 7, 2)
     noise = torch.rand(2, 3, 4, 2, 2)
-    paths = model.generate(past, noise=noise).sequences
+    paths = model.draw_paths(past, noise=noise).sequences
     assert paths.shape == (2, 3, 4, 2)
     mean, scale = torch.tensor([3.0, -1.0]), torch.tensor([2.0, 0.5])
     for path in range(3):
@@ -73,7 +73,7 @@ def test_paths_read_their_own_draws_one_step_after_another(architecture):
             values = torch.cat([values, drawn[:, None]], dim=1)
         torch.testing.assert_close(paths[:, path], values[:, 7:] * scale + mean, rtol=1e-3, atol=1e-3)
     padded = torch.cat([torch.full((2, 3, 2), float("nan")), past], dim=1)
-    again = model.generate(padded, ~padded.isnan(), noise=noise).sequences
+    again = model.draw_paths(padded, ~padded.isnan(), noise=noise).sequences
     torch.testing.assert_close(again, paths, rtol=1e-3, atol=1e-3)
 
 
@@ -105,11 +105,11 @@ def test_the_point_forecast_is_that_of_the_same_weights_without_a_distribution(a
     model.save_pretrained(tmp_path)
     loaded = AutoModelForTimeSeriesPrediction.from_pretrained(tmp_path).eval()
     past, noise = series(2, 6, 2), torch.rand(2, 3, 4, 2, 2)
-    assert torch.equal(model.generate(past, noise=noise).sequences, loaded.generate(past, noise=noise).sequences)
+    assert torch.equal(model.draw_paths(past, noise=noise).sequences, loaded.draw_paths(past, noise=noise).sequences)
     torch.manual_seed(1)
-    drawn = model.generate(past, prediction_length=6, num_parallel_samples=5).sequences
+    drawn = model.draw_paths(past, prediction_length=6, num_parallel_samples=5).sequences
     torch.manual_seed(1)
-    assert torch.equal(loaded.generate(past, prediction_length=6, num_parallel_samples=5).sequences, drawn)
+    assert torch.equal(loaded.draw_paths(past, prediction_length=6, num_parallel_samples=5).sequences, drawn)
     assert drawn.shape == (2, 5, 6, 2)
 
     plain = model_of(architecture, distribution_output=None).eval()
@@ -130,16 +130,16 @@ def test_it_learns_how_far_a_random_walk_goes(distribution):
         model(walks[:, :20], future_values=walks[:, 20:]).loss.backward()
         optimizer.step()
     model.eval()
-    paths = model.generate(walks[:256, :20], num_parallel_samples=50).sequences - walks[:256, None, 19:20]
+    paths = model.draw_paths(walks[:256, :20], num_parallel_samples=50).sequences - walks[:256, None, 19:20]
     assert paths[:, :, [0, 3]].std(dim=(0, 1)).flatten().tolist() == pytest.approx([0.5, 1.0], rel=0.1)
 
 
 def test_refusals():
     model = model_of("gru").eval()
     with pytest.raises(ValueError, match=r"noise of shape \(1, 3, 4, 2\) must have the shape \(1, 3, 4, 2, 2\)"):
-        model.generate(series(1, 5, 2), noise=torch.rand(1, 3, 4, 2))
+        model.draw_paths(series(1, 5, 2), noise=torch.rand(1, 3, 4, 2))
     with pytest.raises(ValueError, match=r"distribution_output=None\): train one with .*'student_t'"):
-        model_of("gru", distribution_output=None).generate(series(1, 5, 2))
+        model_of("gru", distribution_output=None).draw_paths(series(1, 5, 2))
     with pytest.raises(Exception, match="distribution_output='normal' is for models of time series"):
         RecurrentConfig(distribution_output="normal")
     with pytest.raises(Exception, match="distribution_output"):

@@ -39,6 +39,7 @@ FILES = {
     "requirements.py",
     "residual_recurrent_layer.py",
     "run.json",
+    "series_distributions.py",
     "time_series.py",
     "tokenizer.json",
     "tokenizer_config.json",

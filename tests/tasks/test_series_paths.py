@@ -22,8 +22,8 @@ def test_paths_are_the_same_whatever_is_in_the_batch(monkeypatch):
     together = summarize_paths(model, past, observed, future, 40, 5)
     monkeypatch.setattr(series_paths, "ROWS_AT_ONCE", 80)  # two series at a time
     calls = []
-    generate = model.generate
-    monkeypatch.setattr(model, "generate", lambda *given: calls.append(len(given[0])) or generate(*given))
+    draw = model.draw_paths
+    monkeypatch.setattr(model, "draw_paths", lambda *given: calls.append(len(given[0])) or draw(*given))
     for name, found in summarize_paths(model, past, observed, future, 40, 8).items():
         torch.testing.assert_close(found, together[name], rtol=1e-4, atol=1e-5)
     assert calls == [2, 2, 1, 1]  # as often as for a full batch
