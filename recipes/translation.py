@@ -5,7 +5,8 @@
 Data: 2,452 English strings of an interface with their French (`sample:jupyterlab_fr`, docs/data.md); with
 --dataset_name pairs on the Hub, or your files. Model: a Transformer, nothing pretrained; or --architecture elman, gru,
 lstm, with --config_overrides attention_type=none, additive (the default) or multiplicative.
-Expect BLEU 24 ± 5 on the 293 test strings after four minutes on two CPU cores.
+Expect BLEU 24 ± 5 on the 293 test strings after four minutes on two CPU cores; with --optimizer muon
+--learning_rate 0.006, a fifth longer, 28.7 ± 1.2 over three seeds.
 """
 
 from seqnlp.data import DropoutCollator, TokenBatchSampler, keep_short_pairs, pair_lengths, train_pair_tokenizers
