@@ -100,7 +100,7 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", gzip.compress(b"text\na\n"), "is gzipped: give it a name that ends in .gz"),
+        ("a.csv", gzip.compress(b"text\na\n", mtime=0), "is gzipped: give it a name that ends in .gz"),
         ("a.csv", b"PK\x03\x04\x14\x00", "is a zip archive or a spreadsheet: unpack it, or save it as csv"),
         ("a.csv", "text\n“a”\n".encode("cp1252"), "byte 0x93. Save it as UTF-8, e.g. by `iconv -f CP1252 -t UTF-8`"),
         ("a.json", '{\n "data": [{"text": "a"}],\n "n": 1\n}', "is one json object, of 'data', 'n': expected a list"),
