@@ -92,6 +92,7 @@ def test_click_an_example(visit, ask):
 def test_with_the_keyboard_alone(visit, ask):
     tab = visit("last")
     tab.wait_for_function("document.activeElement.tagName == 'TEXTAREA'")  # where typing goes without a click
+    tab.get_by_role("button", name="Classify").and_(tab.locator(":enabled")).wait_for()
     tab.keyboard.type("the dog")
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.innerText") == "Classify"
