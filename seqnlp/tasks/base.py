@@ -110,7 +110,7 @@ class Task(FineTuning, Telling):
     loss_name: ClassVar[str] = "loss"
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
-    meaningless_fields: ClassVar[tuple[str, ...]] = ()
+    meaningless_fields: ClassVar[tuple[str, ...]] = ("prediction_length",)  # of models of series
     losses_of: ClassVar[tuple[str, str] | None] = None
 
     def __init_subclass__(cls, **kwargs):
