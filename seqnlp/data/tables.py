@@ -10,6 +10,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -140,16 +141,16 @@ def _stream_parquet(file: str, path: Path) -> Iterator[dict[str, Any]]:
         for batch in pq.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
-        _refuse_pointer(file, path)
-        raise DataError(
-            f"The file {file!r} cannot be read as parquet: {' '.join(str(error).split())[:200]}"
-        ) from error
+        raise _no_parquet(file, path, error) from error
 
 
-def _refuse_pointer(file: str, path: Path) -> None:
-    with path.open("rb") as content:
+def _no_parquet(file: str, path: Path, error: Exception) -> DataError:
+    """What to say of a file that cannot be read: it may only point to the one that is meant."""
+    with suppress(OSError), path.open("rb") as content:
         if pointer := told_of_pointer(content.read(LONGEST_MARK)):
-            raise DataError(f"The file {file!r} {pointer}.")
+            return DataError(f"The file {file!r} {pointer}.")
+    reason = " ".join(str(error.__cause__ or error).split())[:200]
+    return DataError(f"The file {file!r} cannot be read as parquet: {reason}")
 
 
 def _without_mark(lines: TextIO) -> Iterator[str]:
@@ -216,14 +217,10 @@ def _each_line(text: str) -> Iterator[str]:
 
 def _read_parquet(file: str, path: Path) -> Dataset:
     try:
-        _refuse_pointer(file, path)
         pq.read_schema(path)  # says less than `datasets`, which logs its traceback
         return load_dataset("parquet", data_files={"train": [glob.escape(str(path))]}, split="train")
-    except DataError:
-        raise
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise DataError(f"The file {file!r} cannot be read as parquet: {reason}") from error
+        raise _no_parquet(file, path, error) from error
 
 
 def _read_json(file: str, text: str, is_lines: bool) -> tuple[Dataset, list[str]]:
