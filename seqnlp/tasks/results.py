@@ -138,9 +138,16 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 
 
 def mean_and_deviation(values: Iterable[float], form: str) -> str:
-    """Mean and standard deviation, each written in this form; one value alone has no deviation."""
+    """
+    Mean and standard deviation, the one written in this form and the other with as many decimals; one value alone has
+    no deviation.
+    """
     mean, deviation = spread_of(values)
-    return f"{mean:{form}}" if deviation is None else f"{mean:{form}} ± {deviation:{form}}"
+    shown = f"{mean:{form}}"
+    if deviation is None:
+        return shown
+    count = len(shown.rstrip("%").partition(".")[2])
+    return f"{shown} ± {deviation:.{count}{'%' if shown.endswith('%') else 'f'}}"
 
 
 def spread(values: Iterable[float]) -> str:

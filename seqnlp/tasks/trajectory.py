@@ -19,13 +19,13 @@ from ..metrics import (
     forecast_report,
     forecast_scores,
     last_value_forecast,
-    spread_of,
     straight_line_forecast,
 )
 from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTimeSeriesPrediction
 from ..training import ArgumentsError
 from ..visualization import plot_examples, plot_memory
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
+from .results import mean_and_deviation
 from .series_baselines import Baseline, Histories, exponential_smoothing, seasonal_naive
 from .series_paths import summarize_paths
 
@@ -44,16 +44,6 @@ LOSS = Score(
 def unit_of_values(arguments: dict[str, Any]) -> str:
     """The unit of what is predicted: that of the data, or its logarithm."""
     return ("ln " if arguments.get("logarithm") else "") + arguments.get("value_unit", "")
-
-
-def _around(values: list[float], form: str) -> str:
-    """Mean and deviation of several runs, the one in this form and the other with as many decimals."""
-    mean, deviation = spread_of(values)
-    shown = f"{mean:{form}}"
-    if deviation is None:
-        return shown
-    decimals = len(shown.rstrip("%").partition(".")[2])
-    return f"{shown} ± {deviation:.{decimals}{'%' if shown.endswith('%') else 'f'}}"
 
 
 class Trajectory(Task):
@@ -289,7 +279,7 @@ class Trajectory(Task):
             own = [record["metrics"][split][key] for record in records if key in record["metrics"][split]]
             beside = [baselines[name][split][key] for name in others if name in baselines]
             shown = ", ".join(f"{value:{form}}" for value in beside)
-            return " ".join([_around(own, form), *([f"({shown})"] if shown else [])]) if own else ""
+            return " ".join([mean_and_deviation(own, form), *([f"({shown})"] if shown else [])]) if own else ""
 
         return {
             "forecast": f"{steps} steps, {steps * arguments['step']:g} {arguments['step_unit']}, in {unit}",
@@ -302,6 +292,6 @@ class Trajectory(Task):
     def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
         """The error of whole forecasts, with that of the last value."""
         forecast, *_ = cls.results_row(records, split).values()
-        error = _around([record["metrics"][split]["rmse"] for record in records], "#.3g")
+        error = mean_and_deviation([record["metrics"][split]["rmse"] for record in records], "#.3g")
         last = f"{records[0]['baselines']['last_value'][split]['rmse']:#.3g}"
         return f"RMSE over {forecast}: {error} ({split})", f"{last} (last value)"
