@@ -8,18 +8,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .colors import BLUE, GRAY, ORANGE
+from .colors import BLUE, GRAY, ORANGE, Look
 from .plain import plain
 
 
 COLUMNS = 4
 MOST_VALUES = 30
 """Of a histogram without an order, or with many values, so many are drawn."""
-LOOKS = (
-    {"color": ORANGE, "marker": "o", "linestyle": "-", "zorder": 3},
-    {"color": BLUE, "marker": "s", "linestyle": "--", "zorder": 2},
-    {"color": GRAY, "marker": "^", "linestyle": ":", "zorder": 1},
-)
+LOOKS = (Look(ORANGE, "o", "-"), Look(BLUE, "s", "--"), Look(GRAY, "^", ":"))
+"""Those of the sets of tunes; an earlier one is drawn over a later one."""
 
 
 class Panel(NamedTuple):
@@ -72,8 +69,9 @@ def _draw(axis, panel: Panel, labels: Sequence[str]) -> None:
         known = panel.histograms[-1]
         shown = sorted(values, key=lambda value: -known.get(value, 0.0))[:MOST_VALUES]
         places = range(1, len(shown) + 1)
-    for label, histogram, look in zip(labels, panel.histograms, LOOKS, strict=False):
-        axis.plot(places, [100 * histogram.get(value, 0.0) for value in shown], label=label, markersize=3.5, **look)
+    for number, (label, histogram, look) in enumerate(zip(labels, panel.histograms, LOOKS, strict=False)):
+        shares = [100 * histogram.get(value, 0.0) for value in shown]
+        axis.plot(places, shares, label=label, markersize=3.5, zorder=len(LOOKS) - number, **look.line())
     axis.set_xlabel(panel.name, fontsize=9)
     axis.set_title(panel.remark, fontsize=9)
     axis.set_ylabel("share (%)", fontsize=9)
