@@ -12,6 +12,9 @@ of tensors of shape `(B, H)`: the hidden state and, for the LSTM, the cell.
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
@@ -73,6 +76,8 @@ class RecurrentCell(nn.Module):
         admitting_gates: The gates that let something new into the state where they are open.
         has_recurrent_map: Whether there is a map from the hidden state; without it `recurrent_proj` is `None`.
         candidate_act: The activation of its candidate: `"tanh"`, `"positive"` (see [`positive`]) or `"linear"`, none.
+        frame: What a recipe puts around the cell unless it is told of a block: fields of a configuration, which has
+            none of them by itself.
         output_gain: A language model's output matrix over this cell starts with `output_gain / sqrt(hidden_size)`. The
             components of a new cell's hidden state are small, a few hundredths under gates and a few tenths without,
             and equally small whatever the width.
@@ -104,6 +109,7 @@ class RecurrentCell(nn.Module):
     admitting_gates: tuple[str, ...] = ()
     has_recurrent_map = True
     candidate_act = "tanh"
+    frame: Mapping[str, Any] = MappingProxyType({})
     output_gain = 4.0
     torch_class: type[nn.RNNBase] | None = None
     kernel = None
@@ -468,6 +474,8 @@ class LinearCell(RecurrentCell):
 
     has_recurrent_map = False
     candidate_act = "positive"
+    # Its gates see the input alone: what they decide by must be brought to it by what surrounds the cell.
+    frame = MappingProxyType({"block": "residual", "conv_kernel_size": 4})
     output_gain = 1.0  # a new cell's state is an average of candidates near one half
 
     def coefficients(

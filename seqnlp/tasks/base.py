@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 from ..data import SAMPLES, DataArguments, LoadedData, Sample
 from ..data.loading import named_as_typed
 from ..metrics import Score
+from ..models.cells import CELLS
 from ..models.heads import LanguageModel
 from ..models.losses import labels_per_chunk
 from ..training import (
@@ -25,6 +26,7 @@ from ..training import (
 )
 from ..training.evaluation import Evaluator
 from ..training.flags import fields_of, role_of, settled_flags
+from ..training.parsing import read_overrides
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
@@ -312,7 +314,7 @@ class Task(FineTuning, Telling):
         if self.start_model is not None:
             return self.configure_start(fields)
         if self.is_recurrent:
-            fields["cell_type"] = self.architecture
+            fields = {**self.frame(), **fields, "cell_type": self.architecture}
         elif self.positions is not None:
             fields.setdefault("max_position_embeddings", self.positions)
         config = build_config(self.model_class.config_class, self.model_args.config_overrides, **fields)
@@ -323,6 +325,15 @@ class Task(FineTuning, Telling):
                 f"{self.positions} positions that {self.longest_flag} needs: raise the one or lower the other."
             )
         return config
+
+    def frame(self) -> Mapping[str, Any]:
+        """What surrounds the cell of a stack of cells, unless `--config_overrides` says which block does."""
+        config_class = self.model_class.config_class
+        if not hasattr(config_class, "block") or "block" in read_overrides(
+            config_class, self.model_args.config_overrides
+        ):
+            return {}
+        return CELLS[self.architecture].frame
 
     @property
     def positions(self) -> int | None:

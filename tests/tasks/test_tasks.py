@@ -1,5 +1,6 @@
 """Every task is complete, and no list names one that does not exist."""
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -61,6 +62,24 @@ def test_a_model_over_a_vocabulary_computes_its_loss_in_parts_where_that_is_fast
         ):
             config = task.from_command_line(argv=[*given, *overrides]).build_config(vocab_size=vocab_size)
             assert config.loss_chunk_size == expected
+
+
+def test_a_cell_has_its_frame_unless_a_block_is_given(task):
+    if "recurrent" not in task.model_classes:
+        return
+    known = {field.name for field in dataclasses.fields(task.model_classes["recurrent"].config_class)}
+    sizes = {"input_size": 1} if task.name == "trajectory" else {}
+    for cell_type, cell in CELLS.items():
+        given = ["--architecture", cell_type]
+        config = task.from_command_line(argv=given).build_config(**sizes)
+        assert {name: getattr(config, name) for name in cell.frame.keys() & known} == {
+            name: value for name, value in cell.frame.items() if name in known
+        }
+        if "block" in known:
+            given += ["--config_overrides", "block=plain"]
+            config = task.from_command_line(argv=given).build_config(**sizes)
+            assert (config.block, config.conv_kernel_size, config.mlp_ratio) == ("plain", None, None)
+    assert {name for name, cell in CELLS.items() if cell.frame} == {"mingru", "minlstm", "ssru"}
 
 
 def test_the_example_of_its_help_is_a_command(task):
