@@ -20,6 +20,7 @@ from .labels import load_labeled_texts
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
 from .masking import MaskedBlocks, Masking, MaskingCollator, masking_of
+from .melody import Melody, ReadTune
 from .pairs import (
     DropoutCollator,
     PairCollator,
@@ -81,9 +82,11 @@ __all__ = [
     "MaskedBlocks",
     "Masking",
     "MaskingCollator",
+    "Melody",
     "PairArguments",
     "PairCollator",
     "ProcessedImages",
+    "ReadTune",
     "Sample",
     "SeriesArguments",
     "SeriesWindows",

@@ -7,8 +7,8 @@ import pytest
 from music21 import converter
 
 from seqnlp.data import TuneArguments, load_tunes, to_abc
+from seqnlp.data.melody import spell_out
 from seqnlp.visualization import sheet_music as module
-from seqnlp.visualization.music import spell_out
 from seqnlp.visualization.sheet_music import SheetMusicError, save_sheet_music, sheet_music
 
 
