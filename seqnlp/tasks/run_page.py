@@ -173,6 +173,11 @@ def versions_of(versions: dict[str, str]) -> str:
     return "\n".join(f"{name} {version}" for name, version in versions.items())
 
 
+def flags_of(hyperparameters: dict[str, Any]) -> str:
+    """Every flag of a run that has a value, a line each."""
+    return "\n".join(f"{name}: {value}" for name, value in hyperparameters.items() if value is not None)
+
+
 def _is_of_this_run(path: Path, outcome: "Outcome") -> bool:
     """Whether a file is there, and not left by a run before; file systems round times."""
     return path.is_file() and path.stat().st_mtime >= outcome.began - 2
@@ -217,9 +222,7 @@ def _facts(task: "Task", outcome: "Outcome") -> dict[str, str]:
 def _details(record: Any) -> dict[str, str]:
     return {
         "Command": f"accelerate launch {record.command}",
-        "Every flag": "\n".join(
-            f"{name}: {value}" for name, value in record.hyperparameters.items() if value is not None
-        ),
+        "Every flag": flags_of(record.hyperparameters),
         "The model's configuration": "\n".join(f"{name}: {value}" for name, value in record.model["config"].items()),
         "Versions": versions_of(record.versions),
     }
