@@ -61,6 +61,7 @@ from .tunes import (
     split_tunes,
     to_abc,
 )
+from .unread import unread_flags
 
 
 __all__ = [
@@ -148,6 +149,7 @@ __all__ = [
     "train_pair_tokenizers",
     "training_windows",
     "transpose_tune",
+    "unread_flags",
     "values_of",
     "with_transpositions",
     "words_of",
