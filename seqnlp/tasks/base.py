@@ -252,6 +252,11 @@ class Task(FineTuning, Telling):
         return None
 
     @classmethod
+    def examples_of(cls, record: dict[str, Any], split: str) -> int | None:
+        """How many examples of a split were decided; its rows, where a record says them."""
+        return record.get("dataset", {}).get("splits", {}).get(split, {}).get("rows")
+
+    @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
         """
         Lines of a card that use `model`, and the processor of the name [`processor_name`], once they are loaded.
