@@ -381,7 +381,7 @@ class Task(FineTuning, Telling):
             loaded = run.main_process_first(self.load)
         run.record.dataset = loaded.describe()
         for remark in loaded.remarks:
-            run.tell(remark)
+            run.tell(remark.replace(loaded.source.name, source))
         run.tell("Preparing it for the model ...")
         return loaded
 

@@ -18,6 +18,7 @@ from ..visualization.page import (
     row_of,
     table_of,
 )
+from .results import plain_name
 from .telling import described_data, described_kept
 
 
@@ -192,7 +193,8 @@ def _data(dataset: dict[str, Any]) -> str:
         row_of([split, *(f"{part[name]:,}" if isinstance(part.get(name), int) else "" for name in names)])
         for split, part in dataset.get("splits", {}).items()
     ]
-    table, remarks = table_of(["split", *names], rows, "The splits of the data"), dataset.get("remarks", [])
+    table = table_of(["split", *names], rows, "The splits of the data")
+    remarks = [remark.replace(dataset["name"], plain_name(dataset["name"])) for remark in dataset.get("remarks", [])]
     return table + list_of(remarks) if remarks else table
 
 
@@ -205,7 +207,7 @@ def _facts(task: "Task", outcome: "Outcome") -> dict[str, str]:
     hardware = record.hardware
     return {
         "model": f"{task.label}, {record.model['class']}",
-        "started from": str(record.base_model.get("name", "")),
+        "started from": plain_name(str(record.base_model.get("name", ""))),
         "parameters": parameters,
         "vocabulary": task.described_vocabulary(outcome.data.processor),
         "unknown tokens": "" if share is None else f"{share:.1%} of those of validation",
