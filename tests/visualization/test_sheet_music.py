@@ -43,6 +43,13 @@ def test_the_notes_stand_where_the_tune_says(tmp_path):
     assert counted == {"keyAccid": 2, "accid": 1, "rest": 1, "measure": 3, "tie": 1, "tupletNum": 1}
 
 
+def test_a_tune_without_a_key_signature_has_a_clef():
+    svg = sheet_music(TUNE.replace("K:Dmaj", "K:none"))
+    assert steps_of(svg) == steps_of(sheet_music(TUNE))
+    assert (len(groups(svg, "clef")), len(groups(svg, "keyAccid"))) == (len(groups(sheet_music(TUNE), "clef")), 0)
+    assert groups(svg, "clef")
+
+
 def test_the_same_tune_makes_the_same_drawing():
     assert sheet_music(TUNE) == sheet_music(TUNE)
 
