@@ -281,6 +281,7 @@ class Task(FineTuning, Telling):
             gives_way = f"--{name}" not in typed and typed & {"--dataset_name", "--train_file"}
             if not gives_way:
                 raise ArgumentsError(f"{line}: leave --{name} out.")
+            setattr(self.data_args, name, self.fields()[name].default)
             self.remarks.append(f"{line}: it is left out.")
 
     def _choose_direction(self) -> None:

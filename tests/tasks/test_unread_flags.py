@@ -70,7 +70,7 @@ def test_a_yaml_gives_way_to_data_that_a_user_names(tmp_path):
     yaml.write_text("dataset_name: someone/something\ndataset_revision: v2\ntrain_split: big\ntext_column: review\n")
     task = TASKS["sentiment_analysis"].from_command_line(argv=["--config", str(yaml), "--train_file=a.csv"])
     assert (task.data_args.dataset_name, task.data_args.train_file) == (None, "a.csv")
-    assert task.data_args.text_column == "review"
+    assert (task.data_args.text_column, task.data_args.train_split) == ("review", "train")
     assert task.remarks == [
         f"--{flag} is not read of files that are named split by split (--train_file a.csv): it is left out."
         for flag in ("dataset_revision v2", "train_split big")
