@@ -24,7 +24,7 @@ import torch
 from IPython.display import Audio, Image, display
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
-from seqnlp.data import TuneArguments, load_tunes, notes_of, prompt_for, to_abc
+from seqnlp.data import ReadTune, TuneArguments, load_tunes, notes_of, prompt_for, to_abc
 from seqnlp.labs import check, size
 from seqnlp.metrics.tune_validity import check_tune
 from seqnlp.tokenization import train_tokenizer
@@ -54,7 +54,7 @@ print(to_abc(held_out[1]))
 # %%
 def play(text, name):
     """Hear a tune and see it: time to the right, pitch upwards."""
-    files = save_tune(to_abc(text), folder / name)
+    files = save_tune(ReadTune(to_abc(text)), folder / name)
     display(Image(str(files[3]), width=700))
     display(Audio(str(files[2])))
 
@@ -176,7 +176,7 @@ for name, setting in settings.items():
 # %%
 for seed in range(10):
     tune = write(jig, seed=seed)
-    if check_tune(to_abc(tune)).parses:
+    if check_tune(ReadTune(to_abc(tune))).parses:
         play(tune, f"tune{seed}")
         break
 
@@ -190,7 +190,7 @@ for seed in range(10):
 prompts = [prompt_for(key, metre, training) for key in ("G", "D", "Am") for metre in ("6/8", "4/4")]
 written = [write(prompts[index % len(prompts)], seed=100 + index) for index in range(size(24, 4))]
 for name, some in (("the model's", written), ("people's", held_out[: len(written)])):
-    found = [check_tune(to_abc(tune)) for tune in some]
+    found = [check_tune(ReadTune(to_abc(tune))) for tune in some]
     print(f"{name:12} {sum(one.parses for one in found):3} of {len(found)} can be read,"
           f" {sum(one.is_valid for one in found):3} keep time")  # fmt: skip
 

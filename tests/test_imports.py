@@ -12,10 +12,10 @@ PACKAGE = ROOT / "seqnlp"
 ALLOWED = {
     "models": set(),
     "tokenization": set(),
-    "metrics": set(),
+    "metrics": {"data.melody"},
     "data": {"tokenization"},
     "diagnostics": set(),
-    "visualization": {"diagnostics"},
+    "visualization": {"diagnostics", "data.melody"},
     "training": {"metrics", "models.losses", "models.requirements"},
     "pipelines": {"models"},
     "labs": {"models", "metrics"},

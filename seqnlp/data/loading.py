@@ -27,11 +27,11 @@ from .arguments import DataArguments, ImageArguments
 from .errors import DataError
 from .loaded import DataSource, LoadedData
 from .local_files import check_file, file_type, path_of
-from .samples import SAMPLES, load_sample
+from .samples import load_sample
 from .tables import read_file, stream_file
+from .unread import kind_of
 
 
-SAMPLE_PREFIX = "sample:"
 # What a file or folder is called that holds a split, as `datasets` has it too.
 SPLIT_WORDS = {"train": "train|training", "validation": "validation|valid|val|dev", "test": "test|testing|eval"}
 _BUILDERS = ("csv", "json", "parquet", "text")
@@ -68,16 +68,17 @@ def load_splits(
         named = data_files.get("train", next(iter(data_files.values())))
         files = {split: [file] for split, file in data_files.items() if split not in unread}
         return _read_files(files, DataSource(_local_name(named)), whole_files, streaming)
-    if dataset_name in SAMPLES or dataset_name.startswith(SAMPLE_PREFIX):
+    kind = kind_of(dataset_name)
+    if kind in ("sample", "simulation"):
         splits = _without(load_sample(dataset_name), unread)
         if streaming:
             splits = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
         return LoadedData(splits, DataSource(dataset_name))
 
     path = path_of(dataset_name)
-    if path.is_file() or (not path.exists() and file_type(path)):
+    if kind == "file":
         return _read_files({"train": [dataset_name]}, DataSource(_local_name(dataset_name)), whole_files, streaming)
-    if path.is_dir():
+    if kind == "folder":
         return _load_folder(path, dataset_name, dataset_config_name, whole_files, streaming, unread)
     if path.is_absolute() or dataset_name.startswith((".", "~")) or dataset_name.count("/") > 1:
         raise DataError(f"Dataset {dataset_name!r}: there is no such folder or file.")

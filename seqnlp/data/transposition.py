@@ -36,9 +36,11 @@ def transpose_tune(text: str, steps: int) -> str | None:
 
     Returns:
         The tune in the same form, or `None` if it would leave the fiddle's range or need more than two accidentals
-        at a note.
+        at a note, or has no key, whose scale it would be moved along.
     """
     key = _KEY_LINE.search(text)
+    if key is None:
+        return None
     tonic, sign, mode, form = key.groups()
     step, mode_fifths = LETTERS.index(tonic) + steps, MODE_FIFTHS[mode]
     new_tonic = LETTERS[step % 7]

@@ -33,6 +33,7 @@ MODES = {
     "phr": "phr",
     "loc": "loc",
 }
+NO_KEY = "none"
 _FIELD = re.compile(r"^([A-Za-z+]):(?![|:])(.*)$")  # `A:|` is a note and a repeat sign; `+:` goes on with a field
 _KEY = re.compile(r"^([A-G])([#b]?)\s*([A-Za-z]*)$")
 # How a key is drawn, and not what it sounds like.
@@ -82,17 +83,21 @@ def without_rest(tune: str) -> tuple[str, str]:
 
 def normalize_key(key: str) -> str:
     """
-    Tonic and mode of a key, e.g. `Gmaj`, `Amin`, `Ddor` for `G`, `A minor`, `D Dorian`.
+    Tonic and mode of a key, e.g. `Gmaj`, `Amin`, `Ddor` for `G`, `A minor`, `D Dorian`; `none` for `none` and for
+    nothing, which is no key signature (section 3.1.14 of the standard): notes sound as they are written.
 
     Raises:
         DataError: For something else.
     """
-    found = _KEY.match(_CLEF.sub("", key).strip())
+    written = _CLEF.sub("", key).strip()
+    if written.lower() in ("", NO_KEY):
+        return NO_KEY
+    found = _KEY.match(written)
     mode = MODES.get(found.group(3).lower()[:3]) if found else None
     if mode is None:
         raise DataError(
             f"{key!r} is no key: write a note from A to G, perhaps # or b, and perhaps a mode "
-            f"({', '.join(dict.fromkeys(MODES.values()))}), e.g. D, Gmaj, Emin or Ador."
+            f"({', '.join(dict.fromkeys(MODES.values()))}), e.g. D, Gmaj, Emin or Ador; or none."
         )
     return found.group(1) + found.group(2) + mode
 

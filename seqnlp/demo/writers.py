@@ -14,7 +14,7 @@ import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation import BaseStreamer
 
-from ..data import DataError, prompt_for, to_abc
+from ..data import DataError, ReadTune, prompt_for, to_abc
 from ..diagnostics import AttentionMap
 from ..extras import install
 from ..metrics.tune_validity import check_tune
@@ -242,9 +242,10 @@ class TuneWriter(TextWriter):
         if lacking:
             answer.problem = f"{lacking[0]} is not installed: {install('music')}"
             return
-        found = check_tune(answer.abc)
-        answer.is_valid = found.is_valid
-        answer.problem = "" if found.parses else f"music21 cannot read it: {found.reason or 'there are no bars in it'}"
+        tune = ReadTune(answer.abc)
+        answer.is_valid = check_tune(tune).is_valid
+        problem = tune.problem or ("" if tune.melody else "its accidentals cannot be spelled out")
+        answer.problem = f"music21 cannot read it: {problem}" if problem else ""
 
     def play(self, answer: TuneAnswer, path: Path | None = None) -> list[Path]:
         """
@@ -256,7 +257,7 @@ class TuneWriter(TextWriter):
             path: The files' name without its ending; in a new folder by default.
         """
         path = path or Path(tempfile.mkdtemp()) / "tune"
-        files = save_tune(answer.abc, path)
+        files = save_tune(ReadTune(answer.abc), path)
         try:
             files.append(save_sheet_music(answer.abc, path))
         except SheetMusicError as error:

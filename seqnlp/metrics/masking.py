@@ -3,7 +3,7 @@
 import torch
 
 from .perplexity import NegativeLogLikelihood, Perplexity
-from .score import Score
+from .score import ONE_EXAMPLE, Score
 
 
 MASKED_LANGUAGE_MODELING_SCORES = (
@@ -27,6 +27,7 @@ MASKED_LANGUAGE_MODELING_SCORES = (
         greater_is_better=True,
         is_share=True,
         digits=1,
+        weight_of_an_example=ONE_EXAMPLE,
     ),
 )
 

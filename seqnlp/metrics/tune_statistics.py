@@ -19,53 +19,12 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
+from ..data.melody import Melody
 from .score import Score
 
 
 Histogram = dict[object, float]
 """The share of each value; they sum to 1."""
-
-
-class Melody(NamedTuple):
-    """
-    A tune, each section played once; times are in quarters.
-
-    Attributes:
-        notes: MIDI number, onset and length of each note.
-        bars: Onset and length of each bar.
-        sections: The length of each section.
-        bar_length: The length of a bar that fills the metre.
-        tonic: The pitch class of the key's tonic, 0 for C.
-        scale: The pitch classes of the key's scale.
-    """
-
-    notes: Sequence[tuple[int, float, float]]
-    bars: Sequence[tuple[float, float]]
-    sections: Sequence[float]
-    bar_length: float
-    tonic: int
-    scale: frozenset[int]
-
-    @property
-    def line(self) -> list[tuple[int, float, float]]:
-        """Its notes by their onsets; of those that begin together the highest."""
-        highest: dict[float, tuple[int, float, float]] = {}
-        for note in sorted(self.notes):
-            highest[note[1]] = note
-        return sorted(highest.values(), key=lambda note: note[1])
-
-    def full_bars(self) -> list[tuple[tuple[int, float, float], ...]]:
-        """The notes of each bar that fills the metre, with onsets counted from its beginning."""
-        line = self.line
-        return [
-            tuple(
-                (pitch, round(onset - start, 3), round(length, 3))
-                for pitch, onset, length in line
-                if start - 1e-6 <= onset < start + bar - 1e-6
-            )
-            for start, bar in self.bars
-            if abs(bar - self.bar_length) < 1e-3
-        ]
 
 
 LARGEST_INTERVAL = 12

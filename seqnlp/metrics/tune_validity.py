@@ -1,11 +1,9 @@
-"""Is a tune in ABC notation well formed, and how much of it was copied? Needs the package music21 (extra `music`)."""
+"""Is a tune in ABC notation well formed, and how much of it was copied?"""
 
-import contextlib
-import io
-import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..data.melody import Bar, ReadTune
 from .score import Score
 
 
@@ -60,9 +58,9 @@ class TuneCheck(NamedTuple):
         return self.parses and 0 < self.strict_inner_bars * VALID_SHARE <= self.strict_full_bars
 
 
-def check_tune(abc: str) -> TuneCheck:
+def check_tune(tune: ReadTune) -> TuneCheck:
     """
-    Parse a tune with music21 and measure its bars.
+    Measure the bars of a tune.
 
     A bar at an end of a section (an end of the tune, a repeat sign, a double bar, the bracket of an ending) may be
     shorter than the metre: an upbeat and the section's last bar share one. It is no inner bar then; one too long
@@ -70,46 +68,26 @@ def check_tune(abc: str) -> TuneCheck:
     Where music21 reads on over a note that it cannot make out, the tune does not parse.
 
     Args:
-        abc: One tune in ABC notation.
+        tune: One tune that was read.
     """
-    from music21 import converter, spanner, stream  # slow to import, and needed by music alone
-
-    said = io.StringIO()  # music21 warns on standard error
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(said):
-            warnings.simplefilter("ignore")
-            # music21 loses what stands before and behind the short form of the two repeat signs.
-            score = converter.parseData(abc.replace("::", ":||:"), format="abc")
-            parts = list(score.parts) if isinstance(score, stream.Score) else []
-            bars = list(parts[0].getElementsByClass(stream.Measure)) if len(parts) == 1 else []
-            brackets = score.recurse().getElementsByClass(spanner.RepeatBracket)  # first and second endings
-            starts_ending = {id(bracket.getFirst()) for bracket in brackets}
-            # The tune's own: music21 gives a bar that it has cut off an overfull one a metre that fits it.
-            metre = float(bars[0].barDuration.quarterLength) if bars else 0.0
-            lengths = [float(bar.duration.quarterLength) for bar in bars]
-    except Exception as error:  # music21 raises errors of many kinds, its own and Python's, for what it cannot read
-        return TuneCheck(False, reason=f"{type(error).__name__}: {' '.join(str(error).split())[:80]}")
-    if "Could not get pitch" in said.getvalue():
-        return TuneCheck(False, reason=" ".join(said.getvalue().split())[:80])
-    if not any(lengths):
-        return TuneCheck(False, reason="no single melody with bars")
-    fills = [abs(length - metre) < 1e-3 for length in lengths]
-    ends_section = [_is_border(bar.rightBarline) for bar in bars]
-    begins_section = [_is_border(bar.leftBarline) or id(bar) in starts_ending for bar in bars]
+    if tune.problem:
+        return TuneCheck(False, reason=tune.problem)
+    bars, metre = tune.bars, tune.bar_length
+    fills = [abs(bar.length - metre) < 1e-3 for bar in bars]
     inner = full = 0
-    for index, length in enumerate(lengths):
-        is_end = index == len(bars) - 1 or ends_section[index] or begins_section[index + 1]
-        is_start = index == 0 or begins_section[index] or ends_section[index - 1]
-        if (is_end or is_start) and length < metre - 1e-3:
+    for index, bar in enumerate(bars):
+        is_end = index == len(bars) - 1 or bar.ends_section or _begins(bars[index + 1])
+        is_start = index == 0 or _begins(bar) or bars[index - 1].ends_section
+        if (is_end or is_start) and bar.length < metre - 1e-3:
             continue
-        if not (is_end or is_start) or length > metre + 1e-3:
+        if not (is_end or is_start) or bar.length > metre + 1e-3:
             inner += 1
             full += fills[index]
     return TuneCheck(True, inner, full, len(bars) - 2 if len(bars) > 2 else 0, sum(fills[1:-1]))
 
 
-def _is_border(barline) -> bool:
-    return barline is not None and barline.type in ("double", "final", "heavy-light", "heavy-heavy", "heavy")
+def _begins(bar: Bar) -> bool:
+    return bar.begins_section or bar.begins_ending
 
 
 def valid_share(checks: Iterable[TuneCheck]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 from ..export import Export
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
 from ..tasks.base import OF_ITS_DATA
+from ..tasks.results import plain_name
 from ..tasks.seeds import headers_of, rows_of, told
 from ..tasks.unknown import UNKNOWN_SHARE
 from ..training.flags import role_of, without_flags
@@ -168,7 +169,7 @@ def eval_results(record: dict[str, Any]) -> list[EvalResult]:
             found.append(
                 EvalResult(
                     task_type=task.pipeline_tag if record["task"] in TASKS else record["task"],
-                    dataset_type=_plain_name(dataset.get("name", "unknown")),
+                    dataset_type=plain_name(dataset.get("name", "unknown")),
                     dataset_name=_dataset_name(dataset),
                     dataset_config=dataset.get("config"),
                     dataset_revision=dataset.get("revision"),
@@ -224,7 +225,7 @@ def _base(record: dict[str, Any]) -> str | None:
     shown = _other_model(base)
     shown += f", a run of {escape(base['task'].replace('_', ' '))}" if isinstance(base.get("task"), str) else ""
     origin = (base.get("base_model") or {}).get("name")
-    shown += f", itself fine-tuned from {code(_plain_name(str(origin)))}" if origin else ""
+    shown += f", itself fine-tuned from {code(plain_name(str(origin)))}" if origin else ""
     if "sha256" not in base:  # not trained yet
         return f"{shown}. The license of that model is not on record: it may bind this one."
     digest = _digest(base["sha256"])
@@ -245,7 +246,7 @@ def _embeddings(record: dict[str, Any]) -> str | None:
     vectors = record.get("embeddings")
     if not vectors:
         return None
-    name, digest = code(_plain_name(str(vectors["name"]))), _digest(vectors["sha256"])
+    name, digest = code(plain_name(str(vectors["name"]))), _digest(vectors["sha256"])
     return (
         f"The embeddings of {escape(vectors['tokens_found'])} of {escape(vectors['tokens'])} tokens began as the "
         f"vectors of {name} (SHA-256 {digest}), whose license is not on record."
@@ -275,7 +276,7 @@ def _teacher(record: dict[str, Any]) -> str | None:
 def _other_model(described: dict[str, Any]) -> str:
     """Another model by its name, a link where it is on the Hub, and its revision."""
     name = str(described.get("name"))
-    shown = f"[{name}](https://huggingface.co/{name})" if is_on_the_hub(name) else code(_plain_name(name))
+    shown = f"[{name}](https://huggingface.co/{name})" if is_on_the_hub(name) else code(plain_name(name))
     return shown + (f", revision {escape(described['revision'])}" if described.get("revision") else "")
 
 
@@ -343,10 +344,6 @@ def _seeds(record: dict[str, Any]) -> str | None:
     return f"{escape(told(task, record))}\n\n{table(rows, headers_of(record))}"
 
 
-def _plain_name(name: str) -> str:
-    return name.removeprefix("<local:").removesuffix(">")
-
-
 def is_on_the_hub(name: str) -> bool:
     """Whether a dataset's name in `run.json` is one on the Hub, not a packaged sample nor local files."""
     try:
@@ -357,7 +354,7 @@ def is_on_the_hub(name: str) -> bool:
 
 
 def _dataset_name(dataset: dict[str, Any]) -> str:
-    return " ".join(filter(None, (_plain_name(dataset.get("name", "unknown")), dataset.get("config"))))
+    return " ".join(filter(None, (plain_name(dataset.get("name", "unknown")), dataset.get("config"))))
 
 
 def _dataset(record: dict[str, Any], license: str | None) -> str | None:
@@ -373,7 +370,7 @@ def _dataset(record: dict[str, Any], license: str | None) -> str | None:
         text += f", configuration {escape(dataset['config'])}" if dataset.get("config") else ""
         text += f", revision {escape(dataset['revision'])}." if dataset.get("revision") else "."
     else:
-        text = f"{code(_plain_name(name))}, files of whoever trained the model."
+        text = f"{code(plain_name(name))}, files of whoever trained the model."
     return text + (f" License: {escape(license)}." if license else " Its license is not on record.")
 
 

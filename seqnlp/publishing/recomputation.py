@@ -37,9 +37,11 @@ def evaluate_again(record: dict[str, Any], folder: Path, dataset: str | None = N
     try:
         task = task_of(record, dataset)
         loaded = task.load()
-        splits = _same_rows(record, loaded.describe())
+        described = loaded.describe()
+        splits = _same_rows(record, described)
         model = task.auto_class.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval()
         data = task.prepare(loaded, task.load_processor(folder), splits)
+        _same_examples(record, {"dataset": {**described, **data.details}}, splits)
         # As the run did it.
         is_bf16 = task.training_args.mixed_precision == "bf16"
         evaluator = ModelEvaluator(model, min(task.training_args.per_device_eval_batch_size, LARGEST_BATCH))
@@ -54,9 +56,7 @@ def evaluate_again(record: dict[str, Any], folder: Path, dataset: str | None = N
 def agrees(record: dict[str, Any], split: str, key: str, claimed: float, found: float) -> bool:
     """Whether a number computed again is the one that was claimed, but for what may differ between two machines."""
     task = TASKS[record["task"]]
-    count = record.get("dataset", {}).get("splits", {}).get(split, {}).get("rows")
-    if split in task.written:
-        count = task.samples_of(record)
+    count = task.samples_of(record) if split in task.written else task.examples_of(record, split)
     mixed_precision = (record.get("hyperparameters") or {}).get("mixed_precision", "no") != "no"
     return task.score_of(key).agrees(claimed, found, count, mixed_precision)
 
@@ -121,3 +121,12 @@ def _same_rows(record: dict[str, Any], described: dict[str, Any]) -> list[str]:
         if split in claimed and claimed[split].get("fingerprint") != found[split]["fingerprint"]:
             raise UncheckableError(f"the rows of the split {split!r} are not those the model was measured on")
     return wanted
+
+
+def _same_examples(record: dict[str, Any], found: dict[str, Any], splits: list[str]) -> None:
+    """Refuse a record that counts other examples than there are: of fewer, its numbers might be farther off."""
+    task = TASKS[record["task"]]
+    for split in splits:
+        claimed, counted = task.examples_of(record, split), task.examples_of(found, split)
+        if claimed is not None and claimed != counted:
+            raise UncheckableError(f"its split {split!r} has {counted:,} examples, and run.json says {claimed!r}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data import SAMPLES, DataArguments, LoadedData, Sample
+from ..data import SAMPLES, DataArguments, LoadedData, Sample, unread_flags
 from ..data.loading import named_as_typed
 from ..metrics import Score
 from ..models.cells import CELLS
@@ -26,7 +27,7 @@ from ..training import (
 )
 from ..training.evaluation import Evaluator
 from ..training.flags import fields_of, role_of, settled_flags
-from ..training.parsing import read_overrides
+from ..training.parsing import read_overrides, typed_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
@@ -159,6 +160,13 @@ class Task(FineTuning, Telling):
         Raises:
             ArgumentsError: For what does not fit, in one line.
         """
+        argv = list(sys.argv[1:] if argv is None else argv)
+        task = cls._from_flags(description, argv, defaults)
+        task._refuse_unread(typed_flags(argv))
+        return task
+
+    @classmethod
+    def _from_flags(cls, description: str | None, argv: list[str], defaults: dict[str, Any]):
         types = cls.argument_types()
         # What an existing model or tokenizer settles is not set unless a user has said it.
         unsaid = dict.fromkeys(settled_flags(cls.model_arguments))
@@ -198,7 +206,7 @@ class Task(FineTuning, Telling):
             if isinstance(value, list) and any(item.startswith("-") for item in values):
                 raise ArgumentsError(f"--{name} {' '.join(values)}: these are no values of that flag.")
             argv += [f"--{name}", *values] if isinstance(value, list) else [f"--{name}={values[0]}"]
-        return cls.from_command_line(argv=argv, **defaults)
+        return cls._from_flags(None, argv, defaults)
 
     @classmethod
     def unit_of(cls, key: str, hyperparameters: dict[str, Any]) -> str:
@@ -245,6 +253,11 @@ class Task(FineTuning, Telling):
         return None
 
     @classmethod
+    def examples_of(cls, record: dict[str, Any], split: str) -> int | None:
+        """How many examples of a split were decided; its rows, where a record says them."""
+        return record.get("dataset", {}).get("splits", {}).get(split, {}).get("rows")
+
+    @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
         """
         Lines of a card that use `model`, and the processor of the name [`processor_name`], once they are loaded.
@@ -262,6 +275,15 @@ class Task(FineTuning, Telling):
         """What a visitor of the model's page may try: what fits its data, or else its task."""
         sample = sample_of(record)
         return list((sample and sample.widget) or cls.widget)
+
+    def _refuse_unread(self, typed: set[str]) -> None:
+        """Flags that say nothing of the data are refused; those of a YAML give way to data that a user has typed."""
+        for name, line in unread_flags(self.data_args).items():
+            gives_way = f"--{name}" not in typed and typed & {"--dataset_name", "--train_file"}
+            if not gives_way:
+                raise ArgumentsError(f"{line}: leave --{name} out.")
+            setattr(self.data_args, name, self.fields()[name].default)
+            self.remarks.append(f"{line}: it is left out.")
 
     def _choose_direction(self) -> None:
         """The metric knows whether more of it is better."""
@@ -370,7 +392,7 @@ class Task(FineTuning, Telling):
             loaded = run.main_process_first(self.load)
         run.record.dataset = loaded.describe()
         for remark in loaded.remarks:
-            run.tell(remark)
+            run.tell(remark.replace(loaded.source.name, source))
         run.tell("Preparing it for the model ...")
         return loaded
 

@@ -19,7 +19,7 @@ from ..training.flags import flag
 from ..visualization import plot_image_errors
 from .arguments import TRANSFORMER, ModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
-from .results import spread
+from .results import plain_name, spread
 from .telling import surest_error
 
 
@@ -142,7 +142,7 @@ class ImageClassification(Task):
         part = outcome.data.loaded.splits[outcome.split]
         part[0]["image"].convert("RGB").save(outcome.file(EXAMPLE))
         name = "Vision Transformer" if self.start_model is None else self.label
-        title = f"{name}, {outcome.data.loaded.source.name}"
+        title = f"{name}, {plain_name(outcome.data.loaded.source.name)}"
         predictions, names = outcome.predictions[outcome.split], part.features["label"].names
         plot_image_errors(part["image"], *predictions, names, outcome.file("errors.png"), title)
 

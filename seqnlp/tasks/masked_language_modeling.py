@@ -134,6 +134,11 @@ class MaskedLanguageModeling(Task):
         streamed = isinstance(loop.train_dataset, IterableDataset)
         return held_out if streamed else {"train": len(loop.train_dataset), **held_out}
 
+    @classmethod
+    def examples_of(cls, record: Record, split: str) -> int | None:
+        """The hidden tokens."""
+        return record.get("dataset", {}).get("hidden_tokens", {}).get(split)
+
     def trial(self, data: PreparedData, folder: Path) -> list[str]:
         """A text with a gap."""
         return ["--text", self.widget[0].replace("<mask>", data.processor.mask_token)]

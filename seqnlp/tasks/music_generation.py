@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +14,8 @@ from ..data import (
     HeldOutSegments,
     LanguageModelCollator,
     LoadedData,
+    Melody,
+    ReadTune,
     TuneArguments,
     form_of,
     key_of,
@@ -32,7 +35,6 @@ from ..metrics.tune_statistics import (
     STATISTICS,
     STATISTICS_SCORES,
     FormFinder,
-    Melody,
     compare_tunes,
     keep_to_key,
     mean_histogram,
@@ -42,7 +44,7 @@ from ..tokenization import encode_documents
 from ..tokenization.train import TokenizerType
 from ..training import TrainingLoop
 from ..training.flags import flag
-from ..visualization.music import read_melody, save_tune
+from ..visualization.music import save_tune
 from ..visualization.sheet_music import save_sheet_music
 from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
@@ -217,9 +219,10 @@ class MusicGeneration(LanguageModeling):
         How many of some tunes are valid, how much of them was copied, how like the held-out tunes of a split they are,
         and how well they keep to key and form; and what was found of each.
         """
-        checks = [check_tune(to_abc(tune)) for tune in tunes]
+        read = [ReadTune(to_abc(tune)) for tune in tunes]
+        checks = [check_tune(tune) for tune in read]
         copied = copied_share(notes_of(tunes), notes_of(self.training_texts(data.loaded)), 12)
-        self._melodies[GENERATED] = melodies_of(tunes, checks)
+        self._melodies[GENERATED] = melodies_of(tunes, read)
         alike, overlaps = compare_tunes(self._melodies[GENERATED], self._held_out(data, split))
         scores = {**valid_share(checks), "copied": copied, **alike, **keep_to_key(self._melodies[GENERATED])}
         scores |= self._keep_to_form(tunes, data)
@@ -235,7 +238,7 @@ class MusicGeneration(LanguageModeling):
     def _held_out(self, data: PreparedData, split: str) -> list[Melody]:
         if split not in self._melodies:
             tunes = self._some(values_of(data.loaded.splits[split], "text"), COMPARED)
-            self._melodies[split] = melodies_of(tunes, [check_tune(to_abc(tune)) for tune in tunes])
+            self._melodies[split] = melodies_of(tunes, [ReadTune(to_abc(tune)) for tune in tunes])
         return self._melodies[split]
 
     def _keep_to_form(self, tunes: list[str], data: PreparedData) -> dict[str, float]:
@@ -270,12 +273,13 @@ class MusicGeneration(LanguageModeling):
         outcome.run.record.metrics[GENERATED], checks = self.judge(written, outcome.data, outcome.split)
         # Valid ones first; of the others those that can be played.
         order = sorted(range(len(abc)), key=lambda row: not checks[row].is_valid)
-        played = [abc[row] for row in order if checks[row].parses][: self.generation_args.num_files]
+        parsed = (ReadTune(abc[row]) for row in order if checks[row].parses)
+        played = islice((tune for tune in parsed if tune.melody), self.generation_args.num_files)
         for number, tune in enumerate(played, start=1):
             path = outcome.file(f"tune-{number}")
             save_tune(tune, path)
-            outcome.run.attempt(f"The sheet music of {path.name}", partial(save_sheet_music, tune, path))
-            outcome.run.tell(f"\n{tune}")
+            outcome.run.attempt(f"The sheet music of {path.name}", partial(save_sheet_music, tune.abc, path))
+            outcome.run.tell(f"\n{tune.abc}")
 
     def texts(self, outcome: Outcome) -> dict[str, str]:
         """All the tunes, whether they can be played or not."""
@@ -292,10 +296,10 @@ class MusicGeneration(LanguageModeling):
         """
         known, held_out = (list(values_of(data.loaded.splits[part], "text")) for part in ("train", split))
         known = self._some(known)
-        melodies, checks = self._held_out(data, split), [check_tune(to_abc(tune)) for tune in known]
-        self._melodies["train"] = melodies_of(known, checks)
+        melodies, read = self._held_out(data, split), [ReadTune(to_abc(tune)) for tune in known]
+        self._melodies["train"] = melodies_of(known, read)
         alike, overlaps = compare_tunes(self._melodies["train"], melodies)
-        valid = valid_share(checks)
+        valid = valid_share(check_tune(tune) for tune in read)
         copied = copied_share(notes_of(held_out), notes_of(self.training_texts(data.loaded)), 12)
         kept = {**keep_to_key(melodies), **self._keep_to_form(held_out, data)}
         return {
@@ -376,11 +380,11 @@ class MusicGeneration(LanguageModeling):
         return f"valid tunes, %: {valid} of {tunes[0]['tunes']}", f"{spread([known['valid']])} (training tunes)"
 
 
-def melodies_of(tunes: Iterable[str], checks: Iterable[TuneCheck]) -> list[Melody]:
+def melodies_of(tunes: Iterable[str], read: Iterable[ReadTune]) -> list[Melody]:
     """Tunes in the form of the data, as they sound: those that music21 reads and that name a key."""
     melodies = []
-    for tune, check in zip(tunes, checks, strict=True):
+    for tune, found in zip(tunes, read, strict=True):
         key = scale_of(key_of(tune) or "")
-        if key is not None and check.parses and (found := read_melody(to_abc(tune))) is not None:
-            melodies.append(Melody(*found, *key))
+        if key is not None and not found.problem and found.melody is not None:
+            melodies.append(found.melody.in_key(*key))
     return melodies

@@ -32,10 +32,14 @@ class Headline(NamedTuple):
     shown: str
 
 
+def plain_name(name: str) -> str:
+    """The name of data, or of a model, on record, without the mark of what is local: `films` for `<local:films>`."""
+    return name.removeprefix("<local:").removesuffix(">")
+
+
 def dataset_of(record: Record) -> str:
     """Name and configuration of a record's dataset."""
-    name = record["dataset"]["name"].removeprefix("<local:").removesuffix(">")
-    return " ".join(filter(None, (name, record["dataset"].get("config"))))
+    return " ".join(filter(None, (plain_name(record["dataset"]["name"]), record["dataset"].get("config"))))
 
 
 def architecture_of(record: Record) -> str:

@@ -18,6 +18,7 @@ from ..visualization.page import (
     row_of,
     table_of,
 )
+from .results import plain_name
 from .telling import described_data, described_kept
 
 
@@ -173,6 +174,11 @@ def versions_of(versions: dict[str, str]) -> str:
     return "\n".join(f"{name} {version}" for name, version in versions.items())
 
 
+def flags_of(hyperparameters: dict[str, Any]) -> str:
+    """Every flag of a run that has a value, a line each."""
+    return "\n".join(f"{name}: {value}" for name, value in hyperparameters.items() if value is not None)
+
+
 def _is_of_this_run(path: Path, outcome: "Outcome") -> bool:
     """Whether a file is there, and not left by a run before; file systems round times."""
     return path.is_file() and path.stat().st_mtime >= outcome.began - 2
@@ -187,7 +193,8 @@ def _data(dataset: dict[str, Any]) -> str:
         row_of([split, *(f"{part[name]:,}" if isinstance(part.get(name), int) else "" for name in names)])
         for split, part in dataset.get("splits", {}).items()
     ]
-    table, remarks = table_of(["split", *names], rows, "The splits of the data"), dataset.get("remarks", [])
+    table = table_of(["split", *names], rows, "The splits of the data")
+    remarks = [remark.replace(dataset["name"], plain_name(dataset["name"])) for remark in dataset.get("remarks", [])]
     return table + list_of(remarks) if remarks else table
 
 
@@ -200,7 +207,7 @@ def _facts(task: "Task", outcome: "Outcome") -> dict[str, str]:
     hardware = record.hardware
     return {
         "model": f"{task.label}, {record.model['class']}",
-        "started from": str(record.base_model.get("name", "")),
+        "started from": plain_name(str(record.base_model.get("name", ""))),
         "parameters": parameters,
         "vocabulary": task.described_vocabulary(outcome.data.processor),
         "unknown tokens": "" if share is None else f"{share:.1%} of those of validation",
@@ -217,9 +224,7 @@ def _facts(task: "Task", outcome: "Outcome") -> dict[str, str]:
 def _details(record: Any) -> dict[str, str]:
     return {
         "Command": f"accelerate launch {record.command}",
-        "Every flag": "\n".join(
-            f"{name}: {value}" for name, value in record.hyperparameters.items() if value is not None
-        ),
+        "Every flag": flags_of(record.hyperparameters),
         "The model's configuration": "\n".join(f"{name}: {value}" for name, value in record.model["config"].items()),
         "Versions": versions_of(record.versions),
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..metrics import Score, Spread
 from ..visualization.page import facts_of, folded, page_of, picture_of, preformatted, row_of, table_of
 from ..visualization.seeds import plot_seeds
-from .run_page import REPORT, header_of, versions_of
+from .run_page import REPORT, flags_of, header_of, versions_of
 from .telling import described_data
 
 
@@ -59,7 +59,6 @@ def write_seeds_page(
     links = "".join(
         f'<li><a href="{run["folder"]}/{REPORT}">seed {run["seed"]}</a></li>' for run in record["seeds"]["runs"]
     )
-    flags = "\n".join(f"{name}: {value}" for name, value in record["hyperparameters"].items() if value is not None)
     parts = [
         f'<p class="soft">{html.escape(described_data(record["dataset"]))}. {html.escape(task.use)}</p>',
         f'<p class="answer">{html.escape(table.text)}</p>',
@@ -75,7 +74,7 @@ def write_seeds_page(
         preformatted(commands),
         "<h2>How it was made</h2>",
         folded("Command", f"accelerate launch {record['command']}"),
-        folded("Every flag of the chosen run", flags),
+        folded("Every flag of the chosen run", flags_of(record["hyperparameters"])),
         folded("Versions", versions_of(record["versions"])),
     ]
     (folder / REPORT).write_text(page_of(title, parts), encoding="utf-8")

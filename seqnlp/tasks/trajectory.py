@@ -25,7 +25,7 @@ from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTime
 from ..training import ArgumentsError
 from ..visualization import plot_examples, plot_memory
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
-from .results import mean_and_deviation
+from .results import mean_and_deviation, plain_name
 from .series_baselines import Baseline, Histories, exponential_smoothing, seasonal_naive
 from .series_paths import summarize_paths
 
@@ -256,7 +256,7 @@ class Trajectory(Task):
     def draw(self, outcome: Outcome) -> None:
         """Some forecasts, and the error by how much of the past is seen."""
         arguments, loaded = self.data_args, outcome.data.loaded
-        title = f"Forecasts of {loaded.source.name}, {self.architecture}"
+        title = f"Forecasts of {plain_name(loaded.source.name)}, {self.architecture}"
         axes = {"channels": loaded.details["channels"], "unit": self.unit, "levels": LEVELS}
         axes |= {"step": arguments.step, "step_unit": arguments.step_unit}
         box = BOX if arguments.dataset_name == SIMULATION else None

@@ -22,7 +22,7 @@ from .yaml_files import read_yaml, value_of, write_yaml
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
 # Of a field's metadata, which argparse does not know.
-OURS = ("role", "range", "replaces", "excludes", "fixed_by", "may_be_empty")
+OURS = ("role", "range", "replaces", "excludes", "fixed_by", "may_be_empty", "unread_of")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -129,9 +129,7 @@ def parse_arguments(
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     path, argv = _take_config_flag(argv)
-    given = {
-        argument.split("=")[0].replace("-", "_").replace("__", "--", 1) for argument in argv if argument[:2] == "--"
-    }
+    given = typed_flags(argv)
     fields = fields_of(*dataclass_types)
     from_yaml = _yaml_to_arguments(path, fields, recipe, given) if path else []
     from_yaml = _without_excluded(from_yaml, fields, given, path)
@@ -167,6 +165,11 @@ def parse_arguments(
             raise ArgumentsError(f"{unknown[0]!r} belongs to no flag. --help lists every flag.")
         raise ArgumentsError(f"There is no flag {flag}{_nearest(flag[2:], fields, '--')}. --help lists every flag.")
     return tuple(parsed)
+
+
+def typed_flags(argv: list[str]) -> set[str]:
+    """The flags of a command, as `--name`, however their names are spelled."""
+    return {word.split("=")[0].replace("-", "_").replace("__", "--", 1) for word in argv if word[:2] == "--"}
 
 
 def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:

@@ -5,6 +5,7 @@ Run as a program, this file reads a tune from standard input and writes its SVG 
 run: Verovio is C++, and a tune that a model made up may end its process.
 """
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -27,6 +28,9 @@ SETTINGS = {
 }
 
 
+_NO_KEY = re.compile(r"^K:none$", re.MULTILINE)
+
+
 class SheetMusicError(ValueError):
     """A tune that cannot be written in notes. Its message is one line for the user."""
 
@@ -45,7 +49,8 @@ def sheet_music(abc: str) -> str:
         raise SheetMusicError("verovio is not installed")
     try:
         command = [sys.executable, "-I", __file__]
-        done = subprocess.run(command, input=abc.encode(), capture_output=True, timeout=SECONDS)
+        read = _NO_KEY.sub("K:clef=treble", abc)  # beside `none` Verovio draws no clef
+        done = subprocess.run(command, input=read.encode(), capture_output=True, timeout=SECONDS)
     except subprocess.TimeoutExpired as error:
         raise SheetMusicError(f"verovio has not engraved it within {SECONDS} seconds") from error
     svg = done.stdout.decode()

@@ -25,10 +25,10 @@ from seqnlp.data import (
     load_translation,
     normalize_tune,
 )
+from seqnlp.data.melody import spell_out
 from seqnlp.data.tables import read_file
 from seqnlp.data.times import read_times
 from seqnlp.tokenization import train_tokenizer
-from seqnlp.visualization.music import spell_out
 
 
 WORDS = ["None", "NA", "null", "nan", "5", "5.0", "007", "-1", "1e3", '"', '""', '"a"', "<s>", "", " ", "é", "猫"]

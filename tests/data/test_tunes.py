@@ -2,6 +2,7 @@ import pytest
 
 from seqnlp.data import (
     DataError,
+    ReadTune,
     TuneArguments,
     form_of,
     key_of,
@@ -13,8 +14,10 @@ from seqnlp.data import (
     notes_of,
     prompt_for,
     rhythms_of,
+    scale_of,
     split_tunes,
     to_abc,
+    transpose_tune,
 )
 
 
@@ -82,10 +85,22 @@ def test_keys(key, normal):
     assert normalize_key(key) == normal
 
 
+@pytest.mark.parametrize("key", ["none", "None", "", "none clef=treble"])
+def test_a_tune_without_a_key_signature_sounds_as_it_is_written(key):
+    found = normalize_tune(f"X:1\nT:a\nM:6/8\nL:1/8\nK:{key}\nFGA ^F2F|")
+    assert (found["key"], key_of(found["text"])) == ("none", "none")
+    assert found["text"] == "M:6/8\nL:1/8\nK:none\nFGA ^F2F|\nT:a"
+    melody = ReadTune(to_abc(found["text"])).melody
+    assert [pitch for pitch, *_ in melody.notes] == [65, 67, 69, 66, 66]  # as abc2midi plays it, too
+    assert scale_of("none") is None
+    assert transpose_tune(found["text"], 1) is None
+
+
 def test_prompts():
     assert prompt_for(None, None) == ""
     assert prompt_for(None, "C") == "M:4/4\n"
     assert prompt_for("A Dorian", "6/8") == "M:6/8\nL:1/8\nK:Ador\n"
+    assert prompt_for("none", "6/8") == "M:6/8\nL:1/8\nK:none\n"
     # The unit is the one that is usual with this metre.
     tunes = ["M:2/4\nL:1/16\nK:Gmaj\nABcd|", "M:2/4\nL:1/16\nK:Dmaj\nABcd|", "M:2/4\nL:1/8\nK:Amaj\nAB|"]
     assert prompt_for("A", "2/4", tunes) == "M:2/4\nL:1/16\nK:Amaj\n"

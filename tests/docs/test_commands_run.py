@@ -95,7 +95,8 @@ def run(words, folder):
 def small(words: Words) -> list[str]:
     """A command of training, for two steps."""
     name = recipe_of(words)
-    flags = [f"--{flag}={value}" for flag, value in SMALL.items() if flag in TASKS[name].fields()]
+    unread = {"num_trajectories"} if any("--dataset_name" in word or "series_" in word for word in words) else set()
+    flags = [f"--{flag}={value}" for flag, value in SMALL.items() if flag in TASKS[name].fields().keys() - unread]
     return [*words, *flags, *([] if "--output_dir" in words else [f"--output_dir={IN_THE_WAY}"])]
 
 

@@ -67,7 +67,10 @@ def test_directions():
     assert aimed == {"coverage_50": "near 50.0%", "coverage_80": "near 80.0%", "coverage_95": "near 95.0%"}
 
 
-@pytest.mark.parametrize("name", ["sentiment_analysis", "tagging", "image_classification"])
+OF_EXAMPLES = ["sentiment_analysis", "tagging", "image_classification", "masked_language_modeling"]
+
+
+@pytest.mark.parametrize("name", OF_EXAMPLES)
 def test_what_counts_examples_is_shown_in_percent_and_may_differ_by_an_example(name):
     for score in TASKS[name].scores:
         if score.is_share:

@@ -7,13 +7,13 @@ import pytest
 from music21 import analysis, note, stream
 from scipy import integrate, stats
 
+from seqnlp.data import Melody
 from seqnlp.metrics.tune_statistics import (
     MAJOR,
     MINOR,
     STATISTICS,
     STATISTICS_SCORES,
     FormFinder,
-    Melody,
     compare_tunes,
     keep_to_key,
     mean_histogram,

@@ -1,5 +1,6 @@
 import pytest
 
+from seqnlp.data import ReadTune
 from seqnlp.metrics.tune_validity import TUNE_SCORES, check_tune, copied_share, valid_share
 
 
@@ -22,23 +23,24 @@ HEAD = "X:1\nT:A Tune\nM:6/8\nL:1/8\nK:Gmaj\n"
     ],
 )
 def test_what_is_a_valid_tune(notes, parses, valid, strictly):
-    check = check_tune(HEAD + notes)
+    check = check_tune(ReadTune(HEAD + notes))
     assert (check.parses, check.is_valid, check.is_strictly_valid) == (parses, valid, strictly)
     assert bool(check.reason) == (not parses)
 
 
 def test_an_ending_may_begin_within_a_bar():
     tune = "BGG ADD|BdB BAG|BGG ADD|GAG A\n[1 GG|BGG ADD|BAG ABc|dge fed:|\n[2 GG|BGG ADD|BAG ABc|dge fed|]"
-    assert check_tune(HEAD + tune).is_valid
+    assert check_tune(ReadTune(HEAD + tune)).is_valid
 
 
 def test_text_that_is_no_tune():
-    assert not check_tune("once upon a time").parses
-    assert "Error" in check_tune("X:1\nK:G\nABc").reason or "Exception" in check_tune("X:1\nK:G\nABc").reason
+    assert not check_tune(ReadTune("once upon a time")).parses
+    reason = check_tune(ReadTune("X:1\nK:G\nABc")).reason
+    assert "Error" in reason or "Exception" in reason
 
 
 def test_shares():
-    checks = [check_tune(HEAD + "BGG ADD|BdB BAG|BGG ADD|"), check_tune("")]
+    checks = [check_tune(ReadTune(HEAD + "BGG ADD|BdB BAG|BGG ADD|")), check_tune(ReadTune(""))]
     assert valid_share(checks) == {"tunes": 2, "parsed": 0.5, "valid": 0.5, "strictly_valid": 0.5}
     assert {score.key for score in TUNE_SCORES} == {"parsed", "valid", "strictly_valid"}
 

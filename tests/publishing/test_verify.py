@@ -364,6 +364,20 @@ def test_a_number_is_compared_by_the_rows_or_samples_it_was_computed_over():
     assert not agrees(record, "test", "accuracy", 0.872, 0.874)
     assert not agrees(record, "test", "loss", 0.500, 0.504)
     assert agrees({**record, "hyperparameters": {"mixed_precision": "bf16"}}, "test", "loss", 0.500, 0.504)
+    record |= {"task": "masked_language_modeling", "dataset": {"splits": {"test": {"rows": 3}}}}
+    assert not agrees(record, "test", "accuracy", 0.872, 0.873)  # a document is no example of its tokens
+    record["dataset"]["hidden_tokens"] = {"test": 1000}
+    assert agrees(record, "test", "accuracy", 0.872, 0.873)  # one of 1,000 hidden tokens
+    assert not agrees(record, "test", "accuracy", 0.872, 0.874)
+
+
+def test_a_record_that_counts_fewer_examples_than_there_are_is_not_believed(in_process, folder, films):
+    record = json.loads((folder / "run.json").read_text())
+    record["dataset"]["splits"]["test"]["rows"] = 2
+    (folder / "run.json").write_text(json.dumps(record))
+    result = verify(str(folder), trust_remote_code=True, dataset=str(films))
+    (told,) = (check for check in result.checks if check.name == "the card's numbers")
+    assert (told.outcome, told.detail) == ("not checked", "its split 'test' has 24 examples, and run.json says 2")
 
 
 def test_the_verb_shows_the_commit_and_exits_with_what_it_found(in_process, hub, folder, films, monkeypatch, capsys):

@@ -5,7 +5,9 @@ from PIL import Image
 from transformers import ViTImageProcessorPil
 from uniform_models import begin, outcome_of, uniform
 
+from seqnlp.tasks import image_classification
 from seqnlp.tasks.image_classification import ImageClassification
+from seqnlp.tasks.run_page import _data
 
 
 @pytest.fixture
@@ -35,6 +37,17 @@ def test_what_pixels_tell_and_what_a_model_says_that_knows_nothing(prepared):
     assert report.startswith("Test: 6 examples")
     assert "Vision Transformer (seqnlp)" in report
     assert [f"image {row}" in report for row in range(6)] == [False] * 3 + [True] * 3
+
+
+def test_pictures_and_the_page_call_a_folder_by_its_name(prepared, monkeypatch):
+    task, run, data = prepared
+    assert run.record.dataset["name"] == "<local:images>"
+    drawn = []
+    monkeypatch.setattr(image_classification, "plot_image_errors", lambda *parts: drawn.append(parts[-1]))
+    task.draw(outcome_of(run, data, "test", test=[None, None]))
+    assert drawn == ["Vision Transformer, images"]
+    shown = _data({**run.record.dataset, "remarks": ["Dataset '<local:images>': all is well."]})
+    assert "Dataset &#x27;images&#x27;: all is well." in shown
 
 
 def test_many_pixels_are_left_to_the_network(prepared, monkeypatch):

@@ -35,6 +35,7 @@ def test_frequencies_and_a_model_that_knows_nothing(prepared):
     assert run.record.dataset["unknown_share"]["test"] == pytest.approx(3 / 19)
     hidden = [int(label) for example in data.examples["test"] for label in example["labels"] if label != -100]
     assert len(hidden) == run.record.dataset["hidden_tokens"]["test"] == data.counts["test"]["hidden"]
+    assert MaskedLanguageModeling.examples_of({"dataset": run.record.dataset}, "test") == len(hidden)
     assert 1 not in hidden
     # In validation the <mask> of the text is no mask: `<`, `mask` and `>` are unknown.
     assert run.record.dataset["unknown_share"]["validation"] == pytest.approx(3 / 7)

@@ -46,7 +46,7 @@ def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
     task, run, data = prepared
     shown = []
     monkeypatch.setattr(task, "write", lambda evaluator, data: [BROKEN, TUNE] if data.processor else None)
-    monkeypatch.setattr(music_generation, "save_tune", lambda tune, path: shown.append((tune, path.name)))
+    monkeypatch.setattr(music_generation, "save_tune", lambda tune, path: shown.append((tune.abc, path.name)))
     task.use_model(None, outcome_of(run, data, "test"))
     first = "X:1\nT:No\nM:6/8\nL:1/8\nK:Gmaj\n[[[\n"
     second = f"X:2\nT:Réel\nM:6/8\nL:1/8\nK:Gmaj\n{NOTES}\n"

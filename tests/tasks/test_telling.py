@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from seqnlp.metrics import Score
-from seqnlp.tasks.run_page import _finding
+from seqnlp.tasks.run_page import _finding, flags_of
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tasks.telling import described_data, described_kept
 from seqnlp.tasks.trajectory import Trajectory
@@ -70,3 +70,10 @@ def test_of_several_tests_the_first_one_stands_for_the_run():
     metrics = {"validation": {"bleu": 40.0}, "test_2016_flickr": {"bleu": 38.5}, "test_2017_flickr": {"bleu": 30.0}}
     found = Translation.headline(asdict(record_of(metrics, metric_for_best_model="bleu")))
     assert (found.split, found.value) == ("test_2016_flickr", 38.5)
+
+
+def test_the_page_of_a_run_and_that_of_seeds_list_every_flag_that_has_a_value():
+    assert (
+        flags_of({"seed": 0, "prompt": "", "config": None, "streaming": False})
+        == "seed: 0\nprompt: \nstreaming: False"
+    )

@@ -65,14 +65,17 @@ def test_a_model_that_has_learned_nothing_says_the_last_value(architecture, prep
 def test_walls_are_drawn_around_the_simulated_ball_alone(is_simulated, prepare, monkeypatch):
     task, run, data = prepare("--step_unit", "min", "--value_unit", "m")
     drawn = []
-    monkeypatch.setattr(trajectory, "plot_examples", lambda *_, box, **axes: drawn.append((box, axes)))
+    monkeypatch.setattr(
+        trajectory, "plot_examples", lambda _, file, title, box, **axes: drawn.append((title, box, axes))
+    )
     monkeypatch.setattr(trajectory, "plot_memory", lambda metrics, baselines, seen, *_: drawn.append(seen))
     if is_simulated:
         task.data_args.dataset_name = "simulated:ball"
     run.record.metrics["test"] = {}
     task.draw(outcome_of(run, data, "test", test={}))
     axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min", "levels": (0.5, 0.8, 0.95)}
-    assert drawn == [(trajectory.BOX if is_simulated else None, axes), 4]
+    title = "Forecasts of line.csv, lstm"  # a file of a user's, by its name alone
+    assert drawn == [(title, trajectory.BOX if is_simulated else None, axes), 4]
 
 
 @pytest.mark.parametrize("kind", Trajectory.model_classes)

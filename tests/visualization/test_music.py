@@ -10,15 +10,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy.io import wavfile
 
-from seqnlp.data import TuneArguments, load_tunes, to_abc
-from seqnlp.visualization.music import bars_of, plot_piano_roll, read_melody, save_tune, spell_out, to_midi
+from seqnlp.data import ReadTune, TuneArguments, load_tunes, to_abc
+from seqnlp.visualization.music import bars_of, plot_piano_roll, save_tune, to_midi
 
 
 TUNE = "X:1\nT:A Tune\nM:4/4\nL:1/8\nK:Dmaj\nD2 F2 A4|d4- d2 z2|[FA]4 (3ABA F2|\n"
+MELODY = ReadTune(TUNE).melody
 
 
 def test_the_notes_are_those_of_the_tune():
-    notes = to_midi(TUNE, quarters_per_minute=60).instruments[0].notes
+    notes = to_midi(MELODY, quarters_per_minute=60).instruments[0].notes
     heard = [(round(note.start, 3), pretty_midi.note_number_to_name(note.pitch)) for note in notes]
     assert heard[:4] == [(0.0, "D4"), (1.0, "F#4"), (2.0, "A4"), (4.0, "D5")]
     assert notes[3].end - notes[3].start > 2  # tied over
@@ -27,7 +28,7 @@ def test_the_notes_are_those_of_the_tune():
 
 
 def test_a_tune_to_read_to_hear_and_to_see(tmp_path):
-    files = save_tune(TUNE, tmp_path / "tune")
+    files = save_tune(ReadTune(TUNE), tmp_path / "tune")
     assert [file.name for file in files] == ["tune.abc", "tune.mid", "tune.wav", "tune.png"]
     assert files[0].read_text() == TUNE
     assert len(pretty_midi.PrettyMIDI(str(files[1])).instruments[0].notes) == 10
@@ -39,25 +40,17 @@ def test_a_tune_to_read_to_hear_and_to_see(tmp_path):
 
 
 def test_the_piano_roll_names_every_note_and_counts_bars(tmp_path, monkeypatch):
-    assert bars_of(TUNE, quarters_per_minute=60) == {1: 0.0, 2: 4.0, 3: 8.0}
+    assert bars_of(MELODY, quarters_per_minute=60) == {1: 0.0, 2: 4.0, 3: 8.0}
     upbeat = TUNE.replace("D2 F2 A4|", "A2|D2 F2 A4|")
-    assert bars_of(upbeat, quarters_per_minute=120) == {0: 0.0, 1: 0.5, 2: 2.5, 3: 4.5}
+    assert bars_of(ReadTune(upbeat).melody, quarters_per_minute=120) == {0: 0.0, 1: 0.5, 2: 2.5, 3: 4.5}
     drawn = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
-    plot_piano_roll(to_midi(TUNE, quarters_per_minute=60), tmp_path / "roll.png", bars=bars_of(TUNE, 60))
+    plot_piano_roll(to_midi(MELODY, quarters_per_minute=60), tmp_path / "roll.png", bars=bars_of(MELODY, 60))
     ticks = drawn[0].get_yticklabels(), drawn[0].get_yticks()
     names = {name.get_text(): place for name, place in zip(*ticks, strict=True)}
     assert names == {"D4": 62, "F#4": 66, "A4": 69, "B4": 71, "D5": 74}
     assert list(drawn[0].get_xticks()) == [0, 4, 8]
     assert [label.get_text() for label in drawn[0].get_xticklabels()] == ["1", "2", "3"]
-
-
-def test_sections_are_as_long_as_their_bars_and_a_second_ending_is_of_none():
-    found = read_melody("X:1\nM:6/8\nL:1/8\nK:G\nG|=F2B F3|1 d3 e2:|2 d3 e3||A3 B3|]\n")
-    assert found.notes[:5] == [(67, 0.0, 0.5), (65, 0.5, 1.0), (71, 1.5, 0.5), (65, 2.0, 1.5), (74, 3.5, 1.5)]
-    assert found.bars == [(0.0, 0.5), (0.5, 3.0), (3.5, 2.5), (6.0, 3.0), (9.0, 3.0)]
-    assert (found.sections, found.bar_length) == ([6.0, 3.0], 3.0)
-    assert read_melody("X:1\nM:6/8\nL:1/8\nK:G\n[[[\n") is None
 
 
 # What abc2midi (abcmidi 2023.02.08) plays of a tune without repeats: onsets in quarters, MIDI pitches.
@@ -79,15 +72,11 @@ PLAYED = [
 
 @pytest.mark.parametrize(("metre", "unit", "key", "notes", "onsets", "pitches"), PLAYED)
 def test_a_tune_sounds_as_another_program_plays_it(metre, unit, key, notes, onsets, pitches):
-    midi = to_midi(f"X:1\nT:a\nM:{metre}\nL:{unit}\nK:{key}\n{notes}\n", quarters_per_minute=60)
+    tune = ReadTune(f"X:1\nT:a\nM:{metre}\nL:{unit}\nK:{key}\n{notes}\n")
+    midi = to_midi(tune.melody, quarters_per_minute=60)
     heard = sorted((note.start, note.pitch) for note in midi.instruments[0].notes)
     assert [pitch for _, pitch in heard] == pitches
     assert [onset for onset, _ in heard] == pytest.approx(onsets)
-
-
-def test_what_is_no_note_stays_as_it_is():
-    tune = 'X:1\nT:C D ^E::F\nM:4/4\nK:C\n"^C"C {^D}D !f!E [P:^F]F|% ^G::x\nw:^a b\n^c [c^e] z4|\n'
-    assert spell_out(tune) == tune.replace("[c^e]", "[^c^e]")
 
 
 @pytest.mark.long
@@ -100,7 +89,7 @@ def test_two_hundred_tunes_sound_as_abc2midi_plays_them(tmp_path):
 
 
 def sounds_alike(abc, folder):
-    ours = sorted((note.pitch, note.start) for note in to_midi(abc, 60).instruments[0].notes)
+    ours = sorted((note.pitch, note.start) for note in to_midi(ReadTune(abc).melody, 60).instruments[0].notes)
     file = folder / "tune.abc"
     file.write_text(without_repeats(abc))
     subprocess.run(["abc2midi", file, "-o", folder / "tune.mid", "-silent"], check=True, capture_output=True)

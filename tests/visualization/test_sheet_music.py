@@ -7,8 +7,8 @@ import pytest
 from music21 import converter
 
 from seqnlp.data import TuneArguments, load_tunes, to_abc
+from seqnlp.data.melody import spell_out
 from seqnlp.visualization import sheet_music as module
-from seqnlp.visualization.music import spell_out
 from seqnlp.visualization.sheet_music import SheetMusicError, save_sheet_music, sheet_music
 
 
@@ -41,6 +41,13 @@ def test_the_notes_stand_where_the_tune_says(tmp_path):
     assert steps_of(svg) == [d4, f4, a4, d5, d5, f4, a4, a4, b4, a4, g4]
     counted = {kind: len(groups(svg, kind)) for kind in ("keyAccid", "accid", "rest", "measure", "tie", "tupletNum")}
     assert counted == {"keyAccid": 2, "accid": 1, "rest": 1, "measure": 3, "tie": 1, "tupletNum": 1}
+
+
+def test_a_tune_without_a_key_signature_has_a_clef():
+    svg = sheet_music(TUNE.replace("K:Dmaj", "K:none"))
+    assert steps_of(svg) == steps_of(sheet_music(TUNE))
+    assert (len(groups(svg, "clef")), len(groups(svg, "keyAccid"))) == (len(groups(sheet_music(TUNE), "clef")), 0)
+    assert groups(svg, "clef")
 
 
 def test_the_same_tune_makes_the_same_drawing():
