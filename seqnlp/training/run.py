@@ -312,6 +312,9 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     if accelerator.device.type == "cpu":
         local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
         torch.set_num_threads(choose_threads(training.num_threads, local))
+        # In bfloat16 oneDNN compiles a product for each shape and keeps 1,024 of them, megabytes each. Texts come in
+        # ever new shapes. It reads this at the first product.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     set_seed(training.seed)
     datasets.disable_progress_bars()
     logging.disable_progress_bar()

@@ -47,6 +47,16 @@ def test_results_are_there_before_anything_that_may_fail(tmp_path, caplog):
     assert not (tmp_path / "checkpoints" / "unfinished").exists()
 
 
+@pytest.mark.parametrize(("given", "kept"), [(None, "64"), ("512", "512")])
+def test_a_run_on_a_cpu_keeps_few_compiled_products_unless_its_user_says_how_many(tmp_path, monkeypatch, given, kept):
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, given or "")
+    if given is None:
+        monkeypatch.delenv(name)
+    make_loop(tmp_path, max_train_steps=1)
+    assert os.environ[name] == kept
+
+
 @pytest.mark.parametrize("what", ["weights", "tokenizer", "run.json"])
 def test_a_full_disk_at_the_end_is_one_line_and_what_was_there_stays(tmp_path, monkeypatch, what):
     run, loop = make_loop(tmp_path, max_train_steps=2)
