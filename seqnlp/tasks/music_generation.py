@@ -304,7 +304,7 @@ class MusicGeneration(LanguageModeling):
         kept = {**keep_to_key(melodies), **self._keep_to_form(held_out, data)}
         return {
             "training_tunes": {
-                GENERATED: {**valid, **alike, "overlaps": overlaps, "compared": len(known)},
+                GENERATED: {**valid, **alike, "overlaps": overlaps, "compared": len(self._melodies["train"])},
                 split: {"copied": copied},
             },
             "held_out_tunes": {GENERATED: kept},

@@ -74,6 +74,13 @@ def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
     assert baselines["held_out_tunes"] == {"generated": {"in_scale": 1.0, "in_key": 1.0}}
 
 
+def test_training_tunes_that_cannot_be_read_are_not_counted_as_compared(prepared):
+    task, _, data = prepared
+    data.loaded.splits["train"] = data.loaded.splits["train"].add_item({"text": BROKEN})
+    known = task.baselines(data, "test")["training_tunes"]["generated"]
+    assert (known["tunes"], known["valid"], known["compared"]) == (2, 0.5, 1)
+
+
 def test_tunes_to_compare_with_come_from_all_over():
     task = MusicGeneration.from_command_line(argv=["--num_tunes", "3"])
     assert task._some(map(str, range(9))) == ["0", "3", "6"]
