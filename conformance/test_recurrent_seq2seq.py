@@ -44,6 +44,17 @@ class TestLuong(RecurrentSeq2SeqTest, unittest.TestCase):
     }
 
 
+class TestBlocks(RecurrentSeq2SeqTest, unittest.TestCase):
+    # In one direction: the suite wants the first hidden states `hidden_size` wide, and blocks are as wide as both.
+    config_fields = {
+        "cell_type": "mingru",
+        "block": "residual",
+        "conv_kernel_size": 4,
+        "mlp_ratio": 2,
+        "bidirectional": False,
+    }
+
+
 class TestElman(RecurrentSeq2SeqTest, unittest.TestCase):
     config_fields = {
         "cell_type": "elman",

@@ -18,7 +18,6 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedConfig, Pr
 
 from ..models import (
     RecurrentCache,
-    RecurrentConfig,
     RecurrentForCausalLM,
     RecurrentSeq2SeqCache,
     RecurrentSeq2SeqForConditionalGeneration,
@@ -163,13 +162,13 @@ def after(name: str) -> str:
 def _memory(config: PreTrainedConfig, num_layers: int, of: str = PAST, length: str = "past_tokens"):
     """Names and shapes of what a stack of layers keeps: recurrent states, or keys and values."""
     memory = {}
-    has_convolution = isinstance(config, RecurrentConfig) and config.conv_kernel_size is not None
     for layer in range(num_layers):
         if hasattr(config, "cell_type"):
             for state in CELLS[config.cell_type].states:
                 memory[f"{of}{layer}.{state}"] = ("rows", 1, config.hidden_size)
-            if has_convolution:
-                memory[f"{of}{layer}.convolved"] = ("rows", config.conv_kernel_size - 1, config.output_size)
+            # What writes reads in one direction: its layers are as wide as a state.
+            if config.conv_kernel_size is not None:
+                memory[f"{of}{layer}.convolved"] = ("rows", config.conv_kernel_size - 1, config.hidden_size)
         else:
             for part in ("key", "value"):
                 memory[f"{of}{layer}.{part}"] = ("rows", config.num_key_value_heads, length, config.head_dim)
@@ -267,7 +266,7 @@ class RecurrentEncoder(_Module):
         found = []
         if decoder.attention is not None:
             found += [encoded.last_hidden_state, decoder.attention.project_keys(encoded.last_hidden_state)]
-        found += [tensor for state in decoder.bridge(encoded.final_state) for tensor in state]
+        found += [tensor for state in decoder.states_from(encoded.final_state) for tensor in state]
         if self.model.config.input_feeding:
             found.append(encoded.last_hidden_state.new_zeros(input_ids.shape[0], self.model.config.hidden_size))
         return tuple(found)

@@ -31,6 +31,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         num_hidden_layers: Number of stacked recurrent layers, in the encoder and again in the decoder.
         cell_type: The cell, as in [`RecurrentConfig`].
         hidden_act: Activation of the Elman cell, `"tanh"` or `"relu"`. Those of the gated cells are fixed.
+        block, conv_kernel_size, mlp_ratio: The residual blocks of `block="residual"`, in encoder and decoder, as in
+            [`RecurrentConfig`].
         bidirectional: Whether the encoder also reads each source from its end. The decoder never does.
         attention_type: How the decoder looks back at the source: `"additive"` (Bahdanau et al. 2015, appendix A.1.2),
             `"multiplicative"` (Luong et al. 2015, section 3.1, "general"), or not at all, `"none"`: then what it knows
@@ -72,6 +74,9 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
     num_hidden_layers: int = ranged(1, "[1, inf)")
     cell_type: str = "lstm"
     hidden_act: Literal["tanh", "relu"] = "tanh"
+    block: Literal["plain", "residual"] = "plain"
+    conv_kernel_size: int | None = ranged(None, "[2, 1024]")
+    mlp_ratio: float | int | None = ranged(None, "(0, 64]")
     bidirectional: bool = True
     attention_type: Literal["none", "additive", "multiplicative"] = "additive"
     attention_size: int | None = ranged(None, "[1, inf)")
@@ -111,6 +116,9 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             num_hidden_layers=self.num_hidden_layers,
             cell_type=self.cell_type,
             hidden_act=self.hidden_act,
+            block=self.block,
+            conv_kernel_size=self.conv_kernel_size,
+            mlp_ratio=self.mlp_ratio,
             bidirectional=self.bidirectional and not of_decoder,
             recurrence_implementation=self.recurrence_implementation,
             dropout=self.dropout,
@@ -141,8 +149,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
 
     @property
     def number_of_conv_states(self) -> int:
-        """Number of tensors in a layer's state, under the name by which transformers' caches ask for it."""
-        return len(CELLS[self.cell_type].states)
+        """As in [`RecurrentConfig`]: the tensors of the cell's state, and what a convolution has read."""
+        return len(CELLS[self.cell_type].states) + (self.conv_kernel_size is not None)
 
     def validate_architecture(self):
         """Refuse values that cannot be built, and combinations that mean nothing, with the reason."""

@@ -55,6 +55,27 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
         super().post_init()
         self._no_split_modules = {type(part).__name__ for part in self.modules() if isinstance(part, RecurrentLayer)}
 
+    def _stack(self, config: RecurrentConfig, plain: type[RecurrentLayer], residual: type[RecurrentLayer]) -> None:
+        """Create the layers, and around residual blocks the map into their stream and the norm behind it."""
+        layer_class = plain if config.block == "plain" else residual
+        self.layers = nn.ModuleList([layer_class(config, index) for index in range(config.num_hidden_layers)])
+        self.input_proj = self.norm = None
+        if config.block == "residual":
+            self.norm = nn.LayerNorm(config.output_size)
+            if config.embedding_size != config.output_size:
+                self.input_proj = nn.Linear(config.embedding_size, config.output_size)
+
+    def _into_stack(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Embedded tokens as wide as the layers read them."""
+        return embedded if self.input_proj is None else self.input_proj(embedded)
+
+    def _out_of_stack(self, hidden_states: torch.Tensor, padding: Padding | None) -> torch.Tensor:
+        """What the last layer gives, normalized behind residual blocks, and zero at padding."""
+        if self.norm is None:
+            return hidden_states
+        hidden_states = self.norm(hidden_states)
+        return hidden_states if padding is None else hidden_states.masked_fill(~padding.mask.unsqueeze(-1), 0)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, GateProjection):
@@ -155,13 +176,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if config.input_size is None:
             self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = create_dropout(config, config.embedding_dropout)
-        layer_class = RecurrentLayer if config.block == "plain" else ResidualRecurrentLayer
-        self.layers = nn.ModuleList([layer_class(config, index) for index in range(config.num_hidden_layers)])
-        self.input_proj = self.norm = None
-        if config.block == "residual":
-            self.norm = nn.LayerNorm(config.output_size)
-            if config.embedding_size != config.output_size:
-                self.input_proj = nn.Linear(config.embedding_size, config.output_size)
+        self._stack(config, RecurrentLayer, ResidualRecurrentLayer)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -197,9 +212,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             past_key_values = self.create_cache()
 
         padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), self.config.num_directions)
-        hidden_states = self.embedding_dropout(inputs_embeds)
-        if self.input_proj is not None:
-            hidden_states = self.input_proj(hidden_states)
+        hidden_states = self._into_stack(self.embedding_dropout(inputs_embeds))
         for layer in self.layers:
             state = None if past_key_values is None else read_state(past_key_values, layer.layer_idx)
             if state is not None and self.config.bidirectional:
@@ -213,11 +226,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 write_state(past_key_values, layer.layer_idx, state)
         if isinstance(past_key_values, RecurrentStates):
             past_key_values.count(inputs_embeds.shape[1])
-        if self.norm is not None:
-            hidden_states = self.norm(hidden_states)
-            if padding is not None:
-                hidden_states = hidden_states.masked_fill(~padding.mask.unsqueeze(-1), 0)
-
+        hidden_states = self._out_of_stack(hidden_states, padding)
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=past_key_values)
 
     @classmethod

@@ -23,13 +23,14 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .beam_search import rows_per_source
-from .cells import State
+from .cells import CELLS, State
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
 from .heads import ConditionalGeneration
 from .modeling_recurrent import RecurrentPreTrainedModel
 from .recurrence import Padding, token_mask
 from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, read_state, write_state
 from .recurrent_layer import RecurrentLayer
+from .residual_recurrent_layer import ResidualRecurrentLayer
 from .single_head_attention import AdditiveAttention, MultiplicativeAttention
 
 
@@ -42,9 +43,9 @@ class Source:
     projected_keys: torch.Tensor
 
 
-class FlatRecurrentLayer(RecurrentLayer):
+class FlatState:
     """
-    A [`RecurrentLayer`] whose state goes in and out tensor by tensor.
+    Makes the state of a [`RecurrentLayer`] go in and out tensor by tensor.
 
     Reentrant gradient checkpointing carries the gradients of tensors, not of tuples of them, and here the loss reaches
     the encoder through its final state: without attention by no other way.
@@ -56,6 +57,14 @@ class FlatRecurrentLayer(RecurrentLayer):
         """The outputs, and behind them the tensors of the final state if `return_state`; no `state` means zeros."""
         outputs, states = super().forward(hidden_states, state or None, padding, num_states=int(return_state))
         return outputs, *(states[-1] if states else ())
+
+
+class FlatRecurrentLayer(FlatState, RecurrentLayer):
+    """A layer of a plain stack."""
+
+
+class FlatResidualRecurrentLayer(FlatState, ResidualRecurrentLayer):
+    """A residual block."""
 
 
 class LayerStates(nn.Module):
@@ -86,7 +95,7 @@ class Bridge(nn.Module):
         super().__init__()
         sizes = (config.source_size, config.hidden_size)
         self.projs = nn.ModuleList(
-            nn.ModuleList(nn.Linear(*sizes) for _ in range(config.number_of_conv_states))
+            nn.ModuleList(nn.Linear(*sizes) for _ in CELLS[config.cell_type].states)
             for _ in range(config.num_hidden_layers)
         )
 
@@ -112,7 +121,8 @@ class RecurrentEncoderOutput(ModelOutput):
         final_state: Where each layer ended, `(B, num_hidden_layers, number of state tensors, source_size)`: the hidden
             state and, for an LSTM, the cell, after the last valid token of each direction, the directions side by
             side.
-        hidden_states: The embeddings and each layer's states, with `output_hidden_states=True`.
+        hidden_states: The embeddings (as wide as residual blocks read them) and each layer's states, with
+            `output_hidden_states=True`.
         attentions: Always `None`.
     """
 
@@ -126,7 +136,6 @@ class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
     """What encoder, decoder and the whole share: the initialization of the recurrent models, and flags."""
 
     config: RecurrentSeq2SeqConfig
-    _no_split_modules = ["FlatRecurrentLayer"]
     _can_record_outputs = {}
 
     @torch.no_grad()
@@ -155,14 +164,13 @@ class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
 class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
     """Embedded source tokens through recurrent layers, which usually read both ways (Bahdanau et al. 2015, 3.2)."""
 
-    _can_record_outputs = {"hidden_states": FlatRecurrentLayer}
+    _can_record_outputs = {"hidden_states": RecurrentLayer}
 
     def __init__(self, config: RecurrentSeq2SeqConfig):
         super().__init__(config)
-        layer_config = config.recurrent_config(of_decoder=False)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
-        self.layers = nn.ModuleList([FlatRecurrentLayer(layer_config, i) for i in range(config.num_hidden_layers)])
+        self._stack(config.recurrent_config(of_decoder=False), FlatRecurrentLayer, FlatResidualRecurrentLayer)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -190,13 +198,14 @@ class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
         inputs_embeds = self.embed(input_ids, inputs_embeds)
         mask = token_mask(attention_mask, inputs_embeds)
         padding = Padding.from_mask(mask, 2 if self.config.bidirectional else 1)
-        hidden_states = self.embedding_dropout(inputs_embeds)
-        final_states = []
+        hidden_states = self._into_stack(self.embedding_dropout(inputs_embeds))
+        final_states, num_states = [], len(CELLS[self.config.cell_type].states)
         for layer in self.layers:
             hidden_states, *state = layer(hidden_states, padding, True)
-            final_states.append(torch.stack([tensor.flatten(1) for tensor in state], dim=1))  # (B, N, source_size)
+            # (B, N, source_size): where the cells ended, not what a convolution has read
+            final_states.append(torch.stack([tensor.flatten(1) for tensor in state[:num_states]], dim=1))
         return RecurrentEncoderOutput(
-            last_hidden_state=hidden_states,
+            last_hidden_state=self._out_of_stack(hidden_states, padding),
             final_state=torch.stack(final_states, dim=1),  # (B, L, N, source_size)
         )
 
@@ -218,7 +227,6 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
 
     def __init__(self, config: RecurrentSeq2SeqConfig):
         super().__init__(config)
-        layer_config = config.recurrent_config(of_decoder=True)
         size, source_size = config.hidden_size, config.source_size
         # Where source and target share a matrix the encoder holds it, and the model embeds for both.
         self.embed_tokens = None
@@ -226,7 +234,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.bridge = Bridge(config)
-        self.layers = nn.ModuleList([FlatRecurrentLayer(layer_config, i) for i in range(config.num_hidden_layers)])
+        self._stack(config.recurrent_config(of_decoder=True), FlatRecurrentLayer, FlatResidualRecurrentLayer)
         self.layer_states = LayerStates()
         self.attention = None
         if config.attention_type != "none":
@@ -302,10 +310,12 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         or without attention the top layer's states and `None`.
         """
         outputs, final_states = [], []
+        hidden_states = self._into_stack(hidden_states)
         for layer, state in zip(self.layers, states, strict=True):
             hidden_states, *state = layer(hidden_states, padding, return_state, *state)
             outputs.append(hidden_states)
             final_states.append(tuple(state))
+        hidden_states = self._out_of_stack(hidden_states, padding)
         if self.attention is None:
             return outputs, final_states, hidden_states, None
 
@@ -358,10 +368,21 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
                 "input_ids, or encoder_outputs as model.get_encoder() returns them."
             )
         repeats = rows_per_source(num_rows, final_state.shape[0])
-        states = self.bridge(final_state)
+        states = self.states_from(final_state)
         if repeats == 1:
             return states
         return [tuple(tensor.repeat_interleave(repeats, dim=0) for tensor in state) for state in states]
+
+    def states_from(self, final_state: torch.Tensor) -> list[State]:
+        """
+        The state of each layer before the first token, from where the encoder ended: what the bridge makes, and for a
+        convolution that no target token has been read.
+        """
+        states, kernel_size = self.bridge(final_state), self.config.conv_kernel_size
+        if kernel_size is None:
+            return states
+        nothing = final_state.new_zeros(final_state.shape[0], kernel_size - 1, self.config.hidden_size)
+        return [(*state, nothing) for state in states]
 
     def _look_up(
         self, cache: Cache | None, hidden_states: torch.Tensor | None, mask: torch.Tensor | None

@@ -50,6 +50,10 @@ HEADS = {
         RecurrentSeq2SeqForConditionalGeneration,
         {**CELLS, **STARTS, "cell_type": "gru", "attention_type": "multiplicative", "input_feeding": True},
     ),
+    "deep translator": (
+        RecurrentSeq2SeqForConditionalGeneration,
+        {**CELLS, **STARTS, "cell_type": "mingru", "num_hidden_layers": 2, "block": "residual", "conv_kernel_size": 3},
+    ),
     "blind translator": (
         RecurrentSeq2SeqForConditionalGeneration,
         {**CELLS, **STARTS, "cell_type": "elman", "attention_type": "none", "bidirectional": False},
