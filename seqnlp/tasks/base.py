@@ -351,11 +351,8 @@ class Task(FineTuning, Telling):
     def frame(self) -> Mapping[str, Any]:
         """What surrounds the cell of a stack of cells, unless `--config_overrides` says which block does."""
         config_class = self.model_class.config_class
-        if not hasattr(config_class, "block") or "block" in read_overrides(
-            config_class, self.model_args.config_overrides
-        ):
-            return {}
-        return CELLS[self.architecture].frame
+        is_given = "block" in read_overrides(config_class, self.model_args.config_overrides)
+        return {} if is_given or not hasattr(config_class, "block") else CELLS[self.architecture].frame
 
     @property
     def positions(self) -> int | None:

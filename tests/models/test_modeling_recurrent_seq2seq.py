@@ -10,7 +10,6 @@ from transformers.generation import BaseStreamer
 
 from seqnlp import (
     RecurrentConfig,
-    RecurrentModel,
     RecurrentSeq2SeqCache,
     RecurrentSeq2SeqConfig,
     RecurrentSeq2SeqForConditionalGeneration,
@@ -584,23 +583,6 @@ def test_wrong_calls_are_refused_with_the_reason():
     model.config.pad_token_id = None
     with pytest.raises(ValueError, match="pad_token_id=None"):
         model(ids, labels=ids)
-
-
-@pytest.mark.parametrize("cell_type", ["mingru", "lstm"])
-def test_an_encoder_of_blocks_is_the_recurrent_model_of_blocks(cell_type):
-    config = config_of("blocks", cell_type=cell_type, embedding_size=7)
-    encoder = RecurrentSeq2SeqModel(config).encoder.eval()
-    model = RecurrentModel(config.recurrent_config(of_decoder=False)).eval()
-    model.load_state_dict(encoder.state_dict())
-    ids, mask = ragged()
-    outputs, cache = encoder(ids, mask), model.create_cache()
-    expected = model(ids, mask, past_key_values=cache)
-    torch.testing.assert_close(outputs.last_hidden_state, expected.last_hidden_state)
-    for layer in range(2):
-        *states, read_last = cache.layers[layer].recurrent_states.values()
-        assert read_last.shape == (3, 2, 24)  # of the convolution, with which no decoder can begin
-        kept = torch.stack([state.flatten(1) for state in states], dim=1)
-        torch.testing.assert_close(outputs.final_state[:, layer], kept)
 
 
 def test_the_layers_are_those_of_the_recurrent_family():

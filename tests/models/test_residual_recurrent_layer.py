@@ -12,6 +12,8 @@ from seqnlp import (
     RecurrentForSequenceClassification,
     RecurrentForTimeSeriesPrediction,
     RecurrentModel,
+    RecurrentSeq2SeqConfig,
+    RecurrentSeq2SeqModel,
 )
 from seqnlp.models.cells import CELLS
 from seqnlp.models.recurrence import eager_recurrence
@@ -146,3 +148,24 @@ def test_what_has_no_block_to_stand_in_is_refused():
         RecurrentConfig(mlp_ratio=4)
     with pytest.raises(ValueError, match="no recurrent layers in blocks"):
         RecurrentModel(config_of(cell_type="lstm")).to_torch()
+
+
+@pytest.mark.parametrize("cell_type", ["mingru", "lstm"])
+def test_an_encoder_of_blocks_is_the_recurrent_model_of_blocks(cell_type):
+    sizes = {"vocab_size": 20, "hidden_size": 12, "embedding_size": 7, "num_hidden_layers": 2, "pad_token_id": 0}
+    blocks = {"cell_type": cell_type, "block": "residual", "conv_kernel_size": 3, "mlp_ratio": 1.5}
+    config = RecurrentSeq2SeqConfig(**sizes, **blocks)
+    encoder = randomized(RecurrentSeq2SeqModel(config).encoder)
+    model = RecurrentModel(config.recurrent_config(of_decoder=False)).eval()
+    model.load_state_dict(encoder.state_dict())
+    ids = torch.randint(1, 20, (3, 6))
+    mask = torch.ones_like(ids)
+    mask[0, :4] = mask[1, 2] = 0
+    outputs, cache = encoder(ids, mask), model.create_cache()
+    expected = model(ids, mask, past_key_values=cache)
+    torch.testing.assert_close(outputs.last_hidden_state, expected.last_hidden_state)
+    for layer in range(2):
+        *states, read_last = cache.layers[layer].recurrent_states.values()
+        assert read_last.shape == (3, 2, 24)  # of the convolution, with which no decoder can begin
+        kept = torch.stack([state.flatten(1) for state in states], dim=1)
+        torch.testing.assert_close(outputs.final_state[:, layer], kept)
