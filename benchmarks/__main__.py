@@ -15,6 +15,7 @@ from benchmarks import growth as growth_module
 from benchmarks import profiles as profiles_module
 from benchmarks import results as results_module
 from benchmarks import speed as speed_module
+from benchmarks import tried as tried_module
 
 
 app = typer.Typer(
@@ -98,8 +99,25 @@ def results(
         list[str] | None, typer.Argument(help="run.json of finished runs, which are kept first.", show_default=False)
     ] = None,
 ) -> None:
-    """Write docs/results.md and the best rows of README.md from the kept records of runs."""
+    """Write docs/results.md, docs/tried.md and the best rows of README.md from the kept records of runs."""
     results_module.main(records or [])
+
+
+@app.command()
+def tried(
+    records: Annotated[
+        list[Path], typer.Argument(help="run.json of finished runs of one task, dataset and architecture.")
+    ],
+    name: Annotated[str, typer.Option(help="What was tried, in a word or two: the end of the file's name.")],
+    finding: Annotated[str, typer.Option(help="What was found, in a sentence or two with its numbers.")],
+) -> None:
+    """Keep runs that did not reach their aim in benchmarks/results/tried/, and write docs/tried.md."""
+    try:
+        path = tried_module.keep([json.loads(path.read_text(encoding="utf-8")) for path in records], name, finding)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="RECORDS") from error
+    results_module.main([])
+    typer.echo(path)
 
 
 @app.command("bleu_by_length")

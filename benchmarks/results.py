@@ -1,4 +1,4 @@
-"""The tables of docs/results.md and the README's best rows, from the records of the runs that are kept.
+"""The tables of docs/results.md, docs/tried.md and the README's best rows, from the records of the runs that are kept.
 
 Each task says what its own are: [`seqnlp.tasks.Task.results`], and in one row [`seqnlp.tasks.Task.in_short`].
 
@@ -12,6 +12,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from benchmarks import tried
 from benchmarks.cards import card_name, merit
 from benchmarks.records import RESULTS, ROOT, file_name, kept_records
 from seqnlp.tasks import TASKS
@@ -88,9 +89,10 @@ def main(new: list[str]) -> None:
     records = kept_records()
     draw_bleu_by_length(records)
     picture = f"\n\n![BLEU by the words of the source](images/{PICTURE.name})" if PICTURE.exists() else ""
-    page, readme = ROOT / "docs" / "results.md", ROOT / "README.md"
+    page, readme, not_reached = ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "tried.md"
     pages = {
         page: results(records, to_card(page.parent)) + picture,
+        not_reached: tried.page(not_reached.parent),
         readme: best_rows(records, to_card(readme.parent)),
     }
     texts = {path: path.read_text(encoding="utf-8") for path in pages}

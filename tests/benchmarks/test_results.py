@@ -142,7 +142,7 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     monkeypatch.setattr(results, "ROOT", tmp_path)
     (tmp_path / "docs").mkdir()
-    for page in ("README.md", "docs/results.md"):
+    for page in ("README.md", "docs/results.md", "docs/tried.md"):
         (tmp_path / page).write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
     paths = []
     for record in (music_record(), music_record(2, 0.8), translation_record()):
@@ -189,7 +189,7 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("markers", ["", "<!-- end of results -->"])
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/tried.md"])
 def test_no_page_is_written_where_one_lacks_the_markers(tmp_path, monkeypatch, markers, page):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     monkeypatch.setattr(results, "ROOT", tmp_path)
@@ -197,7 +197,8 @@ def test_no_page_is_written_where_one_lacks_the_markers(tmp_path, monkeypatch, m
     monkeypatch.setattr(results, "draw_bleu_by_length", lambda records: None)
     monkeypatch.setattr(results, "kept_records", list)
     (tmp_path / "docs").mkdir()
-    texts = dict.fromkeys(("README.md", "docs/results.md"), f"{results.BEGIN} {results.END}") | {page: markers}
+    pages = ("README.md", "docs/results.md", "docs/tried.md")
+    texts = dict.fromkeys(pages, f"{results.BEGIN} {results.END}") | {page: markers}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(SystemExit, match=rf"{Path(page).name} lacks the lines"):
