@@ -1,9 +1,9 @@
 """`python -m mutation`: put faults into the code, one at a time, and see whether the tests notice.
 
 Faults are drawn by a seed. Each is put into a copy of the working tree, and the tests nearest to its file are run
-there, in a process forked from one that has imported torch and transformers. The outcomes are kept in
-`.mutation.jsonl`, so that the command goes on where it was interrupted, and later runs only what a change of a file
-or of its tests made anew.
+there, in a process forked from one that has imported torch and transformers: first those that fit into a budget, and
+where they notice nothing those that take longer. The outcomes are kept in `.mutation.jsonl`, so that the command goes
+on where it was interrupted, and later runs only what a change of a file or of its tests made anew.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -63,17 +64,32 @@ def digest(tree: Path, tests: list[Path], text: str = "") -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def choose_tests(graph: ImportGraph, source: Path, slot: Slot, kept: Kept, budget: float) -> list[Path]:
-    """The nearest tests of a file that together take no more processor time than the budget, without a fault."""
+def choose_tests(
+    graph: ImportGraph, source: Path, slot: Slot, kept: Kept, budget: float, been: Collection[Path] = ()
+) -> list[Path]:
+    """
+    The nearest tests of a file that together take no more processor time than the budget, without a fault.
+
+    Args:
+        graph: Which file imports which.
+        source: The file that has the fault.
+        slot: Where tests are run whose time is not known yet.
+        kept: What is known.
+        budget: Seconds.
+        been: Tests that were run before, and need not be run again.
+    """
     chosen, left = [], budget
     for test in nearest_tests(graph, source)[:MOST_TESTS]:
+        if test in been:
+            continue
         key = digest(slot.tree, [test])
-        if key not in kept.entries:
+        entry = kept.entries.get(key)
+        if entry is None or (entry["status"] == "timeout" and entry["seconds"] < budget):
             (outcome,) = run_jobs([slot], [Job(key, [test], budget, {})])
             kept.add(key, test=str(test), status=outcome.status, seconds=outcome.seconds)
             last = "" if outcome.status == "passed" else f", is left out: {outcome.output.splitlines()[-1:]}"
             typer.echo(f"{test} without a fault: {outcome.status}, {outcome.seconds:.1f} s{last}", err=True)
-        entry = kept.entries[key]
+            entry = kept.entries[key]
         if entry["status"] == "passed" and entry["seconds"] <= left:
             chosen.append(test)
             left -= entry["seconds"]
@@ -91,15 +107,39 @@ def first_failure(output: str) -> str:
     return found.group(1) if found else ""
 
 
-def report(mutants: dict[str, Mutant], kept: Kept) -> str:
+def run_mutants(
+    mutants: Sequence[Mutant], tests: dict[Path, list[Path]], slots: Sequence[Slot], kept: Kept
+) -> list[Mutant]:
+    """Run each mutant against the tests of its file, unless that was done before; gives those that survive."""
+    tree = slots[0].tree
+    keys = [digest(tree, tests[mutant.path], f"{mutant.path}\n{mutant.text}") for mutant in mutants]
+    by_key = dict(zip(keys, mutants, strict=True))
+    jobs = []
+    for key, mutant in by_key.items():
+        near = tests[mutant.path]
+        if near and key not in kept.entries:
+            seconds = 2 * expected_seconds(tree, near, kept) + 20
+            jobs.append(Job(key, near, seconds, {mutant.path: mutant.text}))
+    for place, outcome in enumerate(run_jobs(slots, jobs), start=1):
+        path = by_key[outcome.key].path
+        kept.add(outcome.key, status=outcome.status, tests=list(map(str, tests[path])), seconds=outcome.seconds)
+        by = first_failure(outcome.output)
+        typer.echo(f"{place} of {len(jobs)}: {path} {outcome.status}, {outcome.seconds:.1f} s {by}", err=True)
+    return [
+        mutant for key, mutant in by_key.items() if kept.entries.get(key, {"status": "passed"})["status"] == "passed"
+    ]
+
+
+def report(mutants: Sequence[Mutant], survivors: Sequence[Mutant], tests: dict[Path, list[Path]]) -> str:
     """The survivors one by one, a table by file, and the score."""
-    counts, parts = defaultdict(lambda: [0, 0]), []
-    for key, mutant in mutants.items():
-        entry = kept.entries[key]
+    counts = defaultdict(lambda: [0, 0])
+    for mutant in mutants:
         counts[mutant.path][0] += 1
-        counts[mutant.path][1] += entry["status"] != "passed"
-        if entry["status"] == "passed":
-            parts.append(f"survived {' '.join(entry['tests']) or 'since no test is near'}\n{mutant.diff}")
+        counts[mutant.path][1] += mutant not in survivors
+    parts = [
+        f"survived {' '.join(map(str, tests[mutant.path])) or 'since no test is near'}\n{mutant.diff}"
+        for mutant in survivors
+    ]
     rows = [[path, made, killed, f"{killed / made:.0%}"] for path, (made, killed) in sorted(counts.items())]
     made, killed = (sum(count[place] for count in counts.values()) for place in (0, 1))
     parts.append(tabulate(rows, ["file", "faults", "noticed", "score"]))
@@ -115,6 +155,9 @@ def main(
     seed: Annotated[int, typer.Option(help="Which faults are drawn.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes at a time.", min=1)] = 2,
     budget: Annotated[float, typer.Option(help="Seconds of processor time of tests per fault.")] = 60.0,
+    survivors_budget: Annotated[
+        float, typer.Option(help="The same of further tests, for a fault that those do not notice.")
+    ] = 240.0,
     memory: Annotated[float, typer.Option(help="GiB for all processes together.")] = 4.0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier runs found.")] = False,
 ) -> None:
@@ -132,25 +175,15 @@ def main(
             raise typer.BadParameter(f"{' '.join(targets or TARGETS)}: there is nothing to put a fault into.")
         import_libraries(tree)
         graph = ImportGraph(tree)
-        tests = {path: choose_tests(graph, path, slots[0], kept, budget) for path in {one.path: None for one in drawn}}
+        paths = dict.fromkeys(mutant.path for mutant in drawn)
+        tests = {path: choose_tests(graph, path, slots[0], kept, budget) for path in paths}
         for slot in slots[1:]:
             shutil.copytree(tree, slot.tree)
-        mutants = {digest(tree, tests[mutant.path], f"{mutant.path}\n{mutant.text}"): mutant for mutant in drawn}
-        jobs = []
-        for key, mutant in mutants.items():
-            near = tests[mutant.path]
-            if not near:
-                kept.add(key, status="passed", tests=[])
-            elif key not in kept.entries:
-                seconds = 2 * expected_seconds(tree, near, kept) + 20
-                jobs.append(Job(key, near, seconds, {mutant.path: mutant.text}))
-        for place, outcome in enumerate(run_jobs(slots, jobs), start=1):
-            path = mutants[outcome.key].path
-            near = list(map(str, tests[path]))
-            kept.add(outcome.key, status=outcome.status, tests=near, seconds=outcome.seconds)
-            by = first_failure(outcome.output)
-            typer.echo(f"{place} of {len(jobs)}: {path} {outcome.status}, {outcome.seconds:.1f} s {by}", err=True)
-    typer.echo(report(mutants, kept))
+        survivors = run_mutants(drawn, tests, slots, kept)
+        paths = dict.fromkeys(mutant.path for mutant in survivors)
+        further = {path: choose_tests(graph, path, slots[0], kept, survivors_budget, tests[path]) for path in paths}
+        survivors = run_mutants(survivors, further, slots, kept)
+    typer.echo(report(drawn, survivors, {path: near + further.get(path, []) for path, near in tests.items()}))
 
 
 if __name__ == "__main__":
