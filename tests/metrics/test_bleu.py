@@ -68,6 +68,11 @@ def test_bleu_over_moses_tokens_is_that_of_the_tokens():
     assert "case:lc" in moses["signature"]
     assert moses_tokens(["Ein Haus."], "de", lowercase=True) == ["ein haus ."]
     assert moses_tokens(["Ein Haus."], "de", lowercase=False) == ["Ein Haus ."]
+    # A date and abbreviations, whose tokens follow from the language and from what is lower-cased before.
+    same = ["Dr. Meyer kam am 3. Mai, z. B. um acht."]
+    assert moses_tokens(same, "de", lowercase=True) == ["dr. meyer kam am 3. mai , z. b. um acht ."]
+    copied = BLEU().compute(predictions=same, references=same, lowercase=True, tokenize="moses:de")
+    assert copied["bleu"] == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize(("metric", "arguments"), [(BLEU, ("-m", "bleu")), (ChrF, ("-m", "chrf"))])

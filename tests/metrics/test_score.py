@@ -15,6 +15,7 @@ from seqnlp.metrics import (
     Perplexity,
     Score,
 )
+from seqnlp.metrics.score import DATA_UNIT
 from seqnlp.metrics.tune_validity import TUNE_SCORES
 from seqnlp.tasks import TASKS
 
@@ -37,6 +38,7 @@ def test_every_score_is_complete(score):
     assert score.name
     assert score.definition
     assert isinstance(score.greater_is_better, bool) == (score.target is None)
+    assert isinstance(score.unit, str)
 
 
 @pytest.mark.parametrize("metric", [Accuracy, F1, NegativeLogLikelihood, Perplexity, BitsPerCharacter, BLEU, ChrF])
@@ -65,6 +67,11 @@ def test_directions():
     }
     aimed = {key: score.better for key, score in SCORES.items() if score.greater_is_better is None}
     assert aimed == {"coverage_50": "near 50.0%", "coverage_80": "near 80.0%", "coverage_95": "near 95.0%"}
+
+
+def test_errors_of_forecasts_are_in_the_units_of_the_data():
+    in_units = {key for key, score in SCORES.items() if score.unit == DATA_UNIT}
+    assert in_units == {"mae", "rmse", "rmse_last", "crps", "width_50", "width_80", "width_95"}
 
 
 OF_EXAMPLES = ["sentiment_analysis", "tagging", "image_classification", "masked_language_modeling"]

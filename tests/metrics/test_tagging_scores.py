@@ -78,6 +78,7 @@ def test_a_report_counts_types_and_confusions():
     assert rows["PER"] == ["50.0%", "100.0%", "66.7%", "1"]
     assert ["I-ORG", "O", "1", "Co"] in [line.split() for line in text.splitlines()]
     plain = tagging_report([["a", "b", "c"]], [["N", "V", "N"]], [["N", "N", "V"]], {"ours": {"accuracy": 1 / 3}})
+    assert ["ours", "33.3%"] in [line.split() for line in plain.splitlines()]
     assert ["N", "50.0%", "50.0%", "50.0%", "2"] in [line.split() for line in plain.splitlines()]
     assert ["V", "0.0%", "0.0%", "0.0%", "1"] in [line.split() for line in plain.splitlines()]
     once = tagging_report([["a", "b"]], [["N", "V"]], [["N", "N"]], {"ours": {"accuracy": 0.5}})

@@ -148,6 +148,9 @@ def test_where_the_packed_loop_is_chosen(monkeypatch):
     assert all(is_packed(cell, inputs, half) for cell in cells.values())
     assert not is_packed(cells["gru"].to("meta"), inputs.to("meta"), None)
     assert not is_packed(CELLS["gru"](256, 256).half(), inputs, half)
+    without_kernel = CELLS["lstm"](256, 256)
+    without_kernel.kernel = None  # as of a cell that torch does not know: the loop of steps is all that it would have
+    assert is_packed(without_kernel, inputs, None)
     with torch.no_grad():
         assert not any(is_packed(CELLS[name](256, 256), inputs, None) for name in cells)
 

@@ -207,6 +207,9 @@ def test_the_causal_loss_shifts_unless_it_is_done():
     shifted = labels.roll(-1, dims=1)
     shifted[:, -1] = -100
     torch.testing.assert_close(causal_language_model_loss(logits, None, shift_labels=shifted), expected)
+    labels[:, 2:4] = 3
+    expected = causal_language_model_loss(logits, labels.masked_fill(labels == 3, -100))
+    torch.testing.assert_close(causal_language_model_loss(logits, labels, ignore_index=3), expected)
 
 
 @pytest.mark.parametrize("tied", [False, True])
