@@ -10,14 +10,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "seqnlp"
 ALLOWED = {
-    "models": set(),
+    "models": {"pipelines"},  # the package; its files stand alone
     "tokenization": set(),
     "metrics": {"data.melody"},
     "data": {"tokenization"},
     "diagnostics": set(),
     "visualization": {"diagnostics", "data.melody"},
     "training": {"metrics", "models.losses", "models.requirements"},
-    "pipelines": {"models"},
+    "pipelines": set(),
     "labs": {"models", "metrics"},
     "tasks": {"models", "tokenization", "data", "metrics", "training", "diagnostics", "visualization"},
     "export": {"models", "pipelines"},

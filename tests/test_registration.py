@@ -62,6 +62,14 @@ def test_a_folder_alone_brings_the_classes(order, folder):
     assert list(answer) == ["translation_text"]
 
 
+@pytest.mark.parametrize("part", ["models", "models.configuration_recurrent", "tasks", "training"])
+def test_a_part_of_seqnlp_that_brings_the_classes_brings_the_pipeline(part, folder):
+    code = f"import sys, seqnlp.{part}\nfrom transformers import pipeline\n"
+    code += "pipeline('seqnlp-translation', model=sys.argv[1])('a cat')"
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_is_there_and_no_other():
     assert set(seqnlp.__all__) == {*models.__all__, "TranslationPipeline", "__version__"}
     assert set(seqnlp.__all__) <= set(dir(seqnlp))

@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.models.auto import modeling_auto
 
+from .. import pipelines  # noqa: F401 - who has the classes has the pipeline, whichever part of seqnlp came first
 from .compiled_generation import *
 from .configuration_recurrent import *
 from .configuration_recurrent_seq2seq import *

@@ -1,4 +1,4 @@
-"""Two rounds of tests: those that fit into a budget, and for a fault that they do not notice those that take longer."""
+"""Two rounds of tests: those that fit into a budget, and for a fault that they do not notice the longer ones."""
 
 from pathlib import Path
 

@@ -35,18 +35,19 @@ class ForkedRun:
         arguments: Its flags.
         processes: How many.
         log: File that gets what they print.
+        errors: File that gets what they print to the standard error; the same by default.
         cache: Folder in which `datasets` keeps what it prepares; the usual one by default.
         temporary: Folder of its temporary files; the usual one by default.
     """
 
-    def __init__(self, recipe, arguments, processes, log, cache=None, temporary=None):
+    def __init__(self, recipe, arguments, processes, log, errors=None, cache=None, temporary=None):
         context = get_context("forkserver")  # a fork of this process would share its threads' locks
         context.set_forkserver_preload(IMPORTED)
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
         self.log = log
-        common = processes, port, str(log), cache and str(cache), temporary and str(temporary)
+        common = processes, port, str(log), str(errors or log), cache and str(cache), temporary and str(temporary)
         self.members = [
             context.Process(target=run, args=(recipe, list(map(str, arguments)), number, *common))
             for number in range(processes)
@@ -81,10 +82,10 @@ class ForkedRun:
         assert codes == [0] * len(codes), Path(self.log).read_text()[-5000:]
 
 
-def run(recipe, arguments, number, processes, port, log, cache, temporary):
+def run(recipe, arguments, number, processes, port, log, errors, cache, temporary):
     """What each process does."""
-    with open(log, "a") as file:
-        for stream in (1, 2):
+    for stream, path in ((1, log), (2, errors)):
+        with open(path, "a") as file:
             os.dup2(file.fileno(), stream)
     os.chdir(ROOT)
     if cache:

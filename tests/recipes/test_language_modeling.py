@@ -80,10 +80,10 @@ def test_the_model_writes_on(finished):
     assert write("the c", max_new_tokens=5, do_sample=False)[0]["generated_text"].startswith("the c")
 
 
-def test_two_processes_train_a_transformer_on_the_same_text(launch, text, finished, tmp_path):
+def test_two_processes_train_a_transformer_on_the_same_text(fork, text, finished, tmp_path):
     size = ["--config_overrides", "hidden_size=32,num_attention_heads=2,num_hidden_layers=1"]
     arguments = ["--dataset_name", text, *SMALL, *size, "--architecture", "transformer", "--output_dir", tmp_path]
-    result = launch.run(RECIPE, *arguments, launcher=launch.two_processes)
+    result = fork(RECIPE, *arguments, processes=2)
     assert result.returncode == 0, result.stderr
     record, lstm = (json.loads((folder / "run.json").read_text()) for folder in (tmp_path, finished[0]))
     assert record["num_processes"] == 2
@@ -98,17 +98,17 @@ def test_two_processes_train_a_transformer_on_the_same_text(launch, text, finish
         assert again[split] == pytest.approx(record["metrics"][split], rel=1e-4)
 
 
-def test_streamed_by_two_processes_and_resumed(launch, text, tmp_path):
+def test_streamed_by_two_processes_and_resumed(fork, text, tmp_path):
     rows = [json.dumps({"text": f"the cat sat on mat {n}"}) for n in range(60)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))
     streamed = ["--streaming", "--train_file", tmp_path / "rows.jsonl", "--max_eval_samples", 5, *SMALL]
     streamed += ["--max_train_steps", 6, "--checkpointing_steps", 3, "--eval_steps", 6, "--architecture", "gru"]
     streamed += ["--config_overrides", "hidden_size=16", "--output_dir", tmp_path / "out"]
-    stopped = launch.run(RECIPE, *streamed, "--max_train_minutes", 0.0001, launcher=launch.two_processes)
+    stopped = fork(RECIPE, *streamed, "--max_train_minutes", 0.0001, processes=2)
     assert stopped.returncode == 0, stopped.stderr
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["stopped"]["reason"] == "max_train_minutes"
-    resumed = launch.run(RECIPE, *streamed, "--resume_from_checkpoint", "latest", launcher=launch.two_processes)
+    resumed = fork(RECIPE, *streamed, "--resume_from_checkpoint", "latest", processes=2)
     assert resumed.returncode == 0, resumed.stderr
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["stopped"] is None
@@ -129,11 +129,11 @@ def test_streamed_by_two_processes_and_resumed(launch, text, tmp_path):
         (b"too short", [], "error: The training text has 9 tokens, too few for 32 rows"),
     ],
 )
-def test_bad_input_is_one_line(launch, content, arguments, message, tmp_path):
+def test_bad_input_is_one_line(fork, content, arguments, message, tmp_path):
     file = tmp_path / "a.txt"
     file.write_bytes(content)
     arguments = ["--tokenizer_type", "char", "--train_file", file, *arguments, "--output_dir", tmp_path / "out"]
-    result = launch.run(RECIPE, *arguments, launcher=("-q", *launch.one_process))
+    result = fork(RECIPE, *arguments)
     assert result.returncode == 1
     assert result.stderr.startswith(message.format(file=file)), result.stderr
     assert result.stderr.count("\n") == 1, result.stderr

@@ -62,18 +62,18 @@ def test_tunes_to_read_to_hear_and_to_see(launch, tunes, tmp_path):
         assert word not in result.stderr.lower()
 
 
-def test_two_processes_stopped_by_time_and_resumed(launch, tunes, tmp_path):
+def test_two_processes_stopped_by_time_and_resumed(fork, tunes, tmp_path):
     """Every tune is read and written once; the record of the second stretch has the first one's curve and seconds."""
     files = [word for split in ("train", "validation", "test") for word in (f"--{split}_file", tunes / f"{split}.abc")]
     arguments = [*files, "--architecture", "transformer", "--transpositions", 1, "--num_threads", 1, "--seed", 5]
     arguments += ["--config_overrides", "hidden_size=32,num_attention_heads=2,num_hidden_layers=1"]
     arguments += ["--max_length", 90, "--num_train_epochs", 2, "--num_tunes", 5, "--output_dir", tmp_path / "out"]
-    stopped = launch.run(RECIPE, *arguments, "--max_train_minutes", 0.001, launcher=launch.two_processes)
+    stopped = fork(RECIPE, *arguments, "--max_train_minutes", 0.001, processes=2)
     assert stopped.returncode == 0, stopped.stderr
     first = json.loads((tmp_path / "out" / "run.json").read_text())
     assert first["stopped"]["reason"] == "max_train_minutes"
     assert set(first["metrics"]) == {"validation", "generated"}  # the test is not looked at before training is over
-    resumed = launch.run(RECIPE, *arguments, "--resume_from_checkpoint", "latest", launcher=launch.two_processes)
+    resumed = fork(RECIPE, *arguments, "--resume_from_checkpoint", "latest", processes=2)
     assert resumed.returncode == 0, resumed.stderr
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["stopped"] is None
@@ -87,10 +87,10 @@ def test_two_processes_stopped_by_time_and_resumed(launch, tunes, tmp_path):
     assert len({tune.split("\n", 1)[1] for tune in written}) == 5  # each process has its own stream of chance
 
 
-def test_a_tune_that_does_not_parse_is_one_line(launch, tmp_path):
+def test_a_tune_that_does_not_parse_is_one_line(fork, tmp_path):
     (tmp_path / "a.abc").write_text("X:1\nT:No key\nABc|")
     arguments = ["--train_file", tmp_path / "a.abc", "--validation_file", tmp_path / "a.abc"]
-    result = launch.run(RECIPE, *arguments, "--output_dir", tmp_path / "out", launcher=("-q", *launch.one_process))
+    result = fork(RECIPE, *arguments, "--output_dir", tmp_path / "out")
     assert result.returncode == 1
     assert "is no tune in ABC notation, it has no line K: with a key." in result.stderr
     assert result.stderr.count("\n") == 1, result.stderr

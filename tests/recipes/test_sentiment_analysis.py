@@ -163,8 +163,8 @@ def test_the_packaged_sample_is_the_default(launch, tmp_path):
         (["--report_to", "carrier_pigeon"], "error: --report_to carrier_pigeon"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(launch, arguments, message, tmp_path):
-    result = launch.run(RECIPE, *arguments, "--output_dir", tmp_path / "out", launcher=("-q", *launch.one_process))
+def test_bad_input_is_one_line_and_leaves_nothing(fork, arguments, message, tmp_path):
+    result = fork(RECIPE, *arguments, "--output_dir", tmp_path / "out")
     assert result.returncode == 1
     assert all(line.endswith(" ...") for line in result.stdout.splitlines())  # what it was at
     assert result.stderr.startswith(message), result.stderr

@@ -15,8 +15,8 @@ SMALL = ("--config_overrides", "hidden_size=32", "--num_trajectories", 200, "--c
 SMALL = (*SMALL, "--prediction_length", 5, "--num_train_epochs", 12, "--per_device_train_batch_size", 20)
 
 
-def test_balls(launch, tmp_path):
-    result = launch.run(RECIPE, *SMALL, "--architecture", "gru", "--output_dir", tmp_path)
+def test_balls(fork, tmp_path):
+    result = fork(RECIPE, *SMALL, "--architecture", "gru", "--output_dir", tmp_path)
     assert result.returncode == 0, result.stderr
     assert "Test: 40 forecasts" in result.stdout
     for name in ("predictions.png", "memory.png", "learning_curves.png"):
@@ -42,7 +42,7 @@ def test_balls(launch, tmp_path):
     assert (predicted - paths[:, 12:]).pow(2).mean().sqrt().item() == pytest.approx(ours, rel=1e-3)
 
 
-def test_a_table_with_gaps_in_two_processes(launch, tmp_path):
+def test_a_table_with_gaps_in_two_processes(fork, tmp_path):
     wave = np.sin(np.arange(400) / 5)
     lines = [f"{step},{'' if step % 37 == 0 else round(value, 4)}" for step, value in enumerate(wave)]
     (tmp_path / "wave.csv").write_text("\n".join(["step,height", *lines]))
@@ -50,7 +50,7 @@ def test_a_table_with_gaps_in_two_processes(launch, tmp_path):
     arguments += ["--context_length", 16, "--prediction_length", 8, "--num_train_epochs", 5, "--output_dir", tmp_path]
     arguments += ["--config_overrides", "hidden_size=32,num_hidden_layers=1,distribution_output=student_t"]
     arguments += ["--per_device_train_batch_size", 8, "--metric_for_best_model", "ncrps"]
-    result = launch.run(RECIPE, *arguments, launcher=launch.two_processes)
+    result = fork(RECIPE, *arguments, processes=2)
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["num_processes"] == 2
@@ -62,8 +62,8 @@ def test_a_table_with_gaps_in_two_processes(launch, tmp_path):
     assert record["kept"]["metric"] == "ncrps"
 
 
-def test_refusals_are_one_line(launch, tmp_path):
-    result = launch.run(RECIPE, "--dataset_name", "sample:weather", "--output_dir", tmp_path)
+def test_refusals_are_one_line(fork, tmp_path):
+    result = fork(RECIPE, "--dataset_name", "sample:weather", "--output_dir", tmp_path)
     assert result.returncode == 1
     assert "error: There is no sample 'sample:weather'" in result.stderr
     assert "recipes/trajectory.py" not in result.stderr.split("error: ")[0]  # no traceback of the recipe's

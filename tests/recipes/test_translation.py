@@ -118,14 +118,14 @@ def test_run_json(finished, numbers):
         assert path not in text
 
 
-def test_a_run_in_two_stretches_is_the_same_run_and_looks_at_the_test_once(launch, small, finished, tmp_path):
-    first = launch.run(RECIPE, *small, "--output_dir", tmp_path, "--max_train_minutes", 0.02)
+def test_a_run_in_two_stretches_is_the_same_run_and_looks_at_the_test_once(fork, small, finished, tmp_path):
+    first = fork(RECIPE, *small, "--output_dir", tmp_path, "--max_train_minutes", 0.02)
     assert first.returncode == 0, first.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["stopped"]["reason"] == "max_train_minutes"
     assert set(record["metrics"]) == {"validation"}
     assert "Validation: 31 sentences" in first.stdout
-    second = launch.run(RECIPE, *small, "--output_dir", tmp_path, "--resume_from_checkpoint", "latest")
+    second = fork(RECIPE, *small, "--output_dir", tmp_path, "--resume_from_checkpoint", "latest")
     assert second.returncode == 0, second.stderr
     records = [json.loads((folder / "run.json").read_text()) for folder in (tmp_path, finished[0])]
     assert records[0]["metrics"]["test"] == records[1]["metrics"]["test"]
@@ -133,7 +133,7 @@ def test_a_run_in_two_stretches_is_the_same_run_and_looks_at_the_test_once(launc
     assert all((weights[0][name] == tensor).all() for name, tensor in weights[1].items())
 
 
-def test_two_processes_and_two_vocabularies(launch, numbers, tmp_path):
+def test_two_processes_and_two_vocabularies(fork, numbers, tmp_path):
     sizes = "hidden_size=16,embedding_size=16,attention_type=multiplicative"
     settings = [
         "--architecture",
@@ -146,7 +146,7 @@ def test_two_processes_and_two_vocabularies(launch, numbers, tmp_path):
         "true",
     ]
     settings += ["--config_overrides", sizes, "--max_tokens", 128, "--num_train_epochs", 1, "--num_threads", 1]
-    result = launch.run(RECIPE, *numbers[1], *settings, "--output_dir", tmp_path, launcher=launch.two_processes)
+    result = fork(RECIPE, *numbers[1], *settings, "--output_dir", tmp_path, processes=2)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("Test: 37 sentences") == 1
     record = json.loads((tmp_path / "run.json").read_text())
@@ -167,10 +167,10 @@ def test_two_processes_and_two_vocabularies(launch, numbers, tmp_path):
     assert translate("one two", return_alignment=True)["source_tokens"] == ["one", "two", "</s>"]
 
 
-def test_the_packaged_sample_is_the_default(launch, tmp_path):
+def test_the_packaged_sample_is_the_default(fork, tmp_path):
     short = ["--max_train_steps", 2, "--max_eval_samples", 12, "--num_beams", 2, "--average_checkpoints", 0]
     short += ["--num_threads", 1]
-    result = launch.run(RECIPE, "--output_dir", tmp_path, *short)
+    result = fork(RECIPE, "--output_dir", tmp_path, *short)
     assert result.returncode == 0, result.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["dataset"]["name"] == "sample:jupyterlab_fr"
@@ -179,10 +179,10 @@ def test_the_packaged_sample_is_the_default(launch, tmp_path):
     assert record["metrics"]["test"]["signatures"]["bleu_lowercase_moses"].split("|")[3].startswith("tok:moses-fr")
 
 
-def test_bad_input_is_one_line_and_leaves_nothing(launch, numbers, tmp_path):
+def test_bad_input_is_one_line_and_leaves_nothing(fork, numbers, tmp_path):
     folder, arguments = numbers
     cut = [*arguments, "--train_target_file", folder / "test.de", "--output_dir", tmp_path / "out"]
-    result = launch.run(RECIPE, *cut, launcher=("-q", *launch.one_process))
+    result = fork(RECIPE, *cut)
     assert (result.returncode, result.stdout) == (1, f"Reading {folder / 'train.en'} ...\n")
     assert re.fullmatch(r"error: \S+train.en has 400 lines and \S+test.de has 37: line by line .*\n", result.stderr)
     assert not (tmp_path / "out" / "run.json").exists()
