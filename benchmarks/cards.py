@@ -30,10 +30,9 @@ def card_name(record: dict) -> str:
 
 def merit(record: dict) -> float:
     """How good a run is on validation by its own criterion; the more the better."""
-    arguments, scores = record["hyperparameters"], record["metrics"]["validation"]
-    metric = arguments["metric_for_best_model"].removeprefix("validation_")
-    metric = metric if metric in scores else next(iter(scores))  # a loss has other names in some recipes
-    return scores[metric] if arguments["greater_is_better"] else -scores[metric]
+    score = TASKS[record["task"]].chosen_score(record, "validation")
+    value = record["metrics"]["validation"][score.key]
+    return value if score.greater_is_better else -value
 
 
 def best(records: list[dict]) -> dict:

@@ -5,7 +5,7 @@
 Data: 1,797 handwritten digits of 8 by 8 pixels that come with scikit-learn (360 of them the test); with --dataset_name
 a folder with a folder of images for each class, or a dataset on the Hub.
 Training images are shifted by up to --max_shift pixels, drawn anew each time; no other augmentation.
-Expect 97.5 ± 0.8 % accuracy over four seeds (nearest neighbours: 98.6 %) within two minutes on two CPU cores.
+Expect 97.5 ± 0.8 % accuracy over four seeds (nearest neighbors: 98.6 %) within two minutes on two CPU cores.
 """
 
 from transformers import ViTImageProcessorPil

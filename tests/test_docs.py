@@ -13,6 +13,7 @@ PAGES = [
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "benchmarks").glob("*.md"),
     *(ROOT / "labs").glob("*.md"),
+    *(ROOT / "model_cards").glob("*.md"),
 ]
 
 

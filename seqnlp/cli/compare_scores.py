@@ -7,6 +7,7 @@ from scipy.stats import t as student
 
 from ..metrics import spread_of
 from ..tasks import TASKS, Score
+from ..tasks.results import reported_split
 from .costs import class_of, count_flops
 
 
@@ -84,11 +85,11 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
     """
     first = records[0]
     arguments, model = first["hyperparameters"], first["model"]
-    split = "test" if "test" in first["metrics"] else "validation"
+    split = reported_split(first)
     wanted = arguments["metric_for_best_model"].removeprefix("validation_")
     task = TASKS[first["task"]]
-    # A task may choose by another number than those that it reports.
-    metric = next(key for key in (wanted, *first["metrics"][split]) if key in first["metrics"][split])
+    score = task.chosen_score(first, split)  # a task may choose by another number than those that it reports
+    metric = score.key
     name = f"validation_{wanted}"
     entries = [record["history"] for record in records]
     speeds = [entry["targets_per_second"] for history in entries for entry in history if "targets_per_second" in entry]
@@ -97,7 +98,7 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
     return Scores(
         architecture=architecture,
         split=split,
-        score=next(one for one in task.scores_of(first) if one.key == metric),
+        score=score,
         unit=task.unit_of(metric, arguments),
         curve_metric=wanted,
         values=[record["metrics"][split][metric] for record in records],

@@ -21,7 +21,9 @@ def demo(
     model: ModelName,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=1, max=65535, help=f"Where it listens; the first free one from {FIRST_PORT}."),
+        typer.Option(
+            "--port", min=1, max=65535, help=f"Port of the page; the first free one from {FIRST_PORT} if not given."
+        ),
     ] = None,
     share: Annotated[
         bool, typer.Option("--share", help="Also give it a public address, through a server of gradio's makers.")

@@ -27,6 +27,7 @@ from ..tasks import ARCHITECTURES
 from ..training import write_json
 from ..visualization import plot_gradient_flow
 from ..visualization.dependency import name_of, plot_dependency, plot_state_sizes
+from ..visualization.tables import readable_tables
 from .dependency_records import Kept, Run, read_kept, write_flows
 from .flags import FlagError, parse_list, parse_numbers
 from .outputs import Overwrite, check_outputs, make_folder
@@ -239,8 +240,8 @@ def sizes_of_state(architecture: str, size: int) -> dict[str, int]:
     step = per_unit * (2 * HEADS if architecture == "transformer" else 1)
     if size % step:
         raise FlagError(
-            f"--state_sizes {size}: no {architecture} of {LAYERS} layers keeps so many numbers; give multiples of "
-            f"{step}."
+            f"--state_sizes {size}: no {architecture} of {LAYERS} layers keeps exactly {size} numbers; give "
+            f"multiples of {step}."
         )
     return {"hidden_size": size // per_unit}
 
@@ -256,7 +257,10 @@ def state_size(config: PreTrainedConfig, distance: int) -> int:
 
 
 def dependency_table(results: list[dict[str, Any]]) -> str:
-    """A Markdown table per task: architectures by distances, mean and range over the seeds, in percent."""
+    """
+    Architectures by distances, mean and range over the seeds, in percent: for each task a table of Markdown, or what
+    [`readable_tables`] makes of it.
+    """
     parts = []
     for task in dict.fromkeys(entry["task"] for entry in results):
         entries = [entry for entry in results if entry["task"] == task]
@@ -275,8 +279,9 @@ def dependency_table(results: list[dict[str, Any]]) -> str:
         rows.append(["chance", *blank, *[f"{100 * entries[0]['chance']:.0f}"] * len(distances)])
         headers = ["right answers, %", *(["state size"] if blank else [])]
         headers += [f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances]
-        table = tabulate(rows, headers, tablefmt="github", disable_numparse=True)
-        parts.append(f"## {task}\n\n{table}\n\nPublished: {TASKS[task].published}")
+        tables = readable_tables(headers, rows, 1 + len(blank), across="right answers, %, by distance")
+        written = [tabulate(one.rows, one.headers, tablefmt="github", disable_numparse=True) for one in tables]
+        parts.append("\n\n".join([f"## {task}", *written, f"Published: {TASKS[task].published}"]))
     return "\n\n".join(parts)
 
 
@@ -308,17 +313,20 @@ def dependency(
         typer.Option(
             "--starts",
             rich_help_panel="Models",
-            help=f"How recurrent nets start: which of {', '.join(STARTS)}. An architecture is tried with each that it "
-            "has; chrono gates are told the longest distance in training.",
+            help=f"Initializations of recurrent nets: which of {', '.join(STARTS)}. Each architecture is trained with "
+            "each of them that it has; chrono gates are set for the longest distance in training.",
         ),
     ] = "default",
     distances: Annotated[
-        str, typer.Option("--distances", rich_help_panel="Tasks", help="Steps to remember over, in training and test.")
+        str,
+        typer.Option(
+            "--distances", rich_help_panel="Tasks", help="Distances to remember over, in steps, in training and test."
+        ),
     ] = "16,32,64",
     unseen_distances: Annotated[
         str,
         typer.Option(
-            "--unseen_distances", rich_help_panel="Tasks", help="Further steps, in the test only; '' for none."
+            "--unseen_distances", rich_help_panel="Tasks", help="Further distances, in the test only; '' for none."
         ),
     ] = "128",
     parameters: Annotated[
@@ -332,8 +340,8 @@ def dependency(
         typer.Option(
             "--state_sizes",
             rich_help_panel="Models",
-            help="Instead of --parameters: how many numbers a recurrent net keeps of a text, and a Transformer of "
-            "each token of it, e.g. 32,64,128; accuracy is then drawn by what is kept.",
+            help="Sizes of the state, e.g. 32,64,128, in the place of --parameters: the numbers that a recurrent net "
+            "keeps per text, and a Transformer per token; the picture then shows accuracy against them.",
         ),
     ] = "",
     steps: Annotated[
@@ -347,7 +355,7 @@ def dependency(
         typer.Option(
             "--learning_rate",
             rich_help_panel="Training",
-            help="Highest learning rate, and of architectures that learn better at another one theirs, e.g. "
+            help="Highest learning rate; add NAME=RATE for each architecture that needs another one, e.g. "
             "0.01,elman=0.003.",
         ),
     ] = "0.003",
@@ -360,8 +368,8 @@ def dependency(
         typer.Option(
             "--gradients",
             rich_help_panel="Results",
-            help="Draw how the gradient fades in each trained recurrent net, as gradflow does: first seed, longest "
-            "distance in training, tasks of tokens.",
+            help="Draw how the gradient fades in each trained recurrent net, as gradflow does: for the first seed, "
+            "the longest distance in training, and tasks whose inputs are tokens.",
         ),
     ] = False,
     thorough: Annotated[
@@ -369,7 +377,8 @@ def dependency(
         typer.Option(
             "--thorough",
             rich_help_panel="Training",
-            help="200,000 parameters, 10,000 steps, 3 seeds, distances up to 256 + 512.",
+            help="Larger comparison: 200,000 parameters, 10,000 steps, 3 seeds, learning rate 0.001, distances up to "
+            "256 in training and 512 in the test.",
         ),
     ] = False,
     device: Annotated[
@@ -383,7 +392,7 @@ def dependency(
         typer.Option(
             "--resume",
             rich_help_panel="Results",
-            help="Go on with what stands in --output_dir: only missing runs are trained.",
+            help="Keep the finished runs in --output_dir, and train only the missing ones.",
         ),
     ] = False,
     records: Annotated[
@@ -391,7 +400,7 @@ def dependency(
         typer.Option(
             "--records",
             rich_help_panel="Results",
-            help="Output folders of this verb, e.g. one per architecture: what they have is not trained again.",
+            help="Output folders of earlier calls, e.g. one per architecture; their runs are not trained again.",
         ),
     ] = "",
     kept_only: Annotated[
@@ -399,7 +408,7 @@ def dependency(
         typer.Option(
             "--kept_only",
             rich_help_panel="Results",
-            help="Train nothing: table and pictures of what --records and --resume have.",
+            help="Train nothing; make table and pictures from the runs of --records and --resume.",
         ),
     ] = False,
     overwrite: Overwrite = False,

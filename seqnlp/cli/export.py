@@ -23,7 +23,7 @@ def export(
     output: Annotated[Path | None, typer.Option("--output", help="Where it goes; MODEL-TARGET if not given.")] = None,
     quantization: Annotated[
         str | None,
-        typer.Option("--quantization", help=f"Smaller weights; as they are if not given. {_QUANTIZATIONS}."),
+        typer.Option("--quantization", help=f"Format of smaller weights; unchanged if not given. {_QUANTIZATIONS}."),
     ] = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

@@ -57,12 +57,17 @@ def gradflow(
         float | None,
         typer.Option(
             "--training_rate",
-            help="Also train each language model anew on the texts at this learning rate, by plain gradient descent, "
-            "with clipped gradients and with gradients as they are: OUTPUT-clipping.png shows both.",
+            help="Learning rate at which each language model is also trained anew on the texts, by plain gradient "
+            "descent, once with and once without gradient clipping; OUTPUT-clipping.png shows both.",
         ),
     ] = None,
     training_steps: Annotated[
-        int, typer.Option("--training_steps", min=1, help="Steps of these trainings, 16 pieces of 128 tokens each.")
+        int,
+        typer.Option(
+            "--training_steps",
+            min=1,
+            help="Steps of each of these two trainings, with 16 pieces of 128 tokens per step.",
+        ),
     ] = 120,
     output: Annotated[
         Path, typer.Option("--output", help="The picture; the numbers go to a .json of the same name.")

@@ -55,7 +55,8 @@ CompileGeneration = Annotated[
     bool,
     typer.Option(
         "--compile_generation",
-        help="Write by a compiled step, without beams: some seconds at first, faster after that.",
+        help="Compiled generation (torch.compile), without beam search: the first text takes some seconds longer, and "
+        "all others are faster.",
     ),
 ]
 

@@ -120,11 +120,12 @@ def train(
         str, typer.Argument(metavar="RECIPE", help="Its name, see `seqnlp recipes`.", autocompletion=recipe_names)
     ],
     num_processes: Annotated[
-        int | None, typer.Option("--num_processes", min=1, help="Processes that train together; for accelerate.")
+        int | None,
+        typer.Option("--num_processes", min=1, help="Number of processes that train together, for accelerate."),
     ] = None,
     config_file: Annotated[
         Path | None,
-        typer.Option("--config_file", help="For accelerate launch; one process if not given."),
+        typer.Option("--config_file", help="Configuration of accelerate launch; one process if not given."),
     ] = None,
 ) -> None:
     """

@@ -42,7 +42,7 @@ def states(
     ] = None,
     direction: Annotated[
         str | None,
-        typer.Option("--direction", help="Of a net that reads both ways: forward or backward; by default both."),
+        typer.Option("--direction", help="Direction of a bidirectional net: forward or backward; by default both."),
     ] = None,
     units: Annotated[
         str | None,
@@ -61,7 +61,8 @@ def states(
     Show what the units of a recurrent model hold over a text: colored text and heat map, as a page and as PNG.
 
     It finds the units that are on inside quotes or brackets, count brackets, or follow the position in the line or
-    its length, by their correlation over the text, beside what chance reaches among so many units.
+    its length, by their correlation over the text, beside the strongest correlation that chance gives among all
+    units.
 
     Examples:
 

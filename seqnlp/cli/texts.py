@@ -10,7 +10,7 @@ from ..diagnostics import DiagnosticsError
 
 OneText = Annotated[str | None, typer.Option("--text", help="The text to read.")]
 MaxTokens = Annotated[
-    int, typer.Option("--max_tokens", min=2, help="Tokens of a text that are read at most; the rest is cut off.")
+    int, typer.Option("--max_tokens", min=2, help="Largest number of tokens read per text; the rest is cut off.")
 ]
 
 

@@ -29,16 +29,28 @@ def translate(
         Path | None, typer.Option("--output", help="Where the translations go; the standard output if not given.")
     ] = None,
     num_beams: Annotated[
-        int | None, typer.Option("--num_beams", min=1, help="Beams; as the model was saved if not given.")
+        int | None,
+        typer.Option(
+            "--num_beams", min=1, help="Number of beams in beam search; as saved with the model if not given."
+        ),
     ] = None,
     length_penalty: Annotated[
-        float | None, typer.Option("--length_penalty", help="Of beams; as the model was saved if not given.")
+        float | None,
+        typer.Option(
+            "--length_penalty",
+            help="Exponent of the length by which a beam's log-probability is divided; as saved with the model "
+            "if not given.",
+        ),
     ] = None,
     max_new_tokens: Annotated[
         int | None,
-        typer.Option("--max_new_tokens", min=1, help="Tokens of a translation; twice the source's and 20 by default."),
+        typer.Option(
+            "--max_new_tokens",
+            min=1,
+            help="Largest number of tokens per translation; twice those of the source plus 20 by default.",
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Lines of a batch, at most.")] = 32,
+    batch_size: Annotated[int, typer.Option("--batch_size", min=1, help="Largest number of lines per batch.")] = 32,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     compile_generation: CompileGeneration = False,
     trust_remote_code: TrustRemoteCode = False,

@@ -45,19 +45,24 @@ def try_model(
             "--file", metavar="FILE", help="Lines of text, an image, or a table of numbers; may be repeated."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per answer and line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per answer, each on its own line.")
+    ] = False,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", help="Below 1, what is likely becomes likelier; 0 takes the likeliest."),
+        typer.Option(
+            "--temperature",
+            help="Sampling temperature; below 1, likely tokens become more likely; 0 takes the most likely one.",
+        ),
     ] = None,
     num_beams: Annotated[
-        int | None, typer.Option("--num_beams", help="Beams of the search; 1 searches nothing.")
+        int | None, typer.Option("--num_beams", help="Number of beams in beam search; 1 for none.")
     ] = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max_new_tokens", help="Tokens to write at most; steps, for a forecast.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of what is drawn: the same one, the same text.")
+        int | None, typer.Option("--seed", help="Seed of sampling; the same seed gives the same text.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", help="Folder for the files of tunes.")] = Path("tunes"),
     compile_generation: CompileGeneration = False,

@@ -54,7 +54,8 @@ class HeldOutArguments:
     """Whether what is held out for the end is looked at."""
 
     evaluate_test: bool = report_flag(
-        "Evaluate the test split, once, after training; false leaves it unread, for whoever chooses among runs.", True
+        "Evaluate the test split, once, after training; false leaves it unread, while you choose among several runs.",
+        True,
     )
 
     def splits_unread(self, *names: str) -> tuple[str, ...]:
@@ -110,7 +111,7 @@ class LabelArguments(DataArguments):
         },
     )
     label_separator: str | None = data_flag(
-        "Several labels per text, written as one text: what stands between two of them, e.g. a comma."
+        "Separator of several labels per text that are written in one column, e.g. a comma."
     )
 
 
@@ -138,7 +139,7 @@ class TuneArguments(DataArguments):
     """Which tunes are read."""
 
     transpositions: int = data_flag(
-        "Train also on each tune moved by up to this number of steps of the scale, upwards and downwards; 3 gives all "
+        "Largest number of steps of the scale by which each training tune is also moved, up and down; 3 gives all "
         "seven tonics.",
         0,
         "[0, 20]",
@@ -154,7 +155,9 @@ class PairArguments(DataArguments):
         "are more than two columns of texts.",
         unread_of=("parallel",),
     )
-    target_column: str | None = source_flag("The same for the translations.", unread_of=("parallel",))
+    target_column: str | None = source_flag(
+        "Column of the translations, or their language in a column named translation.", unread_of=("parallel",)
+    )
     train_target_file: str | None = source_flag(
         "Plain text whose lines translate those of train_file, which is then plain text too."
     )
@@ -204,7 +207,7 @@ class SeriesArguments(HeldOutArguments):
         unread_of=("simulation",),
     )
     frequency: str | None = data_flag(
-        "Step of a regular grid in time, e.g. 5min or D, on which the rows are put.", unread_of=("simulation",)
+        "Step of the regular grid of times on which the rows are put, e.g. 5min or D.", unread_of=("simulation",)
     )
     logarithm: bool = data_flag("Predict the natural logarithm of the values.", False, unread_of=("simulation",))
     num_trajectories: int = data_flag(
@@ -217,8 +220,8 @@ class SeriesArguments(HeldOutArguments):
     step_unit: str = report_flag("Unit of that time.", "s")
     value_unit: str = report_flag("Unit of the values.", "m")
     season_length: int | None = report_flag(
-        "Steps of a season, 1 for none, for the baselines that know one; by --frequency if not given: a day of "
-        "shorter steps, a week of days, a year of months.",
+        "Steps per season for the seasonal baselines, 1 for no season; if not given, it follows from --frequency: a "
+        "day for steps shorter than a day, a week for days, a year for months or quarters.",
         None,
         "[1, inf)",
     )

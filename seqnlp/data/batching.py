@@ -70,7 +70,7 @@ class TokenBatchSampler(Sampler[list[int]]):
     bucket. (Vaswani et al. 2017, section 5.1, also batch by approximate length, to a number of tokens.)
 
     The composition changes with each epoch, the number of batches does not. It is a multiple of `num_processes`
-    wherever there are examples enough, some batches being cut in two for it; `num_processes` neighbours, which are of
+    wherever there are examples enough, some batches being cut in two for it; `num_processes` neighbors, which are of
     about the same size, stand together, so that no process waits long for another. The order is a function of `seed`
     and epoch alone, each example in it exactly once.
 

@@ -367,12 +367,12 @@ def _explain(error: Exception, name: str, config: str | None, is_local: bool = F
 
 
 def printable(name, length: int = 60) -> str:
-    """A name as a line shows it: what cannot be printed by its escape, and no more than so many characters."""
+    """A name as a line shows it: what cannot be printed by its escape, and no more than `length` characters."""
     shown = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in str(name)[: length + 1])
     return shown if len(str(name)) <= length else f"{str(shown)[:length]}..."
 
 
 def listed(names, most: int = 20) -> str:
-    """Names between commas, at most so many of them, each in one line."""
+    """Names between commas, at most `most` of them, each in one line."""
     names = [printable(name) for name in names]
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -111,7 +111,7 @@ class SeriesWindows(torch.utils.data.Dataset):
     def __init__(self, series: Sequence, context_length: int, prediction_length: int, stride: int = 1):
         self.context_length = context_length
         self.length = context_length + prediction_length
-        # Not in float32, in which a billion and its next neighbours are one number: the model subtracts the level.
+        # Not in float32, in which a billion and its next neighbors are one number: the model subtracts the level.
         self.series = [torch.tensor(np.array(values, dtype=np.float64)) for values in series]
         self.windows = []
         for index, values in enumerate(self.series):

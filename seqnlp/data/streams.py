@@ -236,10 +236,10 @@ def stream_windows(
     """
     Windows of a streamed corpus, tokenized as they are needed, in the order of a [`StreamBatchSampler`].
 
-    So many documents at a time are joined and laid out as `batch_size` rows of windows: consecutive `batch_size`
-    examples make a batch, and row `i` of a batch goes on where row `i` of the one before ended, until the next
-    documents come. No token is lost or repeated, and as a mapped `IterableDataset` it can be split among processes and
-    resumed.
+    `documents_at_once` documents at a time are joined and laid out as `batch_size` rows of windows: consecutive
+    `batch_size` examples make a batch, and row `i` of a batch goes on where row `i` of the one before ended, until the
+    next documents come. No token is lost or repeated, and as a mapped `IterableDataset` it can be split among
+    processes and resumed.
 
     Args:
         documents: Rows with the column `text`.

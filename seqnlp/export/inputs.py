@@ -70,7 +70,7 @@ def padded(texts: list[torch.Tensor], pad_token_id: int | None, sides: tuple[str
 
 def writing_options(config: PreTrainedConfig, prompt_length: int, new_tokens: int, num_beams: int = 1) -> dict:
     """
-    Arguments of `generate` for up to so many new tokens, whatever the model's own generation configuration says.
+    Arguments of `generate` for up to `new_tokens` new tokens, whatever the model's own generation configuration says.
 
     Args:
         config: Of the model.
@@ -114,7 +114,7 @@ def check_difference(name: str, comparisons: list[Comparison], limit: float) -> 
 
 
 def check_alike(name: str, same: int, texts: int) -> Check:
-    """Whether of so many texts all came out the same."""
+    """Whether all of the texts came out the same: `same` of `texts` did."""
     return Check(name, same == texts, f"{same} of {texts} texts alike", "all of them")
 
 

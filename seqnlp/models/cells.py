@@ -66,7 +66,7 @@ class RecurrentCell(nn.Module):
     Attributes:
         cell_type: Its name in configurations, in [`CELLS`] and as `--architecture`.
         title: Its name in print.
-        equations: One step in plain text, a line an equation.
+        equations: One step in plain text, one line per equation.
         citation: Who described it.
         gates: Names of the stacked blocks of `input_proj` and `recurrent_proj`, in order.
         states: Names of the tensors of its state, the one that is seen above the cell first (see `output`).
@@ -149,6 +149,11 @@ class RecurrentCell(nn.Module):
     def output(self, hidden: torch.Tensor) -> torch.Tensor:
         """What is seen of a hidden state, or of all of them, above the cell: by default the state itself."""
         return hidden
+
+    @staticmethod
+    def state_dtype(dtype: torch.dtype) -> torch.dtype:
+        """The type in which states are kept where what is read is of the type `dtype`."""
+        return dtype
 
     @classmethod
     def has_memory_gates(cls) -> bool:
@@ -477,6 +482,11 @@ class LinearCell(RecurrentCell):
     # Its gates see the input alone: what they decide by must be brought to it by what surrounds the cell.
     frame = MappingProxyType({"block": "residual", "conv_kernel_size": 4})
     output_gain = 1.0  # a new cell's state is an average of candidates near one half
+
+    @staticmethod
+    def state_dtype(dtype: torch.dtype) -> torch.dtype:
+        """Float32 at least: read token by token, what it keeps would else be rounded at each of them."""
+        return exact_dtype(dtype)
 
     def coefficients(
         self, projected_input: torch.Tensor

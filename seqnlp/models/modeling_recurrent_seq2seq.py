@@ -206,7 +206,8 @@ class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
             final_states.append(torch.stack([tensor.flatten(1) for tensor in state[:num_states]], dim=1))
         return RecurrentEncoderOutput(
             last_hidden_state=self._out_of_stack(hidden_states, padding),
-            final_state=torch.stack(final_states, dim=1),  # (B, L, N, source_size)
+            # (B, L, N, source_size), in the type that maps read, however exactly a cell keeps it
+            final_state=torch.stack(final_states, dim=1).to(hidden_states.dtype),
         )
 
 

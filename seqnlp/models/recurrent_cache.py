@@ -9,8 +9,9 @@ from transformers.cache_utils import LinearAttentionCacheLayerMixin, LinearAtten
 from .cells import State
 
 
-# By how many tokens a state that is recorded can be taken back: more than any draft has.
-ROLL_BACK = 64
+# By how many tokens a state that is recorded can be taken back. A draft that is always right grows by two tokens each
+# time, and would be as long as this after 65,000.
+ROLL_BACK = 512
 
 
 class RecurrentStates:
@@ -130,6 +131,11 @@ class RecurrentStates:
         """Cut every state off from the graph that made it, in place; for truncated backpropagation through time."""
         return self._map(lambda state: state.detach())
 
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Row `beam_idx[i]` becomes row `i`, in the states that are kept of earlier tokens too."""
+        super().reorder_cache(beam_idx)
+        self._map_past(lambda state: state.index_select(0, beam_idx.to(state.device)))
+
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each row `repeats` times."""
         self._map(lambda state: state.repeat_interleave(repeats, dim=0))
@@ -143,11 +149,14 @@ class RecurrentStates:
             for index, state in layer.recurrent_states.items():
                 if state is not None:
                     layer.recurrent_states[index] = function(state)
+        self._map_past(function)
+        return self
+
+    def _map_past(self, function) -> None:
         for past in self.past or ():
             changed = [tuple(map(function, states)) for states in past]
             past.clear()
             past.extend(changed)
-        return self
 
     def to_torch(self) -> tuple[torch.Tensor, ...]:
         """
@@ -218,6 +227,18 @@ class RecurrentSeq2SeqCache(SharedSourceCache):
     def __init__(self, config: PreTrainedConfig, is_static: bool = False):
         cache_class = StaticRecurrentCache if is_static else RecurrentCache
         super().__init__(cache_class(config), AttentionCache(config, is_static))
+
+    def activate_past_recording(self) -> None:
+        """
+        Not offered: of several tokens that are read at once the decoder gives the last state alone.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "The state of a recurrent encoder-decoder cannot be taken back: read the shortened target anew from an "
+            "empty RecurrentSeq2SeqCache."
+        )
 
     def reorder_beams(self, beam_idx: torch.LongTensor) -> None:
         """Row `beam_idx[i]` becomes row `i`; it reads the same source, whose keys stay where they are."""

@@ -94,7 +94,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
             hidden_states = self.dropout(hidden_states)
         length = hidden_states.shape[1]
         first = max(length - num_states, 0) + 1  # from here on each token is read by itself
-        if num_states < 2 or first == length:
+        # What reads from the end has no state after a token in the middle.
+        if num_states < 2 or first == length or self.backward_cell is not None:
             outputs, state = self._read(hidden_states, state, padding, num_states > 0)
             return outputs, [] if state is None else [state]
         outputs, states = [], []
@@ -110,6 +111,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if state is None:
             shape = (hidden_states.shape[0], self.config.num_directions, self.config.hidden_size)
             state = (hidden_states.new_zeros(shape),) * self.forward_cell.num_states
+        state = tuple(tensor.to(self.forward_cell.state_dtype(tensor.dtype)) for tensor in state)
 
         outputs, final_states = [], []
         for direction, cell in enumerate(self.cells):
@@ -117,7 +119,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
                 cell = drop_weights(cell, self.config.weight_drop)
             start = tuple(tensor[:, direction] for tensor in state)
             output, final = recurrence(cell, hidden_states, start, padding, direction == 1, return_state)
-            outputs.append(output)
+            # States may be kept in a wider type than that of the stream.
+            outputs.append(output.to(hidden_states.dtype) if output.dtype == start[0].dtype else output)
             final_states.append(final)
         outputs = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
         if not return_state:

@@ -17,11 +17,12 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 from ..export import Export
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
 from ..tasks.base import OF_ITS_DATA
-from ..tasks.results import plain_name
-from ..tasks.seeds import headers_of, rows_of, told
+from ..tasks.results import plain_name, reported_split
+from ..tasks.seeds import tables_of, told
 from ..tasks.unknown import UNKNOWN_SHARE
 from ..training.flags import role_of, without_flags
 from ..training.yaml_files import read_yaml, value_of
+from ..visualization.tables import Table, readable_tables
 from .auto import auto_classes
 from .markdown import code, escape, fence, one_line, table
 
@@ -72,7 +73,6 @@ def build_card(
     task = task_of(record)
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
     architecture = architecture_of(config)
-    split = "test" if "test" in record.get("metrics", {}) else "validation"
     command = _command(record)
     best = (record.get("hyperparameters") or {}).get("metric_for_best_model")
     versions = record.get("versions", {})
@@ -98,7 +98,7 @@ def build_card(
         seeds=_seeds(record),
         definitions=_definitions(record),
         best=best and escape(best),
-        tested=split == "test",
+        tested=reported_split(record) != "validation",
         curves="learning_curves.png" in files,
         dataset=_dataset(record, dataset_license),
         rows=_rows(record),
@@ -321,7 +321,7 @@ def _definitions(record: dict[str, Any]) -> list[str]:
 
 
 def _results_table(record: dict[str, Any]) -> str | None:
-    """One row per model and split; a baseline has the splits it was measured on."""
+    """By model and split; a baseline has the splits it was measured on."""
     metrics = record.get("metrics", {})
     compared = {"this model": metrics}
     compared |= {name.replace("_", " "): splits for name, splits in record.get("baselines", {}).items()}
@@ -332,7 +332,7 @@ def _results_table(record: dict[str, Any]) -> str | None:
         for split, values in splits.items()
     ]
     headers = ["model", "split", *(score.name for score in scores)]
-    return table(rows, headers) if scores else None
+    return _written(readable_tables(headers, rows, named_by=2, across="score")) if scores else None
 
 
 def _seeds(record: dict[str, Any]) -> str | None:
@@ -340,8 +340,12 @@ def _seeds(record: dict[str, Any]) -> str | None:
     if not record.get("seeds"):
         return None
     task = task_of(record)
-    rows = [[escape(cell) for cell in row] for row in rows_of(task, record)]
-    return f"{escape(told(task, record))}\n\n{table(rows, headers_of(record))}"
+    return f"{escape(told(task, record))}\n\n{_written(tables_of(task, record, escape))}"
+
+
+def _written(tables: Sequence[Table]) -> str:
+    """Tables one below the other."""
+    return "\n\n".join(table(one.rows, one.headers) for one in tables)
 
 
 def is_on_the_hub(name: str) -> bool:

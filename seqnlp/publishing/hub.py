@@ -105,7 +105,7 @@ def publish(
 
     Args:
         output_dir: The folder of a finished run.
-        repo_id: `NAME` or `ORGANISATION/NAME`; the folder's name by default.
+        repo_id: `NAME` or `ORGANIZATION/NAME`; the folder's name by default.
         private: Whether the repository is made private if it does not exist yet.
         branch: The branch it goes to, made if need be; `main` by default.
         create_pr: Open a pull request instead, for repositories of others.

@@ -31,9 +31,9 @@ def code(text: object) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str]) -> str:
-    """A table of cells that are Markdown; empty without rows."""
-    cells = [[str(cell).replace("|", r"\|") for cell in row] for row in rows]
-    return tabulate(cells, headers=headers, tablefmt="github", disable_numparse=True) if cells else ""
+    """A table of headers and cells that are Markdown; empty without rows."""
+    names, *cells = ([str(cell).replace("|", r"\|") for cell in row] for row in (headers, *rows))
+    return tabulate(cells, headers=names, tablefmt="github", disable_numparse=True) if cells else ""
 
 
 def fence(text: str) -> str:

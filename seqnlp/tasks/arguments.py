@@ -96,6 +96,7 @@ class WritingArguments(GenerationArguments):
 
     compile_generation: bool = flag(
         False,
-        "Write what is not searched by beams by a compiled step: seconds for the first text, less for each after it.",
+        "Compiled generation (torch.compile), where no beam search is used: the first text takes some seconds longer, "
+        "and all others are faster.",
         "harmless",
     )

@@ -232,15 +232,25 @@ class Task(FineTuning, Telling):
         Args:
             record: The content of `run.json`.
         """
-        split, metrics, hyperparameters = reported_split(record), record["metrics"], record["hyperparameters"]
-        wanted = str(hyperparameters.get("metric_for_best_model")).removeprefix("validation_")
-        for key in (wanted, *(score.key for score in cls.scores)):
-            score, value = cls.score_of(key), metrics.get(split, {}).get(key)
-            if score is not None and isinstance(value, int | float):
-                unit = cls.unit_of(key, hyperparameters) or score.unit
-                shown = score.shown(value) if score.is_share else f"{score.shown(value)} {unit}".rstrip()
-                return Headline(split, key, value, f"{score.name} {shown}")
-        return None
+        split = reported_split(record)
+        score = cls.chosen_score(record, split)
+        if score is None:
+            return None
+        value = record["metrics"][split][score.key]
+        unit = cls.unit_of(score.key, record["hyperparameters"]) or score.unit
+        shown = score.shown(value) if score.is_share else f"{score.shown(value)} {unit}".rstrip()
+        return Headline(split, score.key, value, f"{score.name} {shown}")
+
+    @classmethod
+    def chosen_score(cls, record: Record, split: str) -> Score | None:
+        """
+        Of the scores that a run reports of a split the one by which its weights were chosen, or else the first one;
+        `None` if it reports none.
+        """
+        wanted = str(record["hyperparameters"].get("metric_for_best_model")).removeprefix("validation_")
+        reported = record["metrics"].get(split, {})
+        known = map(cls.score_of, (wanted, *(score.key for score in cls.scores_of(record))))
+        return next((one for one in known if one and isinstance(reported.get(one.key), int | float)), None)
 
     @classmethod
     def rivals(cls, baselines: Scores) -> Scores:

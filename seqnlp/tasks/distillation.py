@@ -48,13 +48,16 @@ class DistillationArguments(TrainingArguments):
     teacher_revision: str | None = flag(None, "Branch, tag or commit of the teacher on the Hub.", "model source")
     distillation_loss: str = flag(
         "kl",
-        "How far a student is from its teacher: kl of their softened distributions, or mse of their logits.",
+        "Distance between student and teacher: kl, the divergence of their softened distributions, or mse, the mean "
+        "squared error of their logits.",
         "training",
         choices=("kl", "mse"),
     )
-    distillation_temperature: float = flag(2.0, "By which kl divides the logits of both.", "training", "(0, inf)")
+    distillation_temperature: float = flag(
+        2.0, "Temperature of kl, by which the logits of student and teacher are divided.", "training", "(0, inf)"
+    )
     distillation_weight: float = flag(
-        0.5, "The teacher's share in the loss; the data has the rest.", "training", "[0, 1]"
+        0.5, "Share of the teacher in the loss; the rest is the loss on the data.", "training", "[0, 1]"
     )
 
     def check_teacher(self) -> None:

@@ -108,7 +108,7 @@ class ImageClassification(Task):
         return surest_error(predictions, names, lambda row: f"image {row}")
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
-        """What pixels tell without a network: nearest neighbours and logistic regression, chosen on validation."""
+        """What pixels tell without a network: nearest neighbors and logistic regression, chosen on validation."""
         first = data.examples["train"][0]["pixel_values"]
         if first[0].numel() * len(data.examples["train"]) >= MOST_PIXELS:
             return {}

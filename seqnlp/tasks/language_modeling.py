@@ -61,7 +61,9 @@ class LanguageModelArguments(TextModelArguments):
     vocab_size: int = flag(2000, "Largest size of the vocabulary, special tokens included.", "model", "[5, 10000000]")
     min_frequency: int = flag(1, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
     lowercase: bool = flag(False, "Lower-case the text.", "model")
-    max_length: int = flag(128, "Tokens of a window: the reach of the gradient, or of attention.", "model", "[2, inf)")
+    max_length: int = flag(
+        128, "Tokens per window, over which the gradient or attention reaches.", "model", "[2, inf)"
+    )
 
 
 @dataclass
@@ -70,7 +72,9 @@ class SampleArguments(WritingArguments):
 
     prompt: str = flag("And the|In the", "How samples begin; several are separated by |.", "after training")
     sample_length: int = flag(100, "Tokens of a sample; 0 for none.", "after training", "[0, 1000000]")
-    temperature: float = flag(0.8, "Below 1, samples keep to what is likely.", "after training", "(0, inf)")
+    temperature: float = flag(
+        0.8, "Sampling temperature; below 1, likely tokens become more likely.", "after training", "(0, inf)"
+    )
 
 
 class LanguageModeling(Task):

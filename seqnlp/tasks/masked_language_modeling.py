@@ -52,7 +52,7 @@ class MaskedLanguageModelArguments(TextModelArguments):
     vocab_size: int = flag(8000, "Largest size of the vocabulary, special tokens included.", "model", "[6, 10000000]")
     min_frequency: int = flag(2, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
     lowercase: bool = flag(False, "Lower-case the text.", "model")
-    max_length: int = flag(128, "Tokens of a block of text, beyond which nothing is seen.", "model", "[2, inf)")
+    max_length: int = flag(128, "Tokens per block of text; the model sees one block at a time.", "model", "[2, inf)")
     mask_share: float = flag(0.15, "Share of the tokens that are to be predicted.", "training", "(0, 1]")
     mask_spans: bool = flag(
         False, "Hide spans of one to ten tokens (SpanBERT) instead of single ones, in evaluation too.", "training"

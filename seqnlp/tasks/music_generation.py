@@ -94,15 +94,24 @@ class TuneWritingArguments(WritingArguments):
     """The tunes that the trained model writes."""
 
     key: str | None = flag(None, "Key of the tunes to write, e.g. D, Emin, Ador.", "after training")
-    metre: str | None = flag(None, "Their metre, e.g. 6/8; drawn by the model if not given.", "after training")
+    metre: str | None = flag(
+        None, "Metre of these tunes, e.g. 6/8; drawn by the model if not given.", "after training"
+    )
     form: str | None = flag(
         None,
-        "Their form as lines R: of the data name it, e.g. jig, reel; with its usual key and metre if not given.",
+        "Form of these tunes, by its name in lines R: of the training tunes, e.g. jig, reel; key and metre are the "
+        "usual ones of that form if not given.",
         "after training",
     )
-    num_tunes: int = flag(100, "Tunes to write; their valid share is reported.", "after training", "[0, 1000000]")
-    num_files: int = flag(3, "Tunes kept as .abc, .mid, .wav, .png and .svg.", "after training", "[0, 1000]")
-    temperature: float = flag(0.8, "Below 1, tunes keep to what is likely.", "after training", "(0, inf)")
+    num_tunes: int = flag(
+        100, "Number of tunes to write; the share of valid ones is reported.", "after training", "[0, 1000000]"
+    )
+    num_files: int = flag(
+        3, "Number of tunes to save as .abc, .mid, .wav, .png and .svg.", "after training", "[0, 1000]"
+    )
+    temperature: float = flag(
+        0.8, "Sampling temperature; below 1, likely tokens become more likely.", "after training", "(0, inf)"
+    )
 
 
 class MusicGeneration(LanguageModeling):

@@ -86,8 +86,8 @@ def precision_of(record: Record) -> str:
 
 def reported_split(record: Record) -> str:
     """The split whose score is reported: the first that is a test, or validation."""
-    splits = record["dataset"].get("splits", {})
-    tests = [split for split in record["metrics"] if split in splits and split not in ("train", "validation")]
+    splits = record.get("dataset", {}).get("splits", {})
+    tests = [split for split in record.get("metrics", {}) if split in splits and split not in ("train", "validation")]
     return (tests or ["validation"])[0]
 
 

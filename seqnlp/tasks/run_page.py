@@ -18,6 +18,7 @@ from ..visualization.page import (
     row_of,
     table_of,
 )
+from ..visualization.tables import readable_tables
 from .results import plain_name
 from .telling import described_data, described_kept
 
@@ -115,15 +116,20 @@ def _results(task: "Task", outcome: "Outcome") -> str:
     scores = [score for score in task.scores if any(score.key in values for values in known)]
     headers = ["model", "split", *(header_of(task, score, record.hyperparameters) for score in scores)]
     rows = [
-        row_of(
-            [model, split, *(score.shown(values.get(score.key)) for score in scores)],
-            "baseline" if model != "this model" else "",
-        )
+        [model, split, *(score.shown(values.get(score.key)) for score in scores)]
         for model, splits in compared.items()
         for split, values in splits.items()
         if any(score.key in values for score in scores)
     ]
-    return table_of(headers, rows, "The scores of the model and of its baselines")
+    baselines = compared.keys() - {"this model"}
+    return "\n".join(
+        table_of(
+            table.headers,
+            [row_of(row, "baseline" if row[0] in baselines else "") for row in table.rows],
+            "The scores of the model and of its baselines",
+        )
+        for table in readable_tables(headers, rows, named_by=2, across="score")
+    )
 
 
 def header_of(task: "Task | type[Task]", score: Score, hyperparameters: dict[str, Any]) -> str:

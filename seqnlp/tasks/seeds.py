@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from ..training.folder_lock import LOCK, OWNER
 from ..training.output_folder import LOGS, RECORD, OutputFolder, folder_for
 from ..training.run import RunElsewhere
 from ..training.started_runs import Team, finished_record, flags_to_go_on, read_json, run_script
+from ..visualization.tables import Table, readable_tables
 from .run_page import REPORT, header_of
-from .seeds_page import SeedsTable, write_seeds_page
+from .seeds_page import SeedsTables, write_seeds_page
 
 
 if TYPE_CHECKING:
@@ -144,10 +146,10 @@ class SeedRuns:
         record = gather(type(self.task), records, command_of(sys.argv, self.task.fields()))
         self._take_over(self.folder_of(record["seeds"]["chosen"]), record)
         task, commands = type(self.task), self._commands()
-        text, headers, rows = told(task, record), headers_of(record), rows_of(task, record)
-        write_seeds_page(task, record, records, self.folder, SeedsTable(text, headers, rows), commands)
-        table = tabulate(rows, headers, disable_numparse=True)
-        sys.stdout.write(f"\n{text}\n\n{table}\n\n")
+        text, tables = told(task, record), tables_of(task, record)
+        write_seeds_page(task, record, records, self.folder, SeedsTables(text, tables), commands)
+        written = "\n\n".join(tabulate(table.rows, table.headers, disable_numparse=True) for table in tables)
+        sys.stdout.write(f"\n{text}\n\n{written}\n\n")
         sys.stdout.write(
             f"The model, run.json and what belongs to them are in {self.folder}; report.html shows all.\n"
         )
@@ -270,7 +272,7 @@ def headers_of(record: dict[str, Any]) -> list[str]:
 
 
 def rows_of(task: type["Task"], record: dict[str, Any]) -> list[list[str]]:
-    """The rows of that table: a score of a split each."""
+    """The rows of that table: one per split and score."""
     rows = []
     for split in record["seeds"]["metrics"]:
         for score in scores_in(task, record):
@@ -280,6 +282,12 @@ def rows_of(task: type["Task"], record: dict[str, Any]) -> list[list[str]]:
                 values = [run["metrics"][split][score.key] for run in record["seeds"]["runs"]]
                 rows.append([name, split, score.shown_spread(spread), *map(score.shown, values)])
     return rows
+
+
+def tables_of(task: type["Task"], record: dict[str, Any], shown: Callable[[str], str] = str) -> list[Table]:
+    """That table as people read it, see [`readable_tables`]; `shown` writes a cell."""
+    rows = [[shown(cell) for cell in row] for row in rows_of(task, record)]
+    return readable_tables(headers_of(record), rows, named_by=2, across="seeds")
 
 
 def told(task: type["Task"], record: dict[str, Any]) -> str:

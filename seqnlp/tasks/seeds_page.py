@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..metrics import Score, Spread
 from ..visualization.page import facts_of, folded, page_of, picture_of, preformatted, row_of, table_of
 from ..visualization.seeds import plot_seeds
+from ..visualization.tables import Table, readable_tables
 from .run_page import REPORT, flags_of, header_of, versions_of
 from .telling import described_data
 
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
 PICTURE = "seeds.png"
 
 
-class SeedsTable(NamedTuple):
-    """What the seeds say: in a sentence or two, and as a table."""
+class SeedsTables(NamedTuple):
+    """What the seeds say: in a sentence or two, and as tables, most often one."""
 
     text: str
-    headers: list[str]
-    rows: list[list[str]]
+    tables: list[Table]
 
 
 def write_seeds_page(
@@ -30,7 +30,7 @@ def write_seeds_page(
     record: dict[str, Any],
     records: dict[int, dict[str, Any]],
     folder: Path,
-    table: SeedsTable,
+    said: SeedsTables,
     commands: str,
 ) -> None:
     """
@@ -41,7 +41,7 @@ def write_seeds_page(
         record: What the seeds share.
         records: The record of each, by its seed.
         folder: Where page and picture go.
-        table: What they say.
+        said: What they say.
         commands: What to do with them.
     """
     found = task.headline(record)
@@ -61,9 +61,12 @@ def write_seeds_page(
     )
     parts = [
         f'<p class="soft">{html.escape(described_data(record["dataset"]))}. {html.escape(task.use)}</p>',
-        f'<p class="answer">{html.escape(table.text)}</p>',
+        f'<p class="answer">{html.escape(said.text)}</p>',
         "<h2>Results</h2>",
-        table_of(table.headers, [row_of(row) for row in table.rows], "Each score over the seeds and by seed"),
+        *(
+            table_of(table.headers, [row_of(row) for row in table.rows], "Each score over the seeds and by seed")
+            for table in said.tables
+        ),
         *_baselines(task, record),
         *picture,
         "<h2>The page of each run</h2>",
@@ -85,12 +88,18 @@ def _baselines(task: "type[Task]", record: dict[str, Any]) -> list[str]:
     known = [values for parts in record["baselines"].values() for values in parts.values()]
     scores = [score for score in task.scores_of(record) if any(score.key in values for values in known)]
     rows = [
-        row_of([name.replace("_", " "), split, *(score.shown(values.get(score.key)) for score in scores)], "baseline")
+        [name.replace("_", " "), split, *(score.shown(values.get(score.key)) for score in scores)]
         for name, parts in record["baselines"].items()
         for split, values in parts.items()
     ]
     headers = ["baseline", "split", *(header_of(task, score, record["hyperparameters"]) for score in scores)]
-    return ["<h2>Baselines</h2>", table_of(headers, rows, "The scores of what needs no such model")] if scores else []
+    tables = [
+        table_of(
+            table.headers, [row_of(row, "baseline") for row in table.rows], "The scores of what needs no such model"
+        )
+        for table in readable_tables(headers, rows, named_by=2, across="score")
+    ]
+    return ["<h2>Baselines</h2>", *tables] if scores else []
 
 
 def _draw(
@@ -116,14 +125,14 @@ def _draw(
         {run["seed"]: scales[1] * run["metrics"][split][score.key] for run in record["seeds"]["runs"]},
         (scales[1] * spread.mean, scales[1] * (spread.deviation or 0.0)),
         (
-            _labelled(f"validation {by.replace('_', ' ')}", units[0]),
-            _labelled(f"{split} {score.key.replace('_', ' ')}", units[1]),
+            _labeled(f"validation {by.replace('_', ' ')}", units[0]),
+            _labeled(f"{split} {score.key.replace('_', ' ')}", units[1]),
         ),
         record["seeds"]["chosen"],
     )
 
 
-def _labelled(name: str, unit: str) -> str:
+def _labeled(name: str, unit: str) -> str:
     return f"{name}, {unit}" if unit else name
 
 

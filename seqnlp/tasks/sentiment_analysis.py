@@ -55,15 +55,15 @@ class ClassifierTrainingArguments(DistillationArguments):
     )
     class_weights: str | None = flag(
         None,
-        "balanced: in training each class counts as much as any other, however rare it is.",
+        "Weights of the classes in training: with balanced, each class counts the same, however rare it is.",
         "training",
         choices=("balanced",),
     )
     unlabelled_file: str | None = flag(
-        None, "Texts without labels for the teacher to judge: lines of a txt file, or a table.", "model source"
+        None, "Texts without labels for the teacher to classify: lines of a txt file, or a table.", "model source"
     )
     augment: int = flag(
-        0, "Variants of each training text, with words left out, for the teacher to judge.", "training", "[0, 1000]"
+        0, "Variants per training text, with words left out, for the teacher to classify.", "training", "[0, 1000]"
     )
     augment_tagger: str | None = flag(
         None,

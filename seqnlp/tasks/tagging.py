@@ -57,7 +57,8 @@ class TaggingModelArguments(TextModelArguments):
     )
     vocab_size: int = flag(
         10000,
-        "Largest size of the vocabulary, special tokens included; with spelling, most words known as wholes.",
+        "Largest size of the vocabulary, special tokens included; with spelling, the largest number of words that are "
+        "also known as wholes.",
         "model",
         "[5, 10000000]",
     )
@@ -65,7 +66,7 @@ class TaggingModelArguments(TextModelArguments):
     max_length: int = flag(1024, "Tokens of a sentence that are read; the rest is cut off.", "model", "[2, inf)")
     word_dropout: float = flag(
         0.25,
-        "With spelling, how often training takes a known word for an unknown one.",
+        "Share of known words that training treats as unknown, with spelling.",
         "model",
         "[0, 1)",
         fixed_by="model",

@@ -80,7 +80,7 @@ class TranslationModelArguments(TextModelArguments):
     )
     truncate: bool = flag(
         False,
-        "Read texts up to --max_length tokens, held-out ones too, as summaries of long texts need it.",
+        "Cut all texts to --max_length tokens, held-out ones too, as is needed for summaries of long texts.",
         "model",
     )
     joint_vocabulary: bool = flag(
@@ -107,7 +107,7 @@ class TranslationTrainingArguments(TrainingArguments):
     )
     average_checkpoints: int = flag(
         5,
-        "Average the weights at this many validations, the last ones, if they translate better.",
+        "Number of the last validations whose weights are averaged, if the average translates better.",
         "training",
         "[0, 1000]",
     )
@@ -128,17 +128,19 @@ class TranslationTrainingArguments(TrainingArguments):
 class BeamArguments(WritingArguments):
     """How the trained model translates."""
 
-    num_beams: int = flag(5, "Beams of the translations after training.", "after training", "[1, 1000]")
+    num_beams: int = flag(
+        5, "Number of beams in beam search, for the translations after training.", "after training", "[1, 1000]"
+    )
     bleu_tokenizer: str | None = flag(
         None,
         "sacrebleu's tokenizer for BLEU; by default the one for the target language, 13a for those with spaces.",
         "after training",
         choices=BLEU_TOKENIZERS,
     )
-    rouge: bool = flag(False, "Report ROUGE besides, as for summaries.", "after training")
+    rouge: bool = flag(False, "Also report ROUGE, which is usual for summaries.", "after training")
     length_penalty: float = flag(
         1.0,
-        "Beams are compared by their log-probability divided by their length to this power.",
+        "Exponent of the length by which the log-probability of a beam is divided.",
         "after training",
         "[-100, 100]",
     )

@@ -33,7 +33,9 @@ class TrainingArguments:
     per_device_train_batch_size: int = flag(
         32, "Examples that a process takes in one forward pass.", "training", "[1, inf)"
     )
-    per_device_eval_batch_size: int = flag(128, "The same for evaluation.", "training", "[1, inf)")
+    per_device_eval_batch_size: int = flag(
+        128, "Examples that a process takes in one forward pass of evaluation.", "training", "[1, inf)"
+    )
     gradient_accumulation_steps: int = flag(1, "Forward passes per optimizer step.", "training", "[1, inf)")
     optimizer: str = flag(
         "adamw",
@@ -44,12 +46,15 @@ class TrainingArguments:
     learning_rate: float = flag(1e-3, f"Highest learning rate. {rates()}.", "training", "(0, inf)")
     weight_decay: float = flag(
         0.01,
-        "Decoupled weight decay, which sgd adds to the gradient instead; biases and norms have none.",
+        "Decoupled weight decay; with sgd it is added to the gradient. Biases and norms have none.",
         "training",
         "[0, inf)",
     )
     momentum: float | None = flag(
-        None, f"Share of its last step that is in the next one; {momenta()} if not given.", "training", "[0, 1)"
+        None,
+        f"Momentum: the share of the last step that is added to the next one; {momenta()} if not given.",
+        "training",
+        "[0, 1)",
     )
     adam_beta1: float = flag(0.9, "AdamW's decay of the mean gradient.", "training", "[0, 1)")
     adam_beta2: float = flag(0.999, "AdamW's decay of the mean squared gradient.", "training", "[0, 1)")
@@ -68,20 +73,24 @@ class TrainingArguments:
     )
     layerwise_lr_decay: float = flag(
         1.0,
-        "Each layer learns at the rate of the one above it times this; the learning rate is that of the head.",
+        "Factor between the learning rate of a layer and that of the layer above it; the head has --learning_rate.",
         "training",
         "(0, 1]",
     )
     ema_decay: float | None = flag(
         None,
-        "Validate and save a moving average of the weights, whose weight falls by this factor with each step, e.g. "
-        "0.999; none if not given.",
+        "Decay per step of a moving average of the weights, which is then validated and saved, e.g. 0.999; no average "
+        "if not given.",
         "training",
         "[0, 1)",
     )
     warmup_ratio: float = flag(0.1, "Share of the steps in which the learning rate rises.", "training", "[0, 1)")
     num_warmup_steps: int | None = flag(
-        None, "The same as a number of steps; overrides warmup_ratio.", "training", "[0, inf)", "warmup_ratio"
+        None,
+        "Number of steps in which the learning rate rises; overrides warmup_ratio.",
+        "training",
+        "[0, inf)",
+        "warmup_ratio",
     )
     seed: int = flag(42, "Fixes initialization, order of the data and dropout.", "training", "[0, 4294967296)")
     seeds: str | None = flag(
@@ -98,7 +107,7 @@ class TrainingArguments:
         "loss", "Validation metric by which the best model is kept, e.g. accuracy.", "training"
     )
     greater_is_better: bool | None = flag(
-        None, "Whether more of that metric is better; the metric knows it, if this is not given.", "training"
+        None, "Whether higher values of that metric are better; taken from the metric if not given.", "training"
     )
     early_stopping_patience: int | None = flag(
         None, "Stop after this many validations in a row without a better model.", "training", "[1, inf)"
@@ -130,14 +139,15 @@ class TrainingArguments:
         None, "File that gets a line of JSON for each validation, as soon as it is done.", "harmless"
     )
     log_attention: bool = flag(
-        False, "Draw where the model looks in a row of validation, at each validation, on TensorBoard.", "harmless"
+        False, "Draw the attention in one row of the validation data, at each validation, on TensorBoard.", "harmless"
     )
     log_embeddings: bool = flag(
         False, "Put the embeddings of the trained model into TensorBoard's projector.", "harmless"
     )
     num_threads: int | None = flag(
         None,
-        "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores, shared.",
+        "CPU threads per process; by default OMP_NUM_THREADS if it is set, or else the idle cores divided by "
+        "the number of processes.",
         "harmless",
         "[1, 1024]",
     )

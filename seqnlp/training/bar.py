@@ -11,7 +11,7 @@ from .run_record import held_bytes
 
 
 SECONDS_WATCHED, STEPS_WATCHED = 3.0, 10
-"""Training is watched for that long, and for so many steps, before it is said how long it will take."""
+"""Training is watched for both, these seconds and these steps, before it is said how long it will take."""
 SHORT = 20.0
 """Seconds to go of which nothing is said."""
 

@@ -21,7 +21,7 @@ from .plain import plain
 
 
 # More tokens than that cannot be read beside a small panel, or beside a single large one.
-_LABELLED, _LABELLED_ALONE = 24, 60
+_LABELED, _LABELED_ALONE = 24, 60
 _LETTER, _WIDEST = 0.1, 24.0  # inches
 
 
@@ -29,8 +29,8 @@ def plot_attention(
     found: AttentionMap, path: str | Path | BinaryIO, title: str = "", image: Image.Image | None = None
 ) -> None:
     """
-    Draw heads by layer: one row a layer, one column a head, queries downward, keys across. Colors are linear in the
-    weight, up to the largest of the picture, as on the page.
+    Draw heads by layer: one row per layer, one column per head, queries downward, keys across. Colors are linear in
+    the weight, up to the largest of the picture, as on the page.
 
     Args:
         found: The weights.
@@ -99,7 +99,7 @@ def _label(
     axis, found: AttentionMap, corners: dict[tuple[int, int], tuple[int, int]], is_single: bool, is_spelled: bool
 ) -> None:
     """Tokens beside the panels where there is room for them, else their numbers; and what the axes are."""
-    most = _LABELLED_ALONE if is_single or is_spelled else _LABELLED
+    most = _LABELED_ALONE if is_single or is_spelled else _LABELED
     looks = {"cross-attention": "the token that is written", "alignment": "the token that is written"}
     looks["attention pooling"] = "the label"
     sides = (
@@ -125,7 +125,7 @@ def _is_spelled(found: AttentionMap, num_heads: int) -> bool:
     tokens = [*found.queries, *found.keys]
     longest = max(len(found.queries), len(found.keys))
     is_short = sum(len(token) > 1 for token in tokens) <= 4  # `<s>` and the like
-    return is_short and longest <= _LABELLED_ALONE and _LETTER * longest * num_heads <= _WIDEST
+    return is_short and longest <= _LABELED_ALONE and _LETTER * longest * num_heads <= _WIDEST
 
 
 def _onlooker(found: AttentionMap) -> str:

@@ -73,7 +73,7 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
 
 
 def _columns_of(labels: list[str], width: float) -> int:
-    """How many labels stand beside each other in so many inches."""
+    """How many labels stand beside each other in a figure `width` inches wide."""
     return max(1, min(len(labels), int(width / (0.8 + 0.085 * max(map(len, labels))))))
 
 

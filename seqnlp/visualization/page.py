@@ -26,7 +26,7 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
 p { max-width: 46rem; } .soft, caption, figcaption { color: var(--soft); }
 .answer { border-left: 4px solid var(--mark); background: var(--panel); padding: .8rem 1.1rem; max-width: none; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } .scroll + .scroll { margin-top: 1.4rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .45rem .55rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid var(--ink); }

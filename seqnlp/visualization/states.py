@@ -92,12 +92,12 @@ def plot_states(reading: Reading, shown: list[ShownUnit], path: str | Path, titl
     with rc_context({"text.hinting": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(drawn, dpi=100)
-    # A palette: so many small cells of changing colors would take thrice the bytes.
+    # A palette: in full colors, the many small cells would take three times the bytes.
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
 def _wrap(text: str) -> list[tuple[int, int]]:
-    """Where each row of the text starts and ends, at most so many columns wide; line breaks end their row."""
+    """Where each row of the text starts and ends, at most `_COLUMNS` columns wide; line breaks end their row."""
     rows, start = [], 0
     for line in text.splitlines(keepends=True):
         rows.extend((start + at, start + min(at + _COLUMNS, len(line))) for at in range(0, len(line), _COLUMNS))

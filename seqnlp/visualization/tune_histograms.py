@@ -14,7 +14,7 @@ from .plain import plain
 
 COLUMNS = 4
 MOST_VALUES = 30
-"""Of a histogram without an order, or with many values, so many are drawn."""
+"""Values that are drawn at most, of a histogram without an order or with many values."""
 LOOKS = (Look(ORANGE, "o", "-"), Look(BLUE, "s", "--"), Look(GRAY, "^", ":"))
 """Those of the sets of tunes; an earlier one is drawn over a later one."""
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -18,10 +19,12 @@ from seqnlp.cli.costs import count_flops
 from seqnlp.cli.main import app
 from seqnlp.cli.outputs import OutputError
 from seqnlp.cli.sizes import size_models
+from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
 from seqnlp.visualization.comparison import TableRow, comparison_page
 
 
+ROOT = Path(__file__).parents[2]
 RECIPE = """
 import json, pathlib, sys, yaml
 flags = dict(zip((name[2:] for name in sys.argv[1::2]), sys.argv[2::2]))
@@ -44,7 +47,7 @@ record = {
     "command": "recipes/quick.py " + " ".join(sys.argv[1:]),
     "task": "sentiment_analysis",
     "hyperparameters": {"metric_for_best_model": "accuracy"},
-    "dataset": {"name": "sample:quick"},
+    "dataset": {"name": "sample:quick", "splits": {"train": {}, "validation": {}, "test": {}}},
     "model": {
         "class": {None: "BertForSequenceClassification", "transformer": "TransformerDecoderForCausalLM"}.get(
             architecture, "RecurrentForCausalLM"
@@ -432,3 +435,13 @@ def test_the_page_opens_offline(tmp_path):
     )
     assert '<tr class="best">' in result.stdout
     assert "81.5 ± 1.0" in result.stdout
+
+
+def test_the_first_of_several_tests_stands_for_a_run_as_it_does_everywhere():
+    name = "translation-multi30k_en_de_all_tests-transformer-1-bf16.json"
+    record = json.loads((ROOT / "benchmarks" / "results" / name).read_text())
+    scores = summarize("transformer", [record], length=20)
+    headline = TASKS["translation"].headline(record)
+    assert (scores.split, scores.score.key, scores.values[0]) == headline[:3]
+    assert scores.split == "test_2016_flickr"
+    assert "the test split was evaluated once, after training" in build_card(record, "me/it", "main", set())

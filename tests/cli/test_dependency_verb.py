@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from seqnlp.cli.dependency import TaskModel, follow_gradients, sizes_for, sizes_of_state, state_size
+from seqnlp.cli.dependency import TaskModel, dependency_table, follow_gradients, sizes_for, sizes_of_state, state_size
 from seqnlp.cli.main import app
 from seqnlp.cli.sizes import SizesError, count_parameters, match_sizes
 from seqnlp.diagnostics import TASKS
@@ -51,6 +51,26 @@ def test_the_verb_writes_table_picture_and_numbers(tmp_path):
     assert "16 (unseen)" in text
     assert "arXiv 1511.06464" in text
     assert (tmp_path / "dependency.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(("number_of_models", "matched"), [(2, None), (7, None), (2, 64), (7, 64)])
+def test_people_read_at_most_seven_columns_however_many_distances_there_are(number_of_models, matched):
+    results = [
+        {"task": "copy", "architecture": architecture, "start": "default", "matched_state_size": matched}
+        | {"distance": 2**power, "trained": power < 9, "accuracy": power / 100 + place / 10, "chance": 0.125}
+        for place, architecture in enumerate(ARCHITECTURES[:number_of_models])
+        for power in range(3, 11)
+    ]
+    text = dependency_table(results)
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert all(line.count("|") <= 8 for table in tables for line in table)
+    assert len(tables) == (1 if number_of_models == 2 else 2)
+    cells = [cell.strip() for table in tables for line in table for cell in line.split("|")]
+    for entry in results:
+        assert f"{100 * entry['accuracy']:.0f}" in cells
+    distances = [cell for cell in cells if cell.removesuffix(" (unseen)").isdigit() and int(cell.split()[0]) >= 128]
+    assert distances == ["128", "256", "512 (unseen)", "1024 (unseen)"]
+    assert cells.count("12") == 8  # chance at each distance
 
 
 def test_each_architecture_is_tried_with_each_way_to_start_that_it_has(tmp_path):
@@ -194,7 +214,7 @@ def test_gradients_are_followed_through_the_trained_net_itself():
     ("flags", "message"),
     [
         (["--tasks", "copy,juggling"], "there is no 'juggling'; choose among copy, adding, recall, mqar, parity"),
-        (["--state_sizes", "32,33", "--architectures", "lstm"], "keeps so many numbers; give multiples of 4."),
+        (["--state_sizes", "32,33", "--architectures", "lstm"], "keeps exactly 33 numbers; give multiples of 4."),
         (["--state_sizes", "32", "--gradients"], "gradients are drawn at equal parameters; leave one out"),
         (["--learning_rate", "fast"], "--learning_rate fast: give a number above 0, e.g. 0.01 or 0.01,elman=0.003."),
         (["--learning_rate", "0.01,lstm=0"], "--learning_rate 0.01,lstm=0: give a number above 0"),

@@ -3,6 +3,7 @@ import importlib.metadata
 import re
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,16 @@ def test_all_that_is_known_of_a_sample_is_there(name):
     splits = load_sample(name)
     assert set(splits) in ({"train"}, {"train", "validation", "test"})
     assert all(len(rows) > 0 for rows in splits.values())
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_page_on_data_names_source_and_license_as_the_code_does(name):
+    sample = SAMPLES[name]
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    about = next(part for part in re.split(r"\n(?=\| `)|\n\n", page) if f"`{name}`" in part)
+    assert (sample.license or "") in about
+    assert (sample.package or "") in page
+    assert all(address in page for address in re.findall(r"https://\S+", sample.origin))
 
 
 def every_field():

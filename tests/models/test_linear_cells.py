@@ -175,6 +175,36 @@ def test_bf16_by_autocast_and_by_weights(cell_type, implementation):
     torch.testing.assert_close(half.float(), exact, rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("embedding_size", [8, 16])  # a map between them makes a stream of bfloat16
+@pytest.mark.parametrize("by_weights", [False, True])
+@every_cell
+def test_in_bf16_a_text_read_token_by_token_is_as_exact_as_at_once(cell_type, by_weights, embedding_size):
+    config = RecurrentConfig(
+        vocab_size=11,
+        embedding_size=embedding_size,
+        hidden_size=16,
+        cell_type=cell_type,
+        block="residual",
+        gate_initializer="chrono",
+        max_dependency_length=1000,
+    )
+    model, ids = RecurrentModel(config).eval(), torch.randint(11, (2, 400))
+    with torch.no_grad():
+        exact = model(ids).last_hidden_state[:, -50:]
+        if by_weights:
+            model.bfloat16()
+        with torch.autocast("cpu", torch.bfloat16, enabled=not by_weights):
+            whole = model(ids).last_hidden_state[:, -50:]
+            outputs, cache = [], None
+            for token in ids.split(1, dim=1):
+                step = model(token, past_key_values=cache, use_cache=True)
+                outputs, cache = [*outputs, step.last_hidden_state], step.past_key_values
+    assert whole.dtype == outputs[-1].dtype
+    assert all(state.dtype == torch.float32 for state in cache.to_torch())
+    errors = [(found - exact).abs().mean().item() for found in (whole, torch.cat(outputs[-50:], dim=1))]
+    assert errors[1] < 1.5 * errors[0]
+
+
 @every_cell
 def test_all_steps_are_computed_at_once_unless_they_are_to_be_seen(cell_type, monkeypatch):
     model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type))

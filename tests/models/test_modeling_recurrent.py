@@ -174,6 +174,9 @@ def test_speculative_decoding_writes_what_each_model_writes_by_itself(cell_type)
         alone = target.generate(ids, **settings)
         assert torch.equal(target.generate(ids, **settings, assistant_model=draft), alone)
     assert torch.equal(recurrent.generate(ids, **settings, prompt_lookup_num_tokens=3), alone)
+    again = ids[:, :3].repeat(1, 60)  # a draft of a hundred tokens is found in it
+    alone = recurrent.generate(again, **settings)
+    assert torch.equal(recurrent.generate(again, **settings, prompt_lookup_num_tokens=100), alone)
     mask = torch.tensor([[1, 1, 0, 1, 0]])  # it ends in padding
     alone = recurrent.generate(ids, attention_mask=mask, **settings)
     assert torch.equal(recurrent.generate(ids, attention_mask=mask, assistant_model=draft, **settings), alone)

@@ -267,6 +267,8 @@ def test_generation_streams_and_refuses_an_assistant():
     assert streamer.ended
     with pytest.raises(ValueError, match="assisted generation is not supported with stateful models"):
         model.generate(ids[:1], max_new_tokens=2, assistant_model=copy.deepcopy(model))
+    with pytest.raises(ValueError, match="The state of a recurrent encoder-decoder cannot be taken back"):
+        model.get_decoder().create_cache().activate_past_recording()
 
 
 def test_generate_takes_the_encoder_outputs_and_gives_the_alignment():

@@ -6,6 +6,7 @@ from accelerate.utils import send_to_device
 from torch import nn
 
 from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel, StaticRecurrentCache
+from seqnlp.models import recurrent_cache
 from seqnlp.models.recurrence import Padding
 
 
@@ -360,7 +361,8 @@ def test_quantized_weights_are_run_as_they_are(cell_type):
 
 
 @every_cell
-def test_a_recording_cache_goes_back_to_the_state_before_the_last_tokens(cell_type):
+def test_a_recording_cache_goes_back_to_the_state_before_the_last_tokens(cell_type, monkeypatch):
+    monkeypatch.setattr(recurrent_cache, "ROLL_BACK", 64)
     model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type, num_hidden_layers=2))
     ids = torch.randint(9, (2, 90))
     mask = torch.ones_like(ids)
@@ -385,6 +387,32 @@ def test_a_recording_cache_goes_back_to_the_state_before_the_last_tokens(cell_ty
         cache.reset()
         assert cache.is_croppable
         assert cache.get_seq_length() == 0
+
+
+@every_cell
+def test_rows_that_change_places_take_their_earlier_states_with_them(cell_type):
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type, num_hidden_layers=2))
+    ids, cache = torch.randint(9, (2, 8)), RecurrentCache(model.config)
+    cache.activate_past_recording()
+    with torch.no_grad():
+        model(ids[:, :5], past_key_values=cache)
+        cache.reorder_cache(torch.tensor([1, 0]))
+        model(ids[[1, 0], 5:], past_key_values=cache)
+        cache.crop(-4)  # to before the rows changed places
+        shortened = model(ids[[1, 0], :4], use_cache=True).past_key_values
+    for ours, theirs in zip(cache.to_torch(), shortened.to_torch(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_net_that_reads_both_ways_reads_a_text_at_once_though_states_are_recorded():
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, bidirectional=True)).eval()
+    ids, cache = torch.randint(9, (2, 7)), RecurrentCache(model.config)
+    cache.activate_past_recording()
+    with torch.no_grad():
+        outputs = model(ids, past_key_values=cache).last_hidden_state
+        torch.testing.assert_close(outputs, model(ids, use_cache=False).last_hidden_state)
+    with pytest.raises(ValueError, match="can be taken back by 0 tokens, not by 1"):
+        cache.crop(-1)
 
 
 def test_a_static_cache_cannot_record():

@@ -108,6 +108,29 @@ def test_definitions_say_what_is_divided_by_what():
     assert claims(card) == {("test", "bleu", 31.5), ("test", "bleu", 32.5)}
 
 
+def test_a_card_of_many_scores_has_tables_of_seven_columns_and_every_number():
+    keys = [score.key for score in task_of({"task": "trajectory"}).scores][:10]
+    kept = {"test": {key: 0.125 + number for number, key in enumerate(keys)}}
+    few = {"task": "trajectory", "metrics": kept, "baselines": {"last|value": {"test": {keys[9]: 99.0}}}}
+    others = {f"last_{number}_steps": {"test": {keys[0]: 50.0 + number}} for number in range(1, 9)}
+    many = {**few, "baselines": {**few["baselines"], **others}}
+    for record, count in ((few, 1), (many, 2)):
+        rows, tokens = rendered(build_card(record, "alice/x"))
+        results = [row for row in rows if row[0] not in ("field", "setting", "split")]
+        assert sum(token.type == "table_open" for token in tokens) >= count
+        assert max(map(len, results)) <= 7
+        shown = [cell for row in results for cell in row]
+        for number, key in enumerate(keys):
+            assert shown.count(task_of(record).score_of(key).shown(0.125 + number)) == 1
+    turned, _ = rendered(build_card(few, "alice/x"))
+    assert turned[0] == ["score", "this model, test", "last|value, test"]
+    assert len(turned[10]) == 3
+    assert turned[10][2] == task_of(few).score_of(keys[9]).shown(99.0)
+    dealt, _ = rendered(build_card(many, "alice/x"))
+    assert [row[:2] for row in dealt].count(["model", "split"]) == 2
+    assert [row[0] for row in dealt].count("last 3 steps") == 1  # its score stands in one of the two tables
+
+
 def test_the_kept_cards_are_those_of_the_kept_runs_and_configs():
     texts = cards_module.cards()
     kept = {path.name: path.read_text() for path in (ROOT / "model_cards").glob("*.md") if path.name != "README.md"}

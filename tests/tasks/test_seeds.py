@@ -16,7 +16,18 @@ from seqnlp.metrics import Spread, spread_of
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.claims import check_claims
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.seeds import SETTINGS, SeedRuns, contradiction, gather, headers_of, rows_of, spread_in, told
+from seqnlp.tasks.seeds import (
+    SETTINGS,
+    SeedRuns,
+    contradiction,
+    gather,
+    headers_of,
+    rows_of,
+    spread_in,
+    tables_of,
+    told,
+)
+from seqnlp.tasks.seeds_page import SeedsTables, write_seeds_page
 from seqnlp.training import ArgumentsError, threads
 from seqnlp.training.flags import without_flags
 from seqnlp.training.run import RunElsewhere
@@ -89,6 +100,35 @@ def test_the_best_on_validation_is_chosen_and_every_number_has_mean_and_deviatio
         "3 seeds (1, 2, 3): mean ± standard deviation. The model is that of seed 2, whose validation accuracy is the "
         "highest, 75.0%."
     )
+
+
+@pytest.mark.parametrize("more", [(), ("f1", "macro_f1")])
+def test_people_read_at_most_seven_columns_however_many_seeds_there_are(more, tmp_path):
+    records = {}
+    for seed in range(1, 9):
+        records[seed] = record_of(seed, 0.8 + seed / 100, 0.7)
+        for values in records[seed]["metrics"].values():
+            values.update(dict.fromkeys(more, 0.8 + seed / 100))
+    record = gather(SENTIMENT, records, "recipes/sentiment_analysis.py --seeds 1,2,3,4,5,6,7,8")
+    tables = tables_of(SENTIMENT, record)
+    for table in tables:
+        assert {len(row) for row in table.rows} == {len(table.headers)}
+        assert len(table.headers) <= 7
+    if not more:  # four rows, which fit beside each other
+        (table,) = tables
+        assert [row[0] for row in table.rows] == ["mean ± deviation", *(f"seed {seed}" for seed in range(1, 9))]
+        assert table.rows[8][table.headers.index("Accuracy, test")] == "88.0%"
+    else:
+        assert [table.headers[:2] for table in tables] == [["score", "split"]] * 2
+        seeds = [f"seed {seed}" for seed in range(1, 9)]
+        assert [name for table in tables for name in table.headers[2:]] == ["mean ± deviation", *seeds]
+    card = [line for line in build_card(record, "alice/films").splitlines() if line.startswith("|")]
+    assert sum("mean ± deviation" in line for line in card) == 1
+    assert all(line.count("|") <= 8 for line in card)
+    write_seeds_page(SENTIMENT, record, records, tmp_path, SeedsTables("", tables), "")
+    page = (tmp_path / "report.html").read_text()
+    assert max(row.count('scope="col"') for row in page.split("<tr>")) <= 7
+    assert page.count(">seed 8<") == 2  # in the table, and as a link
 
 
 def test_less_may_be_better_and_what_a_run_lacks_is_told(three):
