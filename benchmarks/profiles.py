@@ -19,19 +19,14 @@ from benchmarks.kinds import shares_by_kind
 from benchmarks.machine import describe_machine
 from benchmarks.speed_tables import PROFILES, write_readme
 from seqnlp import training
+from seqnlp.tasks import TASKS
 
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 # Each recipe by its defaults, and translation and language models also by their other family.
-RUNS = {
-    "sentiment_analysis": [""],
-    "tagging": [""],
+RUNS = {name: [""] for name in TASKS} | {
     "language_modeling": ["", "--architecture transformer"],
-    "masked_language_modeling": [""],
     "translation": ["", "--architecture gru"],
-    "music_generation": [""],
-    "trajectory": [""],
-    "image_classification": [""],
 }
 PROFILED_STEP = 5
 

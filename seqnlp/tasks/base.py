@@ -85,6 +85,8 @@ class Task(FineTuning, Telling):
         loss_name: Key of the score that is the loss of training too.
         loss_unit, score_unit: Of the learning curves.
         meaningless_fields: Fields of configurations that change nothing in its models.
+        pictures: What each picture that it draws shows, by the file's name, for those who do not see it; the page of
+            a run has these.
         losses_of: Of what the losses of training and validation are, where that is not the same.
     """
 
@@ -114,6 +116,7 @@ class Task(FineTuning, Telling):
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
     meaningless_fields: ClassVar[tuple[str, ...]] = ("prediction_length",)  # of models of series
+    pictures: ClassVar[Mapping[str, str]] = {}
     losses_of: ClassVar[tuple[str, str] | None] = None
 
     def __init_subclass__(cls, **kwargs):
@@ -482,6 +485,10 @@ class Task(FineTuning, Telling):
 
     def draw(self, outcome: Outcome) -> None:
         """Pictures of it. Called by the main process."""
+
+    def page_parts(self, outcome: Outcome) -> list[str]:
+        """What else the page of a run shows, as HTML, behind the pictures. Called by the main process."""
+        return []
 
     def texts(self, outcome: Outcome) -> dict[str, str]:
         """What the model wrote, for the page of its run, by headings. Called by the main process."""

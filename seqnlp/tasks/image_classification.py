@@ -58,6 +58,7 @@ class ImageClassification(Task):
     model_classes = {TRANSFORMER: VisionTransformerForImageClassification}
     scores = CLASSIFICATION_SCORES
     validated = ("accuracy", "f1", "loss")
+    pictures = {"errors.png": "Images that the model got wrong", EXAMPLE: "An image to try the model with"}
     targets = "images"
     compared_with = "what pixels tell nearest neighbours and logistic regression"
 

@@ -1,5 +1,6 @@
 """Music: tunes in ABC notation, read and written as text."""
 
+import html
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,12 +46,14 @@ from ..tokenization.train import TokenizerType
 from ..training import TrainingLoop
 from ..training.flags import flag
 from ..visualization.music import save_tune
+from ..visualization.page import data_uri, drawing_of, folded, picture_of
 from ..visualization.sheet_music import save_sheet_music
 from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, count_spelled
 from .results import decimals, spread
+from .run_page import is_of_this_run
 from .writing import write_texts
 
 
@@ -123,6 +126,7 @@ class MusicGeneration(LanguageModeling):
     compared_with = "the tunes that it was trained on"
     limits = (OF_ITS_DATA, "A tune may resemble one of the training data closely.")
     longest_input = "It was trained on tunes of up to {} tokens, and on longer ones in pieces."
+    pictures = {HISTOGRAMS: "Intervals, rhythms and phrases of the tunes it wrote, beside those of people's"}
     widget = ("M:6/8\nL:1/8\nK:Gmaj\n", "M:4/4\nL:1/8\nK:Dmaj\n")
 
     data_arguments = TuneArguments
@@ -339,6 +343,24 @@ class MusicGeneration(LanguageModeling):
         labels = [f"{label} ({len(self._melodies[one]):,})" for label, one in sets.items()]
         title = "Tunes that the model wrote, beside tunes that people wrote"
         plot_tune_histograms(panels, labels, outcome.file(HISTOGRAMS), title)
+
+    def page_parts(self, outcome: Outcome) -> list[str]:
+        """A player, the notes, the piano roll and the notation of each tune that was kept."""
+        parts = []
+        for path in sorted(outcome.file(".").glob("tune-*.abc"), key=lambda path: (len(path.name), path.name)):
+            if not is_of_this_run(path, outcome):
+                continue
+            abc = path.read_text(encoding="utf-8")
+            title = next((line[2:].strip() for line in abc.splitlines() if line.startswith("T:")), "")
+            parts.append(f"<h3>{html.escape(f'{path.stem}: {title}' if title else path.stem)}</h3>")
+            sound = data_uri(path.with_suffix(".wav").read_bytes(), "audio/wav")
+            parts.append(f'<audio controls src="{sound}" aria-label="{html.escape(path.stem)}"></audio>')
+            notes = path.with_suffix(".svg")
+            if is_of_this_run(notes, outcome):
+                parts.append(drawing_of(notes.read_bytes(), f"Sheet music of {path.stem}"))
+            parts.append(picture_of(path.with_suffix(".png").read_bytes(), f"Piano roll of {path.stem}"))
+            parts.append(folded("In ABC notation", abc))
+        return ["<h2>Tunes</h2>", *parts] if parts else []
 
     def report(self, outcome: Outcome) -> str:
         """Scores by split, and of what the model wrote beside the tunes of the data."""

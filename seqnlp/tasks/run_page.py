@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..metrics import Score
 from ..visualization.page import (
-    data_uri,
-    drawing_of,
     facts_of,
     folded,
     list_of,
@@ -28,16 +26,6 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 CURVES = "learning_curves.png"
-ALTERNATIVES = {
-    CURVES: "Loss and validation scores over the epochs",
-    "errors.png": "Images that the model got wrong",
-    "predictions.png": "Forecasts beside what came",
-    "memory.png": "The error by how much of the past the model was shown",
-    "bleu_by_length.png": "BLEU by the length of the source",
-    "example.png": "An image to try the model with",
-    "tune_statistics.png": "Intervals, rhythms and phrases of the tunes it wrote, beside those of people's",
-}
-"""What the pictures of runs show, for those who do not see them."""
 
 
 def write_run_page(task: "Task", outcome: "Outcome", report: str, commands: str) -> None:
@@ -59,8 +47,8 @@ def write_run_page(task: "Task", outcome: "Outcome", report: str, commands: str)
         "<h2>Results</h2>",
         _results(task, outcome),
         *_curves(outcome),
-        *_pictures(outcome),
-        *_tunes(outcome),
+        *_pictures(task, outcome),
+        *task.page_parts(outcome),
         *(part for name, text in task.texts(outcome).items() for part in (f"<h2>{name}</h2>", preformatted(text))),
         f"<h2>In detail: {html.escape(outcome.split)}</h2>",
         preformatted(report),
@@ -140,39 +128,20 @@ def header_of(task: "Task | type[Task]", score: Score, hyperparameters: dict[str
 
 def _curves(outcome: "Outcome") -> list[str]:
     path = outcome.file(CURVES)
-    if not _is_of_this_run(path, outcome):
+    if not is_of_this_run(path, outcome):
         return []
-    return ["<h2>Learning curves</h2>", picture_of(path.read_bytes(), ALTERNATIVES[CURVES])]
+    return ["<h2>Learning curves</h2>", picture_of(path.read_bytes(), "Loss and validation scores over the epochs")]
 
 
-def _pictures(outcome: "Outcome") -> list[str]:
-    """What the task has drawn, in the order of the files' names; tunes have a place of their own."""
-    paths = [
-        path
-        for path in sorted(outcome.file(".").glob("*.png"))
-        if path.name != CURVES and not path.name.startswith("tune-") and _is_of_this_run(path, outcome)
+def _pictures(task: "Task", outcome: "Outcome") -> list[str]:
+    """What the task has drawn, in the order in which it names them."""
+    paths = {outcome.file(name): shown for name, shown in task.pictures.items()}
+    parts = [
+        picture_of(path.read_bytes(), shown, path.name)
+        for path, shown in paths.items()
+        if is_of_this_run(path, outcome)
     ]
-    parts = [picture_of(path.read_bytes(), ALTERNATIVES.get(path.name, path.name), path.name) for path in paths]
     return ["<h2>Pictures</h2>", *parts] if parts else []
-
-
-def _tunes(outcome: "Outcome") -> list[str]:
-    """A player, the notes, the piano roll and the notation of each tune that was kept."""
-    parts = []
-    for path in sorted(outcome.file(".").glob("tune-*.abc"), key=lambda path: (len(path.name), path.name)):
-        if not _is_of_this_run(path, outcome):
-            continue
-        abc = path.read_text(encoding="utf-8")
-        title = next((line[2:].strip() for line in abc.splitlines() if line.startswith("T:")), "")
-        parts.append(f"<h3>{html.escape(f'{path.stem}: {title}' if title else path.stem)}</h3>")
-        sound = data_uri(path.with_suffix(".wav").read_bytes(), "audio/wav")
-        parts.append(f'<audio controls src="{sound}" aria-label="{html.escape(path.stem)}"></audio>')
-        notes = path.with_suffix(".svg")
-        if _is_of_this_run(notes, outcome):
-            parts.append(drawing_of(notes.read_bytes(), f"Sheet music of {path.stem}"))
-        parts.append(picture_of(path.with_suffix(".png").read_bytes(), f"Piano roll of {path.stem}"))
-        parts.append(folded("In ABC notation", abc))
-    return ["<h2>Tunes</h2>", *parts] if parts else []
 
 
 def versions_of(versions: dict[str, str]) -> str:
@@ -185,7 +154,7 @@ def flags_of(hyperparameters: dict[str, Any]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in hyperparameters.items() if value is not None)
 
 
-def _is_of_this_run(path: Path, outcome: "Outcome") -> bool:
+def is_of_this_run(path: Path, outcome: "Outcome") -> bool:
     """Whether a file is there, and not left by a run before; file systems round times."""
     return path.is_file() and path.stat().st_mtime >= outcome.began - 2
 

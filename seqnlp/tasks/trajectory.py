@@ -66,6 +66,10 @@ class Trajectory(Task):
     }
     scores = (LOSS, *FORECAST_SCORES)
     validated = ("loss", "ncrps")
+    pictures = {
+        "predictions.png": "Forecasts beside what came",
+        "memory.png": "The error by how much of the past the model was shown",
+    }
     starts_from_others = False
     fields_of_data = ("input_mean", "input_scale", "prediction_length")
     loss_unit = "mean squared error, normalized"

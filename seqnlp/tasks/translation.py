@@ -202,6 +202,7 @@ class Translation(Task):
     }
     scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores, *ROUGE.scores)
     validated = ("loss", "bleu")
+    pictures = {"bleu_by_length.png": "BLEU by the length of the source"}
     loss_unit, score_unit = "nats per token", "BLEU"
     targets = "target tokens"
 

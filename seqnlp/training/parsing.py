@@ -275,6 +275,10 @@ def build_config(config_class: type[ConfigType], overrides: str | None = None, *
     Raises:
         ArgumentsError: For a pair without `=`, a field that does not exist and a value that does not fit.
     """
+    # Some are made from others, such as num_labels from id2label.
+    if unknown := [name for name in fields.keys() - known_fields(config_class) if not hasattr(config_class, name)]:
+        names = ", ".join(sorted(unknown))
+        raise ArgumentsError(f"The recipe sets {names}, and {config_class.__name__} has no such field.")
     fields |= read_overrides(config_class, overrides)
     try:
         return config_class(**fields)
@@ -298,8 +302,13 @@ def read_overrides(config_class: type[PreTrainedConfig], overrides: str | None) 
     Raises:
         ArgumentsError: For a pair without `=` and a field that does not exist.
     """
-    known = {f.name for f in dataclasses.fields(config_class)} | set(config_class.attribute_map)
+    known = known_fields(config_class)
     return read_fields("config_overrides", overrides, known, config_class.__name__, "hidden_size=256")
+
+
+def known_fields(config_class: type[PreTrainedConfig]) -> set[str]:
+    """The names that a configuration is made by."""
+    return {field.name for field in dataclasses.fields(config_class)} | set(config_class.attribute_map)
 
 
 def read_fields(flag: str, text: str | None, known: set[str], owner: str, example: str) -> dict[str, Any]:

@@ -89,9 +89,17 @@ def test_a_cell_computes_what_its_printed_equations_say(cell_class):
     torch.testing.assert_close(cell.output(computed[0]).squeeze(0), seen)
 
 
+# Marian's format has the SSRU, exercises are about certain cells, some cells have drawings and looks of their own; the
+# architecture of the recipes by default is a cell.
+OF_CERTAIN_CELLS = ("conversion/marian.py", "labs", "visualization/cell_diagrams.py", "visualization/colors.py")
+OF_CERTAIN_CELLS += ("models/cells.py", "tasks/arguments.py")
+
+
 def test_nothing_else_names_a_cell():
     package = Path(seqnlp.__file__).parent
-    for path in (path for folder in ("models", "diagnostics", "cli") for path in (package / folder).glob("*.py")):
+    for path in package.rglob("*.py"):
+        if path.relative_to(package).as_posix().startswith(OF_CERTAIN_CELLS):
+            continue
         tree = ast.parse(path.read_text())
         defaults = [node.value for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
         named = [
@@ -99,7 +107,7 @@ def test_nothing_else_names_a_cell():
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant) and node.value in CELLS and node not in defaults
         ]
-        assert path.name == "cells.py" or not named, f"{path.name} names {named}"
+        assert not named, f"{path.name} names {named}"
 
 
 def test_a_cell_that_does_not_exist_is_refused_with_those_that_do():

@@ -17,29 +17,45 @@ every_cell = pytest.mark.parametrize("cell_type", LINEAR)
 both_ways = pytest.mark.parametrize("reverse", [False, True])
 
 
+def positive(candidate):
+    return torch.where(candidate >= 0, candidate + 0.5, torch.sigmoid(candidate))
+
+
+def mingru(z, candidate, state):
+    z = torch.sigmoid(z)
+    return (1 - z) * state + z * positive(candidate)
+
+
+def minlstm(i, f, candidate, state):
+    """`f / (f + i)` by logarithms, since both may be below the smallest number."""
+    i, f = torch.softmax(torch.stack([logsigmoid(i), logsigmoid(f)]), dim=0)
+    return f * state + i * positive(candidate)
+
+
+def ssru(f, candidate, state):
+    f = torch.sigmoid(f)
+    return f * state + (1 - f) * candidate
+
+
+STEPS = {"mingru": mingru, "minlstm": minlstm, "ssru": ssru}
+"""Feng et al. 2024, sections 3.1 and 3.2, and Kim et al. 2019, section 3."""
+
+
 def plainly(cell_type, projected, state, mask, reverse=False):
     """
-    Feng et al. 2024, sections 3.1 and 3.2, and Kim et al. 2019, section 3, token by token in double precision;
-    `f / (f + i)` by logarithms, since there f and i may both be below the smallest number.
+    Token by token in double precision, by [`STEPS`]; a cell that is not among them by its own step, which
+    `test_cells.py` compares with its printed equations.
     """
-    projected, state = projected.double(), state.double()
+    projected, state, cell = projected.double(), state.double(), CELLS[cell_type](SIZE, SIZE)
     outputs = [None] * projected.shape[1]
     for t in reversed(range(len(outputs))) if reverse else range(len(outputs)):
-        *gates, candidate = projected[:, t].split(SIZE, dim=-1)
-        if cell_type != "ssru":
-            candidate = torch.where(candidate >= 0, candidate + 0.5, torch.sigmoid(candidate))
-        if cell_type == "ssru":
-            (f,) = map(torch.sigmoid, gates)
-            new = f * state + (1 - f) * candidate
-        elif cell_type == "mingru":
-            (z,) = map(torch.sigmoid, gates)
-            new = (1 - z) * state + z * candidate
+        if cell_type in STEPS:
+            new = STEPS[cell_type](*projected[:, t].split(SIZE, dim=-1), state)
         else:
-            both = torch.softmax(torch.stack([logsigmoid(gates[0]), logsigmoid(gates[1])]), dim=0)
-            new = both[1] * state + both[0] * candidate
+            ((new,), _) = cell(projected[:, t], (state,))
         valid = mask[:, t, None]
         state = torch.where(valid, new, state)
-        seen = state.clamp(min=0) if cell_type == "ssru" else state
+        seen = state.clamp(min=0) if cell_type == "ssru" else cell.output(state)
         outputs[t] = torch.where(valid, seen, 0)
     return torch.stack(outputs, dim=1), state
 

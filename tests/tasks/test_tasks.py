@@ -11,7 +11,7 @@ from given_models import bert
 from transformers import PreTrainedModel
 
 from seqnlp.data import SAMPLES
-from seqnlp.models.cells import CELLS
+from seqnlp.models.cells import CELLS, LinearCell
 from seqnlp.models.heads import LanguageModel
 from seqnlp.tasks import ARCHITECTURES, TASKS
 from seqnlp.training import ArgumentsError
@@ -79,7 +79,14 @@ def test_a_cell_has_its_frame_unless_a_block_is_given(task):
             given += ["--config_overrides", "block=plain"]
             config = task.from_command_line(argv=given).build_config(**sizes)
             assert (config.block, config.conv_kernel_size, config.mlp_ratio) == ("plain", None, None)
-    assert {name for name, cell in CELLS.items() if cell.frame} == {"mingru", "minlstm", "ssru"}
+    framed = {name for name, cell in CELLS.items() if cell.frame}
+    assert framed == {name for name, cell in CELLS.items() if issubclass(cell, LinearCell)}
+
+
+def test_a_field_that_no_configuration_has_is_refused_when_a_recipe_sets_it(task):
+    sizes = {"input_size": 1} if task.name == "trajectory" else {}
+    with pytest.raises(ArgumentsError, match="The recipe sets hiden_size, and .* has no such field"):
+        task.from_command_line(argv=[]).build_config(**sizes, hiden_size=8)
 
 
 def test_the_example_of_its_help_is_a_command(task):

@@ -20,7 +20,7 @@ PAIRS = {
 }
 SIZES = {
     "lstm": {"hidden_size": 4, "embedding_size": 4, "share_embeddings": True},
-    "transformer": {"hidden_size": 4, "num_attention_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1},
+    "transformer": {"hidden_size": 4, "num_attention_heads": 2, "num_hidden_layers": 1},
 }
 
 
