@@ -316,7 +316,7 @@ def linear_recurrence(
     (hidden,), length = state, inputs.shape[1]
     window = length
     if inputs.device.type == "cpu":
-        window = max(1, WINDOW_SIZE // (inputs.shape[0] * cell.hidden_size))
+        window = max(1, WINDOW_SIZE // max(1, inputs.shape[0] * cell.hidden_size))
     windows = inputs.split(window, dim=1)
     outputs = [None] * len(windows)
     for index in reversed(range(len(outputs))) if reverse else range(len(outputs)):

@@ -103,6 +103,12 @@ class Adapter:
         except Exception as error:  # of as many kinds as there are methods
             raise ArgumentsError(f"--peft {method}: {in_one_line(error, 240)}") from error
         config.base_model_name_or_path, config.revision = source
+        drop = getattr(model.config, "weight_drop", 0.0)
+        if drop and any(name.endswith("recurrent_proj.base_layer") for name, _ in model.named_modules()):
+            raise ArgumentsError(
+                f"--peft {method} is put around the recurrent maps, whose weights the model's weight_drop={drop:g} "
+                "would drop: add --config_overrides weight_drop=0."
+            )
         self._try_merging(method, names)
         trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         self.described = {"method": method, "trained_parameters": trained}

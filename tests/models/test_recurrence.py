@@ -7,6 +7,7 @@ from torch import nn
 
 from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel, StaticRecurrentCache
 from seqnlp.models import recurrent_cache
+from seqnlp.models.cells import CELLS
 from seqnlp.models.recurrence import Padding
 
 
@@ -402,6 +403,12 @@ def test_rows_that_change_places_take_their_earlier_states_with_them(cell_type):
         shortened = model(ids[[1, 0], :4], use_cache=True).past_key_values
     for ours, theirs in zip(cache.to_torch(), shortened.to_torch(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_no_rows_have_no_outputs(cell_type):
+    model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4, cell_type=cell_type))
+    assert model(torch.zeros(0, 5, dtype=torch.long)).last_hidden_state.shape == (0, 5, 4)
 
 
 def test_a_net_that_reads_both_ways_reads_a_text_at_once_though_states_are_recorded():

@@ -17,6 +17,7 @@ from transformers import (
     BertForSequenceClassification,
 )
 
+from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import evaluate_again
 from seqnlp.tasks import TASKS
@@ -95,6 +96,20 @@ def test_what_cannot_be_is_one_line(method, text, message):
     with pytest.raises(ArgumentsError, match=message) as caught:
         adapt()
     assert "\n" not in str(caught.value)
+
+
+def test_dropped_weights_and_adapters_around_them_are_one_line():
+    def adapt(**fields):
+        config = RecurrentConfig(vocab_size=9, hidden_size=4, weight_drop=0.3)
+        lora = read_adapter_config("lora", "r=2", AutoModelForSequenceClassification)
+        lora.target_modules = fields.pop("target_modules")
+        model = RecurrentForSequenceClassification(config).train()
+        Adapter(model, lora, [], ("x", None))
+        return model
+
+    with pytest.raises(ArgumentsError, match=r"weight_drop=0\.3 would drop: add --config_overrides weight_drop=0"):
+        adapt(target_modules=["recurrent_proj"])
+    assert torch.isfinite(adapt(target_modules=["input_proj"])(input_ids=IDS.clamp(max=8)).logits).all()
 
 
 def test_flags_that_say_nothing_are_refused_before_anything_begins(folder, tmp_path):

@@ -85,7 +85,7 @@ def test_a_cell_has_its_frame_unless_a_block_is_given(task):
 
 def test_a_field_that_no_configuration_has_is_refused_when_a_recipe_sets_it(task):
     sizes = {"input_size": 1} if task.name == "trajectory" else {}
-    with pytest.raises(ArgumentsError, match="The recipe sets hiden_size, and .* has no such field"):
+    with pytest.raises(ArgumentsError, match=r"The recipe sets hiden_size, and .* has no such field"):
         task.from_command_line(argv=[]).build_config(**sizes, hiden_size=8)
 
 
