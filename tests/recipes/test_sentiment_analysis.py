@@ -34,11 +34,14 @@ def finished(launch, small, tmp_path_factory):
 
 
 def test_it_prints_a_report_and_nothing_that_needs_explaining(finished, reviews):
-    _, result = finished
+    output_dir, result = finished
     assert f"\nData: {reviews}\n\nTest: 37 examples\n" in result.stdout
     assert re.search(r"lstm \(seqnlp\) +\d+\.\d% +\d+\.\d%", result.stdout)
     assert re.search(r"TF-IDF \+ logistic regression +\d+\.\d% +\d+\.\d%", result.stdout)
     assert "Confusion matrix" in result.stdout
+    page = (output_dir / "report.html").read_text()
+    assert "num_train_epochs: 8" in page
+    assert "torch 2." in page
     for word in ("warning", "deprecated", "error:", "traceback", "were not passed"):
         assert word not in result.stderr.lower()
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import pipeline
 from uniform_models import begin, outcome_of, uniform
 
@@ -45,6 +46,8 @@ def test_frequencies_and_a_model_that_knows_nothing(prepared):
     baseline = task.baselines(data, "test")[BASELINE]["test"]
     assert baseline["loss"] == pytest.approx(sum(nats[token] for token in hidden) / len(hidden))
     assert baseline["accuracy"] == hidden.count(5) / len(hidden)
+    data.loaded.splits["train"] = Dataset.from_dict({"text": ["a b a", "c"]})  # not every token in every text
+    assert task.baselines(data, "test")[BASELINE]["test"] == baseline
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     evaluator = uniform(task, vocab_size=len(tokenizer), **sizes)

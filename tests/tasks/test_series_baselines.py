@@ -49,6 +49,12 @@ def test_without_a_whole_season_it_says_the_last_value():
     assert any("has 5 steps" in remark for remark in found.remarks)
 
 
+def test_after_one_value_nothing_is_known_of_changes():
+    found = seasonal_naive(histories_of([], [1.0, 2, 4, 8, 16], context=1), 5)
+    assert found.predictions[0, :, 0].tolist() == [1, 1, 1]
+    assert (found.intervals[0] == 1).all()
+
+
 def test_series_of_other_names_are_not_joined_and_gaps_hold_the_last_value():
     joined = histories_of([1.0, 2, 3], [np.nan, 5, np.nan, 7, 8, 9, 10, 11])
     assert joined.values[0].flatten().tolist() == [1, 2, 3, 3, 5, 5, 7, 8, 9, 10, 11]

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from datasets import Dataset
 from given_models import bert, run
 from transformers import AutoModelForSequenceClassification, pipeline
 from uniform_models import begin, outcome_of, uniform
@@ -13,7 +14,7 @@ import seqnlp  # noqa: F401
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
-from seqnlp.tasks.text_problems import BASELINE, COMMON_LABELS, MEAN, PROBLEMS, RIDGE
+from seqnlp.tasks.text_problems import BASELINE, COMMON_LABELS, MEAN, PROBLEMS, RIDGE, _tfidf
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import ArgumentsError
 
@@ -172,6 +173,15 @@ def test_a_model_of_others_learns_numbers(folder, tmp_path):
     )
     assert record["model"]["config"]["problem_type"] == "regression"
     assert record["metrics"]["test"]["mse"] > 0
+
+
+def test_the_baseline_reads_words_and_their_pairs_and_without_spaces_up_to_three_characters():
+    def features_of(text):
+        rows = Dataset.from_dict({"text": [text, text]})
+        return _tfidf({"train": rows, "validation": rows, "test": rows}, "test")["train"].shape[1]
+
+    assert features_of("one two three") == 3 + 2
+    assert features_of("\u4e00\u4e8c\u4e09\u56db") == 4 + 3 + 2
 
 
 def test_each_kind_of_label_is_complete():

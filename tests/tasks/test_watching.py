@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from seqnlp.tasks import watching
-from seqnlp.tasks.watching import spelled
+from seqnlp.tasks.watching import MOST_TOKENS, _is_fit, spelled
 from seqnlp.training import ArgumentsError, TrainingArguments, start_run
 
 
@@ -95,6 +95,12 @@ def test_a_model_without_attention_is_told_of_once_and_a_large_vocabulary_is_cut
 def test_what_nobody_would_see_is_refused(name, tmp_path):
     with pytest.raises(ArgumentsError, match=f"^--{name} is shown on TensorBoard, and --report_to none leaves it out"):
         start_run("test", "gru", TrainingArguments(output_dir=str(tmp_path), report_to="none", **{name: True}))
+
+
+def test_what_is_drawn_is_neither_short_nor_long():
+    lengths = [length for length in range(MOST_TOKENS + 3) if _is_fit({"input_ids": [1] * length})]
+    assert lengths == list(range(6, MOST_TOKENS + 1))
+    assert not _is_fit({"pixel_values": [1] * 8})
 
 
 def test_tokens_are_lines_of_a_table():
