@@ -19,7 +19,7 @@ from ..training.errors import in_one_line
 from ..training.flags import command_of, settled_flags
 from ..training.output_folder import RECORD
 from ..training.started_runs import flags_to_go_on, read_json
-from ..training.yaml_files import read_yaml, value_of, write_yaml
+from ..training.yaml_files import FALSE, read_yaml, value_of, write_yaml
 from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
 
@@ -49,6 +49,8 @@ FLAGS_OF_RUNS = (
     "max_train_minutes",
 )
 """Flags that a verb sets itself, or that make incomparable what it trains by one YAML and chooses by validation."""
+NOT_IN_YAML = ("resume_from_checkpoint", "push_to_hub", "max_train_minutes", "validation_log")
+"""Those that such a verb does not override where the YAML has them."""
 OUTPUT = "output.txt"
 """What a run prints, in its folder."""
 
@@ -147,6 +149,28 @@ def split_flags(
         if part.startswith("--") and name in own_flags:
             raise CompareError(f"{option} {flags!r}: {verb} sets --{name} itself. Leave it out.")
     return parts
+
+
+def refuse_in_yaml(comparison: Comparison, names: Collection[str]) -> None:
+    """
+    See that a YAML leaves flags alone that the verb has no use for; what means nothing, such as `false`, may stay.
+
+    Raises:
+        CompareError: For the first one that it sets.
+    """
+    for name in names:
+        written = comparison.hyperparameters.get(name)
+        if written is not None and str(written).lower() not in FALSE:
+            raise CompareError(
+                f"{comparison.config}: `{name}: {written}` is not for the runs of {comparison.verb}, which are all to "
+                "be comparable. Leave it out of the YAML."
+            )
+
+
+def stopped_early(record: dict[str, Any]) -> str:
+    """What is said of a run that was stopped by time, whose scores are not those of a whole one."""
+    stopped = record["stopped"]
+    return f"it was stopped at step {stopped['step']:,} of {stopped['planned_steps']:,} by {stopped['reason']}"
 
 
 def public_flags(comparison: Comparison) -> str:

@@ -6,12 +6,21 @@ from typing import Annotated
 import typer
 
 from ..tasks import TASKS
-from .compare_runs import FLAGS_OF_RUNS, CompareError, launch_one_step, open_folder, read_comparison
+from ..training.parsing import typed_flags
+from .compare_runs import (
+    FLAGS_OF_RUNS,
+    NOT_IN_YAML,
+    CompareError,
+    launch_one_step,
+    open_folder,
+    read_comparison,
+    refuse_in_yaml,
+)
 from .scale_report import write_report
 from .scale_runs import ScaledRun, ScaleError, cost_of, costs_of, epochs_within, find_sizes, parse_sizes, run_size
 
 
-OWN_FLAGS = (*FLAGS_OF_RUNS, "model_name_or_path")
+OWN_FLAGS = (*FLAGS_OF_RUNS, "validation_log", "model_name_or_path")
 """Flags of a recipe that scale sets itself, or that make its runs incomparable."""
 
 
@@ -29,8 +38,8 @@ def scale(
         float | None,
         typer.Option(
             "--budget",
-            help="Floating-point operations of all runs together, e.g. 1e15, from which the epochs of each follow; "
-            "those of the config if this is not given.",
+            help="Floating-point operations of all runs together, e.g. 1e15, from which the number of epochs follows; "
+            "the config's number of epochs if not given.",
             rich_help_panel="Sizes",
         ),
     ] = None,
@@ -68,8 +77,10 @@ def scale(
     comparison = read_comparison(config, flags, output_dir, "scale", OWN_FLAGS)
     if comparison.recipe.stem not in TASKS:
         raise CompareError(f"{config}: {comparison.recipe.stem} is no task of seqnlp, so its loss is not known.")
-    decided = [name for name in ("max_train_steps", "num_train_epochs") if f"--{name}" in " ".join(comparison.flags)]
-    decided += ["max_train_steps"] if "max_train_steps" in comparison.hyperparameters else []
+    refuse_in_yaml(comparison, (*NOT_IN_YAML, "model_name_or_path"))
+    given = typed_flags(comparison.flags)
+    decided = [name for name in ("max_train_steps", "num_train_epochs") if f"--{name}" in given]
+    decided += ["max_train_steps"] if comparison.hyperparameters.get("max_train_steps") is not None else []
     if budget is not None and decided:
         raise ScaleError(f"--budget says how long to train, and {decided[0]} does as well: leave out one of them.")
     open_folder(comparison)

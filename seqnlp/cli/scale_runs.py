@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedConfig
 
 from ..tasks import TASKS
-from .compare_runs import Comparison, launch_run
+from .compare_runs import Comparison, launch_run, stopped_early
 from .costs import class_of, count_flops
 from .sizes import Sizes, size_models, with_fields
 
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
     tokens: int
 
     def of(self, epochs: float) -> float:
-        """Of so many epochs."""
+        """Of this number of epochs."""
         return self.per_token * self.tokens * epochs
 
 
@@ -102,7 +102,7 @@ def parse_sizes(text: str) -> list[int]:
 
 def find_sizes(probe: dict[str, Any], sizes: list[int]) -> list[Sizes]:
     """
-    The widths at which models of a run's kind have so many parameters; the depth stays.
+    The widths at which models of a run's kind have these numbers of parameters; the depth stays.
 
     Raises:
         SizesError: If one of them cannot be reached within 2 %.
@@ -173,13 +173,17 @@ def run_size(comparison: Comparison, sizes: Sizes, seed: int, words: list[str]) 
 
     Raises:
         CompareError: If the run fails.
-        ScaleError: If the model that it trained has another size.
+        ScaleError: If the model that it trained has another size, or it was stopped by time.
     """
     kept = {name: value for name, value in comparison.overrides.items() if name not in DERIVED}
     name = f"{sizes.count:,.0f} parameters, seed {seed}"
     folder = comparison.folder / f"size-{sizes.count:.0f}-seed-{seed}"
     more = [f"--seed={seed}", "--evaluate_test=false", *words]
     record = launch_run(comparison, {}, {**kept, **sizes.fields}, folder, more, name)
+    if record.get("stopped"):
+        raise ScaleError(
+            f"{comparison.recipe.stem}, {name}: {stopped_early(record)}. Remove {folder}, and give the same command."
+        )
     found = record["model"]["parameters"]
     if abs(found / sizes.count - 1) > 0.02:
         raise ScaleError(

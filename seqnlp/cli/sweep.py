@@ -1,22 +1,37 @@
 """`seqnlp sweep`: better flags of a recipe, searched by validation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..extras import install
 from ..tasks import TASKS
 from ..training import write_json
+from ..training.folder_lock import FolderLock, FolderTaken
+from ..training.parsing import typed_flags
 from ..training.started_runs import read_json
-from .compare_runs import FLAGS_OF_RUNS, CompareError, launch_one_step, open_folder, read_comparison
+from .compare_runs import (
+    FLAGS_OF_RUNS,
+    NOT_IN_YAML,
+    CompareError,
+    Comparison,
+    launch_one_step,
+    open_folder,
+    read_comparison,
+    refuse_in_yaml,
+)
 from .sweep_report import write_report
-from .sweep_space import read_space, values_now
+from .sweep_space import Space, read_space, values_now
 from .sweep_trials import Objective, Sweep, SweepError, SweepStopped
 
 
 OWN_FLAGS = (*FLAGS_OF_RUNS, "validation_log")
 """Flags of a recipe that a sweep sets itself, or that make its trials incomparable."""
+SETTINGS = "space.json"
+"""What a folder's sweep was made with."""
 
 
 def sweep(
@@ -35,7 +50,7 @@ def sweep(
         typer.Option(
             "--trials",
             min=1,
-            help="Trials in all, earlier ones counted.",
+            help="Number of trials in all, including those of earlier calls.",
             rich_help_panel="Search",
         ),
     ] = 20,
@@ -60,7 +75,7 @@ def sweep(
         bool,
         typer.Option(
             "--no_pruning",
-            help="Train every trial to its end; without it one that validates worse than the median is ended.",
+            help="Train every trial to its end; otherwise one whose validation is worse than the median is stopped.",
             rich_help_panel="Search",
         ),
     ] = False,
@@ -92,28 +107,61 @@ def sweep(
     comparison = read_comparison(config, flags, output_dir, "sweep", OWN_FLAGS)
     if comparison.recipe.stem not in TASKS:
         raise CompareError(f"{config}: {comparison.recipe.stem} is no task of seqnlp, so its flags are not known.")
-    task = TASKS[comparison.recipe.stem]
-    dimensions = read_space(space, task)
+    refuse_in_yaml(comparison, NOT_IN_YAML)
+    dimensions = read_space(space, TASKS[comparison.recipe.stem])
+    given = {flag.replace("--no_", "--", 1) for flag in typed_flags(comparison.flags)}
+    if twice := [name for name in dimensions if f"--{name}" in given]:
+        raise SweepError(f"--flags {flags!r}: {space} searches --{twice[0]}. Leave it out of one of them.")
     settings = {
         "config": {**comparison.hyperparameters, "config_overrides": comparison.overrides},
         "flags": comparison.flags,
         "space": {name: dimension._asdict() for name, dimension in dimensions.items()},
         "seed": seed,
     }
-    before = read_json(comparison.folder / "space.json")
+    _refuse_another(comparison.folder, settings)
+    open_folder(comparison)
+    with _taken(comparison.folder):
+        _refuse_another(comparison.folder, settings)  # which may have come since
+        write_json(comparison.folder / SETTINGS, settings)
+        _search(comparison, dimensions, seed, trials, prunes=not no_pruning)
+
+
+def _refuse_another(folder: Path, settings: dict[str, Any]) -> None:
+    """See that a folder holds no sweep with other settings."""
+    before = read_json(folder / SETTINGS)
     if before is not None and before != settings:
         changed = next(name for name in settings if before.get(name) != settings[name])
         raise SweepError(
-            f"{comparison.folder} holds a sweep with another value of {changed}: its trials are not to be compared "
-            "with these. Give another --output_dir."
+            f"{folder} holds a sweep with another value of {changed}: its trials are not to be compared with these. "
+            "Give another --output_dir."
         )
-    open_folder(comparison)
-    write_json(comparison.folder / "space.json", settings)
+
+
+@contextmanager
+def _taken(folder: Path) -> Iterator[None]:
+    """Keep a folder from a second sweep, which would take the trials of this one for interrupted ones."""
+    lock = FolderLock(folder)
+    try:
+        lock.acquire()
+    except FolderTaken as taken:
+        raise SweepError(f"{taken}. Wait for its end or stop it, or give another --output_dir.") from None
+    except OSError as error:
+        raise SweepError(f"--output_dir {folder} cannot be written to: {error.strerror}.") from error
+    try:
+        lock.sign()
+        yield
+    finally:
+        lock.release()
+
+
+def _search(comparison: Comparison, dimensions: Space, seed: int, trials: int, prunes: bool) -> None:
+    """Make the trials that are not there yet, and report of all of them."""
+    task = TASKS[comparison.recipe.stem]
     typer.echo("One step, to know the metric")
     probe = launch_one_step(comparison, seed)
     known = probe["hyperparameters"]
     objective = Objective(known["metric_for_best_model"].removeprefix("validation_"), known["greater_is_better"])
-    search = Sweep(comparison, dimensions, objective, seed, prunes=not no_pruning)
+    search = Sweep(comparison, dimensions, objective, seed, prunes)
     taken_up = search.take_up()
     begin = values_now(dimensions, comparison.hyperparameters, comparison.overrides, probe)
     search.begin_with(begin)

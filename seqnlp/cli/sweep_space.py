@@ -2,9 +2,11 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import yaml
 
@@ -23,6 +25,7 @@ SEARCHED = ("model source", "model", "training")
 FIXED = ("seed", "seeds", "metric_for_best_model", "greater_is_better", OVERRIDES)
 """Flags of those roles by which trials are compared, or that are searched field by field."""
 KEYS = {"low", "high", "log", "step", "choices"}
+OFF_GRID = 1e-8  # of a step, as for Optuna: 0.3 is no whole multiple of 0.1 in floating point
 
 
 class SpaceError(ValueError):
@@ -43,7 +46,7 @@ class Choice(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A number between two others, which count as well."""
+    """A number between two others, which count as well; a whole one where both are of the type `int`."""
 
     low: float
     high: float
@@ -52,8 +55,11 @@ class Interval(NamedTuple):
 
     def __contains__(self, value: Any) -> bool:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        on_grid = self.step is None or not is_number or (value - self.low) % self.step == 0
-        return is_number and self.low <= value <= self.high and on_grid
+        if not is_number or not self.low <= value <= self.high:
+            return False
+        step = self.step or (1 if self.is_whole else None)
+        steps = 0.0 if step is None else (value - self.low) / step
+        return abs(steps - round(steps)) < OFF_GRID
 
     @property
     def is_whole(self) -> bool:
@@ -98,7 +104,8 @@ def read_space(path: Path, task: type[Task]) -> Space:
             raise SpaceError(f"{path}: there is no flag {name!r}{_nearest(str(name), fields)}.")
         if role_of(fields[name]) not in SEARCHED or name in FIXED:
             raise SpaceError(f"{path}: --{name} is not searched: trials would not be comparable. Leave it out.")
-        space[name] = _read_dimension(path, name, written, lambda value, name=name: _as_flag(path, name, value, task))
+        as_flag = partial(_as_flag, path, name, task=task)
+        space[name] = _read_dimension(path, name, written, as_flag, number_type(fields[name]))
     return space
 
 
@@ -114,7 +121,7 @@ def _read_overrides(path: Path, content: Any, task: type[Task]) -> Space:
     for name, written in content.items():
         if name not in fields:
             raise SpaceError(f"{path}: no model of {task.name} has a field {name!r}{_nearest(str(name), fields)}.")
-        dimension = _read_dimension(path, name, written, value_of)
+        dimension = _read_dimension(path, name, written, value_of, number_type(fields[name]))
         interval = fields[name].metadata.get("range")
         for value in _ends(dimension):
             if interval is not None and value is not None and value not in Range(interval):
@@ -123,8 +130,17 @@ def _read_overrides(path: Path, content: Any, task: type[Task]) -> Space:
     return space
 
 
-def _read_dimension(path: Path, name: str, written: Any, read: Callable[[Any], Any]) -> Dimension:
-    """A dimension, each value of it read by `read`, which refuses what does not fit."""
+def number_type(field: dataclasses.Field) -> type | None:
+    """Of which type the numbers of a flag, or of a configuration's field, are; `None` where it takes no number."""
+    parts = field.type.split(" | ") if isinstance(field.type, str) else get_args(field.type) or (field.type,)
+    names = {getattr(part, "__name__", part) for part in parts}
+    return float if "float" in names else int if "int" in names else None
+
+
+def _read_dimension(
+    path: Path, name: str, written: Any, read: Callable[[Any], Any], numbers: type | None
+) -> Dimension:
+    """A dimension of `numbers`, if of any; each value of it is read by `read`, which refuses what does not fit."""
     where = f"{path}: {name}"
     if isinstance(written, list):
         written = {"choices": written}
@@ -137,17 +153,30 @@ def _read_dimension(path: Path, name: str, written: Any, read: Callable[[Any], A
         if len(values) < 2 or len(set(map(repr, values))) < len(values) or len(written) > 1:
             raise SpaceError(f"{where}: choices must be a list of two or more words or numbers, each once.")
         return Choice(values)
+    if numbers is None:
+        raise SpaceError(f"{where} is no number, so it has no low and high: give a list of choices.")
     low, high, step = (value_of(written.get(key)) for key in ("low", "high", "step"))
     log = value_of(written.get("log", False))
-    if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high)) or not low < high:
+    if not _is_finite(low) or not _is_finite(high) or not low < high:
         raise SpaceError(f"{where}: low and high must be numbers, the one below the other, and are {low} and {high}.")
     if not isinstance(log, bool) or (log and low <= 0):
         raise SpaceError(f"{where}: log must be true or false, and is for numbers above 0.")
-    if step is not None and (log or not isinstance(step, int | float) or not 0 < step <= high - low):
+    if step is not None and (log or not _is_finite(step) or not 0 < step <= high - low):
         raise SpaceError(f"{where}: step {step} must be a number above 0 that fits in, and not beside log.")
     for key in ("low", "high"):
         read(written[key])
-    return Interval(low, high, log, step)
+    is_whole = all(number == int(number) for number in (low, high, step or 1))
+    if numbers is int and not is_whole:
+        steps = "" if step is None else f", step {step:g}"
+        raise SpaceError(f"{where}: low {low:g}, high {high:g}{steps} must be whole numbers, as {name} is one.")
+    # A flag that takes fractions takes them between whole ends too, unless its steps are whole.
+    if numbers is int or (is_whole and step is not None):
+        return Interval(int(low), int(high), log, None if step is None else int(step))
+    return Interval(float(low), float(high), log, None if step is None else float(step))
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _ends(dimension: Dimension) -> list[Any]:

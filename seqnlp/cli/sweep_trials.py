@@ -1,6 +1,8 @@
 """The trials of a sweep: each a run of the recipe in processes of its own, asked for, watched and pruned by Optuna."""
 
+import dataclasses
 import json
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,8 @@ import psutil
 from ..training.output_folder import RECORD
 from ..training.started_runs import read_json
 from ..training.stopping import HandOnSignals
-from .compare_runs import OUTPUT, Comparison, prepare_launch, reason_of
+from ..training.yaml_files import write_yaml
+from .compare_runs import OUTPUT, Comparison, prepare_launch, reason_of, stopped_early
 from .sweep_space import Choice, Space, divided
 
 
@@ -23,6 +26,7 @@ STUDY = "study.db"
 LOG = "validations.jsonl"
 SECONDS_BETWEEN_LOOKS = 0.2
 MOST_FAILURES = 3  # in a row: then it is not the values' fault
+FIRST_TO_PRUNE = 2  # validations are counted from 1, and the first of them says too little
 FOLDER, REASON = "folder", "reason"
 
 
@@ -61,6 +65,9 @@ class Sweep:
         objective: By what.
         seed: Of the search and of every run.
         prunes: Whether a trial is stopped when its validation is worse than the median of others at the same point.
+
+    Raises:
+        SweepError: If the folder holds a search of the same space that Optuna cannot go on with.
     """
 
     def __init__(self, comparison: Comparison, space: Space, objective: Objective, seed: int, prunes: bool = True):
@@ -76,8 +83,9 @@ class Sweep:
             study_name="sweep",
             load_if_exists=True,
             direction="maximize" if objective.greater_is_better else "minimize",
-            pruner=median(n_startup_trials=4, n_warmup_steps=1) if prunes else no_pruner,
+            pruner=median(n_startup_trials=4, n_warmup_steps=FIRST_TO_PRUNE) if prunes else no_pruner,
         )
+        self._refuse_other_distributions()
         # A search that goes on must not draw what it has drawn before.
         self.study.sampler = optuna.samplers.TPESampler(seed=seed + len(self.study.trials))
 
@@ -111,10 +119,10 @@ class Sweep:
 
     def run(self, count: int, tell: Callable[[str], None]) -> None:
         """
-        Make trials until so many are finished, earlier ones counted.
+        Make trials until `count` of them are finished, earlier ones included.
 
         Args:
-            count: How many.
+            count: Number of finished trials.
             tell: Is given a line for each.
 
         Raises:
@@ -140,12 +148,25 @@ class Sweep:
             if isinstance(dimension, Choice):
                 found[name] = kinds.CategoricalDistribution(dimension.values)
             elif dimension.is_whole:
-                step = int(dimension.step or 1)
-                found[name] = kinds.IntDistribution(dimension.low, dimension.high, dimension.log, step)
+                ends = dimension.low, dimension.high
+                found[name] = kinds.IntDistribution(*ends, dimension.log, dimension.step or 1)
             else:
                 ends = float(dimension.low), float(dimension.high)
                 found[name] = kinds.FloatDistribution(*ends, dimension.log, dimension.step)
         return found
+
+    def _refuse_other_distributions(self) -> None:
+        """Optuna cannot go on where a range is read otherwise than by the version of seqnlp that began the search."""
+        now = self._distributions()
+        for trial in self.study.trials:
+            for name, before in trial.distributions.items():
+                try:
+                    self._optuna.distributions.check_distribution_compatibility(before, now[name])
+                except (KeyError, ValueError) as error:
+                    raise SweepError(
+                        f"{self.comparison.folder} holds a sweep of an earlier version, which searched {name} "
+                        "otherwise, e.g. among whole numbers alone. Give another --output_dir."
+                    ) from error
 
     def _folder_of(self, trial: "optuna.Trial") -> Path:
         name = trial.user_attrs.get(FOLDER) or f"trial-{trial.number:03d}"
@@ -171,7 +192,7 @@ class Sweep:
         words = [f"--{name}={value}" for name, value in flags.items() if value is not None]
         words += [f"--seed={self.seed}", "--evaluate_test=false", f"--validation_log={log}"]
         overrides = {**self.comparison.overrides, **fields}
-        command = prepare_launch(self.comparison, {}, overrides, folder, words)
+        command = prepare_launch(self._without_nulls(flags, folder), {}, overrides, folder, words)
         pruned = False
         if command is not None:
             with open(folder / OUTPUT, "w", encoding="utf-8") as output:
@@ -182,21 +203,45 @@ class Sweep:
                 raise SweepStopped(signals.received)
         self._report(trial, log, 0)
         record = read_json(folder / RECORD)
-        if record is not None:
+        reason = reason_of(folder) if record is None else self._flaw_of(record)
+        if record is not None and reason is None:
             self.study.tell(trial, self.value_of(record))
             return "complete", ""
-        if pruned:
+        if record is None and pruned:
             self.study.tell(trial, state=states.PRUNED)
             return "pruned", ""
-        reason = reason_of(folder)
         trial.set_user_attr(REASON, reason)
         self.study.tell(trial, state=states.FAIL)
         return "failed", reason
 
-    def value_of(self, record: dict[str, Any]) -> float:
-        """The validation score by which a finished run's weights were chosen."""
-        kept = record.get("kept", {})
-        return kept["value"] if "value" in kept else record["metrics"]["validation"][self.objective.metric]
+    def _without_nulls(self, flags: dict[str, Any], folder: Path) -> Comparison:
+        """
+        What is run where a trial leaves flags out that the config sets: no word of a command can take them back, so
+        the trial gets a config of its own, beside its folder.
+        """
+        given = self.comparison.hyperparameters
+        left_out = {name for name, value in flags.items() if value is None and given.get(name) is not None}
+        if not left_out:
+            return self.comparison
+        kept = {name: value for name, value in given.items() if name not in left_out}
+        config = folder.parent / f"{folder.name}.yaml"
+        config.write_text(write_yaml({"recipe": self.comparison.recipe.stem, **kept}), encoding="utf-8")
+        return dataclasses.replace(self.comparison, config=config, hyperparameters=kept)
+
+    def value_of(self, record: dict[str, Any]) -> float | None:
+        """The validation score by which a finished run's weights were chosen; none if it was no number."""
+        kept = record.get("kept") or {}
+        scores = record.get("metrics", {}).get("validation", {})
+        value = kept["value"] if "value" in kept else scores.get(self.objective.metric)
+        return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+    def _flaw_of(self, record: dict[str, Any]) -> str | None:
+        """Why a run that has written its record is not to be compared with others, in words."""
+        if record.get("stopped"):
+            return stopped_early(record)
+        if self.value_of(record) is None:
+            return f"its validation {self.objective.metric} is no number: it may have diverged"
+        return None
 
     def _watch(self, trial: "optuna.Trial", process: subprocess.Popen, log: Path) -> bool:
         """Report each validation as it comes, and end a run that is to be pruned; says whether one was."""

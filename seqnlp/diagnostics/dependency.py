@@ -112,11 +112,12 @@ def make_recall(num_examples: int, distance: int, generator: torch.Generator) ->
     anywhere in the rest of `distance` tokens, each key once more, where its value is asked for.
 
     As in the paper's first settings there is a pair for every 16 tokens, two at least. Departures: 32 keys and 32
-    values instead of thousands, queries in equally likely places, and a blank between them. Tokens: 0 is the blank, 1
-    to 32 the keys, 33 to 64 the values; class 0 is the first value.
+    values instead of thousands, and thus no more than 32 pairs, which 512 tokens have; queries in equally likely
+    places, and a blank between them. Tokens: 0 is the blank, 1 to 32 the keys, 33 to 64 the values; class 0 is the
+    first value.
     """
     on = {"generator": generator, "device": generator.device}
-    pairs = max(2, distance // 16)
+    pairs = min(KEYS, max(2, distance // 16))  # each key comes once
     keys = torch.rand(num_examples, KEYS, **on).argsort(dim=1)[:, :pairs]
     values = torch.randint(VALUES, (num_examples, pairs), **on)
     places = torch.rand(num_examples, distance - 2 * pairs, **on).argsort(dim=1)[:, :pairs]

@@ -149,8 +149,10 @@ def test_what_cannot_be_scaled_is_one_line(launched, tmp_path):
     sizes = "--sizes", "20k,50k,100k"
     assert "--budget -1 must be a number of operations above 0" in refused(*sizes, "--budget", "-1")
     assert "scale sets --seed itself" in refused(*sizes, "--flags", "--seed 3")
+    assert "scale sets --validation_log itself" in refused(*sizes, "--flags", "--validation_log l")
     told = refused(*sizes, "--budget", "1e10", "--flags", "--num_train_epochs 3")
     assert "--budget says how long to train, and num_train_epochs does as well" in told
+    assert told == refused(*sizes, "--budget", "1e10", "--flags", "--num-train-epochs 3")
     assert "one epoch of all runs takes" in refused(*sizes, "--budget", "1e5")
     assert "Two of the sizes lead to" in refused("--sizes", "20000,20001,50k")
     with pytest.raises(ScaleError, match="per token of the training data, whose number is not known here"):
@@ -158,6 +160,31 @@ def test_what_cannot_be_scaled_is_one_line(launched, tmp_path):
     with pytest.raises(ScaleError, match="has no validation loss"):
         ScaledRun(0, 7, Cost(1, 1), record_of({}, 1.0, history=[{"step": 1, "epoch": 1.0}])).loss  # noqa: B018
     assert epochs_within(60.0, [Cost(1.0, 10), Cost(2.0, 10)], 2) == 1.0
+
+
+@pytest.mark.parametrize(
+    "line", ["push_to_hub: true", "max_train_minutes: 5", "validation_log: log", "model_name_or_path: somewhere"]
+)
+def test_a_yaml_whose_runs_would_not_be_comparable_is_refused(launched, tmp_path, line):
+    with open(tmp_path / "lm.yaml", "a") as file:
+        file.write(line + "\n")
+    told = str(scale("--sizes", "20k,50k,100k").exception)
+    assert told.startswith(f"lm.yaml: `{line}` is not for the runs of scale")
+    assert "\n" not in told
+    assert not launched
+    (tmp_path / "lm.yaml").write_text("recipe: language_modeling\npush_to_hub: false\nmax_train_minutes: null\n")
+    assert scale("--sizes", "20k,50k,100k").exit_code == 0  # which mean nothing
+
+
+def test_a_run_that_was_stopped_by_time_is_no_point_of_a_law(launched, monkeypatch):
+    stopped = {"reason": "max_train_minutes", "step": 7, "planned_steps": 1000}
+
+    def launch(comparison, asked, overrides, folder, more, name):
+        return record_of(overrides, 1.0, stopped=stopped)
+
+    monkeypatch.setattr(scale_runs, "launch_run", launch)
+    told = str(scale("--sizes", "20k,50k,100k").exception)
+    assert "seed 1: it was stopped at step 7 of 1,000 by max_train_minutes. Remove out/size-" in told
 
 
 def test_a_model_of_another_size_than_was_asked_for_is_noticed(launched, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from seqnlp.cli import compare_runs
 from seqnlp.cli.main import app
 from seqnlp.cli.sweep_report import best_config
 from seqnlp.cli.sweep_space import Choice, Interval, SpaceError, divided, read_space, values_now
-from seqnlp.cli.sweep_trials import FOLDER, Objective, Sweep, SweepError, SweepStopped, validations
+from seqnlp.cli.sweep_trials import FOLDER, REASON, Objective, Sweep, SweepError, SweepStopped, validations
 from seqnlp.tasks import TASKS
 from seqnlp.training.yaml_files import read_yaml
 
@@ -44,7 +45,11 @@ for step in range(1, 5):
     if (folder.parent / "slow").exists():
         time.sleep(60 if score < 0.5 and step > 1 else 0)
 known = {"metric_for_best_model": "accuracy", "greater_is_better": True, "learning_rate": rate, "optimizer": "adamw"}
+stopped = {"reason": "max_train_minutes", "step": 2, "planned_steps": 4}
+if (folder.parent / "diverging").exists():
+    score = None
 (folder / "run.json").write_text(json.dumps({
+    "stopped": stopped if (folder.parent / "short").exists() else None,
     "task": "sentiment_analysis", "hyperparameters": known,
     "model": {"class": "RecurrentForSequenceClassification", "config": {"dropout": 0.5, "hidden_size": 40}},
     "metrics": {"validation": {"accuracy": score}}, "kept": {"metric": "accuracy", "value": score},
@@ -125,7 +130,8 @@ def search(quick):
     """A search of the learning rate alone, without the verb."""
     comparison = compare_runs.read_comparison(quick / "quick.yaml", "", quick / "out", "sweep")
     compare_runs.open_folder(comparison)
-    return lambda: Sweep(comparison, {"learning_rate": Interval(1e-9, 10.0, True)}, Objective("accuracy", True), 1)
+    space = {"learning_rate": Interval(1e-9, 10.0, True)}
+    return lambda space=space: Sweep(comparison, space, Objective("accuracy", True), 1)
 
 
 def ask_for(search, *rates):
@@ -182,6 +188,65 @@ def test_a_trial_that_fails_is_told_and_three_in_a_row_end_it(search, quick):
         found.run(9, told.append)
     assert [trial.state.name for trial in found.finished] == ["FAIL", "COMPLETE", "FAIL", "FAIL", "FAIL"]
     assert "  failed: Training diverged at step 3: loss nan" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"),
+    [
+        ("diverging", "its validation accuracy is no number: it may have diverged"),
+        ("short", "it was stopped at step 2 of 4 by max_train_minutes"),
+    ],
+)
+def test_a_run_without_a_score_that_counts_is_a_failed_trial(search, quick, mark, reason):
+    (quick / "out" / mark).touch()
+    found = search()
+    with pytest.raises(SweepError, match=f"3 trials in a row have failed; the last: {reason}"):
+        found.run(9, lambda line: None)
+    assert [trial.state.name for trial in found.finished] == ["FAIL"] * 3
+    assert [trial.user_attrs[REASON] for trial in found.finished] == [reason] * 3
+    assert search().take_up() == 0  # none of them is tried forever
+    (quick / "out" / mark).unlink()
+    found.run(4, lambda line: None)
+    assert found.finished[3].state.name == "COMPLETE"
+
+
+def test_the_first_validation_prunes_nothing(search):
+    found = search()
+    for score in (0.8, 0.8, 0.8, 0.8):
+        trial = found.study.ask()
+        for place in (1, 2):
+            trial.report(score, place)
+        found.study.tell(trial, score)
+    trial = found.study.ask()
+    trial.report(0.1, 1)
+    assert not trial.should_prune()
+    trial.report(0.1, 2)
+    assert trial.should_prune()
+
+
+def test_a_choice_of_nothing_takes_back_what_the_config_sets(search, quick):
+    found = search({"ema_decay": Choice([None, 0.9])})
+    found.comparison.hyperparameters |= {"ema_decay": "0.5", "requires": {"train_file": "a file"}}
+    for value in (None, 0.9, None):
+        found.study.enqueue_trial({"ema_decay": value})
+    found.run(3, lambda line: None)
+    without, with_it = launched(quick)  # and the third is the first
+    own = quick / "out" / "trial-000.yaml"
+    assert f"--config {own}" in without
+    assert "ema_decay" not in without
+    content = yaml.safe_load(own.read_text())
+    assert content == {
+        "recipe": "sentiment_analysis",
+        "learning_rate": "1e-3",
+        "num_train_epochs": 4,
+        "requires": {"train_file": "a file"},
+    }
+    assert "--config_overrides hidden_size=40" in without
+    assert "--ema_decay=0.9" in with_it
+    assert f"--config {quick / 'quick.yaml'}" in with_it
+    assert read_yaml(best_config(found, {"ema_decay": None}))["ema_decay"] is None
+    task = SENTIMENT.from_command_line(argv=["--config", str(own), "--train_file", "a.csv"])
+    assert task.training_args.ema_decay is None
 
 
 def test_a_trial_that_was_interrupted_goes_on_in_its_own_folder(search, quick):
@@ -272,9 +337,58 @@ def test_a_value_of_a_space_is_what_it_says(tmp_path):
     }
 
 
+def test_whole_ends_are_no_reason_to_search_whole_numbers_alone(tmp_path, search):
+    path = tmp_path / "types.yaml"
+    path.write_text(
+        "weight_decay: {low: 0, high: 1}\nmax_grad_norm: {low: 1, high: 5, step: 0.25}\n"
+        "num_train_epochs: {low: 2, high: 8, step: 2}\nwarmup_ratio: {low: 0, high: 0.5, step: 0.1}\n"
+        "learning_rate: {low: 1, high: 10, log: true}\nema_decay: {low: 0, high: 0.5, step: 0.1}\n"
+        "per_device_train_batch_size: {low: 8, high: 64, log: true}\n"
+        "config_overrides: {hidden_size: {low: 1e1, high: 2e1}, forget_gate_bias: {low: -1, high: 2}}\n"
+    )
+    space = read_space(path, SENTIMENT)
+    found = search(space)
+    drawn = [found.study.ask(found._distributions()).params for _ in range(12)]
+    for name in (
+        "weight_decay",
+        "max_grad_norm",
+        "warmup_ratio",
+        "learning_rate",
+        "config_overrides.forget_gate_bias",
+    ):
+        assert any(values[name] % 1 for values in drawn), name
+        assert all(values[name] in space[name] for values in drawn), name
+    for name in ("num_train_epochs", "per_device_train_batch_size", "config_overrides.hidden_size"):
+        assert all(type(values[name]) is int and values[name] in space[name] for values in drawn), name
+    assert {values["num_train_epochs"] for values in drawn} <= {2, 4, 6, 8}
+    assert 12.5 not in space["config_overrides.hidden_size"]
+
+
+def test_a_search_that_was_begun_among_whole_numbers_is_not_gone_on_with_among_fractions(search):
+    begun = search({"weight_decay": Interval(0, 1)}).study
+    begun.ask(search({"weight_decay": Interval(0, 1)})._distributions())
+    assert search({"weight_decay": Interval(0, 1)}).take_up() == 1
+    with pytest.raises(SweepError, match="out holds a sweep of an earlier version, which searched weight_decay other"):
+        search({"weight_decay": Interval(0.0, 1.0)})
+
+
+def test_a_value_is_on_a_grid_of_fractions():
+    grid = Interval(0.0, 0.5, False, 0.1)
+    assert all(value in grid for value in (0, 0.1, 0.2, 0.3, 0.4, 0.5))
+    assert not any(value in grid for value in (0.25, 0.31, 0.6, -0.1, None, True))
+    record = {"hyperparameters": {"warmup_ratio": 0.3}, "model": {"config": {}}}
+    assert values_now({"warmup_ratio": grid}, {}, {}, record) == {"warmup_ratio": 0.3}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("num_warmup_steps: {low: 1, high: 9, step: 2.5}", "low 1, high 9, step 2.5 must be whole numbers, as num_w"),
+        ("config_overrides: {num_hidden_layers: {low: 1.5, high: 3}}", "low 1.5, high 3 must be whole numbers, as n"),
+        ("config_overrides: {bidirectional: {low: 0, high: 1}}", "bidirectional is no number, so it has no low and h"),
+        ("torch_compile: {low: 0, high: 1}", "torch_compile is no number, so it has no low and high: give a list"),
+        ("config_overrides: {pad_token_id: {low: 0, high: .inf}}", "low and high must be numbers"),
+        ("weight_decay: {low: 0, high: 1, step: true}", "step True must be a number above 0"),
         ("learnin_rate: [1, 2]", r"there is no flag 'learnin_rate' \(did you mean learning_rate\?\)"),
         ("learning_rate: {low: 0, high: 1}", r"--learning_rate 0.0 must be above 0"),
         ("warmup_ratio: [0.1, 1.5]", "--warmup_ratio 1.5 must be at least 0 and below 1"),
@@ -314,6 +428,43 @@ def test_flags_that_it_sets_itself_are_refused(quick):
     (quick / "out").mkdir()
     (quick / "out" / "mine").touch()
     assert "holds files that sweep did not make" in str(sweep(quick).exception)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["push_to_hub: true", "max_train_minutes: 5", "validation_log: log", "resume_from_checkpoint: latest"],
+)
+def test_a_yaml_whose_trials_would_not_be_comparable_is_refused(quick, line):
+    with open(quick / "quick.yaml", "a") as file:
+        file.write(line + "\n")
+    told = str(sweep(quick).exception)
+    assert told == (
+        f"quick.yaml: `{line}` is not for the runs of sweep, which are all to be comparable. Leave it out of the YAML."
+    )
+    assert not (quick / "out").exists()
+
+
+def test_what_is_searched_is_no_further_flag(quick):
+    told = str(sweep(quick, "--flags", "--learning-rate 3").exception)
+    assert told == "--flags '--learning-rate 3': space.yaml searches --learning_rate. Leave it out of one of them."
+
+
+def test_a_second_sweep_in_the_folder_is_refused(quick):
+    (quick / "out").mkdir()
+    (quick / "out" / "sweep.json").write_text("{}")
+    lock = str(quick / "out" / "run.lock")
+    hold = f"from filelock import FileLock; lock = FileLock({lock!r}); lock.acquire(); print(flush=True); input()"
+    first = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        first.stdout.readline()
+        told = str(sweep(quick, "--trials", 1).exception)
+        assert told == "out is in use by another run. Wait for its end or stop it, or give another --output_dir."
+        assert launched(quick) == []
+        assert not (quick / "out" / "space.json").exists()
+    finally:
+        first.communicate("\n")
+    assert sweep(quick, "--trials", 1).exit_code == 0
+    assert not (quick / "out" / "run.lock").exists()
 
 
 def test_a_best_config_leaves_what_is_asked_of_the_user(search, quick):

@@ -72,7 +72,7 @@ def test_copy_asks_for_the_symbols_after_the_gap():
     assert batch.inputs.max() == SYMBOLS + 1
 
 
-@pytest.mark.parametrize(("distance", "pairs"), [(8, 2), (32, 2), (64, 4), (128, 8)])
+@pytest.mark.parametrize(("distance", "pairs"), [(8, 2), (32, 2), (64, 4), (128, 8), (512, 32), (528, 32), (1000, 32)])
 def test_recall_asks_for_each_key_once(distance, pairs):
     batch = make_recall(40, distance, generator())
     assert batch.inputs.shape == (40, distance)
