@@ -50,7 +50,7 @@ def keep(records: Iterable[Record], name: str, finding: str) -> Path:
     shared = set.intersection(*map(settings_of, records))
     trials = defaultdict(list)
     for record in records:
-        trials[" ".join(sorted(settings_of(record) - shared)) or "as by the command"].append(record)
+        trials[" ".join(sorted(settings_of(record) - shared)) or name].append(record)
     kept = {
         "finding": finding,
         "task": task,
