@@ -1,6 +1,7 @@
 """Faults that are drawn: other programs, the same for the same seed."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
@@ -74,7 +75,8 @@ def test_outcomes_are_kept_line_by_line_and_reported(root, tmp_path):
     again.add("passes", test="tests/test_half.py", status="passed", seconds=1.0)
     again.add("fails", test="tests/test_whole.py", status="failed", seconds=1.0)  # perhaps not the next time
     assert Kept(path).entries.keys() == again.entries.keys() - {"fails"}
-    text = report(mutants, again)
+    near = {mutant.path: [Path("tests/test_half.py")] for mutant in mutants.values()}
+    text = report(list(mutants.values()), [mutants[survivor]], near)
     assert f"survived tests/test_half.py\n{mutants[survivor].diff}" in text
     assert text.endswith(f"{len(mutants) - 1} of {len(mutants)} faults are noticed: {1 - 1 / len(mutants):.1%}.")
     assert isinstance(mutants[survivor], Mutant)

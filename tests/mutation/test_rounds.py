@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+
+pytest.importorskip("mutmut", reason="mutmut is of the dev extra")
+
 from mutation import __main__ as program
 from mutation.mutants import Mutant
 from mutation.nearest import ImportGraph

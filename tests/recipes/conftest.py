@@ -73,7 +73,7 @@ def fork():
     def run(recipe, *arguments, processes=1, timeout=300):
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder) / name for name in ("stdout", "stderr")]
-            started = ForkedRun(recipe, arguments, processes, *files)
+            started = ForkedRun(recipe, arguments, processes, files[0], errors=files[1])
             for member in started.members:
                 member.join(timeout)
             started.kill()  # what is not over by then; its exit code tells

@@ -35,12 +35,12 @@ class ForkedRun:
         arguments: Its flags.
         processes: How many.
         log: File that gets what they print.
-        errors: File that gets what they print to the standard error; the same by default.
         cache: Folder in which `datasets` keeps what it prepares; the usual one by default.
         temporary: Folder of its temporary files; the usual one by default.
+        errors: File that gets what they print to the standard error; the log by default.
     """
 
-    def __init__(self, recipe, arguments, processes, log, errors=None, cache=None, temporary=None):
+    def __init__(self, recipe, arguments, processes, log, cache=None, temporary=None, errors=None):
         context = get_context("forkserver")  # a fork of this process would share its threads' locks
         context.set_forkserver_preload(IMPORTED)
         with socket.socket() as found:
