@@ -11,18 +11,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from benchmarks.records import RESULTS, joined
 from seqnlp.metrics import Score, spread_of
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.results import architecture_of, dataset_of, processors_of, table_of
+from seqnlp.tasks.results import Record, architecture_of, dataset_of, processors_of, shown_size, table_of
 from seqnlp.training.flags import COMPARED
 
 
 TRIED = RESULTS / "tried"
-
-Record = dict[str, Any]
 
 
 def kept_trials() -> dict[Path, Record]:
@@ -142,7 +139,7 @@ def trials_table(kept: Record) -> str:
         rows.append(
             {
                 "trial": trial["trial"],
-                "parameters": f"{trial['parameters'] / 1e6:.2g} M" if trial.get("parameters") else "",
+                "parameters": shown_size(trial["parameters"]) if trial["parameters"] else "",
                 "seeds": len(runs),
                 "epochs": " to ".join(map(str, sorted({epochs[0], epochs[-1]}))) if epochs else "",
                 "validation": shown(scores, [on_validation(run, scores) for run in runs]),

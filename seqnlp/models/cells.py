@@ -150,11 +150,6 @@ class RecurrentCell(nn.Module):
         """What is seen of a hidden state, or of all of them, above the cell: by default the state itself."""
         return hidden
 
-    @staticmethod
-    def state_dtype(dtype: torch.dtype) -> torch.dtype:
-        """The type in which states are kept where what is read is of the type `dtype`."""
-        return dtype
-
     @classmethod
     def has_memory_gates(cls) -> bool:
         """Whether gates decide what the state keeps, so that `gate_initializer` has something to start."""
@@ -482,11 +477,6 @@ class LinearCell(RecurrentCell):
     # Its gates see the input alone: what they decide by must be brought to it by what surrounds the cell.
     frame = MappingProxyType({"block": "residual", "conv_kernel_size": 4})
     output_gain = 1.0  # a new cell's state is an average of candidates near one half
-
-    @staticmethod
-    def state_dtype(dtype: torch.dtype) -> torch.dtype:
-        """Float32 at least: read token by token, what it keeps would else be rounded at each of them."""
-        return exact_dtype(dtype)
 
     def coefficients(
         self, projected_input: torch.Tensor

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .cells import CELLS, GateProjection, RecurrentCell, State
+from .backpropagation_through_time import exact_dtype
+from .cells import CELLS, GateProjection, LinearCell, RecurrentCell, State
 from .configuration_recurrent import RecurrentConfig
 from .recurrence import RECURRENCE_FUNCTIONS, Padding
 
@@ -111,7 +112,9 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if state is None:
             shape = (hidden_states.shape[0], self.config.num_directions, self.config.hidden_size)
             state = (hidden_states.new_zeros(shape),) * self.forward_cell.num_states
-        state = tuple(tensor.to(self.forward_cell.state_dtype(tensor.dtype)) for tensor in state)
+        is_linear = isinstance(self.forward_cell, LinearCell)
+        if is_linear:  # read token by token, what it keeps would else be rounded at each of them
+            state = tuple(tensor.to(exact_dtype(tensor.dtype)) for tensor in state)
 
         outputs, final_states = [], []
         for direction, cell in enumerate(self.cells):
@@ -119,8 +122,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
                 cell = drop_weights(cell, self.config.weight_drop)
             start = tuple(tensor[:, direction] for tensor in state)
             output, final = recurrence(cell, hidden_states, start, padding, direction == 1, return_state)
-            # States may be kept in a wider type than that of the stream.
-            outputs.append(output.to(hidden_states.dtype) if output.dtype == start[0].dtype else output)
+            outputs.append(output.to(hidden_states.dtype) if is_linear else output)
             final_states.append(final)
         outputs = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
         if not return_state:

@@ -96,9 +96,12 @@ def shown_model(records: list[Record], link: Link) -> str:
     first = records[0]
     name = model_of(first) if precision_of(first) == "float32" else f"{model_of(first)}, {precision_of(first)}"
     stopped = " (stopped by time)" if any(record.get("stopped") for record in records) else ""
-    count = first["model"]["parameters"]
-    size = f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count / 1e3:.1f} k"
-    return f"{link(first, name)}, {size}{stopped}"
+    return f"{link(first, name)}, {shown_size(first['model']['parameters'])}{stopped}"
+
+
+def shown_size(count: int) -> str:
+    """A number of parameters, in millions or thousands."""
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count / 1e3:.1f} k"
 
 
 def processors_of(records: Iterable[Record]) -> str:
