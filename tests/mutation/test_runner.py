@@ -2,6 +2,8 @@
 
 import subprocess
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -56,13 +58,31 @@ def job(key, text=None, seconds=60.0):
     return Job(key, [Path("tests/test_toy_under_mutation.py")], seconds, {} if text is None else {CHANGED: text})
 
 
+def afresh(function, *arguments):
+    """In a process that has run no other test: what is forked has its parent's memory, and its threads' locks."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        return executor.submit(function, *arguments).result()
+
+
+def outcomes_of(slots, jobs):
+    return list(run_jobs(slots, jobs))
+
+
+def interrupt(slots, jobs):
+    """The key of the first job that ends, and the process that was still running in the first slot."""
+    running = run_jobs(slots, jobs)
+    key, pid = next(running).key, slots[0].pid
+    running.close()
+    return key, pid
+
+
 def test_a_fault_is_noticed_and_undone_even_if_nothing_but_a_digit_differs(slots):
     slot = slots[0]
     assert not (slot.tree / "ignored").exists()
     # Of one size and second: stale bytecode would let the fault pass, or hide that it is gone.
     keys = ["whole", "fault", "whole again", "other fault"]
     texts = [None, CODE.replace("2 *", "3 *"), None, CODE.replace("2 *", "4 *")]
-    outcomes = list(run_jobs([slot], (job(key, text) for key, text in zip(keys, texts, strict=True))))
+    outcomes = afresh(outcomes_of, [slot], [job(key, text) for key, text in zip(keys, texts, strict=True)])
     assert [(outcome.key, outcome.status) for outcome in outcomes] == [
         ("whole", "passed"),
         ("fault", "failed"),
@@ -76,7 +96,8 @@ def test_a_fault_is_noticed_and_undone_even_if_nothing_but_a_digit_differs(slots
 def test_what_hangs_is_stopped_with_all_that_it_started(slots):
     hangs = "def double(x):\n    return 7 if x == 3 else 2 * x\n"
     started = time.monotonic()
-    outcomes = {outcome.key: outcome.status for outcome in run_jobs(slots, [job("hangs", hangs, 1.5), job("whole")])}
+    found = afresh(outcomes_of, slots, [job("hangs", hangs, 1.5), job("whole")])
+    outcomes = {outcome.key: outcome.status for outcome in found}
     assert outcomes == {"hangs": "timeout", "whole": "passed"}
     assert time.monotonic() - started < 40
     assert slots[0].tree.joinpath(CHANGED).read_text() == CODE
@@ -86,16 +107,14 @@ def test_what_hangs_is_stopped_with_all_that_it_started(slots):
 
 def test_what_computes_without_end_is_stopped_by_its_own_time(slots):
     spins = "def double(x):\n    while True: pass\n"
-    (outcome,) = run_jobs(slots[:1], [job("spins", spins, 2.0)])
+    (outcome,) = afresh(outcomes_of, slots[:1], [job("spins", spins, 2.0)])
     assert outcome.status == "timeout"
     assert outcome.seconds < 10
 
 
 def test_an_interrupted_run_ends_its_processes_and_undoes_its_changes(slots):
     hangs = "def double(x):\n    return 7 if x == 3 else 2 * x\n"
-    running = run_jobs(slots, [job("hangs", hangs), job("whole")])
-    assert next(running).key == "whole"
-    pid = slots[0].pid
-    running.close()
+    key, pid = afresh(interrupt, slots, [job("hangs", hangs), job("whole")])
+    assert key == "whole"
     assert not psutil.pid_exists(pid)
     assert slots[0].tree.joinpath(CHANGED).read_text() == CODE
