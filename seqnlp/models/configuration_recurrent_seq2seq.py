@@ -45,6 +45,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         dropout: Probability of zeroing a component between two layers, never inside the recurrence.
         embedding_dropout: The same for the components of the embedded tokens.
         head_dropout: The same for what the output layer reads.
+        variational_dropout, weight_drop: One mask per row, and dropped recurrent weights, in encoder and decoder, as in
+            [`RecurrentConfig`]; not with `input_feeding`, which would draw them anew for each token.
         recurrent_initializer: `"orthogonal"`, `"identity"` or `"uniform"`, as in [`RecurrentConfig`].
         gate_initializer, max_dependency_length: What gates keep at first, as in [`RecurrentConfig`].
         forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with.
@@ -85,6 +87,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
     dropout: float | int = ranged(0.0, "[0, 1)")
     embedding_dropout: float | int = ranged(0.0, "[0, 1)")
     head_dropout: float | int = ranged(0.0, "[0, 1)")
+    variational_dropout: bool = False
+    weight_drop: float | int = ranged(0.0, "[0, 1)")
     recurrent_initializer: Literal["orthogonal", "identity", "uniform"] = "orthogonal"
     gate_initializer: Literal["constant", "chrono", "uniform"] = "constant"
     max_dependency_length: int | None = ranged(None, "[3, inf)")
@@ -124,6 +128,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             dropout=self.dropout,
             embedding_dropout=self.embedding_dropout,
             head_dropout=self.head_dropout,
+            variational_dropout=self.variational_dropout,
+            weight_drop=self.weight_drop,
             recurrent_initializer=self.recurrent_initializer,
             gate_initializer=self.gate_initializer,
             max_dependency_length=self.max_dependency_length,
@@ -166,6 +172,13 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
                 "input_feeding=True feeds back what attention found, and attention_type='none' finds nothing: choose "
                 "'additive' or 'multiplicative', or input_feeding=False."
             )
+        per_pass = {"variational_dropout": self.variational_dropout, "weight_drop": self.weight_drop}
+        for name, value in per_pass.items():
+            if value and self.input_feeding:
+                raise ValueError(
+                    f"{name}={value} is drawn once per pass, and input_feeding=True reads the target in a pass per "
+                    "token: leave one of them out."
+                )
         check_tied_sizes(self)
 
 

@@ -29,7 +29,7 @@ from .heads import ConditionalGeneration
 from .modeling_recurrent import RecurrentPreTrainedModel
 from .recurrence import Padding, token_mask
 from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, read_state, write_state
-from .recurrent_layer import RecurrentLayer
+from .recurrent_layer import RecurrentLayer, create_dropout
 from .residual_recurrent_layer import ResidualRecurrentLayer
 from .single_head_attention import AdditiveAttention, MultiplicativeAttention
 
@@ -169,7 +169,7 @@ class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
     def __init__(self, config: RecurrentSeq2SeqConfig):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.embedding_dropout = create_dropout(config, config.embedding_dropout)
         self._stack(config.recurrent_config(of_decoder=False), FlatRecurrentLayer, FlatResidualRecurrentLayer)
         self.gradient_checkpointing = False
         self.post_init()
@@ -233,7 +233,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         self.embed_tokens = None
         if not config.share_embeddings:
             self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.embedding_dropout = create_dropout(config, config.embedding_dropout)
         self.bridge = Bridge(config)
         self._stack(config.recurrent_config(of_decoder=True), FlatRecurrentLayer, FlatResidualRecurrentLayer)
         self.layer_states = LayerStates()
@@ -521,7 +521,7 @@ class RecurrentSeq2SeqForConditionalGeneration(
     def __init__(self, config: RecurrentSeq2SeqConfig):
         super().__init__(config)
         self.model = RecurrentSeq2SeqModel(config)
-        self.head_dropout = nn.Dropout(config.head_dropout)
+        self.head_dropout = create_dropout(config, config.head_dropout)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         side = "encoder" if config.share_embeddings else "decoder"
         self._tied_weights_keys = {"lm_head.weight": f"model.{side}.embed_tokens.weight"}

@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .backpropagation_through_time import exact_dtype
@@ -22,7 +23,7 @@ class SequenceDropout(nn.Dropout):
         return inputs * nn.functional.dropout(inputs.new_ones(inputs.shape[0], 1, inputs.shape[2]), self.p)
 
 
-def create_dropout(config: RecurrentConfig, probability: float) -> nn.Dropout:
+def create_dropout(config: PreTrainedConfig, probability: float) -> nn.Dropout:
     """Dropout by one mask per token, or per row, as the configuration says."""
     return (SequenceDropout if config.variational_dropout else nn.Dropout)(probability)
 

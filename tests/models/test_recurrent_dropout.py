@@ -6,7 +6,14 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 
-from seqnlp import RecurrentConfig, RecurrentForCausalLM, RecurrentForSequenceClassification, RecurrentModel
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+    RecurrentModel,
+    RecurrentSeq2SeqConfig,
+    RecurrentSeq2SeqForConditionalGeneration,
+)
 from seqnlp.models.recurrent_layer import SequenceDropout, drop_weights
 
 
@@ -26,25 +33,41 @@ def test_one_mask_per_row():
     assert drop.eval()(ones) is ones
 
 
-def dropped_states(block):
-    rates = {"dropout": 0.5, "embedding_dropout": 0.5, "head_dropout": 0.5}
-    config = RecurrentConfig(**SIZES, **rates, cell_type="gru", block=block, variational_dropout=True)
-    model, seen = RecurrentForCausalLM(config).train(), []
-    for module in model.modules():
+def dropped_states(model, **inputs):
+    """What each dropout of a model makes of its inputs, as shares of them."""
+    seen = []
+    for module in model.train().modules():
         if isinstance(module, torch.nn.Dropout) and module.p:
             module.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs / inputs[0]))
-    model(IDS[:1])
+    model(**inputs)
     return seen
+
+
+RATES = {"dropout": 0.5, "embedding_dropout": 0.5, "head_dropout": 0.5, "variational_dropout": True}
+
+
+def assert_dropped_for_whole_rows(seen):
+    for ratio in seen:
+        assert set(ratio.unique().round().tolist()) <= {0.0, 2.0}
+        torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
 
 
 @pytest.mark.parametrize(("block", "count"), [("plain", 3), ("residual", 4)])
 def test_all_that_a_language_model_drops_is_dropped_for_whole_rows(block, count):
     torch.manual_seed(1)
-    seen = dropped_states(block)
+    model = RecurrentForCausalLM(RecurrentConfig(**SIZES, **RATES, cell_type="gru", block=block))
+    seen = dropped_states(model, input_ids=IDS[:1])
     assert len(seen) == count  # embeddings, between the layers or behind each of two, and what the head reads
-    for ratio in seen:
-        assert set(ratio.unique().round().tolist()) <= {0.0, 2.0}
-        torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+    assert_dropped_for_whole_rows(seen)
+
+
+@pytest.mark.parametrize(("block", "count"), [("plain", 5), ("residual", 7)])
+def test_all_that_an_encoder_decoder_drops_is_dropped_for_whole_rows(block, count):
+    torch.manual_seed(1)
+    config = RecurrentSeq2SeqConfig(**SIZES, **RATES, cell_type="gru", block=block, bos_token_id=1)
+    seen = dropped_states(RecurrentSeq2SeqForConditionalGeneration(config), input_ids=IDS[:1], labels=IDS[:1])
+    assert len(seen) == count  # as above, but for the head once more
+    assert_dropped_for_whole_rows(seen)
 
 
 def gradients(model, loss):
@@ -83,6 +106,30 @@ def test_weights_are_dropped_as_by_a_mask_on_the_matrix(cell_type, way, mask):
         torch.testing.assert_close(found[name], gradient * masks.get(name, 1), msg=name)
     assert not torch.equal(model(IDS).last_hidden_state, model(IDS).last_hidden_state)  # another mask each time
     assert torch.equal(model.eval()(IDS).last_hidden_state, model(IDS).last_hidden_state)
+
+
+def test_an_encoder_decoder_drops_the_weights_of_both_sides():
+    config = RecurrentSeq2SeqConfig(**SIZES, cell_type="lstm", bos_token_id=1, weight_drop=0.5)
+    model = RecurrentSeq2SeqForConditionalGeneration(config).train()
+    torch.manual_seed(3)
+    found = model(IDS, labels=IDS).logits
+    plain = RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqConfig(**SIZES, cell_type="lstm", bos_token_id=1))
+    plain.load_state_dict(model.state_dict())
+    torch.manual_seed(3)
+    maps = [parameter for name, parameter in plain.named_parameters() if name.endswith("recurrent_proj.weight")]
+    assert len(maps) == 6  # two layers, of two directions in the encoder
+    with torch.no_grad():
+        for weight in maps:
+            weight *= torch.nn.functional.dropout(torch.ones_like(weight), 0.5)
+    torch.testing.assert_close(found, plain.eval()(IDS, labels=IDS).logits)
+
+
+@pytest.mark.parametrize("field", [{"weight_drop": 0.5}, {"variational_dropout": True}])
+def test_what_is_drawn_once_per_pass_is_refused_where_each_token_is_a_pass(field):
+    with pytest.raises(
+        StrictDataclassClassValidationError, match=r"input_feeding=True reads the target in a pass per"
+    ):
+        RecurrentSeq2SeqConfig(**field, input_feeding=True)
 
 
 def test_weight_drop_and_the_kernel_of_the_evaluation_agree_where_nothing_is_dropped():

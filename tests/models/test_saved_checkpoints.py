@@ -37,7 +37,8 @@ def test_weights_are_loaded_to_the_bit_and_give_the_same_numbers(name):
     outputs = outputs_of(model, inputs)
     assert {f"outputs.{key}" for key in outputs} == tensors.keys() - {f"inputs.{key}" for key in inputs}
     for key, value in outputs.items():
-        torch.testing.assert_close(value, tensors[f"outputs.{key}"], rtol=1e-6, atol=1e-6)
+        # Processors sum in different orders: outputs of about 1 differ by up to 2e-6 between two of them.
+        torch.testing.assert_close(value, tensors[f"outputs.{key}"], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
