@@ -9,6 +9,7 @@ import typer
 
 from benchmarks import cards as cards_module
 from benchmarks import diagrams as diagrams_module
+from benchmarks import drafts as drafts_module
 from benchmarks import gpu as gpu_module
 from benchmarks import gpu_report, gpu_setting, memory, speed_tables, training_loops
 from benchmarks import growth as growth_module
@@ -16,6 +17,8 @@ from benchmarks import profiles as profiles_module
 from benchmarks import results as results_module
 from benchmarks import speed as speed_module
 from benchmarks import tried as tried_module
+from seqnlp.tasks.translation import Translation
+from seqnlp.tasks.translation_results import draw_bleu_by_length
 
 
 app = typer.Typer(
@@ -88,6 +91,20 @@ def exported(
 
 
 @app.command()
+def drafts(
+    target: Annotated[str, typer.Argument(help="The folder of a language model's run, or its name on the Hub.")],
+    draft: Annotated[str, typer.Argument(help="The same of a smaller one with the same tokens, which guesses.")],
+    rounds: Annotated[int, typer.Option(min=5, help="Texts that are written.")] = 15,
+    dataset_name: Annotated[
+        str | None, typer.Option("--dataset_name", help="A folder with the data, if that is not on the Hub.")
+    ] = None,
+    keep: Annotated[bool, typer.Option(help="Write the result to benchmarks/results/drafts/ and the README.")] = True,
+) -> None:
+    """Speculative decoding: the calls of a model and its time, where another one or the text itself guesses ahead."""
+    typer.echo(speed_tables.drafts_table([drafts_module.measure(target, draft, rounds, dataset_name, keep)]))
+
+
+@app.command()
 def readme() -> None:
     """Write the tables of benchmarks/README.md from the kept records of speed and profiles."""
     speed_tables.write_readme()
@@ -127,9 +144,8 @@ def bleu_by_length(
 ) -> None:
     """Draw BLEU by the length of the source, a line per model; nothing is kept."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    if not results_module.draw_bleu_by_length(
-        [json.loads(path.read_text(encoding="utf-8")) for path in records], output
-    ):
+    known = [json.loads(path.read_text(encoding="utf-8")) for path in records]
+    if not draw_bleu_by_length([record for record in known if record["task"] == Translation.name], output):
         raise typer.BadParameter("none of them translated the test set of 2016 of Multi30k.", param_hint="RECORDS")
     typer.echo(output)
 

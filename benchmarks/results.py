@@ -1,6 +1,7 @@
 """The tables of docs/results.md, docs/tried.md and the README's best rows, from the records of the runs that are kept.
 
-Each task says what its own are: [`seqnlp.tasks.Task.results`], and in one row [`seqnlp.tasks.Task.in_short`].
+Each task says what its own are: [`seqnlp.tasks.Task.results`], and in one row [`seqnlp.tasks.Task.in_short`]. It draws
+the pictures beside them too: [`seqnlp.tasks.Task.draw_results`].
 
 A record is the `run.json` that a recipe leaves, kept as `benchmarks/results/TASK-DATASET-ARCHITECTURE-SEED.json`, with
 `-bf16` or `-fp16` at the end if it was trained in that.
@@ -17,12 +18,9 @@ from benchmarks.cards import card_name, merit
 from benchmarks.records import RESULTS, ROOT, file_name, kept_records
 from seqnlp.tasks import TASKS
 from seqnlp.tasks.results import Link, groups_of, processors_of, reported_split, shown_model, table_of
-from seqnlp.tasks.translation_results import TESTS, multi30k, scores_of_test
-from seqnlp.visualization import plot_bleu_by_length
 
 
 BEGIN, END = "<!-- results: written by python -m benchmarks results -->", "<!-- end of results -->"
-PICTURE = ROOT / "docs" / "images" / "translation_bleu_by_length.png"
 
 
 def to_card(folder: Path) -> Link:
@@ -64,21 +62,12 @@ def by_task(records: list[dict]) -> dict[str, list[dict]]:
     return {name: own for name, own in groups.items() if own}
 
 
-def draw_bleu_by_length(records: list[dict], picture: Path | None = None) -> bool:
-    """
-    Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016: into
-    the picture of the README unless another is named. Gives whether there is such a run.
-    """
-    lines, architectures = {}, {}
-    for name, group in multi30k([record for record in records if record["task"] == "translation"]).items():
-        if scores := scores_of_test(group[0], next(iter(TESTS))):
-            lines[name] = scores["bleu_by_source_length"]
-            architectures[name] = group[0]["hyperparameters"]["architecture"]
-    if lines:
-        title = "How well sentences of each length are translated"
-        subtitle = "Multi30k English-German, test set of 2016"
-        plot_bleu_by_length(lines, picture or PICTURE, title, subtitle, architectures)
-    return bool(lines)
+def pictures(records: list[dict], folder: Path) -> str:
+    """What each task draws of its runs, drawn into a folder beside the page that shows it."""
+    drawn = {}
+    for name, own in by_task(records).items():
+        drawn |= TASKS[name].draw_results(own, folder)
+    return "".join(f"\n\n![{shown}]({folder.name}/{picture})" for picture, shown in drawn.items())
 
 
 def main(new: list[str]) -> None:
@@ -87,11 +76,9 @@ def main(new: list[str]) -> None:
         text = Path(path).read_text(encoding="utf-8")
         (RESULTS / file_name(json.loads(text))).write_text(text, encoding="utf-8")
     records = kept_records()
-    draw_bleu_by_length(records)
-    picture = f"\n\n![BLEU by the words of the source](images/{PICTURE.name})" if PICTURE.exists() else ""
     page, readme, not_reached = ROOT / "docs" / "results.md", ROOT / "README.md", ROOT / "docs" / "tried.md"
     pages = {
-        page: results(records, to_card(page.parent)) + picture,
+        page: results(records, to_card(page.parent)) + pictures(records, page.parent / "images"),
         not_reached: tried.page(not_reached.parent),
         readme: best_rows(records, to_card(readme.parent)),
     }

@@ -12,11 +12,13 @@ from statistics import median
 from tabulate import tabulate
 
 from benchmarks import gpu_report
+from seqnlp.tasks.results import shown_size
 
 
 HERE = Path(__file__).parent
 SPEED, PROFILES, README = HERE / "results" / "speed", HERE / "results" / "profiles", HERE / "README.md"
 RUNTIMES, EXPORTED = HERE / "results" / "runtimes", HERE / "results" / "exported"
+DRAFTS = HERE / "results" / "drafts"
 
 
 def read(folder: Path) -> list[dict]:
@@ -206,6 +208,25 @@ def exported_table(records: list[dict]) -> str:
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
 
 
+def drafts_table(records: list[dict]) -> str:
+    """Who writes and who guesses: the calls of both per text, and how many times as fast a text is written."""
+    rows = []
+    for record in records:
+        target = record["target"]
+        for run in record["runs"]:
+            size, calls = run["parameters"], median(run["target_calls"])
+            rows.append(
+                {
+                    "writes": f"{target['who']}, {shown_size(target['parameters'])}",
+                    "guesses": run["name"] if size is None else f"{run['name']}, {shown_size(size)}",
+                    "calls of who writes": f"{calls:g} instead of {record['new_tokens']}",
+                    "calls of who guesses": "" if size is None else f"{median(run['draft_calls']):g}",
+                    "times as fast (quartiles)": spread(run),
+                }
+            )
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True)
+
+
 def runtime_machine(records: list[dict]) -> str:
     """Processor and date of the records."""
     lines = [
@@ -229,6 +250,8 @@ TABLES: dict[str, tuple[Path, Callable[[list[dict]], str]]] = {
     "exported": (EXPORTED, exported_table),
     "gpu": (gpu_report.KEPT, gpu_report.kept_tables),
     "machine of the exported": (EXPORTED, runtime_machine),
+    "drafts": (DRAFTS, drafts_table),
+    "machine of the drafts": (DRAFTS, runtime_machine),
 }
 
 

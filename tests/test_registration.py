@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import seqnlp
 from seqnlp import RecurrentSeq2SeqConfig, RecurrentSeq2SeqForConditionalGeneration, models
@@ -47,6 +47,18 @@ def folder(tmp_path_factory):
 def test_every_configuration_is_announced_by_its_name():
     found = {getattr(models, name).model_type: name for name in models.__all__ if name.endswith("Config")}
     assert found == seqnlp.CONFIGURATIONS
+
+
+def test_an_auto_class_makes_every_model():
+    offered = [getattr(models, name) for name in models.__all__]
+    classes = [one for one in offered if isinstance(one, type) and issubclass(one, PreTrainedModel)]
+    made = {
+        auto_class._model_mapping.get(one.config_class, None)
+        for auto_class in models.AUTO_CLASSES.values()
+        for one in classes
+    }
+    missing = [one.__name__ for one in classes if one not in made]
+    assert missing == [], "their names end like none in AUTO_CLASSES"
 
 
 @pytest.mark.parametrize("order", IMPORTS)

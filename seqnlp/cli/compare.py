@@ -14,6 +14,7 @@ from .compare_runs import (
     open_folder,
     overrides_for,
     read_comparison,
+    refuse_in_yaml,
     split_flags,
 )
 from .compare_scores import summarize
@@ -111,13 +112,15 @@ def compare(
     names = parse_list(architectures, ARCHITECTURES, "--architectures")
     given, given_flags = name_models(models), split_flags(model_flags, "--model_flags")
     comparison = read_comparison(config, flags, output_dir)
+    refuse_in_yaml(comparison, ["model_name_or_path"])
     open_folder(comparison)
     fields = {name: overrides_for(name, comparison.overrides) for name in names}
     probes = {}
     for name in names:  # one step each, to learn class, vocabulary and other sizes
         typer.echo(f"{name}: one step, to know the model")
         probe = comparison.folder / "probes" / name
-        probes[name] = launch(comparison, name, fields[name], probe, "--max_train_steps", "1")
+        words = "--seed", str(first_seed), "--max_train_steps", "1"
+        probes[name] = launch(comparison, name, fields[name], probe, *words)
     target, sizes = size_models(probes, match, length, target)
     timed = ["--max_train_minutes", str(minutes)] if match == "seconds" else []
     scores, commands = [], []

@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from .. import models
 from ..tasks import TASKS, Task
+from ..tasks.arguments import TRANSFORMER
 from ..training import write_json
+from ..training.arguments import ONE_RUN_FLAGS, TrainingArguments
 from ..training.errors import in_one_line
-from ..training.flags import command_of, settled_flags
+from ..training.flags import command_of, flags_with, settled_flags
 from ..training.output_folder import RECORD
 from ..training.started_runs import flags_to_go_on, read_json
 from ..training.yaml_files import FALSE, read_yaml, value_of, write_yaml
@@ -24,33 +25,17 @@ from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
 
 
-RECURRENT = (models.RecurrentConfig, models.RecurrentSeq2SeqConfig)
-TRANSFORMERS = (models.TransformerConfig, models.TransformerDecoderConfig, models.TransformerEncoderConfig)
-# Flags of a recipe that compare sets itself.
-OWN_FLAGS = (
-    "architecture",
-    "model_name_or_path",
-    "config",
-    "config_overrides",
-    "output_dir",
-    "overwrite_output_dir",
-    "seed",
-)
-FLAGS_OF_RUNS = (
-    "config",
-    "config_overrides",
-    "output_dir",
-    "overwrite_output_dir",
+OWN_FLAGS = ("architecture", "model_name_or_path")
+"""Flags of a recipe that compare sets itself, beside those that every verb does."""
+NOT_IN_YAML_FLAGS = (
     "resume_from_checkpoint",
-    "seed",
-    "seeds",
-    "evaluate_test",
-    "push_to_hub",
     "max_train_minutes",
+    "validation_log",
+    *flags_with(TrainingArguments, role="upload"),
 )
-"""Flags that a verb sets itself, or that make incomparable what it trains by one YAML and chooses by validation."""
-NOT_IN_YAML = ("resume_from_checkpoint", "push_to_hub", "max_train_minutes", "validation_log")
-"""Those that such a verb does not override where the YAML has them."""
+"""Flags of which a run has what its YAML says, and that make the runs of one YAML incomparable or publish each."""
+VERBS_FLAGS = (*ONE_RUN_FLAGS, *NOT_IN_YAML_FLAGS, "config", "config_overrides")
+"""Flags that every verb sets itself, or that its runs do not have."""
 OUTPUT = "output.txt"
 """What a run prints, in its folder."""
 
@@ -96,7 +81,8 @@ def read_comparison(
     stranger's names no code of the stranger's.
 
     Raises:
-        CompareError: If the YAML cannot be read, names no recipe that is there, or the flags are not the recipe's.
+        CompareError: If the YAML cannot be read, names no recipe that is there, or has flags that its runs may not
+            have; and if the verb sets one of `flags` itself.
     """
     config = find_config(str(config))
     try:
@@ -117,7 +103,10 @@ def read_comparison(
         raise CompareError(f"{config}: {error}") from error
     folder = folder or Path("outputs") / f"{verb}_{config.stem}"
     overrides = _read_overrides(config, content.pop("config_overrides", None))
-    return Comparison(config, recipe, overrides, split_flags(flags, "--flags", verb, own_flags), folder, content, verb)
+    further = split_flags(flags, "--flags", verb, own_flags)
+    comparison = Comparison(config, recipe, overrides, further, folder, content, verb)
+    refuse_in_yaml(comparison, NOT_IN_YAML_FLAGS)
+    return comparison
 
 
 def _read_overrides(config: Path, overrides: Any) -> dict[str, Any]:
@@ -146,8 +135,8 @@ def split_flags(
         raise CompareError(f"{option} {flags!r} cannot be read: {error}.") from error
     for part in parts:
         name = part.split("=")[0].removeprefix("--").replace("-", "_")
-        if part.startswith("--") and name in own_flags:
-            raise CompareError(f"{option} {flags!r}: {verb} sets --{name} itself. Leave it out.")
+        if part.startswith("--") and name in (*VERBS_FLAGS, *own_flags):
+            raise CompareError(f"{option} {flags!r}: {verb} decides on --{name} itself. Leave it out.")
     return parts
 
 
@@ -205,10 +194,11 @@ def own_folder(folder: Path, comparison: Comparison) -> None:
 def overrides_for(architecture: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """The fields that mean something to an architecture: a Transformer has no forget gate, an LSTM no heads."""
 
-    def fields(classes) -> set[str]:
+    def fields(kind: str) -> set[str]:
+        classes = {task.model_classes[kind].config_class for task in TASKS.values() if kind in task.model_classes}
         return {field.name for config_class in classes for field in dataclasses.fields(config_class)}
 
-    own, other = (RECURRENT, TRANSFORMERS) if architecture != "transformer" else (TRANSFORMERS, RECURRENT)
+    own, other = (TRANSFORMER, "recurrent") if architecture == TRANSFORMER else ("recurrent", TRANSFORMER)
     foreign = fields(other) - fields(own)
     return {name: value for name, value in overrides.items() if name not in foreign}
 

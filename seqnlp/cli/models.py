@@ -8,46 +8,13 @@ from typing import Annotated, Any
 import torch
 import typer
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
-    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
-    MODEL_MAPPING,
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTimeSeriesPrediction,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
-from ..models import compile_generation
+from ..models import AUTO_CLASSES, compile_generation
 from ..tasks.starting_model import architecture_name
 from ..training.errors import in_one_line
 
-
-_AUTO_CLASSES = {
-    AutoModelForCausalLM: MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoModelForSeq2SeqLM: MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
-    AutoModelForMaskedLM: MODEL_FOR_MASKED_LM_MAPPING,
-    AutoModelForSequenceClassification: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    AutoModelForTokenClassification: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
-    AutoModelForTimeSeriesPrediction: MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING,
-    AutoModelForImageClassification: MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    AutoModel: MODEL_MAPPING,
-}
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A recipe's output folder or a Hub id.")]
 TrustRemoteCode = Annotated[bool, typer.Option("--trust_remote_code", help="Run code that comes with a model.")]
@@ -207,8 +174,8 @@ def _auto_class(config, source: str, trust_remote_code: bool):
     architecture = (config.architectures or [None])[0]
     if architecture is None:
         raise ModelError(f"Model {source!r}: its config.json names no class under 'architectures'.")
-    for auto_class, mapping in _AUTO_CLASSES.items():
-        found = mapping.get(type(config), ())
+    for auto_class in AUTO_CLASSES.values():
+        found = auto_class._model_mapping.get(type(config), ())
         found = found if isinstance(found, tuple) else (found,)
         custom = str(getattr(config, "auto_map", {}).get(auto_class.__name__)) if trust_remote_code else ""
         if custom.endswith(f".{architecture}") or architecture in [model_class.__name__ for model_class in found]:

@@ -87,7 +87,7 @@ def publish(
             typer.echo(remark)
         task = TASKS.get(named.run.get("task", ""))
         use = task.use if task else answerer.explanation
-        page = publish_space(done, answerer.title, use, examples, private, dry_run)
+        page = publish_space(done, answerer.title, use, examples, answerer.extras, private, dry_run)
         _tell(page, dry_run, "The Space ")
 
 

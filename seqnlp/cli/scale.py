@@ -7,21 +7,13 @@ import typer
 
 from ..tasks import TASKS
 from ..training.parsing import typed_flags
-from .compare_runs import (
-    FLAGS_OF_RUNS,
-    NOT_IN_YAML,
-    CompareError,
-    launch_one_step,
-    open_folder,
-    read_comparison,
-    refuse_in_yaml,
-)
+from .compare_runs import CompareError, launch_one_step, open_folder, read_comparison, refuse_in_yaml
 from .scale_report import write_report
 from .scale_runs import ScaledRun, ScaleError, cost_of, costs_of, epochs_within, find_sizes, parse_sizes, run_size
 
 
-OWN_FLAGS = (*FLAGS_OF_RUNS, "validation_log", "model_name_or_path")
-"""Flags of a recipe that scale sets itself, or that make its runs incomparable."""
+OWN_FLAGS = ("evaluate_test", "model_name_or_path")
+"""Flags of a recipe that scale sets itself, or that it has no use for, beside those of every verb."""
 
 
 def scale(
@@ -77,7 +69,7 @@ def scale(
     comparison = read_comparison(config, flags, output_dir, "scale", OWN_FLAGS)
     if comparison.recipe.stem not in TASKS:
         raise CompareError(f"{config}: {comparison.recipe.stem} is no task of seqnlp, so its loss is not known.")
-    refuse_in_yaml(comparison, (*NOT_IN_YAML, "model_name_or_path"))
+    refuse_in_yaml(comparison, ["model_name_or_path"])
     given = typed_flags(comparison.flags)
     decided = [name for name in ("max_train_steps", "num_train_epochs") if f"--{name}" in given]
     decided += ["max_train_steps"] if comparison.hyperparameters.get("max_train_steps") is not None else []

@@ -8,11 +8,9 @@ from transformers import PreTrainedConfig
 from ..tasks import TASKS
 from .compare_runs import Comparison, launch_run, stopped_early
 from .costs import class_of, count_flops
-from .sizes import Sizes, size_models, with_fields
+from .sizes import DERIVED, Sizes, size_models, with_fields
 
 
-DERIVED = ("intermediate_size", "head_dim", "embedding_size", "num_key_value_heads")
-"""Fields that follow from the width of a model, or are chosen with it."""
 PASSES = 3
 """Forward passes that a forward and a backward pass cost together (Kaplan et al. 2020, section 2.1)."""
 

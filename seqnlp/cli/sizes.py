@@ -9,6 +9,8 @@ from transformers import PreTrainedConfig
 from .costs import class_of, count_flops
 
 
+DERIVED = ("intermediate_size", "head_dim", "embedding_size", "num_key_value_heads")
+"""Fields that follow from the width of a model, or are chosen with it."""
 UNITS = {"parameters": "parameters", "seconds": "parameters", "flops": "operations"}  # what is counted, by --match
 
 
@@ -153,6 +155,4 @@ def _shown(fields: dict[str, Any]) -> str:
 def with_fields(config: PreTrainedConfig, **fields: Any) -> PreTrainedConfig:
     """A configuration of the same kind with other sizes, the derived ones derived anew."""
     kept = {name: value for name, value in config.to_diff_dict().items() if name[0] != "_"}
-    for derived in ("intermediate_size", "head_dim", "embedding_size", "num_key_value_heads"):
-        kept.pop(derived, None)
-    return type(config)(**{**kept, **fields})
+    return type(config)(**{name: value for name, value in kept.items() if name not in DERIVED} | fields)

@@ -13,23 +13,14 @@ from ..training import write_json
 from ..training.folder_lock import FolderLock, FolderTaken
 from ..training.parsing import typed_flags
 from ..training.started_runs import read_json
-from .compare_runs import (
-    FLAGS_OF_RUNS,
-    NOT_IN_YAML,
-    CompareError,
-    Comparison,
-    launch_one_step,
-    open_folder,
-    read_comparison,
-    refuse_in_yaml,
-)
+from .compare_runs import CompareError, Comparison, launch_one_step, open_folder, read_comparison
 from .sweep_report import write_report
 from .sweep_space import Space, read_space, values_now
 from .sweep_trials import Objective, Sweep, SweepError, SweepStopped
 
 
-OWN_FLAGS = (*FLAGS_OF_RUNS, "validation_log")
-"""Flags of a recipe that a sweep sets itself, or that make its trials incomparable."""
+OWN_FLAGS = ("evaluate_test",)
+"""Flags of a recipe that a sweep sets itself, beside those that every verb does."""
 SETTINGS = "space.json"
 """What a folder's sweep was made with."""
 
@@ -107,7 +98,6 @@ def sweep(
     comparison = read_comparison(config, flags, output_dir, "sweep", OWN_FLAGS)
     if comparison.recipe.stem not in TASKS:
         raise CompareError(f"{config}: {comparison.recipe.stem} is no task of seqnlp, so its flags are not known.")
-    refuse_in_yaml(comparison, NOT_IN_YAML)
     dimensions = read_space(space, TASKS[comparison.recipe.stem])
     given = {flag.replace("--no_", "--", 1) for flag in typed_flags(comparison.flags)}
     if twice := [name for name in dimensions if f"--{name}" in given]:

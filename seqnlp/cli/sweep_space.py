@@ -13,6 +13,7 @@ import yaml
 from ..models.requirements import Range
 from ..tasks import Task
 from ..training import ArgumentsError, parse_arguments
+from ..training.arguments import ONE_RUN_FLAGS
 from ..training.errors import in_one_line
 from ..training.flags import role_of
 from ..training.parsing import word_for
@@ -22,8 +23,8 @@ from ..training.yaml_files import Plain, read_yaml, value_of
 OVERRIDES = "config_overrides"
 SEARCHED = ("model source", "model", "training")
 """Roles of the flags that may be searched: with other data, or in another folder, validation says something else."""
-FIXED = ("seed", "seeds", "metric_for_best_model", "greater_is_better", OVERRIDES)
-"""Flags of those roles by which trials are compared, or that are searched field by field."""
+FIXED_FLAGS = (*ONE_RUN_FLAGS, "metric_for_best_model", "greater_is_better")
+"""Flags that a sweep gives to each trial, or by which trials are compared."""
 KEYS = {"low", "high", "log", "step", "choices"}
 OFF_GRID = 1e-8  # of a step, as for Optuna: 0.3 is no whole multiple of 0.1 in floating point
 
@@ -102,7 +103,7 @@ def read_space(path: Path, task: type[Task]) -> Space:
             continue
         if name not in fields:
             raise SpaceError(f"{path}: there is no flag {name!r}{_nearest(str(name), fields)}.")
-        if role_of(fields[name]) not in SEARCHED or name in FIXED:
+        if role_of(fields[name]) not in SEARCHED or name in FIXED_FLAGS:
             raise SpaceError(f"{path}: --{name} is not searched: trials would not be comparable. Leave it out.")
         as_flag = partial(_as_flag, path, name, task=task)
         space[name] = _read_dimension(path, name, written, as_flag, number_type(fields[name]))

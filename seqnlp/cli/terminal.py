@@ -1,8 +1,8 @@
 """Answers on a terminal: in color where it has colors, in plain letters elsewhere."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import singledispatch
 
 from rich.console import Console
 from rich.text import Text
@@ -30,7 +30,7 @@ _LABEL_COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red", "bright_cy
 
 def show(answer: Answer, console: Console) -> None:
     """Print an answer that is whole; of a text that was streamed, what comes after it."""
-    _SHOWN[type(answer)](answer, console)
+    show_kind(answer, console)
     for remark in answer.remarks:
         console.print(Text(remark, style="dim"))
 
@@ -42,6 +42,13 @@ def show_candidates(answer: TextAnswer, console: Console) -> None:
     console.print(Text("   ".join(parts), style="dim"))
 
 
+@singledispatch
+def show_kind(answer: Answer, console: Console) -> None:
+    """What is shown of one kind of answer, its remarks apart."""
+    raise NotImplementedError(type(answer).__name__)
+
+
+@show_kind.register
 def _show_class(answer: ClassAnswer, console: Console) -> None:
     if answer.value is not None:
         console.print(Text(f"{answer.value:.4g}", style="bold"))
@@ -72,6 +79,7 @@ def heat(share: float) -> str:
     return "white on #{:02x}{:02x}{:02x}".format(*mixed)
 
 
+@show_kind.register
 def _show_tags(answer: TagAnswer, console: Console) -> None:
     labels = sorted({tag.label.partition("-")[2] or tag.label for tag in answer.tags if tag.label != "O"})
     colors = {label: _LABEL_COLORS[index % len(_LABEL_COLORS)] for index, label in enumerate(labels)}
@@ -84,6 +92,7 @@ def _show_tags(answer: TagAnswer, console: Console) -> None:
     console.print(line)
 
 
+@show_kind.register
 def _show_gaps(answer: MaskAnswer, console: Console) -> None:
     console.print(Text(answer.filled, style="bold"))
     for number, gap in enumerate(answer.gaps, start=1):
@@ -92,6 +101,7 @@ def _show_gaps(answer: MaskAnswer, console: Console) -> None:
         _bars(gap, console)
 
 
+@show_kind.register
 def _show_text(answer: TextAnswer, console: Console) -> None:
     if not answer.tokens:
         console.print(Text("The model ends the text at once.", style="dim"))
@@ -102,6 +112,7 @@ def _show_text(answer: TextAnswer, console: Console) -> None:
     console.print(Text(told, style="dim"))
 
 
+@show_kind.register
 def _show_tune(answer: TuneAnswer, console: Console) -> None:
     _show_text(answer, console)
     console.print(Text(f"\n{answer.abc}"))
@@ -112,6 +123,7 @@ def _show_tune(answer: TuneAnswer, console: Console) -> None:
         console.print(Text(f"It can be played; {is_valid}. Files: {', '.join(answer.files)}."))
 
 
+@show_kind.register
 def _show_translation(answer: TranslationAnswer, console: Console) -> None:
     console.print(Text(answer.translation, style="bold"))
     for token, shares in zip(answer.target_tokens, answer.alignment or [], strict=False):
@@ -122,6 +134,7 @@ def _show_translation(answer: TranslationAnswer, console: Console) -> None:
     console.print(Text(f"each token was given {probability:.1%} on average", style="dim"))
 
 
+@show_kind.register
 def _show_image(answer: ImageAnswer, console: Console) -> None:
     _bars(answer.scores, console)
     if answer.attention is None:
@@ -133,6 +146,7 @@ def _show_image(answer: ImageAnswer, console: Console) -> None:
         console.print(Text("  " + "".join(shades)))
 
 
+@show_kind.register
 def _show_series(answer: SeriesAnswer, console: Console) -> None:
     unit = f" ({answer.unit})" if answer.unit else ""
     for place, channel in enumerate(answer.channels[:3]):
@@ -191,15 +205,3 @@ def _bars(scores: list[Scored], console: Console) -> None:
         style = "bold" if place == 0 else ""
         bar = "█" * round(BAR * score.probability)
         console.print(Text(f"{visible(score.text):<{width}}  {score.probability:>6.1%}  {bar}", style=style))
-
-
-_SHOWN: dict[type[Answer], Callable[[Any, Console], None]] = {
-    ClassAnswer: _show_class,
-    TagAnswer: _show_tags,
-    MaskAnswer: _show_gaps,
-    TextAnswer: _show_text,
-    TuneAnswer: _show_tune,
-    TranslationAnswer: _show_translation,
-    ImageAnswer: _show_image,
-    SeriesAnswer: _show_series,
-}

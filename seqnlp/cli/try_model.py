@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,16 +21,10 @@ from ..demo import (
     TextAnswer,
     TuneAnswer,
     answerer_for,
-    parse_series,
-    read_image,
-    read_series,
 )
 from .models import CompileGeneration, ModelName, TrustRemoteCode, compile_writing, load_model
 from .outputs import make_folder
 from .terminal import show, show_candidates
-
-
-ASK = {"text": "Type a text", "image": "Type the name of an image file", "series": "Type numbers, or a file's name"}
 
 
 def try_model(
@@ -121,7 +115,7 @@ class _Tries:
         """Answer and show it."""
         printed: str | None = None
         answer: Answer | None = None
-        with closing(self.answerer.stream(self._read(given), self.options)) as stream:
+        with closing(self.answerer.stream(self.answerer.read(given), self.options)) as stream:
             for answer in stream:
                 if self.console is not None and isinstance(answer, TextAnswer):
                     printed = self._stream(answer, printed)
@@ -145,15 +139,6 @@ class _Tries:
         if answer.end:
             self.console.print()
         return printed
-
-    def _read(self, given: str | Path) -> Any:
-        reads = self.answerer.reads
-        if reads == "image":
-            return read_image(given)
-        if reads == "series":
-            is_file = isinstance(given, Path) or Path(given).is_file()
-            return read_series(given, self.answerer.channels) if is_file else parse_series(given)
-        return given
 
     def _play(self, answer: TuneAnswer) -> None:
         make_folder(self.output, f"--output {self.output}")
@@ -185,7 +170,7 @@ def _converse(tries: _Tries, name: str) -> None:
         import readline  # noqa: F401
     console, answerer = tries.console, tries.answerer
     console.print(Text(f"{name}: {answerer.explanation}", style="bold"))
-    console.print(Text(f"{ASK[answerer.reads]} and press Enter; Ctrl-D ends.", style="dim"))
+    console.print(Text(f"Type {answerer.typed} and press Enter; Ctrl-D ends.", style="dim"))
     while True:
         try:
             given = input("\n> ")

@@ -13,7 +13,7 @@ from .answers import (
     TranslationAnswer,
     TuneAnswer,
 )
-from .classifiers import GAP, GapFiller, ImageClassifier, TextClassifier, TokenClassifier
+from .classifiers import GapFiller, ImageClassifier, TextClassifier, TokenClassifier
 from .errors import DemoError
 from .forecasters import Forecaster
 from .inputs import Series, parse_series, read_image, read_series
@@ -21,7 +21,6 @@ from .writers import TextWriter, Translator, TuneWriter
 
 
 __all__ = [
-    "GAP",
     "Answer",
     "Answerer",
     "ClassAnswer",

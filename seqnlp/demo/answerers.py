@@ -1,7 +1,8 @@
 """From a model and what a person gives it to an answer: one class for each kind of head, and which one a model has."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -15,6 +16,10 @@ from .errors import DemoError
 ANSWERERS: list[type["Answerer"]] = []
 """Every kind, in the order in which they are defined; of those that serve a model the last one answers."""
 
+COUNT = 5
+"""Examples of one model."""
+LONGEST = 200
+"""Characters of an example text: one that is shown whole."""
 _NO_BOUND = 10**9
 """A tokenizer without a bound says a huge number."""
 
@@ -42,22 +47,28 @@ class Answerer:
     Answers for one model.
 
     Attributes:
-        auto_class: The name of the Auto class of the models that it serves.
+        auto_class: The Auto class of the models that it serves.
         task: The recipe that made the model, where it takes more than the head.
         title: What the model does, as a page's heading.
         explanation: What a person gives and gets, in one sentence.
         reads: What it is given: `text`, `image` or `series`.
+        typed: What a person types for it on a terminal.
+        column: The column of a recipe's data whose rows are examples; `None` where the prompts of its task are.
         takes_nothing: Whether an empty text is something to answer.
         options: The fields of [`Options`] that it follows.
+        extras: Those of seqnlp that its answers need.
     """
 
-    auto_class: ClassVar[str]
+    auto_class: ClassVar[type]
     task: ClassVar[str | None] = None
     title: ClassVar[str]
     explanation: ClassVar[str]
     reads: ClassVar[str] = "text"
+    typed: ClassVar[str] = "a text"
+    column: ClassVar[str | None] = "text"
     takes_nothing: ClassVar[bool] = False
     options: ClassVar[frozenset[str]] = frozenset()
+    extras: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -72,11 +83,23 @@ class Answerer:
     def serves(cls, named: Named) -> bool:
         """Whether it can answer for a model."""
         is_task = cls.task is None or named.run.get("task") == cls.task
-        return named.auto_class.__name__ == cls.auto_class and is_task
+        return named.auto_class is cls.auto_class and is_task
 
     def prepare(self, named: Named) -> None:
         """Load what makes the model's inputs."""
         self.tokenizer = named.tokenizer()
+
+    def read(self, typed: str | Path) -> Any:
+        """What [`answer`] is given, of what a person typed, or of a file."""
+        return typed
+
+    def as_typed(self, prompt: str) -> str:
+        """A prompt of a task, as a person types it."""
+        return prompt
+
+    def examples(self, values: Sequence[Any]) -> list[Any]:
+        """Some of the inputs in a column of data, spread evenly: of texts, those that can be shown whole."""
+        return spread([text for text in values if 0 < len(text) <= LONGEST] or list(values), COUNT)
 
     def answer(self, given: Any, options: Options | None = None) -> Answer:
         """
@@ -178,6 +201,12 @@ def answerer_for(named: Named) -> Answerer:
             "language model, a translator, or a classifier or predictor."
         )
     return found[-1](named)
+
+
+def spread(rows: Sequence[Any], count: int) -> list[Any]:
+    """As many rows, from the first to the last at equal distances; all where there are no more."""
+    count = min(count, len(rows))
+    return [rows[round(place * (len(rows) - 1) / max(1, count - 1))] for place in range(count)]
 
 
 def ranked(names: list[str], probabilities: torch.Tensor, count: int | None = None) -> list[Scored]:

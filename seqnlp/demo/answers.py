@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 
+MOST_NAMED = 5
+"""Classes or tokens that one line names."""
+
+
 @dataclass
 class Options:
     """
@@ -89,6 +93,10 @@ class Answer:
         """All fields, the kind first, as JSON has them."""
         return {"kind": self.kind, **asdict(self)}
 
+    def in_words(self) -> str:
+        """It in one line; empty where one line does not hold it."""
+        return ""
+
 
 @dataclass
 class ClassAnswer(Answer):
@@ -114,6 +122,10 @@ class ClassAnswer(Answer):
     words: list[Word]
     weights: str
 
+    def in_words(self) -> str:
+        """The likeliest classes, or the number."""
+        return f"It answers {_listed(self.scores) if self.value is None else f'{self.value:.4g}'}."
+
 
 @dataclass
 class TagAnswer(Answer):
@@ -136,6 +148,10 @@ class TagAnswer(Answer):
         """The stretches where labels mark entities, even if there are none here; else each word."""
         return self.spans if self.spans or any(tag.label == "O" for tag in self.tags) else self.tags
 
+    def in_words(self) -> str:
+        """What is labeled."""
+        return f"It answers {' '.join(f'{part.text}/{part.label}' for part in self.labeled) or 'no entity'}."
+
 
 @dataclass
 class MaskAnswer(Answer):
@@ -152,6 +168,12 @@ class MaskAnswer(Answer):
     text: str
     filled: str
     gaps: list[list[Scored]]
+
+    def in_words(self) -> str:
+        """The likeliest tokens of each gap."""
+        if not self.gaps:
+            return "There is no gap in the text to fill."
+        return f"It fills in {'; then '.join(map(_listed, self.gaps))}."
 
 
 @dataclass
@@ -174,6 +196,10 @@ class TextAnswer(Answer):
     next: list[Scored]
     tokens: list[Scored] = field(default_factory=list)
     end: str = ""
+
+    def in_words(self) -> str:
+        """The likeliest next tokens, which are known before anything is written."""
+        return f"Next it expects {_listed(self.next)}."
 
 
 @dataclass
@@ -235,6 +261,10 @@ class ImageAnswer(Answer):
     scores: list[Scored]
     attention: list[list[float]] | None
 
+    def in_words(self) -> str:
+        """The likeliest classes."""
+        return f"It answers {_listed(self.scores)}."
+
 
 @dataclass
 class SeriesAnswer(Answer):
@@ -283,3 +313,7 @@ def visible(token: str) -> str:
     shown = token.replace("\n", "⏎").replace("\t", "⇥")
     shown = "".join(character if character.isprintable() else "·" for character in shown)
     return shown if shown.strip() else "␣" * len(shown)
+
+
+def _listed(scored: list[Scored]) -> str:
+    return ", ".join(f"{visible(one.text)} ({one.probability:.1%})" for one in scored[:MOST_NAMED])

@@ -1,17 +1,25 @@
 """Answers of classifiers: of texts, of words, of gaps in a text, of images."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from ..diagnostics import DiagnosticsError, attention_maps
 from ..metrics import entities_of, entity_scheme
-from .answerers import Answerer, Named, ranked
+from .answerers import COUNT, Answerer, Named, ranked, spread
 from .answers import ClassAnswer, ImageAnswer, MaskAnswer, Options, Span, Tag, TagAnswer, Word
 from .errors import DemoError
+from .inputs import read_image
 
 
 MOST_WORDS = 200
@@ -30,7 +38,7 @@ class TextClassifier(Answerer):
     2016, arXiv 1612.08220, section 3): that asks the model alone, whatever it is made of, in one pass per word.
     """
 
-    auto_class = "AutoModelForSequenceClassification"
+    auto_class = AutoModelForSequenceClassification
     title = "Classify a text"
     explanation = "Type a text: see its class, how sure the model is, and which words count."
 
@@ -97,9 +105,10 @@ class TextClassifier(Answerer):
 class TokenClassifier(Answerer):
     """A label for every word: that of its first token (Devlin et al. 2019, arXiv 1810.04805, section 5.3)."""
 
-    auto_class = "AutoModelForTokenClassification"
+    auto_class = AutoModelForTokenClassification
     title = "Label the words of a text"
     explanation = "Type a text: see the label of each word."
+    column = "tokens"
 
     def prepare(self, named: Named) -> None:
         """The tokenizer, which has to know the words of its tokens."""
@@ -109,6 +118,10 @@ class TokenClassifier(Answerer):
                 f"{named.name}: its tokenizer is not one of the package tokenizers, which alone tell the words of "
                 "their tokens."
             )
+
+    def examples(self, values: Sequence[list[str]]) -> list[str]:
+        """Sentences, of their words."""
+        return super().examples([" ".join(words) for words in values])
 
     def respond(self, given: str, options: Options) -> Iterator[TagAnswer]:
         """At once."""
@@ -146,9 +159,14 @@ def spans_of(text: str, tags: list[Tag], labels: Iterable[str]) -> list[Span]:
 class GapFiller(Answerer):
     """What stands in the gaps of a text."""
 
-    auto_class = "AutoModelForMaskedLM"
+    auto_class = AutoModelForMaskedLM
     title = "Fill the gaps of a text"
     explanation = f"Type a text with {GAP} for a gap: see what the model puts there."
+    column = None
+
+    def as_typed(self, prompt: str) -> str:
+        """With gaps as the page asks for them."""
+        return prompt.replace(self.tokenizer.mask_token or GAP, GAP)
 
     def respond(self, given: str, options: Options) -> Iterator[MaskAnswer]:
         """At once."""
@@ -178,14 +196,24 @@ class GapFiller(Answerer):
 class ImageClassifier(Answerer):
     """The class of an image, and where the model looks."""
 
-    auto_class = "AutoModelForImageClassification"
+    auto_class = AutoModelForImageClassification
     title = "Classify an image"
     explanation = "Give an image: see its class, how sure the model is, and where it looks."
     reads = "image"
+    typed = "the name of an image file"
+    column = "image"
 
     def prepare(self, named: Named) -> None:
         """The image processor."""
         self.processor = named.image_processor()
+
+    def read(self, typed: str | Path) -> Image.Image:
+        """The image in a file."""
+        return read_image(typed)
+
+    def examples(self, values: Sequence[Image.Image]) -> list[Image.Image]:
+        """More of them: they take less room than texts."""
+        return spread(values, 2 * COUNT)
 
     def respond(self, given: Image.Image, options: Options) -> Iterator[ImageAnswer]:
         """At once."""

@@ -1,14 +1,17 @@
 """Answers of predictors of time series."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoModelForTimeSeriesPrediction
 
-from .answerers import Answerer, Named
+from .answerers import COUNT, Answerer, Named, spread
 from .answers import Options, SeriesAnswer
 from .errors import DemoError
-from .inputs import Series
+from .inputs import Series, parse_series, read_series
 
 
 class Forecaster(Answerer):
@@ -19,10 +22,12 @@ class Forecaster(Answerer):
     gives values in the units of what it was given.
     """
 
-    auto_class = "AutoModelForTimeSeriesPrediction"
+    auto_class = AutoModelForTimeSeriesPrediction
     title = "Predict a series"
     explanation = "Give a table of numbers: see the steps that the model expects next."
     reads = "series"
+    typed = "numbers, or a file's name"
+    column = "values"
     options = frozenset({"max_new_tokens"})
 
     def prepare(self, named: Named) -> None:
@@ -36,6 +41,18 @@ class Forecaster(Answerer):
         numbered = [f"channel {number + 1}" for number in range(self.num_channels)]
         self.channels = known if len(known) == self.num_channels else numbered
         self.has_logarithm = bool(self.settings.get("logarithm"))
+
+    def read(self, typed: str | Path) -> Series:
+        """Numbers, or the file that holds them."""
+        is_file = isinstance(typed, Path) or Path(typed).is_file()
+        return read_series(typed, self.channels) if is_file else parse_series(typed)
+
+    def examples(self, values: Sequence[Any]) -> list[Any]:
+        """As many steps as its run read, without gaps where there are such."""
+        length = int(self.settings["context_length"])
+        windows = [(series, start) for series in values for start in range(len(series) - length + 1)]
+        whole = [(series, start) for series, start in windows if _is_whole(series[start : start + length])]
+        return [series[start : start + length] for series, start in spread(whole or windows, COUNT)]
 
     def usual_options(self) -> Options:
         """As many steps as its run predicted."""
@@ -106,3 +123,8 @@ class Forecaster(Answerer):
             )
         pairs = [f"{one} as {other}" for one, other in zip(given.channels, self.channels, strict=False)]
         return given.values, [*given.remarks, *([f"Read: {', '.join(pairs)}."] if pairs else [])]
+
+
+def _is_whole(steps: list[list[float | None]]) -> bool:
+    """Whether there are no gaps."""
+    return bool(np.isfinite(np.array(steps, dtype=np.float64)).all())

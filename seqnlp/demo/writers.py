@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, StoppingCriteria, StoppingCriteriaList
 from transformers.generation import BaseStreamer
 
 from ..data import DataError, ReadTune, prompt_for, to_abc
@@ -40,9 +40,10 @@ class TextWriter(Answerer):
     out. Without `num_beams` or a temperature of 0, tokens are drawn. Beams are searched without drawing.
     """
 
-    auto_class = "AutoModelForCausalLM"
+    auto_class = AutoModelForCausalLM
     title = "Go on with a text"
     explanation = "Type how a text begins: see which tokens the model expects next, and what it writes."
+    column = None
     options = frozenset({"temperature", "num_beams", "max_new_tokens", "seed"})
     kind_of_answer: type[TextAnswer] = TextAnswer
     new_tokens_setting = "sample_length"
@@ -209,8 +210,14 @@ class TuneWriter(TextWriter):
         "the tune that it writes."
     )
     takes_nothing = True
+    extras = ("music",)
     kind_of_answer = TuneAnswer
     new_tokens_setting = "max_length"
+
+    def as_typed(self, prompt: str) -> str:
+        """The metre and the key of a tune's first lines."""
+        fields = dict(line.split(":", 1) for line in prompt.splitlines())
+        return f"{fields['M']} {fields['K']}"
 
     def beginning(self, given: str) -> str:
         """
@@ -269,9 +276,10 @@ class TuneWriter(TextWriter):
 class Translator(Answerer):
     """The translation of a sentence, and which words it was made from."""
 
-    auto_class = "AutoModelForSeq2SeqLM"
+    auto_class = AutoModelForSeq2SeqLM
     title = "Translate a sentence"
     explanation = "Type a sentence: see its translation, and where the model looked for each word of it."
+    column = "source"
     options = frozenset({"temperature", "num_beams", "max_new_tokens", "seed"})
 
     def prepare(self, named: Named) -> None:

@@ -5,18 +5,9 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoImageProcessor,
-    AutoModelForCausalLM,
-    AutoModelForImageClassification,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-)
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
+from ..models import AUTO_CLASSES
 from .base import Check, Export, ExportError
 from .inputs import (
     NEW_TOKENS,
@@ -35,15 +26,13 @@ from .native_classes import NATIVE_CLASSES, NativeClass
 LIMIT = 1e-5
 """By how much outputs may differ, relative to the largest of them where that is above 1."""
 
-AUTO_CLASSES = {
-    "ForCausalLM": (AutoModelForCausalLM, "text-generation"),
-    "ForConditionalGeneration": (AutoModelForSeq2SeqLM, None),
-    "ForMaskedLM": (AutoModelForMaskedLM, None),
-    "ForSequenceClassification": (AutoModelForSequenceClassification, "text-classification"),
-    "ForTokenClassification": (AutoModelForTokenClassification, "token-classification"),
-    "ForImageClassification": (AutoModelForImageClassification, "image-classification"),
+PIPELINES = {
+    "ForCausalLM": "text-generation",
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForImageClassification": "image-classification",
 }
-"""By the end of a class's name, what loads it and the pipeline that runs it, if there is one for it."""
+"""By the end of a class's name, the pipeline that runs it."""
 
 
 class TransformersExport(Export):
@@ -89,8 +78,7 @@ class TransformersExport(Export):
     def verify(self, folder: Path) -> list[Check]:
         """As it is loaded by anybody: its class, its processor, its outputs, and what it writes."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        auto_class, _ = AUTO_CLASSES[self._kind]
-        native = auto_class.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
+        native = AUTO_CLASSES[self._kind].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False).eval()
         is_native = type(native).__module__.startswith("transformers.") and "auto_map" not in config
         checks = [Check("class", is_native, type(native).__name__, "one of transformers")]
         if self._kind == "ForImageClassification":
@@ -103,7 +91,7 @@ class TransformersExport(Export):
 
     def usage(self, folder: str) -> str:
         """A pipeline where there is one, or else the model by itself; and the server for language models."""
-        auto_class, pipeline = AUTO_CLASSES[self._kind]
+        auto_class, pipeline = AUTO_CLASSES[self._kind], PIPELINES.get(self._kind)
         if pipeline is not None:
             read = "image.png" if pipeline == "image-classification" else "In the beginning"
             call = f'("{read}")'

@@ -28,8 +28,8 @@ class Score:
     Attributes:
         key: Its key in `run.json`.
         name: Its name for readers.
-        definition: Exactly what is computed. `{signature}`, `{classes}`, `{average}` and `{sample}` are filled in from
-            the record of a run.
+        definition: Exactly what is computed. Places such as `{classes}` are filled in from the record of a run, by
+            its task.
         greater_is_better: Its direction; `None` where it has none, but a `target`.
         unit: Unit for readers; empty for a number without one.
         is_share: Whether it lies between 0 and 1; it is shown in percent.

@@ -20,7 +20,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     ViTImageProcessorPil,
 )
-from transformers.models.auto import modeling_auto
 
 from .. import pipelines  # noqa: F401 - who has the classes has the pipeline, whichever part of seqnlp came first
 from .compiled_generation import *
@@ -74,30 +73,20 @@ __all__ = [
     "compile_generation",
 ]
 
-# How a name ends says what the class is for, as in transformers: the Auto class that makes it, and the table of names
-# in which pipelines and losses look up what a model can do.
-_KINDS = {
-    "Model": (AutoModel, modeling_auto.MODEL_MAPPING_NAMES),
-    "ForCausalLM": (AutoModelForCausalLM, modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
-    "ForConditionalGeneration": (AutoModelForSeq2SeqLM, modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES),
-    "ForImageClassification": (
-        AutoModelForImageClassification,
-        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
-    ),
-    "ForMaskedLM": (AutoModelForMaskedLM, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES),
-    "ForSequenceClassification": (
-        AutoModelForSequenceClassification,
-        modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
-    ),
-    "ForTimeSeriesPrediction": (
-        AutoModelForTimeSeriesPrediction,
-        modeling_auto.MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING_NAMES,
-    ),
-    "ForTokenClassification": (
-        AutoModelForTokenClassification,
-        modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
-    ),
+AUTO_CLASSES = {
+    "ForCausalLM": AutoModelForCausalLM,
+    "ForConditionalGeneration": AutoModelForSeq2SeqLM,
+    "ForMaskedLM": AutoModelForMaskedLM,
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForTokenClassification": AutoModelForTokenClassification,
+    "ForTimeSeriesPrediction": AutoModelForTimeSeriesPrediction,
+    "ForImageClassification": AutoModelForImageClassification,
+    "Model": AutoModel,
 }
+"""
+Each kind of head: how the names of its classes end, as in transformers, and the Auto class that makes them. A class of
+transformers that two of these make, such as BART's, is of the kind that comes first.
+"""
 
 
 def register() -> None:
@@ -112,10 +101,11 @@ def register() -> None:
         else:
             AutoTokenizer.register(config_class, fast_tokenizer_class=PreTrainedTokenizerFast, exist_ok=True)
     for name, model_class in classes.items():
-        for kind, (auto_class, names) in _KINDS.items():
-            if name.endswith(kind):
+        for ending, auto_class in AUTO_CLASSES.items():
+            if name.endswith(ending):
                 auto_class.register(model_class.config_class, model_class, exist_ok=True)
-                names[model_class.config_class.model_type] = name
+                # The names in which pipelines and losses look up what a model can do.
+                auto_class._model_mapping._model_mapping[model_class.config_class.model_type] = name
 
 
 register()

@@ -45,7 +45,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         dropout: Probability of zeroing a component between two layers, never inside the recurrence.
         embedding_dropout: The same for the components of the embedded tokens.
         head_dropout: The same for what the output layer reads.
-        variational_dropout, weight_drop: One mask per row, and dropped recurrent weights, in encoder and decoder, as in
+        variational_dropout, weight_drop: One mask per row and dropped recurrent weights, in encoder and decoder, as in
             [`RecurrentConfig`]; not with `input_feeding`, which would draw them anew for each token.
         recurrent_initializer: `"orthogonal"`, `"identity"` or `"uniform"`, as in [`RecurrentConfig`].
         gate_initializer, max_dependency_length: What gates keep at first, as in [`RecurrentConfig`].

@@ -20,6 +20,7 @@ from ..tasks.base import OF_ITS_DATA
 from ..tasks.results import plain_name, reported_split
 from ..tasks.seeds import tables_of, told
 from ..tasks.unknown import UNKNOWN_SHARE
+from ..training.arguments import ONE_RUN_FLAGS
 from ..training.flags import role_of, without_flags
 from ..training.yaml_files import read_yaml, value_of
 from ..visualization.tables import Table, readable_tables
@@ -30,7 +31,7 @@ from .markdown import code, escape, fence, one_line, table
 TEMPLATE = Path(__file__).with_name("model_card.md")
 SHOWN_ROLES = ("model", "training", "after training")
 """Roles of the flags that the table of a card's training shows."""
-MACHINES_OWN = ("output_dir", "overwrite_output_dir", "resume_from_checkpoint", "num_threads")
+MACHINE_FLAGS = {*ONE_RUN_FLAGS, "num_threads"} - {"seed", "seeds"}
 """Flags of a command that say where and how it ran, and nothing of what was trained."""
 OF_ITS_BASE = (
     "It has seen its training data and whatever the model that it started from was trained on, and repeats the slant "
@@ -102,7 +103,7 @@ def build_card(
         curves="learning_curves.png" in files,
         dataset=_dataset(record, dataset_license),
         rows=_rows(record),
-        config=_config_table(config, task.meaningless_fields) if record.get("model") else "",
+        config=_config_table(config, task.meaningless_fields()) if record.get("model") else "",
         command=command,
         fence=fence(command),
         project=project,
@@ -130,7 +131,7 @@ def _command(record: dict[str, Any]) -> str:
         return command and f"accelerate launch {command}"
     if record["task"] not in TASKS or Path(script).parts != ("recipes", f"{record['task']}.py"):
         return f"accelerate launch {command}"
-    return shlex.join(["seqnlp", "train", record["task"], *without_flags(words, MACHINES_OWN)])
+    return shlex.join(["seqnlp", "train", record["task"], *without_flags(words, MACHINE_FLAGS)])
 
 
 def _run_elsewhere(export: Export, repo_id: str, tag: str | None) -> dict[str, str]:
@@ -258,10 +259,8 @@ def _teacher(record: dict[str, Any]) -> str | None:
     teacher = record.get("teacher")
     if not teacher:
         return None
-    judged = {"rows_judged": "texts", "words_judged": "words"}
-    of = next(
-        (f"{escape(teacher[key])} {what}" for key, what in judged.items() if key in teacher), "its training texts"
-    )
+    judged = teacher.get("rows_judged") or teacher.get("words_judged")
+    of = f"{escape(judged)} {task_of(record).targets}" if judged else "its training texts"
     if tagger := teacher.get("augment_tagger"):
         of += ", among them variants with words replaced by others of the part of speech that "
         of += f"{_other_model(tagger)} finds"
@@ -302,13 +301,8 @@ def _languages(record: dict[str, Any]) -> str | list[str] | None:
 
 
 def _definition(record: dict[str, Any], split: str, score: Score, shown: Callable[[Any], str] = str) -> str:
-    labels = record.get("model", {}).get("config", {}).get("id2label") or {}
-    values = record["metrics"][split]
-    signature = values.get("signatures", {}).get(score.key) or "not recorded"
-    average = f"of the class {shown(labels.get('1', '1'))}" if len(labels) == 2 else "its mean over the classes"
-    sample = shown(values.get("tunes", "their number is not recorded"))
-    sample += f", drawn at temperature {shown(values['temperature'])}" if "temperature" in values else ""
-    return score.definition.format(signature=shown(signature), classes=len(labels), average=average, sample=sample)
+    terms = task_of(record).terms_of(record, split, score.key)
+    return score.definition.format(**{name: shown(term) for name, term in terms.items()})
 
 
 def _definitions(record: dict[str, Any]) -> list[str]:

@@ -1,7 +1,6 @@
 """Compute again what a card claims: a record that nobody trusts becomes a task, which evaluates as the recipe does."""
 
 import contextlib
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..tasks import TASKS, Task, is_sample
+from ..tasks.results import plain_name
 from ..training import ModelEvaluator
 from ..training.flags import role_of
 
@@ -104,7 +104,7 @@ def _files_in(folder: str, files: dict[str, Any]) -> dict[str, str]:
     """The user's files in the place of the run's, which have the same names."""
     found = {}
     for argument, name in files.items():
-        file = re.sub(r"^<local:(.*)>$", r"\1", str(name)).replace("\\", "/").rsplit("/", 1)[-1]
+        file = plain_name(str(name)).replace("\\", "/").rsplit("/", 1)[-1]
         if not (Path(folder) / file).is_file():
             raise UncheckableError(f"{folder} holds no file {file!r}, the run's --{argument}")
         found[argument] = str(Path(folder) / file)

@@ -26,8 +26,6 @@ from .privacy import find_private_in_file, find_token_in_file, refuse_private
 
 PACKAGE = Path(__file__).parents[1]
 SOURCES = ("*.py", "*.html", "*.md", "py.typed")
-EXTRAS = ("demo", "music")
-"""Of seqnlp, whose packages a page needs where they are installed here."""
 MADE_HERE = ("seqnlp/", "examples/", "app.py", "requirements.txt", "examples.json", "README.md")
 """What a Space holds; nothing else is touched."""
 Result = TypeVar("Result")
@@ -45,7 +43,13 @@ launch(page)
 
 
 def build_space(
-    folder: Path, model: str, revision: str | None, title: str, use: str, examples: Sequence[Any]
+    folder: Path,
+    model: str,
+    revision: str | None,
+    title: str,
+    use: str,
+    examples: Sequence[Any],
+    extras: Sequence[str] = (),
 ) -> list[BundledFile]:
     """
     Write a Space to an empty folder: the card with what the Hub reads, the page, its examples, the versions of all
@@ -58,6 +62,7 @@ def build_space(
         title: What the page does.
         use: What the model is for.
         examples: What a visitor may click: texts, images, or tables of numbers.
+        extras: Those of seqnlp that the answers need beside the page's own.
 
     Raises:
         PublishingError: If gradio is not installed, or something holds a token or a path of the machine.
@@ -84,7 +89,7 @@ def build_space(
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "app.py").write_text(APP.format(model=model, revision=revision), encoding="utf-8")
-    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements()), encoding="utf-8")
+    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements(extras)), encoding="utf-8")
     shown = json.dumps(_written(folder, examples), ensure_ascii=False, indent=1)
     (folder / "examples.json").write_text(f"{shown}\n", encoding="utf-8")
     for path in sorted(path for pattern in SOURCES for path in PACKAGE.rglob(pattern)):
@@ -99,13 +104,13 @@ def build_space(
     return files
 
 
-def requirements() -> list[str]:
+def requirements(extras: Sequence[str] = ()) -> list[str]:
     """
-    `name==version` of every package that seqnlp and its page need, and that those need, as they are installed here;
-    but gradio, which the Hub adds by the card's `sdk_version`.
+    `name==version` of every package that seqnlp, its page and these extras need, and that those need, where they are
+    installed here; but gradio, which the Hub adds by the card's `sdk_version`.
     """
     found: dict[str, str] = {}
-    waiting = [("seqnlp", extra) for extra in ("", *EXTRAS)]
+    waiting = [("seqnlp", extra) for extra in ("", "demo", *extras)]
     seen = set(waiting)
     while waiting:
         name, extra = waiting.pop()
@@ -139,7 +144,13 @@ def _written(folder: Path, examples: Sequence[Any]) -> list[Any]:
 
 
 def publish_space(
-    model: Publication, title: str, use: str, examples: Sequence[Any], private: bool = False, dry_run: bool = False
+    model: Publication,
+    title: str,
+    use: str,
+    examples: Sequence[Any],
+    extras: Sequence[str] = (),
+    private: bool = False,
+    dry_run: bool = False,
 ) -> Publication:
     """
     Put the page of a published model on the Hub as a Space of its name, in one commit.
@@ -149,6 +160,7 @@ def publish_space(
         title: What the page does.
         use: What the model is for.
         examples: What a visitor may click; public with it.
+        extras: Those of seqnlp that the answers need beside the page's own.
         private: Whether the Space is made private if it does not exist yet.
         dry_run: Only say what would go up; needs no network.
 
@@ -157,7 +169,7 @@ def publish_space(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = build_space(folder, model.repo_id, model.tag, title, use, examples)
+        files = build_space(folder, model.repo_id, model.tag, title, use, examples, extras)
         url = None if dry_run else _send(folder, files, model.repo_id, private)
     return Publication(model.repo_id, files, None, url)
 

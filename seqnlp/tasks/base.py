@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data import SAMPLES, DataArguments, LoadedData, Sample, unread_flags
+from ..data import DataArguments, LoadedData, unread_flags
 from ..data.loading import named_as_typed
 from ..metrics import Score
 from ..models.cells import CELLS
@@ -32,7 +32,7 @@ from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
 from .fine_tuning import FineTuning
 from .prepared import Outcome, PreparedData
-from .results import Headline, Link, Record, dataset_of, reported_split, results_table
+from .results import Headline, Link, Record, dataset_of, reported_split, results_table, sample_of
 from .run_page import CURVES, write_run_page
 from .seeds import run_seeds
 from .telling import Telling, described_kept
@@ -45,16 +45,6 @@ TASKS: dict[str, type["Task"]] = {}
 Scores = dict[str, dict[str, Any]]
 
 OF_ITS_DATA = "It has seen nothing but its training data, and repeats the slant and the errors of that data."
-
-
-def is_sample(name: Any) -> bool:
-    """Whether a dataset's name is that of a packaged sample."""
-    return name in SAMPLES
-
-
-def sample_of(record: dict[str, Any]) -> Sample | None:
-    """What is known of the packaged sample that a run was trained on, if it was one."""
-    return SAMPLES.get((record.get("dataset") or {}).get("name"))
 
 
 class Task(FineTuning, Telling):
@@ -84,9 +74,8 @@ class Task(FineTuning, Telling):
         published: What others reported of a dataset, by its name and configuration, with who did.
         loss_name: Key of the score that is the loss of training too.
         loss_unit, score_unit: Of the learning curves.
-        meaningless_fields: Fields of configurations that change nothing in its models.
-        pictures: What each picture that it draws shows, by the file's name, for those who do not see it; the page of
-            a run has these.
+        own_fields: Fields of configurations that mean something in its models alone.
+        pictures: What each picture on the page of a run shows, by the file's name, for those who do not see it.
         losses_of: Of what the losses of training and validation are, where that is not the same.
     """
 
@@ -115,7 +104,7 @@ class Task(FineTuning, Telling):
     loss_name: ClassVar[str] = "loss"
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
-    meaningless_fields: ClassVar[tuple[str, ...]] = ("prediction_length",)  # of models of series
+    own_fields: ClassVar[tuple[str, ...]] = ()
     pictures: ClassVar[Mapping[str, str]] = {}
     losses_of: ClassVar[tuple[str, str] | None] = None
 
@@ -227,6 +216,11 @@ class Task(FineTuning, Telling):
         return cls.scores
 
     @classmethod
+    def meaningless_fields(cls) -> set[str]:
+        """Fields of configurations that change nothing in its models: those that are another task's own."""
+        return {name for task in TASKS.values() if not issubclass(cls, task) for name in task.own_fields}
+
+    @classmethod
     def headline(cls, record: Record) -> Headline | None:
         """
         The score that stands for a run: the one by which its weights were chosen, on the first test split if one was
@@ -256,7 +250,13 @@ class Task(FineTuning, Telling):
         return next((one for one in known if one and isinstance(reported.get(one.key), int | float)), None)
 
     @classmethod
-    def rivals(cls, baselines: Scores) -> Scores:
+    def terms_of(cls, record: Record, split: str, key: str) -> dict[str, Any]:
+        """What the places in the definition of a score of a run stand for: by default, what its labels say."""
+        labels = record.get("model", {}).get("config", {}).get("id2label") or {}
+        average = f"of the class {labels.get('1', '1')}" if len(labels) == 2 else "its mean over the classes"
+        return {"classes": len(labels), "average": average}
+
+    def rivals(self, baselines: Scores) -> Scores:
         """Those of some baselines, by name, that are not the model itself under other conditions."""
         return baselines
 
@@ -483,6 +483,11 @@ class Task(FineTuning, Telling):
         """What docs/results.md says of the task's runs: a table, or several with a line before each."""
         return results_table(records, cls.results_row, link)
 
+    @classmethod
+    def draw_results(cls, records: list[Record], folder: Path) -> dict[str, str]:
+        """Draw what docs/results.md shows of these runs. Gives what each picture shows, by its name in the folder."""
+        return {}
+
     def draw(self, outcome: Outcome) -> None:
         """Pictures of it. Called by the main process."""
 
@@ -524,9 +529,7 @@ class Task(FineTuning, Telling):
         return predictions, self.score(predictions, data, split)
 
     def evaluate(self, evaluator: Evaluator, data: PreparedData, splits: Sequence[str]) -> Scores:
-        """
-        The scores of each split: by a training loop, or by [`seqnlp.training.ModelEvaluator`] from a model alone.
-        """
+        """The scores of each split, by a training loop or, of a model alone, by [`seqnlp.training.ModelEvaluator`]."""
         return {split: self.predict_and_score(evaluator, data, split)[1] for split in splits}
 
     def conclude(self, run: Run, loop: TrainingLoop, data: PreparedData) -> None:
@@ -582,16 +585,9 @@ class Task(FineTuning, Telling):
 
     def _draw(self, outcome: Outcome) -> None:
         title = f"{self.title}, {self.architecture}"
-        history, path = outcome.run.record.history, outcome.file(CURVES)
-        plot_learning_curves(
-            history,
-            path,
-            title,
-            self.loss_unit,
-            self.score_unit,
-            [key for key in self.validated if self.score_of(key).is_share],
-            outcome.run.record.kept.get("epoch"),
-            self.losses_of,
-            self.loss_name,
-        )
+        record, path = outcome.run.record, outcome.file(CURVES)
+        units = self.loss_unit, self.score_unit
+        shares = [key for key in self.validated if self.score_of(key).is_share]
+        epoch = record.kept.get("epoch")
+        plot_learning_curves(record.history, path, title, *units, shares, epoch, self.losses_of, self.loss_name)
         self.draw(outcome)

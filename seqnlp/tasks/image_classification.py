@@ -15,7 +15,7 @@ from ..data import DIGITS, ImageArguments, ImageCollator, LoadedData, ProcessedI
 from ..metrics import CLASSIFICATION_SCORES, classification_report, classification_scores
 from ..models import VisionTransformerForImageClassification
 from ..training import ArgumentsError, Predictions
-from ..training.flags import flag
+from ..training.flags import flag, flag_as_in
 from ..visualization import plot_image_errors
 from .arguments import TRANSFORMER, ModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
@@ -33,7 +33,7 @@ MOST_PIXELS = 10_000_000
 class ImageModelArguments(ModelArguments):
     """What is trained."""
 
-    architecture: str = flag(TRANSFORMER, "The kind of model.", "model", choices=(TRANSFORMER,))
+    architecture: str = flag_as_in(ModelArguments, "architecture", default=TRANSFORMER, choices=(TRANSFORMER,))
     image_size: int | None = flag(
         None, "Side in pixels; that of the first image if not given.", "model", "[1, 4096]", fixed_by="model"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,10 +33,9 @@ from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
 from ..models.heads import LanguageModel
 from ..models.losses import NextTokenDistillationLoss
 from ..tokenization import encode_documents, pieces_of, unknown_pieces, unknown_remark
-from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
-from ..training.flags import flag
+from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .distillation import DistillationArguments, check_student, tell_teacher
@@ -55,14 +54,15 @@ READ_AT_ONCE = 1024
 class LanguageModelArguments(TextModelArguments):
     """What is trained, and the tokenizer that makes its inputs."""
 
-    tokenizer_type: str = flag(
-        "bpe", "The kind of tokenizer trained on the training texts.", "model", choices=get_args(TokenizerType)
-    )
-    vocab_size: int = flag(2000, "Largest size of the vocabulary, special tokens included.", "model", "[5, 10000000]")
-    min_frequency: int = flag(1, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
-    lowercase: bool = flag(False, "Lower-case the text.", "model")
-    max_length: int = flag(
-        128, "Tokens per window, over which the gradient or attention reaches.", "model", "[2, inf)"
+    tokenizer_type: str = flag_as_in(TextModelArguments, "tokenizer_type", default="bpe")
+    vocab_size: int = flag_as_in(TextModelArguments, "vocab_size", default=2000)
+    min_frequency: int = flag_as_in(TextModelArguments, "min_frequency", default=1)
+    lowercase: bool = flag_as_in(TextModelArguments, "lowercase", default=False)
+    max_length: int = flag_as_in(
+        TextModelArguments,
+        "max_length",
+        default=128,
+        help="Tokens per window, over which the gradient or attention reaches.",
     )
 
 

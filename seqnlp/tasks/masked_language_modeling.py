@@ -29,7 +29,7 @@ from ..tokenization import MASK_TYPES, encode_documents, read_literally
 from ..training import ArgumentsError, TrainingLoop
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
-from ..training.flags import flag
+from ..training.flags import flag, flag_as_in
 from .arguments import TRANSFORMER, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
 from .results import decimals, spread
@@ -45,14 +45,16 @@ SHOWN_TOKENS = 6
 class MaskedLanguageModelArguments(TextModelArguments):
     """What is trained, the tokenizer that makes its inputs, and what is hidden."""
 
-    architecture: str = flag(TRANSFORMER, "The kind of model.", "model", choices=(TRANSFORMER,))
-    tokenizer_type: str = flag(
-        "wordpiece", "The kind of tokenizer trained on the training texts.", "model", choices=MASK_TYPES
+    architecture: str = flag_as_in(TextModelArguments, "architecture", default=TRANSFORMER, choices=(TRANSFORMER,))
+    tokenizer_type: str = flag_as_in(TextModelArguments, "tokenizer_type", default="wordpiece", choices=MASK_TYPES)
+    vocab_size: int = flag_as_in(TextModelArguments, "vocab_size", default=8000, range="[6, 10000000]")
+    lowercase: bool = flag_as_in(TextModelArguments, "lowercase", default=False)
+    max_length: int = flag_as_in(
+        TextModelArguments,
+        "max_length",
+        default=128,
+        help="Tokens per block of text; the model sees one block at a time.",
     )
-    vocab_size: int = flag(8000, "Largest size of the vocabulary, special tokens included.", "model", "[6, 10000000]")
-    min_frequency: int = flag(2, "How often a unit must occur to enter the vocabulary.", "model", "[1, inf)")
-    lowercase: bool = flag(False, "Lower-case the text.", "model")
-    max_length: int = flag(128, "Tokens per block of text; the model sees one block at a time.", "model", "[2, inf)")
     mask_share: float = flag(0.15, "Share of the tokens that are to be predicted.", "training", "(0, 1]")
     mask_spans: bool = flag(
         False, "Hide spans of one to ten tokens (SpanBERT) instead of single ones, in evaluation too.", "training"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -42,16 +42,15 @@ from ..metrics.tune_statistics import (
 )
 from ..metrics.tune_validity import TUNE_SCORES, TuneCheck, check_tune, copied_share, valid_share
 from ..tokenization import encode_documents
-from ..tokenization.train import TokenizerType
 from ..training import TrainingLoop
-from ..training.flags import flag
+from ..training.flags import flag, flag_as_in
 from ..visualization.music import save_tune
 from ..visualization.page import data_uri, drawing_of, folded, picture_of
 from ..visualization.sheet_music import save_sheet_music
 from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
-from .language_modeling import LanguageModelArguments, LanguageModeling, count_spelled
+from .language_modeling import LanguageModelArguments, LanguageModeling, SampleArguments, count_spelled
 from .results import decimals, spread
 from .run_page import is_of_this_run
 from .writing import write_texts
@@ -85,11 +84,19 @@ TRAINING_TUNES = f"training tunes ({GENERATED})"
 class MusicModelArguments(LanguageModelArguments):
     """What is trained, and the tokenizer that makes its inputs."""
 
-    tokenizer_type: str = flag(
-        "char", "The kind of tokenizer trained on the training tunes.", "model", choices=get_args(TokenizerType)
+    tokenizer_type: str = flag_as_in(
+        LanguageModelArguments,
+        "tokenizer_type",
+        default="char",
+        help="The kind of tokenizer trained on the training tunes.",
     )
-    vocab_size: int = flag(1000, "Largest size of the vocabulary, special tokens included.", "model", "[5, 10000000]")
-    max_length: int = flag(800, "Largest number of tokens of a tune that are read or written.", "model", "[2, inf)")
+    vocab_size: int = flag_as_in(LanguageModelArguments, "vocab_size", default=1000)
+    max_length: int = flag_as_in(
+        LanguageModelArguments,
+        "max_length",
+        default=800,
+        help="Largest number of tokens of a tune that are read or written.",
+    )
 
 
 @dataclass
@@ -112,9 +119,7 @@ class TuneWritingArguments(WritingArguments):
     num_files: int = flag(
         3, "Number of tunes to save as .abc, .mid, .wav, .png and .svg.", "after training", "[0, 1000]"
     )
-    temperature: float = flag(
-        0.8, "Sampling temperature; below 1, likely tokens become more likely.", "after training", "(0, inf)"
-    )
+    temperature: float = flag_as_in(SampleArguments, "temperature")
 
 
 class MusicGeneration(LanguageModeling):
@@ -154,6 +159,13 @@ class MusicGeneration(LanguageModeling):
     def samples_of(cls, record: dict[str, Any]) -> int:
         """The tunes that were written, or as many as are written anew."""
         return min(max(1, int(record["metrics"][GENERATED]["tunes"])), MOST_CHECKED)
+
+    @classmethod
+    def terms_of(cls, record: dict[str, Any], split: str, key: str) -> dict[str, Any]:
+        """Which tunes were judged."""
+        scores = record["metrics"][split]
+        drawn = f", drawn at temperature {scores['temperature']}" if "temperature" in scores else ""
+        return {"sample": f"{scores.get('tunes', 'their number is not recorded')}{drawn}"}
 
     @classmethod
     def from_record(cls, record: dict[str, Any], **changes: Any):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
+from ..data import SAMPLES, Sample
 from ..metrics import spread_of
 
 
@@ -40,6 +41,16 @@ def plain_name(name: str) -> str:
 def dataset_of(record: Record) -> str:
     """Name and configuration of a record's dataset."""
     return " ".join(filter(None, (plain_name(record["dataset"]["name"]), record["dataset"].get("config"))))
+
+
+def is_sample(name: Any) -> bool:
+    """Whether a dataset's name is that of a packaged sample."""
+    return name in SAMPLES
+
+
+def sample_of(record: Record) -> Sample | None:
+    """What is known of the packaged sample that a run was trained on, if it was one."""
+    return SAMPLES.get((record.get("dataset") or {}).get("name"))
 
 
 def architecture_of(record: Record) -> str:

@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from ..metrics import Score, Spread, spread_of
 from ..training import ArgumentsError, write_json
+from ..training.arguments import ONE_RUN_FLAGS
 from ..training.bar import counted
 from ..training.flags import COMPARED, SOURCES, command_of, fields_of, public_value, role_of, without_flags
 from ..training.folder_lock import LOCK, OWNER
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 SETTINGS = "seeds.json"
 """Marks a folder of several seeds, and holds the flags that they have in common."""
-OWN_FLAGS = ("seeds", "seed", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
-"""Flags that the run of each seed is given by this."""
 NOT_TAKEN = ("checkpoints", LOGS, LOCK, OWNER, RECORD, REPORT)
 """What the model that was chosen leaves in the folder of its own run."""
 
@@ -67,7 +66,7 @@ class SeedRuns:
                 continue
             if team.is_first:
                 sys.stdout.write(f"\nSeed {seed}, {number} of {len(self.seeds)}\n")
-            words = [*without_flags(sys.argv[1:], OWN_FLAGS), *more]
+            words = [*without_flags(sys.argv[1:], ONE_RUN_FLAGS), *more]
             run_script(words, team.environment(), f"the run of seed {seed}")
         team.part()
         if team.is_first:
@@ -104,7 +103,7 @@ class SeedRuns:
         task = self.task
         for arguments in (task.data_args, task.model_args, task.training_args, task.generation_args):
             for name, field in fields_of(type(arguments)).items():
-                if role_of(field) in kept and name != "seed":
+                if role_of(field) in kept and name not in ONE_RUN_FLAGS:
                     settings[name] = public_value(getattr(arguments, name), field)
         return settings
 

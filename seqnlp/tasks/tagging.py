@@ -28,7 +28,7 @@ from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
-from ..training.flags import flag
+from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
 from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, tell_teacher
@@ -49,21 +49,26 @@ UNSEEN_WORDS = "unseen_words"
 class TaggingModelArguments(TextModelArguments):
     """What is trained, and the tokenizer that makes its inputs."""
 
-    tokenizer_type: str = flag(
-        SPELLING,
-        "How words are read: by their spelling and, if frequent, as wholes; or by a tokenizer of another kind.",
-        "model",
+    tokenizer_type: str = flag_as_in(
+        TextModelArguments,
+        "tokenizer_type",
+        default=SPELLING,
+        help="How words are read: by their spelling and, if frequent, as wholes; or by a tokenizer of another kind.",
         choices=(SPELLING, *get_args(TokenizerType)),
     )
-    vocab_size: int = flag(
-        10000,
-        "Largest size of the vocabulary, special tokens included; with spelling, the largest number of words that are "
-        "also known as wholes.",
-        "model",
-        "[5, 10000000]",
+    vocab_size: int = flag_as_in(
+        TextModelArguments,
+        "vocab_size",
+        help="Largest size of the vocabulary, special tokens included; with spelling, the largest number of words "
+        "that are also known as wholes.",
     )
-    lowercase: bool = flag(False, "Lower-case the text.", "model")
-    max_length: int = flag(1024, "Tokens of a sentence that are read; the rest is cut off.", "model", "[2, inf)")
+    lowercase: bool = flag_as_in(TextModelArguments, "lowercase", default=False)
+    max_length: int = flag_as_in(
+        TextModelArguments,
+        "max_length",
+        default=1024,
+        help="Tokens of a sentence that are read; the rest is cut off.",
+    )
     word_dropout: float = flag(
         0.25,
         "Share of known words that training treats as unknown, with spelling.",

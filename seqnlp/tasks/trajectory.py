@@ -74,11 +74,17 @@ class Trajectory(Task):
     fields_of_data = ("input_mean", "input_scale", "prediction_length")
     loss_unit = "mean squared error, normalized"
     score_unit = "normalized"
-    meaningless_fields = "vocab_size", "tie_word_embeddings", "pooling", "label_smoothing", "loss_chunk_size"
+    own_fields = ("prediction_length",)
     losses_of = "single steps", "whole forecasts"
     targets = "steps"
     compared_with = "the last value, the straight line, the season before and exponential smoothing"
     remarks_on_baselines: Sequence[str] = ()
+
+    @classmethod
+    def meaningless_fields(cls) -> set[str]:
+        """Those of models that read tokens, too."""
+        of_texts = {"vocab_size", "tie_word_embeddings", "pooling", "label_smoothing", "loss_chunk_size"}
+        return super().meaningless_fields() | of_texts
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
@@ -116,10 +122,15 @@ class Trajectory(Task):
         past = data.examples["validation"][0]["past_values"]
         return ["--text", "; ".join(" ".join(f"{value:.4g}" for value in step) for step in past.tolist())]
 
-    @classmethod
-    def rivals(cls, baselines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    @property
+    def shorter_pasts(self) -> dict[str, int]:
+        """Steps of the past that the trained model is shown for the scores of this name: powers of two, not all."""
+        count = (self.data_args.context_length - 1).bit_length()
+        return {f"last_{2**power}_steps_seen": 2**power for power in range(count)}
+
+    def rivals(self, baselines: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Without the model that is shown less of the past."""
-        return {name: scores for name, scores in baselines.items() if not name.endswith("_steps_seen")}
+        return {name: scores for name, scores in baselines.items() if name not in self.shorter_pasts}
 
     def load(self) -> LoadedData:
         """Each split holds series, of steps by channels."""
@@ -212,14 +223,14 @@ class Trajectory(Task):
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Without most of the past: how much the model remembers."""
-        length, split = self.data_args.context_length, outcome.split
+        split = outcome.split
         has_paths = evaluator.unwrapped_model.num_parallel_samples > 0
-        for count in sorted({2**power for power in range(length.bit_length())} - {length}):
+        for name, count in self.shorter_pasts.items():
             found = self.forecasts(evaluator, outcome.data, split, count)
             scores = self.score(found, outcome.data, split)
             if has_paths:  # none was drawn here
                 scores = {key: value for key, value in scores.items() if key not in ("crps", "ncrps")}
-            outcome.run.record.baselines[f"last_{count}_steps_seen"] = {split: scores}
+            outcome.run.record.baselines[name] = {split: scores}
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """The last value, the straight line through the last two, the season before and exponential smoothing."""
@@ -265,10 +276,10 @@ class Trajectory(Task):
         axes |= {"step": arguments.step, "step_unit": arguments.step_unit}
         box = BOX if arguments.dataset_name == SIMULATION else None
         plot_examples(outcome.predictions[outcome.split], outcome.file("predictions.png"), title, box=box, **axes)
-        seen = arguments.context_length
-        plot_memory(
-            outcome.metrics, outcome.baselines, seen, outcome.file("memory.png"), title, self.unit, self.architecture
-        )
+        errors = {name: scores["rmse"] for name, scores in outcome.baselines.items()}
+        by_past = {steps: errors.pop(name) for name, steps in self.shorter_pasts.items() if name in errors}
+        by_past[arguments.context_length] = outcome.metrics["rmse"]
+        plot_memory(by_past, errors, outcome.file("memory.png"), title, self.unit, self.architecture)
 
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -40,17 +40,16 @@ from ..metrics import (
     translation_scores,
 )
 from ..models import RecurrentSeq2SeqForConditionalGeneration, TransformerForConditionalGeneration
-from ..tokenization.train import TokenizerType
 from ..training import ArgumentsError, Run, TrainingArguments, TrainingLoop, WeightAverager
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
-from ..training.flags import flag
+from ..training.flags import flag, flag_as_in
 from ..visualization import plot_bleu_by_length
-from .arguments import ARCHITECTURES, TRANSFORMER, TextModelArguments, WritingArguments
+from .arguments import TRANSFORMER, TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .results import Link, Record, dataset_of
 from .starting_model import is_ours, load_tokenizer, positions_of
-from .translation_results import PUBLISHED, TESTS, bleu_of, translation_section
+from .translation_results import PUBLISHED, TESTS, bleu_of, draw_bleu_by_length, translation_section
 from .unknown import shown_unknown, tell_unknown
 
 
@@ -66,17 +65,24 @@ TARGET_TOKENIZER = "target_tokenizer"
 class TranslationModelArguments(TextModelArguments):
     """What translates."""
 
-    architecture: str = flag(TRANSFORMER, "The kind of encoder-decoder.", "model", choices=ARCHITECTURES)
-    tokenizer_type: str = flag(
-        "bpe", "The kind of tokenizer trained on the training texts.", "model", choices=get_args(TokenizerType)
+    architecture: str = flag_as_in(
+        TextModelArguments, "architecture", default=TRANSFORMER, help="The kind of encoder-decoder."
     )
-    vocab_size: int = flag(2000, "Largest size of a vocabulary, special tokens included.", "model", "[5, 10000000]")
-    lowercase: bool = flag(False, "Lower-case the text, the translations too.", "model")
-    max_length: int = flag(
-        256,
-        "Training pairs with more tokens on either side are left out, and none is cut, unless --truncate is given.",
-        "model",
-        "[2, inf)",
+    tokenizer_type: str = flag_as_in(TextModelArguments, "tokenizer_type", default="bpe")
+    vocab_size: int = flag_as_in(
+        TextModelArguments,
+        "vocab_size",
+        default=2000,
+        help="Largest size of a vocabulary, special tokens included.",
+    )
+    lowercase: bool = flag_as_in(
+        TextModelArguments, "lowercase", default=False, help="Lower-case the text, the translations too."
+    )
+    max_length: int = flag_as_in(
+        TextModelArguments,
+        "max_length",
+        help="Training pairs with more tokens on either side are left out, and none is cut, unless --truncate is "
+        "given.",
     )
     truncate: bool = flag(
         False,
@@ -220,6 +226,11 @@ class Translation(Task):
         if not (record.get("hyperparameters") or {}).get("lowercase"):
             return cls.scores
         return tuple(sorted(cls.scores, key=lambda score: score.key in CASED))
+
+    @classmethod
+    def terms_of(cls, record: Record, split: str, key: str) -> dict[str, Any]:
+        """How sacrebleu signs what it computed."""
+        return {"signature": record["metrics"][split].get("signatures", {}).get(key) or "not recorded"}
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
@@ -437,6 +448,12 @@ class Translation(Task):
     def results(cls, records: list[Record], link: Link) -> str:
         """BLEU by test set, beside the literature, over time and by the length of the source."""
         return translation_section(records, link)
+
+    @classmethod
+    def draw_results(cls, records: list[Record], folder: Path) -> dict[str, str]:
+        """BLEU by the length of the source."""
+        name = "translation_bleu_by_length.png"
+        return {name: "BLEU by the words of the source"} if draw_bleu_by_length(records, folder / name) else {}
 
     @classmethod
     def in_short(cls, records: list[Record], split: str) -> tuple[str, str]:

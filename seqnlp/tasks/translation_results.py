@@ -1,8 +1,10 @@
-"""What the tables of results say of translation: BLEU by test set, beside the literature, over time, by length."""
+"""What the pages of results say of translation: BLEU by test set, beside the literature, over time, by length."""
 
 import statistics
+from pathlib import Path
 from typing import Any
 
+from ..visualization import plot_bleu_by_length
 from .results import Link, Record, dataset_of, groups_of, processors_of, shown_model, table_of
 
 
@@ -51,6 +53,23 @@ def translation_section(records: list[Record], link: Link) -> str:
         table_of([row for name, group in groups.items() if (row := _length_row(name, group))]),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def draw_bleu_by_length(records: list[Record], picture: Path) -> bool:
+    """
+    Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016.
+    Gives whether there is such a run.
+    """
+    lines, architectures = {}, {}
+    for name, group in multi30k(records).items():
+        if scores := scores_of_test(group[0], next(iter(TESTS))):
+            lines[name] = scores["bleu_by_source_length"]
+            architectures[name] = group[0]["hyperparameters"]["architecture"]
+    if lines:
+        title = "How well sentences of each length are translated"
+        subtitle = "Multi30k English-German, test set of 2016"
+        plot_bleu_by_length(lines, picture, title, subtitle, architectures)
+    return bool(lines)
 
 
 def scores_of_test(record: Record, split: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..models.requirements import Range
 from .errors import ArgumentsError, in_one_line
-from .flags import check_values, fields_of, flag
+from .flags import check_values, fields_of, flag, flags_with
 from .optimizers import OPTIMIZERS, momenta, rates
 
 
@@ -17,11 +17,14 @@ from .optimizers import OPTIMIZERS, momenta, rates
 class TrainingArguments:
     """How the model is trained; the names are those of the transformers examples."""
 
-    output_dir: str | None = flag(None, "Where the results go; outputs/RECIPE-ARCHITECTURE if not given.", "harmless")
+    output_dir: str | None = flag(
+        None, "Where the results go; outputs/RECIPE-ARCHITECTURE if not given.", "harmless", of_one_run=True
+    )
     overwrite_output_dir: bool = flag(
         False,
         "Begin anew where output_dir holds a finished model, or the checkpoints of an unfinished run.",
         "harmless",
+        of_one_run=True,
     )
     num_train_epochs: float = flag(3.0, "Passes over the training data.", "training", "[1e-6, inf)")
     max_train_steps: int | None = flag(
@@ -92,13 +95,16 @@ class TrainingArguments:
         "[0, inf)",
         "warmup_ratio",
     )
-    seed: int = flag(42, "Fixes initialization, order of the data and dropout.", "training", "[0, 4294967296)")
+    seed: int = flag(
+        42, "Fixes initialization, order of the data and dropout.", "training", "[0, 4294967296)", of_one_run=True
+    )
     seeds: str | None = flag(
         None,
         "Seeds joined by commas, e.g. 1,2,3: one run for each, in a folder of its own below output_dir, and the mean "
         "and standard deviation of every score.",
         "harmless",
         excludes="seed",
+        of_one_run=True,
     )
     eval_steps: int | None = flag(
         None, "Steps between two validations; each epoch if not given.", "training", "[1, inf)"
@@ -118,7 +124,7 @@ class TrainingArguments:
     )
     save_total_limit: int = flag(2, "Checkpoints kept, besides the best model.", "harmless", "[1, inf)")
     resume_from_checkpoint: str | None = flag(
-        None, "A checkpoint's folder, or 'latest' for the newest in output_dir.", "harmless"
+        None, "A checkpoint's folder, or 'latest' for the newest in output_dir.", "harmless", of_one_run=True
     )
     resume_with_changes: bool = flag(
         False, "Resume even where arguments, data, tokenizer or model are not those of the checkpoint.", "harmless"
@@ -174,7 +180,7 @@ class TrainingArguments:
             raise ArgumentsError(
                 f"--checkpointing_steps {self.checkpointing_steps} must be a number of steps or the word epoch."
             )
-        for name in ("hub_model_id", "hub_private_repo", "hub_revision", "create_pr"):
+        for name in flags_with(type(self), role="upload"):
             if getattr(self, name) and not self.push_to_hub:
                 raise ArgumentsError(f"--{name} {getattr(self, name)} does nothing without --push_to_hub.")
         if self.seeds is not None:
@@ -212,3 +218,7 @@ class TrainingArguments:
                 "folder by `seqnlp publish` when they are done."
             )
         self.seeds = ",".join(str(int(part)) for part in parts)
+
+
+ONE_RUN_FLAGS = flags_with(TrainingArguments, of_one_run=True)
+"""Flags that each of several runs has of its own."""

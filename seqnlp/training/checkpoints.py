@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers.utils import logging
 
+from .arguments import TrainingArguments
 from .errors import in_one_line
 from .folder_lock import FolderLock
 from .integrity import MANIFEST, WriteError, find_damage, remove_at_once, write_together, write_whole
-from .progress import Clock, Meter, Place
+from .progress import BestModel, Clock, Meter, Place
 from .run_record import write_json
 
 
@@ -30,8 +31,6 @@ AVERAGE_FILE = "moving_average.safetensors"
 UNFINISHED = "unfinished"
 SEALS = (MANIFEST, STATE_FILE)
 NAMES = re.compile(r"(tmp-)?(removed-)?((step|best|weights)-\d{8,}|results)")
-# The parts of the loop's state.
-STATE = {"setup": dict, "place": dict, "clock": dict, "meter": dict, "best": dict, "history": list}
 
 SavesItself = Callable[[Path], Any]
 
@@ -333,31 +332,28 @@ def read_state(path: Path) -> tuple[dict[str, Any], str | None]:
         return {}, f"{STATE_FILE} cannot be read: {in_one_line(error)}"
     if not isinstance(state, dict):
         return {}, f"{STATE_FILE} holds no state of a run"
-    for name, kind in STATE.items():
-        if not isinstance(state.get(name), kind):
+    meter, best = Meter(Clock(), torch.device("cpu")), BestModel(TrainingArguments())
+    parts = {"place": Place(), "clock": Clock(), "meter": meter, "best": best}
+    for name, expected in {"setup": {}, **{name: part.state() for name, part in parts.items()}}.items():
+        if not isinstance(state.get(name), dict):
             return {}, f"{STATE_FILE} holds no {name} that this version can read"
-    needed = {"place": Place(), "clock": Clock(), "meter": Meter(Clock(), torch.device("cpu"))}
-    for name, expected in {name: part.state() for name, part in needed.items()}.items():
         if expected.keys() - state[name].keys():
             return {}, f"{STATE_FILE} does not say all of its {name} that this version needs"
         wrong = next((key for key, value in expected.items() if not _is_like(value, state[name][key])), None)
         if wrong is not None:
             return {}, f"{STATE_FILE} says {str(state[name][wrong])[:20]!r} where {name} has its {wrong}"
-    best, counts = state["best"], ("step", "evaluations_without_gain")
-    if not {"metric", *counts} <= best.keys() or not all(_is_like(0, best[key]) for key in counts):
-        return {}, f"{STATE_FILE} does not say which model was best"
-    if best["metric"] is not None and not _is_like(0.0, best["metric"]):
-        return {}, f"{STATE_FILE} says {str(best['metric'])[:20]!r} of the best model"
-    entries = state["history"]
-    if not all(
+    entries = state.get("history")
+    if not isinstance(entries, list) or not all(
         isinstance(one, dict) and _is_like(0, one.get("step")) and _is_like(0.0, one.get("epoch")) for one in entries
     ):
         return {}, f"{STATE_FILE} holds no history of steps and epochs"
     return state, None
 
 
-def _is_like(expected: bool | float, value: Any) -> bool:
-    """Whether a value is of the same kind: a truth, a count or a number."""
+def _is_like(expected: bool | float | None, value: Any) -> bool:
+    """Whether a value is of the same kind: a truth, a count or a number, or a number that is not known yet."""
+    if expected is None and value is None:
+        return True
     if isinstance(expected, bool) or isinstance(value, bool):
         return isinstance(expected, bool) and isinstance(value, bool)
     if isinstance(expected, int):

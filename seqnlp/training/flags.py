@@ -4,7 +4,10 @@ What is known of a flag stands in its dataclass field: default, help, role and r
 A field's `metadata` holds `help`, `role` (see [`ROLES`]) and, for a number, `range` as an interval in the usual
 notation, such as `[0, 1)`. From the role follow what a resumed run is compared by, what a record hides and what
 `verify` asks again. `fixed_by` names what settles the flag where it is not trained anew: an existing `model` or
-`tokenizer`. A flag that `may_be_empty` means something where an empty word is given.
+`tokenizer`. A flag that `may_be_empty` means something where an empty word is given. One that is `of_one_run` is given
+to each of several runs that are alike by whoever starts them.
+
+A constant of any module that lists flags by their names ends in `_FLAGS`.
 """
 
 import dataclasses
@@ -66,10 +69,23 @@ def flag(
         replaces: The flag whose place it takes where it is given.
         excludes: The flag that cannot be given beside it; of two that a YAML and the command line give, the latter's
             counts.
-        **metadata: For `argparse`, such as `choices`.
+        **metadata: Its `choices`, and what else is known of it, see above.
     """
     known = {"help": help, "role": role, "range": range, "replaces": replaces, "excludes": excludes, **metadata}
     return dataclasses.field(default=default, metadata={key: fact for key, fact in known.items() if fact is not None})
+
+
+def flag_as_in(dataclass_type: type, name: str, **changes: Any) -> Any:
+    """
+    A flag of a dataclass once more in another one; what is not changed is as it is there.
+
+    Args:
+        dataclass_type: Where it is declared.
+        name: Its name.
+        **changes: Arguments of [`flag`].
+    """
+    field = fields_of(dataclass_type)[name]
+    return flag(**{"default": field.default, **field.metadata, **changes})
 
 
 def fields_of(*dataclass_types: type) -> dict[str, dataclasses.Field]:
@@ -77,17 +93,15 @@ def fields_of(*dataclass_types: type) -> dict[str, dataclasses.Field]:
     return {f.name: f for dataclass_type in dataclass_types for f in dataclasses.fields(dataclass_type) if f.init}
 
 
+def flags_with(dataclass_type: type, **facts: Any) -> tuple[str, ...]:
+    """The flags of a dataclass of which these facts are known, e.g. `role="upload"`."""
+    return tuple(name for name, field in fields_of(dataclass_type).items() if facts.items() <= field.metadata.items())
+
+
 def settled_flags(dataclass_type: type) -> dict[str, str]:
-    """
-    Flags that an existing model or tokenizer settles, each with which of the two: a field that takes a parent's place
-    is settled as that one.
-    """
-    return {
-        name: field.metadata["fixed_by"]
-        for parent in reversed(dataclass_type.__mro__)
-        for name, field in vars(parent).get("__dataclass_fields__", {}).items()
-        if "fixed_by" in field.metadata
-    }
+    """Flags that an existing model or tokenizer settles, each with which of the two."""
+    metadata = {name: field.metadata for name, field in fields_of(dataclass_type).items()}
+    return {name: known["fixed_by"] for name, known in metadata.items() if "fixed_by" in known}
 
 
 def role_of(field: dataclasses.Field) -> str:

@@ -59,9 +59,6 @@ class OptimizerKind:
         return cls.momentum if arguments.momentum is None else arguments.momentum
 
 
-ADAM_FLAGS = ("adam_beta1", "adam_beta2", "adam_epsilon")
-
-
 def adam_settings(arguments: TrainingArguments) -> dict[str, Any]:
     """The arguments of torch's AdamW."""
     return {
@@ -78,7 +75,7 @@ class AdamW(OptimizerKind):
     title = "AdamW"
     source = "Loshchilov & Hutter 2019, arXiv 1711.05101"
     rate = "about how far each weight moves in a step"
-    reads = ADAM_FLAGS
+    reads = ("adam_beta1", "adam_beta2", "adam_epsilon")
 
     @classmethod
     def create(cls, groups, arguments, model):
@@ -121,7 +118,7 @@ class Muon(OptimizerKind):
     title = "Muon, and AdamW for embeddings, heads and vectors"
     source = "Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al. 2025, arXiv 2502.16982"
     rate = "that of AdamW, whose root mean square a matrix's step has"
-    reads = (*ADAM_FLAGS, "momentum")
+    reads = (*AdamW.reads, "momentum")
     momentum = 0.95
     shardings = ("FSDP",)  # DeepSpeed lays the matrices out in one row
 
@@ -198,6 +195,6 @@ def described(arguments: TrainingArguments) -> str:
     """An optimizer in one line: its name, what the learning rate is, and flags that were set and it does not read."""
     kind, fields = OPTIMIZERS[arguments.optimizer], fields_of(type(arguments))
     line = f"{kind.title}; learning rate {arguments.learning_rate:g}, {kind.rate}"
-    unread = [name for name in ADAM_FLAGS if name not in kind.reads]
+    unread = dict.fromkeys(name for other in OPTIMIZERS.values() for name in other.reads if name not in kind.reads)
     changed = [f"--{name}" for name in unread if vars(arguments)[name] != fields[name].default]
     return f"{line}; {', '.join(changed)} not read" if changed else line

@@ -16,13 +16,13 @@ from transformers import HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import string_to_bool
 
 from .errors import ArgumentsError, in_one_line
-from .flags import GROUPS, check_values, fields_of, role_of, settled_flags, without_flags
+from .flags import GROUPS, check_values, fields_of, role_of, without_flags
 from .yaml_files import read_yaml, value_of, write_yaml
 
 
 ConfigType = TypeVar("ConfigType", bound=PreTrainedConfig)
-# Of a field's metadata, which argparse does not know.
-OURS = ("role", "range", "replaces", "excludes", "fixed_by", "may_be_empty", "unread_of")
+OF_ARGPARSE = ("help", "choices")
+"""What argparse is to know of a field's metadata."""
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -53,7 +53,6 @@ class _Parser(HfArgumentParser):
     """Says what is wrong in one line instead of printing every flag there is."""
 
     source_of = staticmethod(lambda flag: "")
-    settled: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, dataclass_types, recipes_own: Mapping[str, Any], **kwargs):
         self.recipes_own = recipes_own
@@ -66,19 +65,15 @@ class _Parser(HfArgumentParser):
         for dataclass_type in dataclass_types:
             self._add_dataclass_arguments(dataclass_type)
 
-    def _add_dataclass_arguments(self, dtype):
-        self.settled = settled_flags(dtype)
-        super()._add_dataclass_arguments(dtype)
-
     @staticmethod
     def _parse_dataclass_field(parser, field):
         known = copy.copy(field)
-        metadata = {key: value for key, value in field.metadata.items() if key not in OURS}
-        if field.name in parser.settled:  # its default depends on what a run starts from
+        metadata = {key: value for key, value in field.metadata.items() if key in OF_ARGPARSE}
+        if settled_by := field.metadata.get("fixed_by"):  # its default depends on what a run starts from
             own = parser.recipes_own.get(field.name)
             own = field.default if own is None else own
             default = "" if own is None else f"{own}, or "
-            metadata["help"] += f" (default: {default}as a given {parser.settled[field.name]} has it)"
+            metadata["help"] += f" (default: {default}as a given {settled_by} has it)"
         known.metadata = MappingProxyType(metadata)
         group = parser.groups[role_of(field)]
         HfArgumentParser._parse_dataclass_field(group, known)

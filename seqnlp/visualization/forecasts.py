@@ -1,6 +1,5 @@
 """Predicted against true series, and what a model loses when it may not see the past."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -157,9 +156,8 @@ def plot_forecasts(
 
 
 def plot_memory(
-    scores: dict[str, float],
-    baselines: dict[str, dict[str, float]],
-    context_length: int,
+    errors: dict[int, float],
+    others: dict[str, float],
     path: str | Path,
     title: str = "",
     unit: str = "m",
@@ -169,25 +167,20 @@ def plot_memory(
     Draw a model's error against how many steps of the past it was shown.
 
     Args:
-        scores: The model's scores, shown the whole past.
-        baselines: The same of other forecasts, by name; `last_N_steps_seen` is the model's own, shown `N` steps.
-        context_length: Steps of the whole past.
+        errors: The model's error by how many steps it was shown, in increasing order.
+        others: The errors of other forecasts, by name.
         path: Where the PNG goes.
         title: Stands above the picture.
         unit: Of the errors.
         architecture: Of the model, whose color it has.
     """
-    errors, lines = {context_length: scores["rmse"]}, {}
-    for name, others in baselines.items():
-        hidden = re.fullmatch(r"last_(\d+)_steps_seen", name)
-        (errors if hidden else lines)[int(hidden.group(1)) if hidden else name] = others["rmse"]
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    seen = sorted(errors)
+    seen = list(errors)
     (look,) = looks_of([architecture])
-    axis.plot(seen, [errors[count] for count in seen], **look.line() | {"linestyle": "-"}, label="the model")
-    for (name, error), style in zip(lines.items(), (":", "--", "-.", (0, (5, 1, 1, 1, 1, 1))), strict=False):
+    axis.plot(seen, list(errors.values()), **look.line() | {"linestyle": "-"}, label="the model")
+    for (name, error), style in zip(others.items(), (":", "--", "-.", (0, (5, 1, 1, 1, 1, 1))), strict=False):
         axis.axhline(error, color=GRAY, linestyle=style, label=name.replace("_", " "))
     axis.set_xscale("log", base=2)
     axis.set_xticks(seen, [str(count) for count in seen])

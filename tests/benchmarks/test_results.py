@@ -10,9 +10,8 @@ from benchmarks import records as records_module
 from benchmarks import results
 from benchmarks.cards import card_name
 from benchmarks.records import file_name
-from benchmarks.results import draw_bleu_by_length
 from seqnlp.tasks.results import groups_of, model_of
-from seqnlp.tasks.translation_results import TESTS, translation_section
+from seqnlp.tasks.translation_results import TESTS, draw_bleu_by_length, translation_section
 
 
 BINS = [{"from": 1, "to": 10, "sentences": 400, "bleu": 38.0}, {"from": 11, "to": 20, "sentences": 600, "bleu": 30.0}]
@@ -105,16 +104,23 @@ def test_other_pairs_of_languages_are_in_no_table():
     assert translation_section([record], unlinked) == ""
 
 
-def test_the_bottleneck_is_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "PICTURE", tmp_path / "a.png")
-    assert not draw_bleu_by_length([])
-    assert not (tmp_path / "a.png").exists()
-    records = [translation_record(), translation_record("gru", "none", bleu=20.0)]
-    assert draw_bleu_by_length(records)
-    assert (tmp_path / "a.png").stat().st_size > 5000
-    (tmp_path / "a.png").unlink()
-    assert draw_bleu_by_length(records, tmp_path / "b.png")  # beside it
-    assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
+def test_the_bottleneck_is_drawn(tmp_path):
+    picture = tmp_path / "a.png"
+    assert not draw_bleu_by_length([], picture)
+    assert not picture.exists()
+    assert draw_bleu_by_length([translation_record(), translation_record("gru", "none", bleu=20.0)], picture)
+    assert picture.stat().st_size > 5000
+
+
+def test_a_page_shows_what_its_tasks_draw_and_no_more(tmp_path):
+    other = translation_record()
+    other["dataset"] = {"name": "sample:jupyterlab_fr", "config": None}
+    assert results.pictures([music_record(), other], tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+    name = "translation_bleu_by_length.png"
+    shown = results.pictures([music_record(), translation_record()], tmp_path)
+    assert shown == f"\n\n![BLEU by the words of the source]({tmp_path.name}/{name})"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def music_record(seed=1, valid=0.9):
@@ -141,14 +147,13 @@ def music_record(seed=1, valid=0.9):
 def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "images").mkdir(parents=True)
     for page in ("README.md", "docs/results.md", "docs/tried.md"):
         (tmp_path / page).write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
     paths = []
     for record in (music_record(), music_record(2, 0.8), translation_record()):
         paths.append(tmp_path / f"run-{len(paths)}")
         paths[-1].write_text(json.dumps(record))
-    monkeypatch.setattr(results, "PICTURE", tmp_path / "by_length.png")
     monkeypatch.setattr(records_module, "ROOT", tmp_path)
     monkeypatch.setattr(records_module, "RESULTS", tmp_path)
     results.main([str(path) for path in paths])
@@ -193,8 +198,6 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
 def test_no_page_is_written_where_one_lacks_the_markers(tmp_path, monkeypatch, markers, page):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    monkeypatch.setattr(results, "PICTURE", tmp_path / "a.png")
-    monkeypatch.setattr(results, "draw_bleu_by_length", lambda records: None)
     monkeypatch.setattr(results, "kept_records", list)
     (tmp_path / "docs").mkdir()
     pages = ("README.md", "docs/results.md", "docs/tried.md")

@@ -334,9 +334,11 @@ def test_all_architectures_match_within_two_percent(match):
 
 
 def test_fields_that_mean_nothing_to_an_architecture_are_left_out():
-    overrides = {"hidden_size": 8, "pooling": "max", "bidirectional": True, "norm_position": "pre"}
-    assert overrides_for("gru", overrides) == {"hidden_size": 8, "pooling": "max", "bidirectional": True}
-    assert overrides_for("transformer", overrides) == {"hidden_size": 8, "pooling": "max", "norm_position": "pre"}
+    both, recurrent = {"hidden_size": 8, "pooling": "max"}, {"bidirectional": True}
+    transformer = {"norm_position": "pre", "patch_size": 4}  # one of texts, and one of images
+    overrides = {**both, **recurrent, **transformer}
+    assert overrides_for("gru", overrides) == {**both, **recurrent}
+    assert overrides_for("transformer", overrides) == {**both, **transformer}
 
 
 def test_values_of_a_yaml_are_what_they_say(quick):
@@ -378,13 +380,43 @@ def test_refusals(quick, content, message):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--seed 5", "compare sets --seed itself"),
-        ("--output-dir=x", "compare sets --output_dir itself"),
+        ("--seed 5", "compare decides on --seed itself"),
+        ("--output-dir=x", "compare decides on --output_dir itself"),
+        ("--push_to_hub", "compare decides on --push_to_hub itself"),
+        ("--max_train_minutes 5", "compare decides on --max_train_minutes itself"),
+        ("--architecture gru", "compare decides on --architecture itself"),
         ("--text 'a", "cannot be read: No closing quotation"),
     ],
 )
 def test_flags_that_are_not_the_recipes_are_refused(quick, flags, message):
     assert message in str(compare(quick, "--flags", flags).exception)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "push_to_hub: true",
+        "hub_model_id: alice/x",
+        "max_train_minutes: 5",
+        "validation_log: log",
+        "resume_from_checkpoint: latest",
+        "model_name_or_path: somewhere",
+    ],
+)
+def test_a_yaml_whose_runs_would_not_be_comparable_is_refused(quick, line):
+    quick.write_text(f"recipe: quick\n{line}\n")
+    told = str(compare(quick, "--match", "seconds").exception)
+    assert told == (
+        f"{quick}: `{line}` is not for the runs of compare, which are all to be comparable. Leave it out of the YAML."
+    )
+    assert not (quick.parent.parent / "out").exists()
+
+
+def test_every_run_has_a_seed_in_the_place_of_those_of_the_yaml(quick, without_accelerate):
+    quick.write_text("recipe: quick\nseeds: 1,2,3\npush_to_hub: false\nmax_train_minutes: null\n")
+    assert compare(quick, "--first_seed", "7").exit_code == 0
+    seeds = [re.search(r"--seed (\d)", line)[1] for line in launched(quick)]
+    assert sorted(seeds) == ["7", "7", "7", "7", "8", "8"]  # of each architecture one step, and two runs
 
 
 def test_a_folder_that_compare_did_not_make_is_left_alone(quick, without_accelerate):

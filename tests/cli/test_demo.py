@@ -12,7 +12,16 @@ from PIL import Image
 from seqnlp.cli import demo as verb
 from seqnlp.cli.examples import examples_of
 from seqnlp.cli.models import NamedModel
-from seqnlp.demo import Forecaster, GapFiller, ImageClassifier, TextClassifier, TextWriter, TuneWriter
+from seqnlp.demo import (
+    Forecaster,
+    GapFiller,
+    ImageClassifier,
+    TextClassifier,
+    TextWriter,
+    TokenClassifier,
+    Translator,
+    TuneWriter,
+)
 from seqnlp.extras import install
 
 
@@ -73,7 +82,7 @@ def asked(kind, task, dataset=None, public=False, **settings):
     run = {"task": task, "hyperparameters": settings, "dataset": {"name": dataset}}
     named = NamedModel("m", "m", SimpleNamespace(), object, run)
     answerer = kind.__new__(kind)
-    answerer.tokenizer = SimpleNamespace(mask_token="<mask>")
+    answerer.tokenizer, answerer.settings = SimpleNamespace(mask_token="<mask>"), settings
     return examples_of(named, answerer, public)
 
 
@@ -91,6 +100,21 @@ def test_examples_are_rows_of_the_validation_data(tmp_path):
     found, remark = asked(Forecaster, "trajectory", **simulated, context_length=6, prediction_length=3)
     assert np.array(found).shape == (5, 6, 2)
     assert remark == ""
+
+
+def test_examples_of_taggers_are_sentences_and_of_translators_sources(tmp_path):
+    rows = {
+        "tags": [{"tokens": ["Ada", "wrote", number], "tags": ["B-PER", "O", "O"]} for number in "123456789"],
+        "pairs": [{"source": f"a {number}", "target": f"ein {number}"} for number in "123456789"],
+    }
+    for name, lines in rows.items():
+        (tmp_path / name).mkdir()
+        for split in ("train", "validation", "test"):
+            (tmp_path / name / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found, remark = asked(TokenClassifier, "tagging", dataset_name=str(tmp_path / "tags"))
+    assert (found, remark) == ([f"Ada wrote {number}" for number in "13579"], "")
+    found, remark = asked(Translator, "translation", dataset_name=str(tmp_path / "pairs"))
+    assert (found, remark) == ([f"a {number}" for number in "13579"], "")
 
 
 def test_examples_of_data_that_is_gone_or_private_are_those_of_the_task():

@@ -148,8 +148,8 @@ def test_what_cannot_be_scaled_is_one_line(launched, tmp_path):
 
     sizes = "--sizes", "20k,50k,100k"
     assert "--budget -1 must be a number of operations above 0" in refused(*sizes, "--budget", "-1")
-    assert "scale sets --seed itself" in refused(*sizes, "--flags", "--seed 3")
-    assert "scale sets --validation_log itself" in refused(*sizes, "--flags", "--validation_log l")
+    assert "scale decides on --seed itself" in refused(*sizes, "--flags", "--seed 3")
+    assert "scale decides on --validation_log itself" in refused(*sizes, "--flags", "--validation_log l")
     told = refused(*sizes, "--budget", "1e10", "--flags", "--num_train_epochs 3")
     assert "--budget says how long to train, and num_train_epochs does as well" in told
     assert told == refused(*sizes, "--budget", "1e10", "--flags", "--num-train-epochs 3")

@@ -422,8 +422,8 @@ def test_a_space_that_does_not_fit_is_one_line(tmp_path, content, message):
 
 
 def test_flags_that_it_sets_itself_are_refused(quick):
-    assert "sweep sets --seed itself. Leave it out." in str(sweep(quick, "--flags", "--seed 3").exception)
-    assert "sweep sets --evaluate_test itself" in str(sweep(quick, "--flags", "--evaluate_test true").exception)
+    assert "sweep decides on --seed itself. Leave it out." in str(sweep(quick, "--flags", "--seed 3").exception)
+    assert "sweep decides on --evaluate_test itself" in str(sweep(quick, "--flags", "--evaluate_test true").exception)
     assert not (quick / "out").exists()
     (quick / "out").mkdir()
     (quick / "out" / "mine").touch()

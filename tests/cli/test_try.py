@@ -17,8 +17,8 @@ from seqnlp import (
     VisionTransformerConfig,
     VisionTransformerForImageClassification,
 )
-from seqnlp.cli.terminal import plot, show
-from seqnlp.demo import ClassAnswer, SeriesAnswer, TagAnswer, TranslationAnswer
+from seqnlp.cli.terminal import plot, show, show_kind
+from seqnlp.demo import Answer, ClassAnswer, SeriesAnswer, TagAnswer, TranslationAnswer
 from seqnlp.demo.answers import Scored, Span, Tag, Word
 from seqnlp.tokenization import train_tokenizer
 
@@ -105,6 +105,7 @@ def test_a_conversation_ends_quietly_and_survives_what_cannot_be_answered(root, 
     monkeypatch.setattr("builtins.input", typed)
     status, out, error = seqnlp(root / "series", "--max_new_tokens", 2, given=None)
     assert (status, error) == (0, "")
+    assert "Type numbers, or a file's name and press Enter; Ctrl-D ends." in out
     assert "is no number" in out
     assert out.count("o past, x forecast") == 1
 
@@ -185,6 +186,15 @@ def shown(answer, color=None):
     console = Console(file=io.StringIO(), color_system=color, force_terminal=bool(color), width=80, markup=False)
     show(answer, console)
     return console.file.getvalue()
+
+
+def kinds_of(kind):
+    return [found for below in kind.__subclasses__() for found in (below, *kinds_of(below))]
+
+
+def test_every_kind_of_answer_is_shown_in_its_own_way():
+    shared = [kind.__name__ for kind in kinds_of(Answer) if kind not in show_kind.registry]
+    assert shared == [], "no function of cli/terminal.py shows these"
 
 
 def test_colors_on_a_terminal_alone():

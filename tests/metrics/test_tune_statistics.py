@@ -1,6 +1,7 @@
 """What tunes are like, computed by hand, and by other programs where there are some."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy import integrate, stats
 
 from seqnlp.data import Melody
 from seqnlp.metrics.tune_statistics import (
+    KINDS,
     MAJOR,
     MINOR,
     STATISTICS,
@@ -157,6 +159,13 @@ def test_forms_are_found_by_metre_and_rhythm():
     asked = [["M:6/8", "n2n n2n"], ["M:4/4", "nnnn nnnn"], ["M:4/4", "n2nn nnnn"]]
     assert finder.share_found(asked, ["jig", "reel", "reel"]) == 1.0
     assert finder.share_found(asked, ["jig", "reel", "jig"]) == pytest.approx(2 / 3)
+
+
+def test_every_statistic_says_what_it_is_and_counts_for_a_score():
+    assert len({one.key for one in STATISTICS}) == len(STATISTICS)
+    assert {one.kind for one in STATISTICS} == set(KINDS)
+    for one in STATISTICS:
+        assert re.fullmatch(r"[a-z ]+ \([a-z ,%]+\)", one.name)  # with what is counted
 
 
 def test_all_scores_are_shares():

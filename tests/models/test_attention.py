@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from transformers import DynamicCache
 
 import seqnlp.models.attention as attention_module
 from seqnlp import TransformerDecoderConfig
@@ -242,6 +243,18 @@ def test_bfloat16_trains_in_stages_what_sdpa_would_give(masked, monkeypatch):
     assert called == [False]
     for ours, theirs in zip(in_stages, by_kernel, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02)
+
+
+def test_in_stages_a_single_query_sees_all_that_was_cached():
+    torch.manual_seed(0)
+    states = torch.randn(2, 5, 16).bfloat16()
+    module = attention("sdpa").bfloat16()
+    whole, _ = module(states)
+    cache = DynamicCache()
+    module(states[:, :4], past_key_values=cache)
+    last, weights = module(states[:, 4:], past_key_values=cache)
+    assert weights.shape == (2, 4, 1, 5)
+    torch.testing.assert_close(last, whole[:, 4:], rtol=0.05, atol=0.02)
 
 
 @pytest.mark.parametrize(("tiles", "longest"), [(True, 320), (False, 512)])

@@ -8,7 +8,7 @@ from local_hub import card_errors
 from transformers import CONFIG_MAPPING
 
 from benchmarks import cards as cards_module
-from seqnlp.publishing.card import MACHINES_OWN, build_card, task_of
+from seqnlp.publishing.card import MACHINE_FLAGS, build_card, task_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_the_model_index_holds_every_number_of_the_record_and_no_other(path):
     command = re.search(r"^seqnlp train .*$", card, re.MULTILINE)[0].split()
     assert command[2] == record["task"]
     flags = [word for word in record["command"].split() if word.startswith("--")]
-    own = {f"--{name}" for name in MACHINES_OWN}
+    own = {f"--{name}" for name in MACHINE_FLAGS}
     assert [word for word in command if word.startswith("--")] == [flag for flag in flags if flag not in own]
     assert record["dataset"]["splits"]["train"]["fingerprint"] in card
 

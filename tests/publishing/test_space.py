@@ -16,6 +16,7 @@ from PIL import Image
 from test_hub import command
 
 from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
+from seqnlp.demo import TuneWriter
 from seqnlp.publishing import PublishingError, publish, publish_space
 from seqnlp.publishing.space import requirements
 
@@ -55,7 +56,13 @@ def test_requirements_are_whole_and_pinned():
     assert found["torch"] == sys.modules["torch"].__version__.split("+")[0]
     assert found["numpy"] == sys.modules["numpy"].__version__  # which others need
     assert "fastapi" in found  # which gradio needs
-    assert found.keys().isdisjoint({"gradio", "seqnlp", "pytest", "peft"})
+    assert found.keys().isdisjoint({"gradio", "seqnlp", "pytest", "peft", "verovio"})
+
+
+def test_a_page_of_tunes_needs_what_plays_them():
+    version = pytest.importorskip("music21").__version__
+    assert TuneWriter.extras == ("music",)
+    assert set(requirements(TuneWriter.extras)) - set(requirements()) >= {f"music21=={version}"}
 
 
 def test_done_twice_it_changes_nothing_and_what_is_stale_goes(hub, run_folder):

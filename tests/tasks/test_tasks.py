@@ -1,7 +1,9 @@
 """Every task is complete, and no list names one that does not exist."""
 
 import dataclasses
+import importlib
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from seqnlp.models.cells import CELLS, LinearCell
 from seqnlp.models.heads import LanguageModel
 from seqnlp.tasks import ARCHITECTURES, TASKS
 from seqnlp.training import ArgumentsError
-from seqnlp.training.flags import ROLES, Range, role_of
+from seqnlp.training.flags import ROLES, Range, fields_of, role_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +106,26 @@ def test_every_flag_has_help_a_role_and_a_range_if_it_is_a_number(task):
             assert field.default in Range(field.metadata["range"]), name
         replaced = field.metadata.get("replaces")
         assert replaced is None or replaced in task.fields()
+
+
+def test_a_flag_that_is_declared_again_keeps_what_others_ask_of_it(task):
+    for dataclass_type in task.argument_types():
+        for parent in filter(dataclasses.is_dataclass, dataclass_type.__mro__):
+            for name, field in fields_of(parent).items():
+                again = fields_of(dataclass_type)[name].metadata
+                for fact in ("role", "fixed_by", "of_one_run"):
+                    assert again.get(fact) == field.metadata.get(fact), (name, fact)
+
+
+def test_lists_of_flags_name_none_that_does_not_exist():
+    flags, lists = {name for task in OURS.values() for name in task.fields()}, {}
+    for path in sorted((ROOT / "seqnlp").rglob("*.py")):
+        for name in re.findall(r"^(\w+_FLAGS)\b.* = ", path.read_text(), re.MULTILINE):
+            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            lists[f"{module.__name__}.{name}"] = set(getattr(module, name))
+    assert len(lists) >= 7
+    for name, listed in lists.items():
+        assert listed - {"config"} <= flags, name  # which is no flag of a task, and names the YAML of all others
 
 
 def test_the_architectures_are_the_cells_and_the_transformer(task):

@@ -46,14 +46,13 @@ def record_of(metrics, **hyperparameters):
 def test_the_page_of_a_run_says_whether_its_baseline_does_as_well(ours, baseline, relation):
     record = record_of({"validation": {"accuracy": 0.9}, "test": {"accuracy": ours}}, metric_for_best_model="accuracy")
     outcome = SimpleNamespace(run=SimpleNamespace(record=record), baselines={"tf_idf": {"accuracy": baseline}})
-    assert _finding(SentimentAnalysis, outcome) == (
-        f"Accuracy {ours:.1%} is {relation} its baseline, tf idf: {baseline:.1%}."
-    )
+    task = SentimentAnalysis.from_record({})
+    assert _finding(task, outcome) == f"Accuracy {ours:.1%} is {relation} its baseline, tf idf: {baseline:.1%}."
     assert SentimentAnalysis.headline(asdict(record)).shown == f"Accuracy {ours:.1%}"
     outcome.baselines["another"] = {"accuracy": 0.5}
-    assert "the best of its baselines, tf idf" in _finding(SentimentAnalysis, outcome)
+    assert "the best of its baselines, tf idf" in _finding(task, outcome)
     outcome.baselines = {}
-    assert _finding(SentimentAnalysis, outcome) == ""
+    assert _finding(task, outcome) == ""
 
 
 def test_of_errors_less_is_better():
@@ -63,7 +62,8 @@ def test_of_errors_less_is_better():
     del record.metrics["validation"]["loss"]
     outcome = SimpleNamespace(run=SimpleNamespace(record=record), baselines={"last_value": {"mae": 0.5}})
     outcome.baselines["last_8_steps_seen"] = {"mae": 0.2}  # the model itself
-    assert _finding(Trajectory, outcome) == "MAE 0.250 m is better than its baseline, last value: 0.500 m."
+    task = Trajectory.from_record({"hyperparameters": {"context_length": 10}})
+    assert _finding(task, outcome) == "MAE 0.250 m is better than its baseline, last value: 0.500 m."
 
 
 def test_of_several_tests_the_first_one_stands_for_the_run():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from uniform_models import begin, outcome_of, uniform
 
-from seqnlp.tasks import trajectory
+from seqnlp.tasks import TASKS, Task, trajectory
 from seqnlp.tasks.trajectory import Trajectory
 
 
@@ -68,14 +68,26 @@ def test_walls_are_drawn_around_the_simulated_ball_alone(is_simulated, prepare, 
     monkeypatch.setattr(
         trajectory, "plot_examples", lambda _, file, title, box, **axes: drawn.append((title, box, axes))
     )
-    monkeypatch.setattr(trajectory, "plot_memory", lambda metrics, baselines, seen, *_: drawn.append(seen))
+    monkeypatch.setattr(trajectory, "plot_memory", lambda errors, others, *_: drawn.append((errors, others)))
     if is_simulated:
         task.data_args.dataset_name = "simulated:ball"
-    run.record.metrics["test"] = {}
+    run.record.metrics["test"] = {"rmse": 0.5}
+    known = {"last_value": 2.0, "last_2_steps_seen": 0.75, "last_1_steps_seen": 1.0}
+    run.record.baselines = {name: {"test": {"rmse": error}} for name, error in known.items()}
     task.draw(outcome_of(run, data, "test", test={}))
     axes = {"channels": ["height"], "unit": "m", "step": 0.05, "step_unit": "min", "levels": (0.5, 0.8, 0.95)}
     title = "Forecasts of line.csv, lstm"  # a file of a user's, by its name alone
-    assert drawn == [(title, trajectory.BOX if is_simulated else None, axes), 4]
+    by_past, others = drawn.pop()
+    assert list(by_past.items()) == [(1, 1.0), (2, 0.75), (4, 0.5)]
+    assert others == {"last_value": 2.0}
+    assert drawn == [(title, trajectory.BOX if is_simulated else None, axes)]
+
+
+def test_what_its_models_alone_read_is_left_out_of_the_cards_of_others():
+    assert "prediction_length" not in Trajectory.meaningless_fields()
+    others = [task for task in TASKS.values() if not issubclass(task, Trajectory)]
+    assert others
+    assert all(task.meaningless_fields() == {"prediction_length"} for task in [Task, *others])
 
 
 @pytest.mark.parametrize("kind", Trajectory.model_classes)
@@ -88,7 +100,7 @@ def test_fields_that_its_cards_leave_out_change_nothing(kind):
         "label_smoothing": 0.5,
         "loss_chunk_size": 3,
     }
-    assert set(Trajectory.meaningless_fields) == set(others)
+    assert Trajectory.meaningless_fields() == set(others)
     known = {field.name for field in dataclasses.fields(model_class.config_class)}
     for changes in ({}, others):
         fields = {"hidden_size": 8, "num_attention_heads": 2, "input_size": 2, **changes}

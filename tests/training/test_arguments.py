@@ -8,7 +8,19 @@ from seqnlp.data import DataArguments, PairArguments
 from seqnlp.tasks import TextModelArguments
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.training import ArgumentsError, TrainingArguments, build_config, parse_arguments
-from seqnlp.training.flags import GROUPS, Range, check_values, command_of, fields_of, flag, public_value, role_of
+from seqnlp.training.arguments import ONE_RUN_FLAGS
+from seqnlp.training.flags import (
+    GROUPS,
+    Range,
+    check_values,
+    command_of,
+    fields_of,
+    flag,
+    flag_as_in,
+    flags_with,
+    public_value,
+    role_of,
+)
 
 
 def parse(*argv):
@@ -112,6 +124,29 @@ def test_parsing_leaves_what_is_known_of_a_flag():
     after = {name: (field.type, dict(field.metadata)) for name, field in fields_of(DataArguments).items()}
     assert after == before
     assert after["max_train_samples"][1]["range"] == "[1, inf)"
+
+
+def test_a_flag_once_more_is_as_it_was_but_for_what_is_changed():
+    @dataclass
+    class First:
+        size: int = flag(3, "How large.", "model", "[1, 9]", fixed_by="model")
+        name: str | None = flag(None, "Its name.", "upload", of_one_run=True)
+
+    @dataclass
+    class Second(First):
+        size: int = flag_as_in(First, "size", default=5, help="How wide.")
+
+    fields = fields_of(Second)
+    assert fields["size"].default == Second().size == 5
+    assert fields["size"].metadata == {"help": "How wide.", "role": "model", "range": "[1, 9]", "fixed_by": "model"}
+    assert fields_of(First)["size"].metadata["help"] == "How large."
+    assert flags_with(Second, role="model") == ("size",)
+    assert flags_with(Second, role="upload", of_one_run=True) == ("name",)
+    assert flags_with(Second, role="upload", fixed_by="model") == ()
+
+
+def test_what_each_of_several_runs_has_of_its_own():
+    assert set(ONE_RUN_FLAGS) == {"output_dir", "overwrite_output_dir", "seed", "seeds", "resume_from_checkpoint"}
 
 
 def test_help_lists_every_flag_with_its_default(capsys):

@@ -16,6 +16,7 @@ from seqnlp.training import (
     create_scheduler,
     start_run,
 )
+from seqnlp.training.flags import fields_of
 from seqnlp.training.optimizers import OPTIMIZERS, described
 from seqnlp.training.parameters import hidden_matrices
 
@@ -135,6 +136,7 @@ def test_what_does_nothing_is_said_or_refused(tmp_path, monkeypatch):
         "--adam_beta2 not read"
     )
     assert all(kind.title and kind.source and kind.rate for kind in OPTIMIZERS.values())
+    assert all(set(kind.reads) <= fields_of(TrainingArguments).keys() for kind in OPTIMIZERS.values())
     monkeypatch.setattr("seqnlp.training.run.Accelerator.distributed_type", DistributedType.DEEPSPEED)
     with pytest.raises(ArgumentsError, match=r"--optimizer muon cannot make steps with .* by DDP, or take adamw, sgd"):
         start_run("test", "gru", TrainingArguments(output_dir=str(tmp_path), report_to="none", optimizer="muon"))
