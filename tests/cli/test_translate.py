@@ -104,6 +104,14 @@ def test_a_line_that_never_ends_is_cut_where_it_would_be_alone_and_counted(root)
     assert found.cut == 5
 
 
+def test_a_line_may_have_as_many_tokens_as_the_model_has_learned_positions(root):
+    named = load_model(str(root / "transformer"))
+    engine = TorchEngine(named.model, Tokenizers(named.tokenizer(), named.target_tokenizer()), max_new_tokens=9)
+    longest = " ".join(["cat"] * 23)  # and </s>
+    assert engine.lengths([longest]) == [24]
+    assert translate_lines([longest], engine).lines != [""]
+
+
 @pytest.mark.parametrize("beams", [1, 3])
 def test_an_export_for_ctranslate2_translates_as_its_model_does(beams, seqnlp, tmp_path):
     pytest.importorskip("ctranslate2")
@@ -227,14 +235,14 @@ REFUSED = {
     "{root}/recurrent --file {root}/in.txt --output {root}/in.txt/out.txt": "cannot be made",
     "{root}/recurrent --file {root}/in.txt --length_penalty 2": "so give --num_beams 2 or more",
     "{root}/recurrent --file {root}/in.txt --num_beams 2 --compile_generation": "does nothing for 2 beams",
-    "{root}/transformer --file {root}/long.txt": "has 31 tokens, and the model has learned max_position_embeddings=24",
+    "{root}/transformer --file {root}/long.txt": "has 25 tokens, and the model has learned max_position_embeddings=24",
 }
 
 
 @pytest.mark.parametrize("line", REFUSED, ids=range(len(REFUSED)))
 def test_refusals_take_one_line(line, root, seqnlp):
     (root / "there.txt").write_text("mine")
-    (root / "long.txt").write_text("cat " * 30)
+    (root / "long.txt").write_text("cat " * 24)
     status, out, error = seqnlp(*line.format(root=root).split())
     assert (status, out) == (2, "")
     assert error.startswith("error: ")

@@ -1,5 +1,8 @@
 """Errors of forecasts by hand, and the forecasts that need no model."""
 
+import math
+import warnings
+
 import numpy as np
 import pytest
 
@@ -21,6 +24,15 @@ def test_scores_by_hand():
     assert scores["crps"] == scores["mae"]  # as of a distribution that is sure of one value
     assert scores["ncrps"] == pytest.approx(5 / 3)
     assert len(scores) == 6  # it says nothing of how sure it is
+
+
+def test_a_last_step_that_was_never_observed_has_no_score_and_nothing_warns_of_it():
+    observed = np.array([[[True], [False]]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = forecast_scores(np.array([[[3.0], [4.0]]]), np.array([[[1.0], [np.nan]]]), observed, np.array([4.0]))
+    assert (scores["rmse"], scores["nrmse"]) == (2, 0.5)
+    assert math.isnan(scores["rmse_last"])
 
 
 def test_last_value_and_straight_line():

@@ -116,17 +116,22 @@ def test_what_many_chunks_add_is_not_lost_in_half_precision():
     assert head.weight.grad.tolist() == [[-512], [512]]
 
 
+class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+    """Tells how many numbers the largest tensor has, of one type if it is given."""
+
+    def __init__(self, dtype=None):
+        super().__init__()
+        self.dtype, self.size = dtype, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor) and self.dtype in (None, tensor.dtype):
+                self.size = max(self.size, tensor.numel())
+        return result
+
+
 def test_no_tensor_is_as_large_as_the_logits():
-    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
-        size = 0
-
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            for tensor in result if isinstance(result, (tuple, list)) else [result]:
-                if isinstance(tensor, torch.Tensor):
-                    self.size = max(self.size, tensor.numel())
-            return result
-
     states = torch.randn(512, 8, requires_grad=True)
     head, labels = nn.Linear(8, 300), torch.randint(0, 300, (512,))
     with Largest() as largest:
@@ -135,6 +140,19 @@ def test_no_tensor_is_as_large_as_the_logits():
     with Largest() as largest:
         cross_entropy(head(states), labels).backward()
     assert largest.size == 512 * 300
+
+
+def test_half_precision_is_turned_into_gradients_a_megabyte_of_float32_at_a_time():
+    states, head, labels = words(num_labels=600, size=8, vocab_size=1000)
+    states, head = states.detach().bfloat16().requires_grad_(), head.bfloat16()
+    with Largest(torch.float32) as largest:
+        chunked = chunked_cross_entropy(states, head, labels, 600)
+    assert largest.size == 262 * 1000  # of whole labels, at most 2^18
+    plain = cross_entropy(head(states), labels)
+    torch.testing.assert_close(chunked, plain)
+    inputs = (states, head.weight)
+    expected = torch.autograd.grad(plain, inputs)
+    torch.testing.assert_close(torch.autograd.grad(chunked, inputs), expected, rtol=5e-2, atol=1e-5)
 
 
 def words(num_labels=512, size=64, vocab_size=32_000):

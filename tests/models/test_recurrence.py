@@ -1,5 +1,7 @@
 """The cells and the two ways to run them, against torch.nn: outputs, final states and every gradient."""
 
+import re
+
 import pytest
 import torch
 from accelerate.utils import send_to_device
@@ -8,7 +10,7 @@ from torch import nn
 from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel, StaticRecurrentCache
 from seqnlp.models import recurrent_cache
 from seqnlp.models.cells import CELLS
-from seqnlp.models.recurrence import Padding
+from seqnlp.models.recurrence import Padding, token_mask
 
 
 TORCH_CLASSES = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -163,6 +165,15 @@ def test_no_mask_means_that_pad_ids_are_tokens(implementation):
     without = model(ids).last_hidden_state
     torch.testing.assert_close(without, model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state)
     assert (without != 0).any(dim=-1).all()
+
+
+def test_a_mask_has_a_row_per_text_and_may_begin_before_the_tokens_that_are_read_now():
+    embeds = torch.zeros(2, 5, 3)
+    for shape in ((2, 4), (3, 5), (2, 5, 1), (5,)):
+        with pytest.raises(ValueError, match=re.escape(f"of shape {shape} does not fit 5 tokens in 2 rows")):
+            token_mask(torch.ones(shape), embeds)
+    mask = torch.arange(14).view(2, 7)
+    assert token_mask(mask, embeds).tolist() == [[2, 3, 4, 5, 6], [9, 10, 11, 12, 13]]
 
 
 @every_cell

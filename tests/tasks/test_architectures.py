@@ -1,6 +1,6 @@
 """What a card says of how a model computes."""
 
-from seqnlp import RecurrentConfig, TransformerConfig, TransformerDecoderConfig
+from seqnlp import RecurrentConfig, RecurrentSeq2SeqConfig, TransformerConfig, TransformerDecoderConfig
 from seqnlp.models.cells import CELLS
 from seqnlp.models.series_distributions import DISTRIBUTIONS
 from seqnlp.tasks.architectures import architecture_of
@@ -13,6 +13,23 @@ def test_a_decoder_with_cells_is_told_by_the_layer_and_the_cell():
     assert told.equations.startswith(plain.equations)
     assert told.equations.endswith(CELLS["ssru"].equations)
     assert told.citation == f"{plain.citation}; {CELLS['ssru'].citation}"
+
+
+def test_attention_and_what_is_fed_back_are_told_behind_the_cell():
+    plain, attends, feeds = (
+        architecture_of(RecurrentSeq2SeqConfig(cell_type="gru", **fields).to_dict())
+        for fields in (
+            {"attention_type": "none"},
+            {"attention_type": "additive", "input_feeding": False},
+            {"attention_type": "additive", "input_feeding": True},
+        )
+    )
+    assert plain.title == f"{CELLS['gru'].title} encoder-decoder"
+    assert plain.equations.startswith(CELLS["gru"].equations)
+    assert attends.title == feeds.title == f"{plain.title} with additive attention"
+    assert attends.citation == f"{plain.citation}; additive attention, Bahdanau et al. 2015, arXiv 1409.0473"
+    assert "softmax_j(v . tanh(W h_t + U s_j))" in attends.equations.removeprefix(plain.equations)
+    assert feeds.equations.removeprefix(attends.equations) == "\nx_t = [embedding of token t; output_{t-1}]"
 
 
 def test_a_distribution_of_the_next_value_is_told_behind_the_family():

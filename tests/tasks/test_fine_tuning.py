@@ -13,12 +13,13 @@ from transformers import (
     AutoTokenizer,
     BertForMaskedLM,
     BertForSequenceClassification,
+    PreTrainedTokenizerFast,
 )
 
 from seqnlp.publishing.bundle import build_bundle
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.starting_model import modules_of, positions_of
+from seqnlp.tasks.starting_model import give_ends, modules_of, positions_of
 from seqnlp.training import ArgumentsError
 
 
@@ -248,22 +249,19 @@ def test_fields_that_do_not_are_taken(folder):
     assert described["weights_unused"] == {"encoder.layer.1": 16}
 
 
-def test_an_encoder_is_no_language_model_unless_it_is_told_to_look_back_alone(folder):
-    made, model, _ = start("language_modeling", "masked_bert", folder)
-    with pytest.raises(ArgumentsError, match="this BertLMHeadModel reads the tokens that it is to predict"):
-        made.check_model(model)
-    made, model, _ = start("language_modeling", "masked_bert", folder, "--config_overrides", "is_decoder=true")
-    made.check_model(model)
-
-
-def test_a_model_that_would_shift_shifted_labels_is_refused(folder):
-    for name in ("lstm", "gpt2"):
-        made, model, _ = start("language_modeling", name, folder)
-        made.check_model(model)
-    forward = model.forward
-    model.forward = lambda *args, shift_labels=None, **kwargs: forward(*args, **kwargs)
-    with pytest.raises(ArgumentsError, match="GPT2LMHeadModel shifts labels by itself"):
-        made.check_model(model)
+def test_other_tokens_stand_in_for_those_that_begin_and_end_a_text():
+    backend = given_models.tokenizer().backend_tokenizer
+    for roles, ends, lacking in (
+        ({"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<unk>"}, ("<s>", "</s>"), 0),
+        ({"cls_token": "<s>", "sep_token": "</s>"}, ("<s>", "</s>"), 2),
+        ({"bos_token": "<s>"}, ("<s>", "<s>"), 1),
+        ({"eos_token": "</s>"}, ("</s>", "</s>"), 1),
+    ):
+        tokenizer, remarks = PreTrainedTokenizerFast(tokenizer_object=backend, **roles), []
+        give_ends(tokenizer, remarks)
+        assert (tokenizer.bos_token, tokenizer.eos_token, len(remarks)) == (*ends, lacking)
+    with pytest.raises(ArgumentsError, match="has no token that begins or ends a text"):
+        give_ends(PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>"), [])
 
 
 def test_the_folder_of_the_given_model_is_never_written_over(folder):

@@ -71,13 +71,15 @@ def test_the_compressor_stands_beside_scores_that_are_earned_alone(prepare):
     assert task.baselines(data, "test") == {}  # whose tokens do not give it back
 
 
-def test_samples_begin_with_their_prompts(prepare):
+def test_samples_begin_with_their_prompts_and_are_shown_as_they_are_kept(prepare, capsys):
     task, run, data = prepare("--prompt", "ab|c", "--sample_length", 4)
     evaluator = uniform(task, hidden_size=4, **task.special_tokens(data.processor))
+    capsys.readouterr()
     task.use_model(evaluator, outcome_of(run, data, "test"))
     samples = (run.output_dir / "samples.txt").read_text()
     assert samples.startswith("ab")
     assert "\n\nc" in samples
+    assert capsys.readouterr().out.split() == samples.split()
 
 
 def test_samples_are_written_by_a_compiled_step_if_asked(prepare):
@@ -88,6 +90,31 @@ def test_samples_are_written_by_a_compiled_step_if_asked(prepare):
     run.accelerator.state._mixed_precision = "bf16"
     with pytest.raises(ArgumentsError, match="does nothing under --mixed_precision bf16"):
         task.create_model(run, config)
+
+
+def start(folder, *flags):
+    """A task that starts from the model in a folder, and that model."""
+    task = LanguageModeling.from_command_line(argv=["--model_name_or_path", str(folder), *flags])
+    model, _ = task.start_model.load(task.build_config(), task.model_args.config_overrides)
+    return task, model
+
+
+def test_an_encoder_is_no_language_model_unless_it_is_told_to_look_back_alone(folder):
+    task, model = start(folder / "masked_bert")
+    with pytest.raises(ArgumentsError, match="this BertLMHeadModel reads the tokens that it is to predict"):
+        task.check_model(model)
+    task, model = start(folder / "masked_bert", "--config_overrides", "is_decoder=true")
+    task.check_model(model)
+
+
+def test_a_model_that_would_shift_shifted_labels_is_refused(folder):
+    for name in ("lstm", "gpt2"):
+        task, model = start(folder / name)
+        task.check_model(model)
+    forward = model.forward
+    model.forward = lambda *args, shift_labels=None, **kwargs: forward(*args, **kwargs)
+    with pytest.raises(ArgumentsError, match="GPT2LMHeadModel shifts labels by itself"):
+        task.check_model(model)
 
 
 def test_a_record_tells_how_its_text_was_read_and_what_a_visitor_may_try():

@@ -11,6 +11,7 @@ from uniform_models import begin, outcome_of, uniform
 from seqnlp.metrics import masked_language_modeling_scores, nats_and_hits
 from seqnlp.tasks.masked_language_modeling import BASELINE, MaskedLanguageModeling
 from seqnlp.tokenization import train_tokenizer
+from seqnlp.training import ArgumentsError
 
 
 @pytest.fixture
@@ -91,6 +92,15 @@ def test_a_pipeline_fills_the_mask(prepared):
     found = fill("a <mask> c", top_k=2)
     assert len(found) == 2
     assert all(answer["sequence"].startswith("a") for answer in found)
+
+
+def test_a_given_tokenizer_needs_a_mask_and_cuts_texts_to_a_block(prepared):
+    task, _, _ = prepared
+    known = train_tokenizer(["a b c"], "word", 20, add_mask_token=True)
+    task.fit_tokenizer(known, "--tokenizer_name known")
+    assert known.model_max_length == 8
+    with pytest.raises(ArgumentsError, match="--tokenizer_name plain: its tokenizer has no mask token"):
+        task.fit_tokenizer(train_tokenizer(["a b c"], "word", 20), "--tokenizer_name plain")
 
 
 def test_a_row_of_the_readme():

@@ -1,6 +1,9 @@
 """Tunes as rows, and what a model writes, judged."""
 
 import math
+import os
+import re
+import struct
 
 import pytest
 from uniform_models import begin, outcome_of, uniform
@@ -74,6 +77,28 @@ def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
     assert baselines["held_out_tunes"] == {"generated": {"in_scale": 1.0, "in_key": 1.0}}
 
 
+def test_the_page_shows_the_tunes_that_this_run_has_kept(prepared):
+    task, run, data = prepared
+    outcome = outcome_of(run, data, "test")
+    assert task.page_parts(outcome) == []
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sI", 13, b"IHDR", 640)
+    for number, title in ((1, "old"), (2, "Réel & jig"), (10, "")):
+        for suffix, content in (("abc", f"X:1\nT:{title}\n".encode()), ("wav", b"sound"), ("png", png)):
+            outcome.file(f"tune-{number}.{suffix}").write_bytes(content)
+    outcome.file("tune-10.svg").write_text("<svg/>")
+    os.utime(outcome.file("tune-1.abc"), (0, 0))
+    head, *parts = task.page_parts(outcome)
+    assert head == "<h2>Tunes</h2>"
+    page = "".join(parts)
+    assert re.findall("<h3>(.*?)</h3>", page) == ["tune-2: Réel &amp; jig", "tune-10"]
+    assert re.findall('<img alt="(.*?)"', page) == [
+        "Piano roll of tune-2",
+        "Sheet music of tune-10",
+        "Piano roll of tune-10",
+    ]
+    assert page.count("data:audio/wav;base64,c291bmQ=") == 2
+
+
 def test_training_tunes_that_cannot_be_read_are_not_counted_as_compared(prepared):
     task, _, data = prepared
     data.loaded.splits["train"] = data.loaded.splits["train"].add_item({"text": BROKEN})
@@ -116,6 +141,15 @@ def test_forms_are_asked_for_and_found(tmp_path):
     scores, _ = task.judge(written, data, "test")
     assert scores["in_form"] == 0.5  # of the two that say their form, one is a jig
     assert task.baselines(data, "test")["held_out_tunes"]["generated"]["in_form"] == 1.0
+
+
+def test_as_many_tunes_are_written_anew_as_the_record_has_shares_of():
+    def written_anew(tunes):
+        return MusicGeneration.from_record({"metrics": {"generated": {"tunes": tunes}}}).generation_args.num_tunes
+
+    assert [written_anew(tunes) for tunes in (0, 7, 12345)] == [1, 7, 1000]
+    default = MusicGeneration.from_command_line(argv=[]).generation_args.num_tunes
+    assert MusicGeneration.from_record({}).generation_args.num_tunes == default
 
 
 def test_a_row_of_the_readme():

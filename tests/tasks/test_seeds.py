@@ -172,6 +172,8 @@ def test_the_card_shows_them_and_verify_does_the_sum_again(three, tmp_path):
         assert {check.name: check.outcome for check in check_claims(tmp_path, None, loaded=False)}[name] == "failed"
     record["metrics"]["test"]["accuracy"] = 0.95
     assert "not those of the seed 2" in contradiction(record)
+    record["seeds"]["chosen"] = 4
+    assert "not those of the seed 4" in contradiction(record)
 
 
 @pytest.mark.parametrize(
@@ -229,8 +231,8 @@ def test_flags_are_left_out_of_a_command_however_they_are_spelled():
 class Started:
     """Stands in the place of the processes: writes what a run leaves."""
 
-    def __init__(self, fails_at=None):
-        self.words, self.fails_at = [], fails_at
+    def __init__(self, fails_at=None, stopped=()):
+        self.words, self.fails_at, self.stopped = [], fails_at, stopped
 
     def __call__(self, words, environment, name):
         self.words.append(words)
@@ -239,7 +241,8 @@ class Started:
         if seed == self.fails_at:
             raise KeyboardInterrupt
         os.makedirs(folder)
-        record = record_of(seed, 0.5 + seed / 10, 0.5 + seed / 10)
+        stopped = {"reason": "max_train_minutes"} if seed in self.stopped else None
+        record = record_of(seed, 0.5 + seed / 10, 0.5 + seed / 10, stopped=stopped)
         task = SENTIMENT.from_command_line(argv=["--learning_rate", given.get("learning_rate", "0.5")])
         record["hyperparameters"] |= SeedRuns(task, None)._settings()
         with open(f"{folder}/run.json", "w") as file:
@@ -253,10 +256,10 @@ class Started:
 def seeds(tmp_path, monkeypatch):
     """Ask for seeds; gives what was started."""
 
-    def ask(*flags, fails_at=None):
+    def ask(*flags, **ends):
         argv = ["--output_dir", str(tmp_path / "out"), "--learning_rate", "0.5", *flags]
         monkeypatch.setattr("sys.argv", ["recipes/sentiment_analysis.py", *argv])
-        started = Started(fails_at)
+        started = Started(**ends)
         monkeypatch.setattr("seqnlp.tasks.seeds.run_script", started)
         task = SENTIMENT.from_command_line()
         SeedRuns(task, tmp_path / "out").run()
@@ -290,6 +293,13 @@ def test_resuming_runs_the_missing_seeds_alone_and_the_folder_becomes_that_of_th
     assert (out / "model.safetensors").read_text() == "of seed 5"
     with pytest.raises(ArgumentsError, match=r"--learning_rate 0.25: what lies in .*out was begun with 0.5. Give the"):
         seeds("--seeds", "4,2", "--resume_from_checkpoint", "latest", "--learning_rate", "0.25")
+
+
+@pytest.mark.parametrize(("stopped", "named"), [([2], "Seed 2 came"), ([4, 3], "Seeds 4, 3 came")])
+def test_nothing_is_gathered_before_each_seed_has_come_to_its_end(stopped, named, seeds, tmp_path, capsys):
+    assert len(seeds("--seeds", "4,2,3", stopped=stopped)) == 3
+    assert f"{named} to no planned end, so nothing is gathered. Next: the same command" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "run.json").exists()
 
 
 def test_a_folder_that_holds_something_else_is_not_taken(seeds, tmp_path):

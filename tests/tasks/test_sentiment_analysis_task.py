@@ -6,6 +6,7 @@ import pytest
 import torch
 from uniform_models import begin, outcome_of, uniform
 
+from seqnlp.tasks.distillation import varied
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis, balanced_weights
 from seqnlp.tasks.text_problems import BASELINE
 from seqnlp.tokenization import train_tokenizer
@@ -42,6 +43,19 @@ def test_what_words_tell_and_what_a_model_says_that_knows_nothing(prepared):
     assert report.startswith("Test: 4 examples")
     assert (f"{GOOD} 1" in report, f"{BAD} 1" in report) == (True, False)  # all are bad
     assert report.endswith("Unknown tokens: 20.0% of those of test.")
+
+
+def test_a_teacher_judges_texts_of_a_file_and_variants_of_the_training_texts(prepared, tmp_path):
+    task, run, data = prepared
+    train, arguments = data.loaded.splits["train"], task.training_args
+    assert task._texts_to_judge(run, train) == (None, {})
+    arguments.augment, arguments.unlabelled_file = 3, str(tmp_path / "more.txt")
+    (tmp_path / "more.txt").write_text("a day\nan hour\n")
+    texts, tagger = task._texts_to_judge(run, train)
+    variants = varied(train["text"], 3, arguments.seed)
+    assert texts["text"] == ["a day", "an hour", *variants]
+    assert len(variants) > 20
+    assert tagger == {}
 
 
 def test_characters_tell_where_no_spaces_part_the_words(tmp_path):

@@ -4,10 +4,14 @@ import json
 import math
 
 import pytest
-from transformers import pipeline
+import torch
+from given_models import bert
+from transformers import BertForTokenClassification, pipeline
 from uniform_models import begin, outcome_of, uniform
 
+from seqnlp.tasks.starting_model import Source
 from seqnlp.tasks.tagging import BASELINE, Tagging, align_labels, most_frequent_labels
+from seqnlp.tasks.tagging_teacher import TaggingTeacher
 from seqnlp.training import ArgumentsError
 
 
@@ -98,6 +102,22 @@ def test_words_that_are_cut_off_count_as_wrong_and_are_told(folder):
     right = [([names.index(tag) for tag in tags.split()[:3]], 0.0) for _, tags in TEST]
     assert task.predicted_names(right, data, "test") == [["N", "V", "N", ""], ["X", "N", "V", ""]]
     assert task.score(right, data, "test")["accuracy"] == 6 / 8
+
+
+def test_a_student_is_told_what_its_teacher_says_of_the_words_that_both_read(folder, tmp_path_factory, capsys):
+    names = dict(enumerate(["D", "N", "P", "V", "X"]))
+    labels = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    place = bert(tmp_path_factory.mktemp("teacher"), BertForTokenClassification, max_position_embeddings=3, **labels)
+    task, run, data = prepared(folder, "--teacher", place)
+    model = task.model_class(task.build_config(**task.reading_of(data.processor, data), hidden_size=4, **labels))
+    task.learn_from_teacher(run, model, data)
+    sentences = [words.split() for words, _ in TRAIN]
+    expected = TaggingTeacher.load(Source("teacher", str(place)), "tagging", None).logits_of_words(sentences)
+    for row, logits in zip(data.examples["train"], expected, strict=True):
+        torch.testing.assert_close(torch.tensor(row["teacher_logits"], dtype=torch.float32), logits, equal_nan=True)
+    # It reads three words of a sentence, and three sentences have four.
+    assert "says nothing of 3 of the 14 training words" in capsys.readouterr().out
+    assert run.record.teacher["words_judged"] == 11
 
 
 def test_f1_is_of_entities_alone(folder):

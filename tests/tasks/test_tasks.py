@@ -16,8 +16,9 @@ from seqnlp.data import SAMPLES
 from seqnlp.models.cells import CELLS, LinearCell
 from seqnlp.models.heads import LanguageModel
 from seqnlp.tasks import ARCHITECTURES, TASKS
+from seqnlp.tasks.arguments import TextModelArguments
 from seqnlp.training import ArgumentsError
-from seqnlp.training.flags import ROLES, Range, fields_of, role_of
+from seqnlp.training.flags import ROLES, Range, fields_of, flags_with, role_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +116,12 @@ def test_a_flag_that_is_declared_again_keeps_what_others_ask_of_it(task):
                 again = fields_of(dataclass_type)[name].metadata
                 for fact in ("role", "fixed_by", "of_one_run"):
                     assert again.get(fact) == field.metadata.get(fact), (name, fact)
+
+
+def test_a_given_tokenizer_settles_every_flag_by_which_one_is_trained(task):
+    if issubclass(task.model_arguments, TextModelArguments):
+        trained_by = task.from_command_line(argv=[]).model_args.tokenizer_settings()
+        assert set(trained_by) <= set(flags_with(task.model_arguments, fixed_by="tokenizer"))
 
 
 def test_lists_of_flags_name_none_that_does_not_exist():

@@ -10,7 +10,6 @@ from seqnlp.tasks.run_page import _finding, flags_of
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tasks.telling import described_data, described_kept
 from seqnlp.tasks.trajectory import Trajectory
-from seqnlp.tasks.translation import Translation
 from seqnlp.training import RunRecord
 
 
@@ -64,12 +63,6 @@ def test_of_errors_less_is_better():
     outcome.baselines["last_8_steps_seen"] = {"mae": 0.2}  # the model itself
     task = Trajectory.from_record({"hyperparameters": {"context_length": 10}})
     assert _finding(task, outcome) == "MAE 0.250 m is better than its baseline, last value: 0.500 m."
-
-
-def test_of_several_tests_the_first_one_stands_for_the_run():
-    metrics = {"validation": {"bleu": 40.0}, "test_2016_flickr": {"bleu": 38.5}, "test_2017_flickr": {"bleu": 30.0}}
-    found = Translation.headline(asdict(record_of(metrics, metric_for_best_model="bleu")))
-    assert (found.split, found.value) == ("test_2016_flickr", 38.5)
 
 
 def test_the_page_of_a_run_and_that_of_seeds_list_every_flag_that_has_a_value():

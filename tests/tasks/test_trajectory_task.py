@@ -38,6 +38,11 @@ def test_what_needs_no_model(prepare):
     assert last["nrmse"] == pytest.approx(last["rmse"] / (2 * ((70**2 - 1) / 12) ** 0.5))
 
 
+def test_what_is_tried_first_is_a_past_of_validation(prepare, tmp_path):
+    task, _, data = prepare()
+    assert task.trial(data, tmp_path) == ["--text", "140; 142; 144; 146"]  # from step 70 on
+
+
 @pytest.mark.parametrize("architecture", ["gru", "transformer"])
 def test_a_model_that_has_learned_nothing_says_the_last_value(architecture, prepare):
     task, run, data = prepare("--architecture", architecture)

@@ -75,6 +75,33 @@ def test_beams_are_those_of_the_flags(beams, penalty, prepare, monkeypatch):
     assert given["max_length"] == 2 * 4 + 20 + 1  # and the token that begins it
 
 
+def test_sentences_are_translated_by_five_beams_unless_flags_say_otherwise(prepare):
+    assert prepare()[0].beams == {"num_beams": 5, "length_penalty": 1.0}
+
+
+def test_one_tokenizer_is_both_where_the_folder_has_no_other(prepare, tmp_path):
+    task, _, data = prepare()
+    data.processor.source.save_pretrained(tmp_path / "joint")
+    found = task.load_processor(tmp_path / "joint")
+    assert found.source is found.target
+    assert found.target.get_vocab() == data.processor.target.get_vocab()
+    Tokenizers(data.processor.source, found.target).save_pretrained(tmp_path / "apart")
+    found = task.load_processor(tmp_path / "apart")
+    assert found.source is not found.target
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "expected"),
+    [
+        ("gru", RecurrentSeq2SeqConfig(attention_type="none"), False),
+        ("gru", RecurrentSeq2SeqConfig(attention_type="additive"), True),
+        ("transformer", TransformerConfig(), True),
+    ],
+)
+def test_all_but_recurrent_models_of_one_vector_attend(architecture, config, expected, prepare):
+    assert prepare("--architecture", architecture)[0].has_attention(config) is expected
+
+
 def test_there_is_a_position_for_each_token_that_is_trained_on_or_scored(prepare):
     task, _, _ = prepare("--max_length", 3, "--config_overrides", "position_embedding_type=learned")
     assert task.build_config(hidden_size=4, num_attention_heads=2).max_position_embeddings == 4  # ba ab ab </s>
@@ -115,8 +142,9 @@ def test_long_texts_are_cut_where_that_is_asked_for_and_references_stay_whole(pr
 def test_bleu_is_validated_now_and_then(prepare, monkeypatch):
     task, _, data = prepare("--bleu_every", 2)
     asked = []
-    monkeypatch.setattr(task, "loss", lambda *_: 1.5)
-    monkeypatch.setattr(task, "translate", lambda *_, **beams: asked.append(beams) or ["x y", "y"])
+    monkeypatch.setattr(task, "loss", lambda _, data, split: {"validation": 1.5}[split])
+    texts = {"validation": ["x y", "y"]}
+    monkeypatch.setattr(task, "translate", lambda _, data, split, **beams: asked.append(beams) or texts[split])
     loop = SimpleNamespace(record=SimpleNamespace(history=[]), seconds=7.0, run=SimpleNamespace(sample=""))
     assert task.validate(loop, data) == {"loss": 1.5}
     pair = data.loaded.splits["validation"][0]  # no source of them is as long as it is to be

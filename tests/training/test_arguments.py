@@ -149,6 +149,10 @@ def test_what_each_of_several_runs_has_of_its_own():
     assert set(ONE_RUN_FLAGS) == {"output_dir", "overwrite_output_dir", "seed", "seeds", "resume_from_checkpoint"}
 
 
+def test_seeds_are_whole_numbers_however_they_are_written():
+    assert TrainingArguments(seeds=" 1, 02,3").seeds == "1,2,3"
+
+
 def test_help_lists_every_flag_with_its_default(capsys):
     with pytest.raises(SystemExit) as raised:
         parse("--help")
