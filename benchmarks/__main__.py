@@ -17,8 +17,8 @@ from benchmarks import profiles as profiles_module
 from benchmarks import results as results_module
 from benchmarks import speed as speed_module
 from benchmarks import tried as tried_module
+from seqnlp.tasks.reporting.translation_results import draw_bleu_by_length
 from seqnlp.tasks.translation import Translation
-from seqnlp.tasks.translation_results import draw_bleu_by_length
 
 
 app = typer.Typer(

@@ -13,7 +13,7 @@ import yaml
 from benchmarks.records import ROOT, joined, kept_records
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.results import architecture_of, config_file_of, dataset_of, variant_of
+from seqnlp.tasks.reporting.results import architecture_of, config_file_of, dataset_of, variant_of
 
 
 CONFIGS, CARDS = ROOT / "recipes" / "configs", ROOT / "model_cards"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from seqnlp.tasks.results import dataset_of, model_of, precision_of
+from seqnlp.tasks.reporting.results import dataset_of, model_of, precision_of
 
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ from benchmarks import tried
 from benchmarks.cards import card_name, merit
 from benchmarks.records import RESULTS, ROOT, file_name, kept_records
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.results import Link, groups_of, processors_of, reported_split, shown_model, table_of
+from seqnlp.tasks.reporting.results import Link, groups_of, processors_of, reported_split, shown_model, table_of
 
 
 BEGIN, END = "<!-- results: written by python -m benchmarks results -->", "<!-- end of results -->"

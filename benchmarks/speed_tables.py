@@ -12,7 +12,7 @@ from statistics import median
 from tabulate import tabulate
 
 from benchmarks import gpu_report
-from seqnlp.tasks.results import shown_size
+from seqnlp.tasks.reporting.results import shown_size
 
 
 HERE = Path(__file__).parent

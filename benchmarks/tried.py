@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.records import RESULTS, joined
 from seqnlp.metrics import Score, spread_of
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.results import Record, architecture_of, dataset_of, processors_of, shown_size, table_of
+from seqnlp.tasks.reporting.results import Record, architecture_of, dataset_of, processors_of, shown_size, table_of
 from seqnlp.training.flags import COMPARED
 
 

@@ -62,8 +62,10 @@ def test_directions(path):
     assert folder in ALLOWED, f"{folder} is in no row of the table of directions"
     for module, level, _ in imports(path):
         assert level or not module.startswith("recipes")
-        assert level <= 2
-        target = module.removeprefix("seqnlp.") if module.startswith("seqnlp") else module if level == 2 else None
+        to_package = len(path.relative_to(PACKAGE).parts)  # the level of an import from seqnlp itself
+        assert level <= to_package
+        is_relative = level == to_package
+        target = module.removeprefix("seqnlp.") if module.startswith("seqnlp") else module if is_relative else None
         if target and target.split(".")[0] != folder:
             allowed = ALLOWED[folder] | (EVERYWHERE if folder != "models" else set())
             assert target in allowed or target.split(".")[0] in allowed, f"{folder} imports {target}"

@@ -7,7 +7,7 @@ from scipy.stats import t as student
 
 from ..metrics import spread_of
 from ..tasks import TASKS, Score
-from ..tasks.results import reported_split
+from ..tasks.reporting.results import reported_split
 from .costs import class_of, count_flops
 
 

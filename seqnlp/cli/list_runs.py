@@ -9,7 +9,7 @@ import typer
 from tabulate import tabulate
 
 from ..tasks import TASKS
-from ..tasks.results import dataset_of
+from ..tasks.reporting.results import dataset_of
 from ..tasks.seeds import spread_in
 from ..training.errors import in_one_line
 from .outputs import OutputError

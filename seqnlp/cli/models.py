@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrain
 from transformers.utils import cached_file
 
 from ..models import AUTO_CLASSES, compile_generation
-from ..tasks.starting_model import architecture_name
+from ..tasks.starting.starting_model import architecture_name
 from ..training.errors import in_one_line
 
 

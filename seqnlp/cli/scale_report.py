@@ -9,7 +9,7 @@ from tabulate import tabulate
 from ..diagnostics.scaling import PowerLaw, fit_power_law, frontier
 from ..metrics import spread_of
 from ..tasks import TASKS
-from ..tasks.run_page import versions_of
+from ..tasks.reporting.run_page import versions_of
 from ..training import write_json
 from ..visualization.page import folded, list_of, page_of, picture_of, row_of, table_of
 from ..visualization.scaling import Curve, plot_scaling

@@ -17,9 +17,9 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig
 from ..export import Export
 from ..tasks import TASKS, Score, Task, architecture_of, sample_of
 from ..tasks.base import OF_ITS_DATA
-from ..tasks.results import plain_name, reported_split
+from ..tasks.reporting.results import plain_name, reported_split
+from ..tasks.reporting.unknown import UNKNOWN_SHARE
 from ..tasks.seeds import tables_of, told
-from ..tasks.unknown import UNKNOWN_SHARE
 from ..training.arguments import ONE_RUN_FLAGS
 from ..training.flags import role_of, without_flags
 from ..training.yaml_files import read_yaml, value_of

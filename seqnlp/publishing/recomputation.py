@@ -9,7 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..tasks import TASKS, Task, is_sample
-from ..tasks.results import plain_name
+from ..tasks.reporting.results import plain_name
 from ..training import ModelEvaluator
 from ..training.flags import role_of
 

@@ -3,10 +3,10 @@
 import importlib
 import pkgutil
 
-from .architectures import Architecture, architecture_of
 from .arguments import ARCHITECTURES, GenerationArguments, ModelArguments, TextModelArguments
 from .base import TASKS, Outcome, PreparedData, Score, Task
-from .results import is_sample, sample_of
+from .reporting.architectures import Architecture, architecture_of
+from .reporting.results import is_sample, sample_of
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -30,13 +30,13 @@ from ..training.flags import fields_of, role_of, settled_flags
 from ..training.parsing import read_overrides, typed_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
-from .fine_tuning import FineTuning
 from .prepared import Outcome, PreparedData
-from .results import Headline, Link, Record, dataset_of, reported_split, results_table, sample_of
-from .run_page import CURVES, write_run_page
+from .reporting.results import Headline, Link, Record, dataset_of, reported_split, results_table, sample_of
+from .reporting.run_page import CURVES, write_run_page
+from .reporting.telling import Telling, described_kept
+from .reporting.watching import show_embeddings, watch_attention
 from .seeds import run_seeds
-from .telling import Telling, described_kept
-from .watching import show_embeddings, watch_attention
+from .starting.fine_tuning import FineTuning
 
 
 TASKS: dict[str, type["Task"]] = {}

@@ -19,8 +19,8 @@ from ..training.flags import flag, flag_as_in
 from ..visualization import plot_image_errors
 from .arguments import TRANSFORMER, ModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
-from .results import plain_name, spread
-from .telling import surest_error
+from .reporting.results import plain_name, spread
+from .reporting.telling import surest_error
 
 
 EXAMPLE = "example.png"

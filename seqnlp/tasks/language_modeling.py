@@ -38,9 +38,9 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .distillation import DistillationArguments, check_student, tell_teacher
-from .language_model_teacher import NextTokenTeacher, reads_ahead
-from .results import dataset_of, decimals
+from .reporting.results import dataset_of, decimals
+from .starting.distillation import DistillationArguments, check_student, tell_teacher
+from .starting.language_model_teacher import NextTokenTeacher, reads_ahead
 from .writing import write_on
 
 

@@ -32,8 +32,8 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TRANSFORMER, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
-from .results import decimals, spread
-from .unknown import UNKNOWN_SHARE, shown_unknown
+from .reporting.results import decimals, spread
+from .reporting.unknown import UNKNOWN_SHARE, shown_unknown
 
 
 BASELINE = "unigram"

@@ -51,8 +51,8 @@ from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, SampleArguments, count_spelled
-from .results import decimals, spread
-from .run_page import is_of_this_run
+from .reporting.results import decimals, spread
+from .reporting.run_page import is_of_this_run
 from .writing import write_texts
 
 

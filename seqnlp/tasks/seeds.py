@@ -20,8 +20,8 @@ from ..training.output_folder import LOGS, RECORD, OutputFolder, folder_for
 from ..training.run import RunElsewhere
 from ..training.started_runs import Team, finished_record, flags_to_go_on, read_json, run_script
 from ..visualization.tables import Table, readable_tables
-from .run_page import REPORT, header_of
-from .seeds_page import SeedsTables, write_seeds_page
+from .reporting.run_page import REPORT, header_of
+from .reporting.seeds_page import SeedsTables, write_seeds_page
 
 
 if TYPE_CHECKING:

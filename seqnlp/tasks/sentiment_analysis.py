@@ -26,7 +26,9 @@ from ..training.batches import Batch
 from ..training.flags import flag, public_value
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Record, Task
-from .distillation import (
+from .reporting.telling import surest_error
+from .reporting.unknown import shown_unknown, tell_unknown
+from .starting.distillation import (
     TEACHER,
     DistillationArguments,
     Teacher,
@@ -36,11 +38,9 @@ from .distillation import (
     tell_teacher,
     varied,
 )
-from .starting_model import Source
-from .tagging_teacher import parts_of_speech
-from .telling import surest_error
+from .starting.starting_model import Source
+from .starting.tagging_teacher import parts_of_speech
 from .text_problems import PROBLEMS, Number, OneClass, every_score, problem_of
-from .unknown import shown_unknown, tell_unknown
 
 
 @dataclass

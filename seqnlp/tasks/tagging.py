@@ -31,11 +31,11 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
-from .distillation import LOGITS, TEACHER, DistillationArguments, check_student, tell_teacher
-from .results import spread
-from .tagging_teacher import TaggingTeacher, TaughtCollator, WordAnswers, is_silent, taught_sentences
-from .telling import LONGEST_TRIAL, shortened
-from .unknown import shown_unknown, tell_unknown
+from .reporting.results import spread
+from .reporting.telling import LONGEST_TRIAL, shortened
+from .reporting.unknown import shown_unknown, tell_unknown
+from .starting.distillation import LOGITS, TEACHER, DistillationArguments, check_student, tell_teacher
+from .starting.tagging_teacher import TaggingTeacher, TaughtCollator, WordAnswers, is_silent, taught_sentences
 
 
 BASELINE = "most_frequent_tag"

@@ -24,7 +24,7 @@ from ..metrics import (
 )
 from ..training import Predictions
 from .base import Scores
-from .results import Record, decimals, spread
+from .reporting.results import Record, decimals, spread
 
 
 BASELINE = "tfidf_logistic_regression"

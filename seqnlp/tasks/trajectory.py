@@ -25,7 +25,7 @@ from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTime
 from ..training import ArgumentsError
 from ..visualization import plot_examples, plot_memory
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
-from .results import mean_and_deviation, plain_name
+from .reporting.results import mean_and_deviation, plain_name
 from .series_baselines import Baseline, Histories, exponential_smoothing, seasonal_naive
 from .series_paths import summarize_paths
 

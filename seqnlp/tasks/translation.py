@@ -47,10 +47,10 @@ from ..training.flags import flag, flag_as_in
 from ..visualization import plot_bleu_by_length
 from .arguments import TRANSFORMER, TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .results import Link, Record, dataset_of
-from .starting_model import is_ours, load_tokenizer, positions_of
-from .translation_results import PUBLISHED, TESTS, bleu_of, draw_bleu_by_length, translation_section
-from .unknown import shown_unknown, tell_unknown
+from .reporting.results import Link, Record, dataset_of
+from .reporting.translation_results import PUBLISHED, TESTS, bleu_of, draw_bleu_by_length, translation_section
+from .reporting.unknown import shown_unknown, tell_unknown
+from .starting.starting_model import is_ours, load_tokenizer, positions_of
 
 
 BLEU_DISTANCE = 5.0

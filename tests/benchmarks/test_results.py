@@ -10,8 +10,8 @@ from benchmarks import records as records_module
 from benchmarks import results
 from benchmarks.cards import card_name
 from benchmarks.records import file_name
-from seqnlp.tasks.results import groups_of, model_of
-from seqnlp.tasks.translation_results import TESTS, draw_bleu_by_length, translation_section
+from seqnlp.tasks.reporting.results import groups_of, model_of
+from seqnlp.tasks.reporting.translation_results import TESTS, draw_bleu_by_length, translation_section
 
 
 BINS = [{"from": 1, "to": 10, "sentences": 400, "bleu": 38.0}, {"from": 11, "to": 20, "sentences": 600, "bleu": 30.0}]

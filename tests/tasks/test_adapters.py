@@ -21,7 +21,7 @@ from seqnlp import RecurrentConfig, RecurrentForSequenceClassification
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import evaluate_again
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.adapters import Adapter, read_adapter_config
+from seqnlp.tasks.starting.adapters import Adapter, read_adapter_config
 from seqnlp.training import ArgumentsError
 
 

@@ -3,7 +3,7 @@
 from seqnlp import RecurrentConfig, RecurrentSeq2SeqConfig, TransformerConfig, TransformerDecoderConfig
 from seqnlp.models.cells import CELLS
 from seqnlp.models.series_distributions import DISTRIBUTIONS
-from seqnlp.tasks.architectures import architecture_of
+from seqnlp.tasks.reporting.architectures import architecture_of
 
 
 def test_a_decoder_with_cells_is_told_by_the_layer_and_the_cell():

@@ -13,8 +13,8 @@ from seqnlp.models.losses import DistillationLoss
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.distillation import Teacher, tell_teacher, varied
-from seqnlp.tasks.starting_model import Source
+from seqnlp.tasks.starting.distillation import Teacher, tell_teacher, varied
+from seqnlp.tasks.starting.starting_model import Source
 from seqnlp.training import ArgumentsError
 
 
@@ -150,7 +150,7 @@ def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(fold
 def test_the_scores_of_a_teacher_are_those_of_its_own_answers(folder):
     from datasets import Dataset
 
-    from seqnlp.tasks.distillation import agreement
+    from seqnlp.tasks.starting.distillation import agreement
 
     texts = Dataset.from_dict({"text": ["good film", "awful film", "good awful"]})
     teacher = teacher_of(folder / "teacher")
@@ -162,7 +162,7 @@ def test_the_scores_of_a_teacher_are_those_of_its_own_answers(folder):
 
 def test_a_teacher_reads_texts_of_similar_length_together_up_to_so_many_tokens(folder, monkeypatch):
     """Not row by row, and no batch larger than is allowed, padding included."""
-    monkeypatch.setattr("seqnlp.tasks.distillation.TOKENS_AT_ONCE", 60)
+    monkeypatch.setattr("seqnlp.tasks.starting.distillation.TOKENS_AT_ONCE", 60)
     teacher, shapes = teacher_of(folder / "teacher"), []
     teacher.model.register_forward_pre_hook(
         lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True

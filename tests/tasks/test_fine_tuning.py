@@ -19,7 +19,7 @@ from transformers import (
 from seqnlp.publishing.bundle import build_bundle
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.starting_model import give_ends, modules_of, positions_of
+from seqnlp.tasks.starting.starting_model import give_ends, modules_of, positions_of
 from seqnlp.training import ArgumentsError
 
 

@@ -7,7 +7,7 @@ from uniform_models import begin, outcome_of, uniform
 
 from seqnlp.tasks import image_classification
 from seqnlp.tasks.image_classification import ImageClassification
-from seqnlp.tasks.run_page import _data
+from seqnlp.tasks.reporting.run_page import _data
 
 
 @pytest.fixture

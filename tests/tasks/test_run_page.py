@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.run_page import _results
+from seqnlp.tasks.reporting.run_page import _results
 
 
 KEPT = Path(__file__).parents[2] / "benchmarks" / "results"

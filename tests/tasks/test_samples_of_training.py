@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 from datasets import Dataset
 
+from seqnlp.tasks.reporting.telling import shortened, surest_error
 from seqnlp.tasks.tagging import Tagging
-from seqnlp.tasks.telling import shortened, surest_error
 from seqnlp.tasks.trajectory import Trajectory
 from seqnlp.training import Predictions
 

@@ -16,6 +16,7 @@ from seqnlp.metrics import Spread, spread_of
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.claims import check_claims
 from seqnlp.tasks import TASKS
+from seqnlp.tasks.reporting.seeds_page import SeedsTables, write_seeds_page
 from seqnlp.tasks.seeds import (
     SETTINGS,
     SeedRuns,
@@ -27,7 +28,6 @@ from seqnlp.tasks.seeds import (
     tables_of,
     told,
 )
-from seqnlp.tasks.seeds_page import SeedsTables, write_seeds_page
 from seqnlp.training import ArgumentsError, threads
 from seqnlp.training.flags import without_flags
 from seqnlp.training.run import RunElsewhere

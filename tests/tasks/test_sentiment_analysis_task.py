@@ -6,8 +6,8 @@ import pytest
 import torch
 from uniform_models import begin, outcome_of, uniform
 
-from seqnlp.tasks.distillation import varied
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis, balanced_weights
+from seqnlp.tasks.starting.distillation import varied
 from seqnlp.tasks.text_problems import BASELINE
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import ArgumentsError

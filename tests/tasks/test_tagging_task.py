@@ -9,9 +9,9 @@ from given_models import bert
 from transformers import BertForTokenClassification, pipeline
 from uniform_models import begin, outcome_of, uniform
 
-from seqnlp.tasks.starting_model import Source
+from seqnlp.tasks.starting.starting_model import Source
+from seqnlp.tasks.starting.tagging_teacher import TaggingTeacher
 from seqnlp.tasks.tagging import BASELINE, Tagging, align_labels, most_frequent_labels
-from seqnlp.tasks.tagging_teacher import TaggingTeacher
 from seqnlp.training import ArgumentsError
 
 

@@ -11,8 +11,8 @@ from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerDecoderConf
 from seqnlp.models.losses import NextTokenDistillationLoss
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.language_model_teacher import NextTokenTeacher
-from seqnlp.tasks.starting_model import Source
+from seqnlp.tasks.starting.language_model_teacher import NextTokenTeacher
+from seqnlp.tasks.starting.starting_model import Source
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import ArgumentsError
 
@@ -81,7 +81,7 @@ def test_a_teacher_sees_what_the_student_sees_of_packed_documents(folder):
 
 
 def gpt2_tokens(folder):
-    from seqnlp.tasks.starting_model import load_tokenizer
+    from seqnlp.tasks.starting.starting_model import load_tokenizer
 
     return load_tokenizer(Source("teacher", str(folder / "gpt2")))
 

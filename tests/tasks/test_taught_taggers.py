@@ -12,8 +12,8 @@ from transformers import BertForTokenClassification
 from seqnlp.models.losses import NextTokenDistillationLoss, TokenDistillationLoss
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
-from seqnlp.tasks.starting_model import Source
-from seqnlp.tasks.tagging_teacher import TaggingTeacher, TaughtCollator, parts_of_speech
+from seqnlp.tasks.starting.starting_model import Source
+from seqnlp.tasks.starting.tagging_teacher import TaggingTeacher, TaughtCollator, parts_of_speech
 from seqnlp.training import ArgumentsError
 
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from seqnlp.metrics import Score
-from seqnlp.tasks.run_page import _finding, flags_of
+from seqnlp.tasks.reporting.run_page import _finding, flags_of
+from seqnlp.tasks.reporting.telling import described_data, described_kept
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
-from seqnlp.tasks.telling import described_data, described_kept
 from seqnlp.tasks.trajectory import Trajectory
 from seqnlp.training import RunRecord
 

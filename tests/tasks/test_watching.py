@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from seqnlp.tasks import watching
-from seqnlp.tasks.watching import MOST_TOKENS, _is_fit, spelled
+from seqnlp.tasks.reporting.watching import MOST_TOKENS, _is_fit, spelled
 from seqnlp.training import ArgumentsError, TrainingArguments, start_run
 
 

@@ -12,7 +12,7 @@ from given_models import DATA, run
 
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.word_vectors import begin_with_vectors, read_vectors, words_of
+from seqnlp.tasks.starting.word_vectors import begin_with_vectors, read_vectors, words_of
 from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import ArgumentsError
 

@@ -8,7 +8,7 @@ from tiny_runs import Interrupted, entries, make_loop, weights
 
 from seqnlp import TransformerConfig, TransformerForConditionalGeneration
 from seqnlp.metrics import Score
-from seqnlp.tasks.telling import described_kept
+from seqnlp.tasks.reporting.telling import described_kept
 from seqnlp.tasks.translation import TranslationTrainingArguments
 from seqnlp.training import ArgumentsError, TrainingArguments, start_run
 from seqnlp.training.moving_average import MovingAverage

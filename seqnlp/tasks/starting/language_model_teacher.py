@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models import RecurrentConfig
-from ..training import ArgumentsError
+from ...models import RecurrentConfig
+from ...training import ArgumentsError
 from .distillation import LOGITS, load_teacher
 from .starting_model import Source, StartingModel, positions_of
 

@@ -18,10 +18,10 @@ from torch.nn.functional import log_softmax
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from ..data import map_once, values_of
-from ..training import ArgumentsError, Run, TrainingArguments
-from ..training.evaluation import cut_into_batches
-from ..training.flags import fields_of, flag, public_value
+from ...data import map_once, values_of
+from ...training import ArgumentsError, Run, TrainingArguments
+from ...training.evaluation import cut_into_batches
+from ...training.flags import fields_of, flag, public_value
 from .starting_model import Source, StartingModel, load_tokenizer, positions_of, quiet
 
 

@@ -4,16 +4,16 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..metrics import Score, Spread
-from ..visualization.page import facts_of, folded, page_of, picture_of, preformatted, row_of, table_of
-from ..visualization.seeds import plot_seeds
-from ..visualization.tables import Table, readable_tables
+from ...metrics import Score, Spread
+from ...visualization.page import facts_of, folded, page_of, picture_of, preformatted, row_of, table_of
+from ...visualization.seeds import plot_seeds
+from ...visualization.tables import Table, readable_tables
 from .run_page import REPORT, flags_of, header_of, versions_of
 from .telling import described_data
 
 
 if TYPE_CHECKING:
-    from .base import Task
+    from ..base import Task
 
 PICTURE = "seeds.png"
 

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..metrics import Score
-from ..visualization.page import (
+from ...metrics import Score
+from ...visualization.page import (
     facts_of,
     folded,
     list_of,
@@ -16,13 +16,13 @@ from ..visualization.page import (
     row_of,
     table_of,
 )
-from ..visualization.tables import readable_tables
+from ...visualization.tables import readable_tables
 from .results import plain_name
 from .telling import described_data, described_kept
 
 
 if TYPE_CHECKING:
-    from .base import Outcome, Task
+    from ..base import Outcome, Task
 
 REPORT = "report.html"
 CURVES = "learning_curves.png"

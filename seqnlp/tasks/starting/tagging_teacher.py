@@ -12,11 +12,11 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import AutoModelForTokenClassification
 
-from ..data import values_of
-from ..metrics import entity_scheme
-from ..models.losses import IGNORE_INDEX
-from ..training import ArgumentsError
-from ..training.batches import Batch, Collator
+from ...data import values_of
+from ...metrics import entity_scheme
+from ...models.losses import IGNORE_INDEX
+from ...training import ArgumentsError
+from ...training.batches import Batch, Collator
 from .distillation import LOGITS, Answers, Teacher
 from .starting_model import Source
 

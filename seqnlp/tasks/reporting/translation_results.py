@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from ..visualization import plot_bleu_by_length
+from ...visualization import plot_bleu_by_length
 from .results import Link, Record, dataset_of, groups_of, processors_of, shown_model, table_of
 
 

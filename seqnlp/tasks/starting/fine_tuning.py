@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from ..models import compile_generation
-from ..tokenization import take_masks_literally
-from ..training import ArgumentsError, Run
-from ..training.flags import public_value, settled_flags
+from ...models import compile_generation
+from ...tokenization import take_masks_literally
+from ...training import ArgumentsError, Run
+from ...training.flags import public_value, settled_flags
+from ..arguments import ARCHITECTURES, WritingArguments
 from .adapters import Adapter, read_adapter_config
-from .arguments import ARCHITECTURES, WritingArguments
 from .starting_model import (
     LABELS,
     Source,

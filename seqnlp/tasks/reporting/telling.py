@@ -9,17 +9,17 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data import lengths_of
-from ..metrics import Score
-from ..training import Evaluator, Predictions, TrainingLoop
-from ..training.optimizers import described as described_optimizer
-from .arguments import TRANSFORMER, TextModelArguments
+from ...data import lengths_of
+from ...metrics import Score
+from ...training import Evaluator, Predictions, TrainingLoop
+from ...training.optimizers import described as described_optimizer
+from ..arguments import TRANSFORMER, TextModelArguments
 from .results import dataset_of
 from .unknown import UNKNOWN_SHARE
 
 
 if TYPE_CHECKING:
-    from .base import PreparedData
+    from ..base import PreparedData
 
 LONGEST_TRIAL = 60
 """Characters of a text that a command holds."""

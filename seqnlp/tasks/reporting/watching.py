@@ -9,15 +9,15 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
-from ..training import Run, TrainingLoop
-from ..visualization import plot_attention
-from ..visualization.attention import image_of_pixels
-from ..visualization.plain import tokens_of
+from ...diagnostics import AttentionMap, DiagnosticsError, attention_maps
+from ...training import Run, TrainingLoop
+from ...visualization import plot_attention
+from ...visualization.attention import image_of_pixels
+from ...visualization.plain import tokens_of
 
 
 if TYPE_CHECKING:
-    from .base import PreparedData
+    from ..base import PreparedData
 
 MOST_TOKENS = 32
 """Of the row of validation that a model is watched on: as many as a picture has room for."""

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from ..models.cells import CELLS, RecurrentCell
-from ..models.series_distributions import DISTRIBUTIONS
+from ...models.cells import CELLS, RecurrentCell
+from ...models.series_distributions import DISTRIBUTIONS
 
 
 class Architecture(NamedTuple):

@@ -17,10 +17,10 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash, get_checkpoint_shard_files
 
-from ..training import ArgumentsError
-from ..training.errors import in_one_line
-from ..training.parsing import misfit, read_overrides
-from .arguments import TRANSFORMER
+from ...training import ArgumentsError
+from ...training.errors import in_one_line
+from ...training.parsing import misfit, read_overrides
+from ..arguments import TRANSFORMER
 
 
 LABELS = ("id2label", "label2id", "problem_type")

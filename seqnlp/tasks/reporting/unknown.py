@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
-from ..data import count_tokens
-from ..tokenization import unknown_remark
+from ...data import count_tokens
+from ...tokenization import unknown_remark
 
 
 if TYPE_CHECKING:
-    from .base import PreparedData
+    from ..base import PreparedData
 
 
 UNKNOWN_SHARE = "unknown_share"

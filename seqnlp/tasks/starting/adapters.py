@@ -12,10 +12,10 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from ..extras import install
-from ..training import ArgumentsError
-from ..training.errors import in_one_line
-from ..training.parsing import read_fields
+from ...extras import install
+from ...training import ArgumentsError
+from ...training.errors import in_one_line
+from ...training.parsing import read_fields
 
 
 ADAPTER = "adapter"

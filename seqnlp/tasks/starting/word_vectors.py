@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from ..extras import install
-from ..training import ArgumentsError
-from ..training.errors import in_one_line
+from ...extras import install
+from ...training import ArgumentsError
+from ...training.errors import in_one_line
 from .starting_model import hash_of
 
 

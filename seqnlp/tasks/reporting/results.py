@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from ..data import SAMPLES, Sample
-from ..metrics import spread_of
+from ...data import SAMPLES, Sample
+from ...metrics import spread_of
 
 
 Record = dict[str, Any]

@@ -1,0 +1,1 @@
+"""What a run starts from or learns from: models, adapters, word vectors, teachers."""
