@@ -17,7 +17,7 @@ from benchmarks import tried
 from benchmarks.cards import card_name, merit
 from benchmarks.records import RESULTS, ROOT, file_name, kept_records
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.reporting.results import Link, groups_of, processors_of, reported_split, shown_model, table_of
+from seqnlp.tasks.reporting.results import Link, groups_of, markdown_table, processors_of, reported_split, shown_model
 
 
 BEGIN, END = "<!-- results: written by python -m benchmarks results -->", "<!-- end of results -->"
@@ -53,7 +53,7 @@ def best_rows(records: list[dict], link: Link) -> str:
         score, beside = task.in_short(group, reported_split(group[0]))
         model = f"{shown_model(group, link)}, {processors_of(group)}"
         rows.append({"task": f"`{name}`", "data": dataset, "model": model, "score": score, "beside": beside})
-    return table_of(rows)
+    return markdown_table(rows)
 
 
 def by_task(records: list[dict]) -> dict[str, list[dict]]:

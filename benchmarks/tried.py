@@ -15,7 +15,14 @@ from pathlib import Path
 from benchmarks.records import RESULTS, joined
 from seqnlp.metrics import Score, spread_of
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.reporting.results import Record, architecture_of, dataset_of, processors_of, shown_size, table_of
+from seqnlp.tasks.reporting.results import (
+    Record,
+    architecture_of,
+    dataset_of,
+    markdown_table,
+    processors_of,
+    shown_size,
+)
 from seqnlp.training.flags import COMPARED
 
 
@@ -146,7 +153,7 @@ def trials_table(kept: Record) -> str:
                 "test": shown(scores, [on_test(run) for run in runs]),
             }
         )
-    return table_of(rows)
+    return markdown_table(rows)
 
 
 def on_validation(run: Record, scores: Iterable[Score]) -> dict[str, float]:

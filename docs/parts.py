@@ -16,7 +16,7 @@ from typer.main import get_command
 import seqnlp
 from seqnlp.cli.main import app
 from seqnlp.data import SAMPLES
-from seqnlp.diagnostics import TASKS as DEPENDENCIES
+from seqnlp.diagnostics import DEPENDENCY_TASKS
 from seqnlp.models.cells import CELLS
 from seqnlp.models.requirements import Range
 from seqnlp.tasks import TASKS
@@ -308,7 +308,7 @@ def verb(name: str) -> str:
 @makes
 def dependencies() -> str:
     """The tasks of `seqnlp dependency`."""
-    return f"The tasks, for `--tasks`: {', '.join(map(code, DEPENDENCIES))}."
+    return f"The tasks, for `--tasks`: {', '.join(map(code, DEPENDENCY_TASKS))}."
 
 
 @makes

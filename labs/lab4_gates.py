@@ -27,7 +27,7 @@ import torch
 from IPython.display import Image
 
 from seqnlp import RecurrentConfig, RecurrentModel
-from seqnlp.diagnostics import TASKS, measure_dependency
+from seqnlp.diagnostics import DEPENDENCY_TASKS, measure_dependency
 from seqnlp.labs import check, size
 from seqnlp.visualization.dependency import plot_dependency
 
@@ -270,7 +270,9 @@ for cell_type, width in widths.items():
         nets[cell_type] = Adder(cell_type, width)
         return nets[cell_type]
 
-    found = measure_dependency(build, TASKS["adding"], distances, unseen, steps=size(1500, 10), learning_rate=5e-3)
+    found = measure_dependency(
+        build, DEPENDENCY_TASKS["adding"], distances, unseen, steps=size(1500, 10), learning_rate=5e-3
+    )
     results += [{"architecture": cell_type, **entry} for entry in found]
     shown = ", ".join(f"{entry['distance']} steps: {entry['accuracy']:.0%}" for entry in found)
     print(f"{cell_type:6} ({found[0]['parameters']:,} parameters): right within 0.04: {shown}")
@@ -288,7 +290,7 @@ Image(str(picture))
 # happens.
 
 # %%
-batch = TASKS["adding"].make(1, 32, torch.Generator().manual_seed(4))
+batch = DEPENDENCY_TASKS["adding"].make(1, 32, torch.Generator().manual_seed(4))
 net = nets["lstm"]
 net.net.set_recurrence_implementation("eager")
 seen = []

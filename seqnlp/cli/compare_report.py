@@ -148,7 +148,7 @@ def _spelled(name: str) -> str:
     return name.replace("_", " ")
 
 
-def table_of(scores: list[Scores], measure: Measure) -> list[TableRow]:
+def comparison_rows(scores: list[Scores], measure: Measure) -> list[TableRow]:
     """The rows of the table: architectures, then baselines."""
     baselines = common_baselines(scores)
     best = best_of(scores, measure)
@@ -230,7 +230,7 @@ def write_report(
     headers += ["targets / s", "training, s", "memory, MiB"]
     finding, *others = answer(scores, measure)
     title, more = finding.removesuffix("."), " ".join(others)
-    rows, notes = table_of(scores, measure), _notes(first)
+    rows, notes = comparison_rows(scores, measure), _notes(first)
     drawn_under = f"{equal}; fine-tuned models as they are" if matching.given else equal
     picture = plot_comparison(
         [_drawn(one, measure) for one in scores],

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from ..diagnostics import GradientFlow, Window, measure_gradient_flow
-from ..diagnostics.dependency import TASKS, Task, check_distances, measure_dependency
+from ..diagnostics.dependency import DEPENDENCY_TASKS, DependencyTask, check_distances, measure_dependency
 from ..models import (
     RecurrentConfig,
     RecurrentForTokenClassification,
@@ -65,7 +65,9 @@ def starts_of(architecture: str, starts: list[str]) -> list[str]:
 class TaskModel(nn.Module):
     """A recurrent net or a Transformer decoder with a linear map to a task's answers at each step."""
 
-    def __init__(self, architecture: str, task: Task, sizes: dict[str, int], start: dict[str, Any] | None = None):
+    def __init__(
+        self, architecture: str, task: DependencyTask, sizes: dict[str, int], start: dict[str, Any] | None = None
+    ):
         super().__init__()
         common = {"num_hidden_layers": LAYERS, **sizes}
         common |= {"vocab_size": task.vocab_size} if task.vocab_size else {"input_size": 2}
@@ -93,25 +95,25 @@ class TaskModel(nn.Module):
 
 
 def train_and_test(
-    architecture: str, task: Task, sizes: dict[str, int], start: dict[str, Any], **settings: Any
+    architecture: str, task: DependencyTask, sizes: dict[str, int], start: dict[str, Any], **settings: Any
 ) -> tuple[list[dict[str, Any]], TaskModel]:
     """What [`measure_dependency`] found under these settings, and the trained model."""
     built: list[TaskModel] = []
 
-    def build(task: Task) -> TaskModel:
+    def build(task: DependencyTask) -> TaskModel:
         built.append(TaskModel(architecture, task, sizes, start))
         return built[-1]
 
     return measure_dependency(build, task, **settings), built[0]
 
 
-def follow_gradients(model: TaskModel, task: Task, distance: int) -> GradientFlow:
+def follow_gradients(model: TaskModel, task: DependencyTask, distance: int) -> GradientFlow:
     """How the gradient of a trained net's last answer fades on its way back through examples of this distance."""
     inputs = task.make(NUM_WINDOWS, distance, torch.Generator().manual_seed(0)).inputs
     return measure_gradient_flow(model.as_token_classifier(), [Window(row) for row in inputs])
 
 
-def sizes_for(architecture: str, task: Task, parameters: int) -> Sizes:
+def sizes_for(architecture: str, task: DependencyTask, parameters: int) -> Sizes:
     """The sizes of an architecture with which the whole model of a task has this many parameters, within 2 %."""
     return match_sizes(
         architecture,
@@ -122,7 +124,7 @@ def sizes_for(architecture: str, task: Task, parameters: int) -> Sizes:
 
 
 def plan(
-    tasks: list[Task],
+    tasks: list[DependencyTask],
     learning_rates: dict[str, float],
     starts: list[str],
     seeds: range,
@@ -166,7 +168,7 @@ def _train_missing(
             shown = ", ".join(f"{entry['distance']}: {entry['accuracy']:.0%}" for entry in entries)
             typer.echo(f"{run}: {shown} ({entries[0]['seconds']:.0f} s)")
             if run in watched:
-                kept.flows[run] = follow_gradients(model, TASKS[run.task], max(settings["distances"]))
+                kept.flows[run] = follow_gradients(model, DEPENDENCY_TASKS[run.task], max(settings["distances"]))
         results = [entry for one in runs for entry in kept.entries.get(one, [])]
         write_json(folder / "dependency.json", results)
         write_flows(folder, kept.flows)
@@ -179,7 +181,7 @@ def _train(run: Run, settings: dict[str, Any]) -> tuple[list[dict[str, Any]], Ta
         fields["max_dependency_length"] = max(settings["distances"])
     entries, model = train_and_test(
         run.architecture,
-        TASKS[run.task],
+        DEPENDENCY_TASKS[run.task],
         run.sizes,
         fields,
         seed=run.seed,
@@ -281,7 +283,7 @@ def dependency_table(results: list[dict[str, Any]]) -> str:
         headers += [f"{d}{'' if trained[d] else ' (unseen)'}" for d in distances]
         tables = readable_tables(headers, rows, 1 + len(blank), across="right answers, %, by distance")
         written = [tabulate(one.rows, one.headers, tablefmt="github", disable_numparse=True) for one in tables]
-        parts.append("\n\n".join([f"## {task}", *written, f"Published: {TASKS[task].published}"]))
+        parts.append("\n\n".join([f"## {task}", *written, f"Published: {DEPENDENCY_TASKS[task].published}"]))
     return "\n\n".join(parts)
 
 
@@ -303,7 +305,7 @@ def _spread(values: list[float]) -> str:
 
 def dependency(
     tasks: Annotated[
-        str, typer.Option("--tasks", rich_help_panel="Tasks", help=f"Which of {', '.join(TASKS)}.")
+        str, typer.Option("--tasks", rich_help_panel="Tasks", help=f"Which of {', '.join(DEPENDENCY_TASKS)}.")
     ] = "copy,adding,recall,parity",
     architectures: Annotated[
         str, typer.Option("--architectures", rich_help_panel="Models", help=f"Which of {', '.join(ARCHITECTURES)}.")
@@ -432,7 +434,7 @@ def dependency(
     if thorough:
         parameters, steps, seeds, distances, unseen_distances = 200_000, 10_000, 3, "16,32,64,128,256", "512"
         learning_rate = "0.001"
-    chosen = [TASKS[name] for name in parse_list(tasks, TASKS, "--tasks")]
+    chosen = [DEPENDENCY_TASKS[name] for name in parse_list(tasks, DEPENDENCY_TASKS, "--tasks")]
     kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
     ways = parse_list(starts, STARTS, "--starts")
     trained = parse_numbers(distances, "--distances")

@@ -21,7 +21,7 @@ class Run:
     One training.
 
     Attributes:
-        task: Of [`TASKS`].
+        task: Of [`DEPENDENCY_TASKS`].
         architecture: Of the model.
         start: How it starts.
         seed: Of weights and examples.

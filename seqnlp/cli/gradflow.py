@@ -23,7 +23,7 @@ from ..diagnostics import (
 )
 from ..training import write_json
 from ..visualization import plot_clipping, plot_gradient_flow
-from ..visualization.page import list_of, page_of, picture_of, row_of, table_of
+from ..visualization.page import html_row, html_table, list_of, page_of, picture_of
 from .models import NamedModel, TrustRemoteCode, load_model
 from .outputs import Overwrite, check_ending, check_outputs, make_folder
 from .texts import read_texts
@@ -187,7 +187,9 @@ def _page(flows: dict[str, GradientFlow], picture: bytes) -> str:
     """The same with the picture, on a page that opens offline."""
     rows = _table(flows)
     parts = [
-        table_of(list(rows[0]), [row_of(list(row.values())) for row in rows], "How far back each gradient reaches"),
+        html_table(
+            list(rows[0]), [html_row(list(row.values())) for row in rows], "How far back each gradient reaches"
+        ),
         picture_of(picture, "The norm of the gradient by its distance from the loss"),
         f"<h2>How to read this</h2>{list_of((*_losses(flows), *EXPLANATIONS))}",
     ]

@@ -11,7 +11,7 @@ from ..metrics import spread_of
 from ..tasks import TASKS
 from ..tasks.reporting.run_page import versions_of
 from ..training import write_json
-from ..visualization.page import folded, list_of, page_of, picture_of, row_of, table_of
+from ..visualization.page import folded, html_row, html_table, list_of, page_of, picture_of
 from ..visualization.scaling import Curve, plot_scaling
 from .compare_runs import Comparison, public_flags
 from .scale_runs import ScaledRun
@@ -80,7 +80,7 @@ def write_report(comparison: Comparison, runs: list[ScaledRun], budget: float | 
         f'<p class="soft">{html.escape(conditions)}</p>',
         *(f'<p class="answer">{html.escape(answer)}</p>' for answer in answers),
         picture_of(picture, "Validation loss against parameters and against training compute, with the fitted laws"),
-        table_of(headers, [row_of(row) for row in rows], "The sizes"),
+        html_table(headers, [html_row(row) for row in rows], "The sizes"),
         "<h2>How to read this</h2>",
         list_of(notes),
         "<h2>How it was made</h2>",

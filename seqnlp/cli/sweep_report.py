@@ -12,7 +12,7 @@ from ..tasks import Task
 from ..training import write_json
 from ..training.bar import counted
 from ..training.yaml_files import write_yaml
-from ..visualization.page import folded, list_of, page_of, picture_of, row_of, table_of
+from ..visualization.page import folded, html_row, html_table, list_of, page_of, picture_of
 from ..visualization.sweep import Point, plot_sweep
 from .compare_runs import Comparison, public_flags
 from .sweep_space import OVERRIDES, Interval, divided
@@ -61,7 +61,7 @@ def write_report(sweep: Sweep, task: type[Task], begun_with: dict[str, Any]) -> 
         f'<p class="answer">{html.escape(answer)}</p>',
         picture_of(picture, "The trials in order, the importance of each flag, and the score by its values"),
         "<h2>Trials, the best first</h2>",
-        table_of(headers, [row_of(row, "best" if place == 0 else "") for place, row in enumerate(rows)], "Trials"),
+        html_table(headers, [html_row(row, "best" if place == 0 else "") for place, row in enumerate(rows)], "Trials"),
         "<h2>How to read this</h2>",
         list_of(notes),
         "<h2>How it was made</h2>",

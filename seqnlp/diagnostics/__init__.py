@@ -2,7 +2,7 @@
 
 from .attention import AttentionMap, attention_maps
 from .clipping import TrainingCurve, compare_clipping
-from .dependency import TASKS, DependencyError, Task, measure_dependency
+from .dependency import DEPENDENCY_TASKS, DependencyError, DependencyTask, measure_dependency
 from .errors import DiagnosticsError
 from .gradient_flow import (
     GradientFlow,
@@ -19,17 +19,17 @@ from .text_properties import PROPERTIES, TextProperty, measure_properties
 
 
 __all__ = [
+    "DEPENDENCY_TASKS",
     "PROPERTIES",
-    "TASKS",
     "AttentionMap",
     "DependencyError",
+    "DependencyTask",
     "DiagnosticsError",
     "GradientFlow",
     "GradientSeries",
     "Reading",
     "Response",
     "Saturation",
-    "Task",
     "TextProperty",
     "Trace",
     "TrainingCurve",

@@ -35,7 +35,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Task:
+class DependencyTask:
     """
     A task of any distance.
 
@@ -169,10 +169,10 @@ def make_parity(num_examples: int, distance: int, generator: torch.Generator) ->
     return Batch(bits, bits.cumsum(dim=1) % 2, torch.ones_like(bits, dtype=torch.bool))
 
 
-TASKS = {
+DEPENDENCY_TASKS = {
     task.name: task
     for task in (
-        Task(
+        DependencyTask(
             "copy",
             SYMBOLS + 2,
             SYMBOLS,
@@ -181,7 +181,7 @@ TASKS = {
             "Arjovsky et al. 2016 (arXiv 1511.06464): with ten symbols over T blanks the best answer without memory, "
             "blanks and then a guess, costs 10 ln 8 / (T + 20) nats per step; it is right for one symbol in eight.",
         ),
-        Task(
+        DependencyTask(
             "adding",
             0,
             1,
@@ -190,7 +190,7 @@ TASKS = {
             "Hochreiter & Schmidhuber 1996 (NIPS 9), experiment 1: an LSTM learns it, and no other recurrent net "
             "that they knew of did in reasonable time; right is an error below 0.04, as here.",
         ),
-        Task(
+        DependencyTask(
             "recall",
             1 + KEYS + VALUES,
             VALUES,
@@ -199,7 +199,7 @@ TASKS = {
             "Arora et al. 2023 (arXiv 2312.04927), abstract: at recalling what stands earlier in a text, attention "
             "with 70 M parameters beats a gated convolution with 1.4 B.",
         ),
-        Task(
+        DependencyTask(
             "mqar",
             MQAR_VOCABULARY,
             MQAR_VOCABULARY // 2,
@@ -208,7 +208,7 @@ TASKS = {
             "Arora et al. 2023 (arXiv 2312.04927), figure 2: the longer the text, the wider gated convolutions have "
             "to be to solve it; attention does not.",
         ),
-        Task(
+        DependencyTask(
             "parity",
             2,
             2,
@@ -221,7 +221,7 @@ TASKS = {
 }
 
 
-def check_distances(task: Task, distances: Sequence[int]) -> None:
+def check_distances(task: DependencyTask, distances: Sequence[int]) -> None:
     """
     Refuse distances that leave a task no room.
 
@@ -252,8 +252,8 @@ def task_loss(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def measure_dependency(
-    build: Callable[[Task], nn.Module],
-    task: Task,
+    build: Callable[[DependencyTask], nn.Module],
+    task: DependencyTask,
     distances: Sequence[int],
     unseen_distances: Sequence[int] = (),
     steps: int = 600,
@@ -272,7 +272,7 @@ def measure_dependency(
 
     Args:
         build: Makes an untrained model for the task.
-        task: One of [`TASKS`].
+        task: One of [`DEPENDENCY_TASKS`].
         distances: Distances to train on.
         unseen_distances: Further distances to test at.
         steps: Optimizer steps.

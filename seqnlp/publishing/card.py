@@ -15,11 +15,11 @@ from huggingface_hub.utils import validate_repo_id
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from ..export import Export
-from ..tasks import TASKS, Score, Task, architecture_of, sample_of
+from ..tasks import TASKS, Score, Task, describe_architecture, sample_of
 from ..tasks.base import OF_ITS_DATA
 from ..tasks.reporting.results import plain_name, reported_split
 from ..tasks.reporting.unknown import UNKNOWN_SHARE
-from ..tasks.seeds import tables_of, told
+from ..tasks.seeds import described_seeds, tables_of
 from ..training.arguments import ONE_RUN_FLAGS
 from ..training.flags import role_of, without_flags
 from ..training.yaml_files import read_yaml, value_of
@@ -71,9 +71,9 @@ def build_card(
         project: The address of seqnlp, where it is known, see [`project_address`]; of an unpublished card it may be a
             path, and is not cited.
     """
-    task = task_of(record)
+    task = task_class_of(record)
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
-    architecture = architecture_of(config)
+    architecture = describe_architecture(config)
     command = _command(record)
     best = (record.get("hyperparameters") or {}).get("metric_for_best_model")
     versions = record.get("versions", {})
@@ -146,7 +146,7 @@ def _run_elsewhere(export: Export, repo_id: str, tag: str | None) -> dict[str, s
     }
 
 
-def task_of(record: dict[str, Any]) -> type[Task]:
+def task_class_of(record: dict[str, Any]) -> type[Task]:
     """The task of a record; where it is not known here, one that shows the record's numbers as they are."""
     if record["task"] in TASKS:
         return TASKS[record["task"]]
@@ -160,7 +160,7 @@ def task_of(record: dict[str, Any]) -> type[Task]:
 
 def eval_results(record: dict[str, Any]) -> list[EvalResult]:
     """Every metric of the record that has a definition, for the `model-index`."""
-    task, dataset = task_of(record), record.get("dataset", {})
+    task, dataset = task_class_of(record), record.get("dataset", {})
     found = []
     for split, values in record.get("metrics", {}).items():
         for score in task.scores_of(record):
@@ -260,7 +260,7 @@ def _teacher(record: dict[str, Any]) -> str | None:
     if not teacher:
         return None
     judged = teacher.get("rows_judged") or teacher.get("words_judged")
-    of = f"{escape(judged)} {task_of(record).targets}" if judged else "its training texts"
+    of = f"{escape(judged)} {task_class_of(record).targets}" if judged else "its training texts"
     if tagger := teacher.get("augment_tagger"):
         of += ", among them variants with words replaced by others of the part of speech that "
         of += f"{_other_model(tagger)} finds"
@@ -301,13 +301,13 @@ def _languages(record: dict[str, Any]) -> str | list[str] | None:
 
 
 def _definition(record: dict[str, Any], split: str, score: Score, shown: Callable[[Any], str] = str) -> str:
-    terms = task_of(record).terms_of(record, split, score.key)
+    terms = task_class_of(record).terms_of(record, split, score.key)
     return score.definition.format(**{name: shown(term) for name, term in terms.items()})
 
 
 def _definitions(record: dict[str, Any]) -> list[str]:
     lines = {}
-    for score in task_of(record).scores_of(record):
+    for score in task_class_of(record).scores_of(record):
         for split, values in record.get("metrics", {}).items():
             if score.key in values:
                 lines.setdefault(score.key, f"{score.name}: {_definition(record, split, score, escape)}.")
@@ -319,7 +319,9 @@ def _results_table(record: dict[str, Any]) -> str | None:
     metrics = record.get("metrics", {})
     compared = {"this model": metrics}
     compared |= {name.replace("_", " "): splits for name, splits in record.get("baselines", {}).items()}
-    scores = [score for score in task_of(record).scores_of(record) if any(score.key in v for v in metrics.values())]
+    scores = [
+        score for score in task_class_of(record).scores_of(record) if any(score.key in v for v in metrics.values())
+    ]
     rows = [
         [escape(model), escape(split), *(score.shown(values.get(score.key)) for score in scores)]
         for model, splits in compared.items()
@@ -333,8 +335,8 @@ def _seeds(record: dict[str, Any]) -> str | None:
     """What the card says of the runs that differ from this one by their seed alone."""
     if not record.get("seeds"):
         return None
-    task = task_of(record)
-    return f"{escape(told(task, record))}\n\n{_written(tables_of(task, record, escape))}"
+    task = task_class_of(record)
+    return f"{escape(described_seeds(task, record))}\n\n{_written(tables_of(task, record, escape))}"
 
 
 def _written(tables: Sequence[Table]) -> str:
@@ -386,7 +388,7 @@ def _rows(record: dict[str, Any]) -> str:
 def _measured_limits(record: dict[str, Any]) -> list[str]:
     hyperparameters = record.get("hyperparameters") or {}
     limits = []
-    length = task_of(record).longest_input
+    length = task_class_of(record).longest_input
     if length and hyperparameters.get("max_length"):
         limits.append(length.format(escape(hyperparameters["max_length"])))
     for split, share in record.get("dataset", {}).get(UNKNOWN_SHARE, {}).items():
@@ -418,7 +420,7 @@ def _config_table(config: dict[str, Any], meaningless: Sequence[str]) -> str:
 
 def _flags(record: dict[str, Any]) -> list[list[Any]]:
     """What the run was told of its model and its training, without what another flag took the place of."""
-    recorded, fields = record.get("hyperparameters") or {}, task_of(record).fields()
+    recorded, fields = record.get("hyperparameters") or {}, task_class_of(record).fields()
     given = {name for name in fields if recorded.get(name) not in (None, "")}
     replaced = {fields[name].metadata.get("replaces") for name in given}
     used = [name for name in fields if name in given - replaced and role_of(fields[name]) in SHOWN_ROLES]
@@ -442,7 +444,7 @@ def _facts(record: dict[str, Any]) -> str:
 def _planned(record: dict[str, Any]) -> dict[str, Any]:
     """What the flags say of the configuration of a model that nobody has trained yet."""
     hyperparameters = record.get("hyperparameters") or {}
-    architecture, classes = hyperparameters.get("architecture"), task_of(record).model_classes
+    architecture, classes = hyperparameters.get("architecture"), task_class_of(record).model_classes
     if record.get("model") or architecture is None or not classes:
         return {}
     pairs = (pair.partition("=") for pair in (hyperparameters.get("config_overrides") or "").split(","))

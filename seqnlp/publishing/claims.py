@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCard
 from ..tasks.seeds import contradiction
 from ..training.integrity import WEIGHTS, weights_hash
 from .bundle import CARD
-from .card import eval_results, task_of
+from .card import eval_results, task_class_of
 from .checks import FAILED, LARGEST_JSON, NOT_CHECKED, PASSED, Check, read_json
 from .probe import is_out_of_memory, one_line
 from .recomputation import UncheckableError, agrees, evaluate_again
@@ -100,7 +100,7 @@ def _mapping(record: Any) -> dict[str, Any]:
 
 
 def _compare_numbers(record: dict, split: str, values: dict, found: dict | None) -> list[Check]:
-    task = task_of(record)
+    task = task_class_of(record)
     if found is None:
         why = task.written.get(split, "they are computed from no split of the data")
         return [Check(f"the card's numbers, {split}", NOT_CHECKED, why)]

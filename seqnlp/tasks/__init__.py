@@ -5,7 +5,7 @@ import pkgutil
 
 from .arguments import ARCHITECTURES, GenerationArguments, ModelArguments, TextModelArguments
 from .base import TASKS, Outcome, PreparedData, Score, Task
-from .reporting.architectures import Architecture, architecture_of
+from .reporting.architectures import Architecture, describe_architecture
 from .reporting.results import is_sample, sample_of
 
 
@@ -23,7 +23,7 @@ __all__ = [
     "Score",
     "Task",
     "TextModelArguments",
-    "architecture_of",
+    "describe_architecture",
     "is_sample",
     "sample_of",
 ]

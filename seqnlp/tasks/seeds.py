@@ -145,7 +145,7 @@ class SeedRuns:
         record = gather(type(self.task), records, command_of(sys.argv, self.task.fields()))
         self._take_over(self.folder_of(record["seeds"]["chosen"]), record)
         task, commands = type(self.task), self._commands()
-        text, tables = told(task, record), tables_of(task, record)
+        text, tables = described_seeds(task, record), tables_of(task, record)
         write_seeds_page(task, record, records, self.folder, SeedsTables(text, tables), commands)
         written = "\n\n".join(tabulate(table.rows, table.headers, disable_numparse=True) for table in tables)
         sys.stdout.write(f"\n{text}\n\n{written}\n\n")
@@ -289,7 +289,7 @@ def tables_of(task: type["Task"], record: dict[str, Any], shown: Callable[[str],
     return readable_tables(headers_of(record), rows, named_by=2, across="seeds")
 
 
-def told(task: type["Task"], record: dict[str, Any]) -> str:
+def described_seeds(task: type["Task"], record: dict[str, Any]) -> str:
     """Which seeds there are and which was chosen, in a sentence or two."""
     seeds = record["seeds"]
     named = ", ".join(str(run["seed"]) for run in seeds["runs"])

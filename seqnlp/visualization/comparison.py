@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .colors import looks_of
-from .page import folded, list_of, page_of, picture_of, table_of
+from .page import folded, html_table, list_of, page_of, picture_of
 
 
 WIDE = 30
@@ -132,7 +132,7 @@ def comparison_page(
         shown = [f"<td>{dot}{escape(cells[0])}</td>", *(f"<td>{escape(cell)}</td>" for cell in cells[1:])]
         kind = " ".join(name for name, holds in (("best", is_best), ("baseline", is_baseline)) if holds)
         body.append(f'<tr class="{kind}">{"".join(shown)}</tr>')
-    table = table_of(headers, body, "The architectures and baselines, side by side")
+    table = html_table(headers, body, "The architectures and baselines, side by side")
     parts = [
         f'<p class="soft">{escape(matching)}</p>',
         f'<p class="answer">{escape(answer)}</p>' if answer else "",

@@ -91,7 +91,7 @@ def filled_page(template: str, title: str, data: dict[str, Any]) -> str:
     return page.replace("__TITLE__", html.escape(title)).replace("__DATA__", embedded)
 
 
-def table_of(headers: Sequence[str], body: Iterable[str], label: str) -> str:
+def html_table(headers: Sequence[str], body: Iterable[str], label: str) -> str:
     """
     A table that scrolls where the window is narrow, by the keyboard too.
 
@@ -106,7 +106,7 @@ def table_of(headers: Sequence[str], body: Iterable[str], label: str) -> str:
     return f"{region}<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
 
 
-def row_of(cells: Sequence[str], kind: str = "") -> str:
+def html_row(cells: Sequence[str], kind: str = "") -> str:
     """A row of plain cells; `kind` is `best`, `baseline` or nothing."""
     return f'<tr class="{kind}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>'
 

@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerDecoderConfig, TransformerDecoderForCausalLM
-from seqnlp.cli.compare_report import Measure, answer, measure_of, table_of
+from seqnlp.cli.compare_report import Measure, answer, comparison_rows, measure_of
 from seqnlp.cli.compare_runs import CompareError, launch, overrides_for, read_comparison
 from seqnlp.cli.compare_scores import Scores, summarize
 from seqnlp.cli.costs import count_flops
@@ -235,7 +235,7 @@ def test_two_that_are_equal_as_shown_share_the_best_score():
         "gru and lstm share the best test accuracy, 81.5 %. With one seed each, differences may be chance."
     )
     assert answer_of(scores("gru", 0.8), scores("lstm", 0.8)) == "gru and lstm share the best test accuracy, 80.0 %."
-    rows = table_of([scores("gru", 0.8), scores("lstm", 0.8)], Measure("test accuracy", "%", 100, 1, True))
+    rows = comparison_rows([scores("gru", 0.8), scores("lstm", 0.8)], Measure("test accuracy", "%", 100, 1, True))
     assert [row.is_best for row in rows] == [True, True]
 
 
@@ -267,7 +267,7 @@ def test_a_baseline_that_does_as_well_is_not_passed_over(baseline, sentence):
     assert answer_of(*found) == (
         f"The best test accuracy is gru's, 80.0 %. With one seed each, differences may be chance.{sentence}"
     )
-    is_best = [row.is_best for row in table_of(found, measure_of(found))]
+    is_best = [row.is_best for row in comparison_rows(found, measure_of(found))]
     assert is_best == [baseline <= 0.8, False, False, baseline >= 0.8]
 
 

@@ -10,23 +10,23 @@ from typer.testing import CliRunner
 from seqnlp.cli.dependency import TaskModel, dependency_table, follow_gradients, sizes_for, sizes_of_state, state_size
 from seqnlp.cli.main import app
 from seqnlp.cli.sizes import SizesError, count_parameters, match_sizes
-from seqnlp.diagnostics import TASKS
+from seqnlp.diagnostics import DEPENDENCY_TASKS
 from seqnlp.tasks import ARCHITECTURES
 
 
 def test_counting_needs_no_memory_and_is_exact():
     sizes = {"hidden_size": 24, "intermediate_size": 50}
-    real = TaskModel("transformer", TASKS["copy"], sizes)
-    counted = count_parameters(lambda: TaskModel("transformer", TASKS["copy"], sizes))
+    real = TaskModel("transformer", DEPENDENCY_TASKS["copy"], sizes)
+    counted = count_parameters(lambda: TaskModel("transformer", DEPENDENCY_TASKS["copy"], sizes))
     assert counted == sum(parameter.numel() for parameter in real.parameters())
-    assert count_parameters(lambda: TaskModel("lstm", TASKS["copy"], {"hidden_size": 100_000})) > 10**11
+    assert count_parameters(lambda: TaskModel("lstm", DEPENDENCY_TASKS["copy"], {"hidden_size": 100_000})) > 10**11
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_is_matched_within_two_percent(architecture):
     for task, target in (("adding", 5000), ("recall", 20_000)):
-        sizes = sizes_for(architecture, TASKS[task], target)
-        model = TaskModel(architecture, TASKS[task], sizes.fields)
+        sizes = sizes_for(architecture, DEPENDENCY_TASKS[task], target)
+        model = TaskModel(architecture, DEPENDENCY_TASKS[task], sizes.fields)
         counted = sum(parameter.numel() for parameter in model.parameters())
         assert counted == sizes.count
         assert counted == pytest.approx(target, rel=0.02)
@@ -170,7 +170,7 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 def test_equal_states_are_as_large_as_asked_for():
     """Against the caches that the models make."""
     for architecture in ARCHITECTURES:
-        model = TaskModel(architecture, TASKS["recall"], sizes_of_state(architecture, 64)).base
+        model = TaskModel(architecture, DEPENDENCY_TASKS["recall"], sizes_of_state(architecture, 64)).base
         cache = model(torch.zeros(1, 9, dtype=torch.long), use_cache=True).past_key_values
         if architecture == "transformer":
             kept = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
@@ -198,9 +198,9 @@ def test_accuracy_by_what_is_kept_of_a_text(tmp_path):
 def test_gradients_are_followed_through_the_trained_net_itself():
     """Against a gradient by hand: of the last answer's least likely class by the embedded tokens, through the net."""
     torch.manual_seed(0)
-    model = TaskModel("gru", TASKS["copy"], {"hidden_size": 8, "embedding_size": 8})
-    flow = follow_gradients(model, TASKS["copy"], 9)
-    rows = TASKS["copy"].make(16, 9, torch.Generator().manual_seed(0)).inputs
+    model = TaskModel("gru", DEPENDENCY_TASKS["copy"], {"hidden_size": 8, "embedding_size": 8})
+    flow = follow_gradients(model, DEPENDENCY_TASKS["copy"], 9)
+    rows = DEPENDENCY_TASKS["copy"].make(16, 9, torch.Generator().manual_seed(0)).inputs
     states = model.base(inputs_embeds=model.base.embed_tokens(rows)).last_hidden_state
     states.retain_grad()
     logits = model.head(states)[:, -1]

@@ -6,10 +6,10 @@ from torch import nn
 
 from seqnlp.diagnostics.dependency import (
     COPIED,
+    DEPENDENCY_TASKS,
     KEYS,
     MQAR_VOCABULARY,
     SYMBOLS,
-    TASKS,
     Batch,
     DependencyError,
     is_right,
@@ -51,7 +51,7 @@ def test_adding_has_two_marks_and_their_sum_as_its_target():
 def test_the_best_blind_answer_to_adding_is_right_as_often_as_chance_says():
     batch = make_adding(100_000, 30, generator())
     outputs = torch.full((*batch.targets.shape, 1), 0.5)
-    assert is_right(outputs, batch).float().mean() == pytest.approx(TASKS["adding"].chance, abs=0.01)
+    assert is_right(outputs, batch).float().mean() == pytest.approx(DEPENDENCY_TASKS["adding"].chance, abs=0.01)
 
 
 def test_right_is_a_number_within_the_margin_or_the_likeliest_class():
@@ -140,19 +140,19 @@ class Reader(nn.Module):
 
 def test_a_recurrent_net_learns_parity_and_the_same_run_gives_the_same_numbers():
     sizes = {"distances": [8, 12], "unseen_distances": [24], "steps": 200, "learning_rate": 0.01, "num_test": 200}
-    results = measure_dependency(Reader, TASKS["parity"], **sizes)
+    results = measure_dependency(Reader, DEPENDENCY_TASKS["parity"], **sizes)
     assert [(entry["distance"], entry["trained"]) for entry in results] == [(8, True), (12, True), (24, False)]
     assert results[0]["accuracy"] > 0.95
-    assert results[0]["parameters"] == sum(p.numel() for p in Reader(TASKS["parity"]).parameters())
+    assert results[0]["parameters"] == sum(p.numel() for p in Reader(DEPENDENCY_TASKS["parity"]).parameters())
     assert (results[0]["steps"], results[0]["batch_size"], results[0]["learning_rate"]) == (200, 32, 0.01)
-    again = measure_dependency(Reader, TASKS["parity"], **{**sizes, "steps": 3})
-    once_more = measure_dependency(Reader, TASKS["parity"], **{**sizes, "steps": 3})
+    again = measure_dependency(Reader, DEPENDENCY_TASKS["parity"], **{**sizes, "steps": 3})
+    once_more = measure_dependency(Reader, DEPENDENCY_TASKS["parity"], **{**sizes, "steps": 3})
     assert [entry["accuracy"] for entry in again] == [entry["accuracy"] for entry in once_more]
 
 
 def test_distances_without_room_are_refused():
     with pytest.raises(DependencyError, match="task copy: give some, each at least 8"):
-        measure_dependency(Reader, TASKS["copy"], [4])
+        measure_dependency(Reader, DEPENDENCY_TASKS["copy"], [4])
 
 
 class Oracle(nn.Module):
@@ -173,7 +173,7 @@ class Oracle(nn.Module):
 
 @pytest.mark.parametrize(("wrong_at", "accuracy"), [([0, 3, -2], 1.0), ([-1], 0.0)])
 def test_parity_is_right_where_the_last_bit_is(wrong_at, accuracy):
-    results = measure_dependency(lambda task: Oracle(wrong_at), TASKS["parity"], [8, 16], [32], steps=2)
+    results = measure_dependency(lambda task: Oracle(wrong_at), DEPENDENCY_TASKS["parity"], [8, 16], [32], steps=2)
     assert [entry["accuracy"] for entry in results] == [accuracy] * 3
 
 
@@ -195,14 +195,16 @@ class Copier(nn.Module):
 
 @pytest.mark.parametrize(("left_out", "accuracy"), [([], 1.0), ([0, 4], 0.6), ([0, 1, 2, 3, 4], 0.0)])
 def test_accuracy_is_the_share_of_symbols_that_are_right(left_out, accuracy):
-    results = measure_dependency(lambda task: Copier(left_out), TASKS["copy"], [8], [20], steps=1, num_test=10)
+    results = measure_dependency(
+        lambda task: Copier(left_out), DEPENDENCY_TASKS["copy"], [8], [20], steps=1, num_test=10
+    )
     assert [entry["accuracy"] for entry in results] == [pytest.approx(accuracy)] * 2
 
 
 def test_training_goes_from_the_shortest_distance_to_all_and_the_test_sees_each_once():
     oracle = Oracle([])
     measure_dependency(
-        lambda task: oracle, TASKS["parity"], [16, 8, 12], [24], steps=120, batch_size=4, num_test=7, seed=2
+        lambda task: oracle, DEPENDENCY_TASKS["parity"], [16, 8, 12], [24], steps=120, batch_size=4, num_test=7, seed=2
     )
     lengths = [inputs.shape[1] for inputs in oracle.shown[True]]
     assert set(lengths[:20]) == {8}  # a third of the first half of the steps

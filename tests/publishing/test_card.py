@@ -8,7 +8,7 @@ from local_hub import card_errors
 from transformers import CONFIG_MAPPING
 
 from benchmarks import cards as cards_module
-from seqnlp.publishing.card import MACHINE_FLAGS, build_card, task_of
+from seqnlp.publishing.card import MACHINE_FLAGS, build_card, task_class_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def test_the_model_index_holds_every_number_of_the_record_and_no_other(path):
     numbers = {
         (split, score.type or score.key, values[score.key])
         for split, values in record["metrics"].items()
-        for score in task_of(record).scores
+        for score in task_class_of(record).scores
         if values.get(score.key) is not None
     }
     assert claims(card) == numbers
@@ -45,7 +45,7 @@ def test_the_model_index_holds_every_number_of_the_record_and_no_other(path):
 def test_every_split_of_a_kept_run_has_a_metric_that_is_defined(path):
     record = json.loads(path.read_text())
     for values in record["metrics"].values():
-        assert [name for name in values if task_of(record).score_of(name)]
+        assert [name for name in values if task_class_of(record).score_of(name)]
 
 
 def test_what_is_not_on_record_is_left_out():
@@ -109,7 +109,7 @@ def test_definitions_say_what_is_divided_by_what():
 
 
 def test_a_card_of_many_scores_has_tables_of_seven_columns_and_every_number():
-    keys = [score.key for score in task_of({"task": "trajectory"}).scores][:10]
+    keys = [score.key for score in task_class_of({"task": "trajectory"}).scores][:10]
     kept = {"test": {key: 0.125 + number for number, key in enumerate(keys)}}
     few = {"task": "trajectory", "metrics": kept, "baselines": {"last|value": {"test": {keys[9]: 99.0}}}}
     others = {f"last_{number}_steps": {"test": {keys[0]: 50.0 + number}} for number in range(1, 9)}
@@ -121,11 +121,11 @@ def test_a_card_of_many_scores_has_tables_of_seven_columns_and_every_number():
         assert max(map(len, results)) <= 7
         shown = [cell for row in results for cell in row]
         for number, key in enumerate(keys):
-            assert shown.count(task_of(record).score_of(key).shown(0.125 + number)) == 1
+            assert shown.count(task_class_of(record).score_of(key).shown(0.125 + number)) == 1
     turned, _ = rendered(build_card(few, "alice/x"))
     assert turned[0] == ["score", "this model, test", "last|value, test"]
     assert len(turned[10]) == 3
-    assert turned[10][2] == task_of(few).score_of(keys[9]).shown(99.0)
+    assert turned[10][2] == task_class_of(few).score_of(keys[9]).shown(99.0)
     dealt, _ = rendered(build_card(many, "alice/x"))
     assert [row[:2] for row in dealt].count(["model", "split"]) == 2
     assert [row[0] for row in dealt].count("last 3 steps") == 1  # its score stands in one of the two tables

@@ -20,7 +20,7 @@ import seqnlp
 from seqnlp.data import SAMPLES
 from seqnlp.publishing import publish, verify
 from seqnlp.publishing.bundle import COPIED_FILES, MODEL_FILES
-from seqnlp.publishing.card import task_of
+from seqnlp.publishing.card import task_class_of
 from seqnlp.publishing.isolation import why_not_isolated
 
 
@@ -129,7 +129,7 @@ def test_its_card_is_whole(published, family):
         (split, value)
         for split, values in record["metrics"].items()
         for name, value in values.items()
-        if task_of(record).score_of(name)
+        if task_class_of(record).score_of(name)
     }
     if family.model.endswith(("CausalLM", "SequenceClassification")) and family.recipe:
         assert card.data.widget

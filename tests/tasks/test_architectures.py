@@ -3,12 +3,12 @@
 from seqnlp import RecurrentConfig, RecurrentSeq2SeqConfig, TransformerConfig, TransformerDecoderConfig
 from seqnlp.models.cells import CELLS
 from seqnlp.models.series_distributions import DISTRIBUTIONS
-from seqnlp.tasks.reporting.architectures import architecture_of
+from seqnlp.tasks.reporting.architectures import describe_architecture
 
 
 def test_a_decoder_with_cells_is_told_by_the_layer_and_the_cell():
-    plain = architecture_of(TransformerConfig().to_dict())
-    told = architecture_of(TransformerConfig(decoder_cell="ssru").to_dict())
+    plain = describe_architecture(TransformerConfig().to_dict())
+    told = describe_architecture(TransformerConfig(decoder_cell="ssru").to_dict())
     assert (plain.title, told.title) == ("Transformer encoder-decoder", "Transformer encoder, SSRU decoder")
     assert told.equations.startswith(plain.equations)
     assert told.equations.endswith(CELLS["ssru"].equations)
@@ -17,7 +17,7 @@ def test_a_decoder_with_cells_is_told_by_the_layer_and_the_cell():
 
 def test_attention_and_what_is_fed_back_are_told_behind_the_cell():
     plain, attends, feeds = (
-        architecture_of(RecurrentSeq2SeqConfig(cell_type="gru", **fields).to_dict())
+        describe_architecture(RecurrentSeq2SeqConfig(cell_type="gru", **fields).to_dict())
         for fields in (
             {"attention_type": "none"},
             {"attention_type": "additive", "input_feeding": False},
@@ -34,8 +34,8 @@ def test_attention_and_what_is_fed_back_are_told_behind_the_cell():
 
 def test_a_distribution_of_the_next_value_is_told_behind_the_family():
     for config_class in (RecurrentConfig, TransformerDecoderConfig):
-        plain = architecture_of(config_class(input_size=1).to_dict())
+        plain = describe_architecture(config_class(input_size=1).to_dict())
         for name, distribution in DISTRIBUTIONS.items():
-            told = architecture_of(config_class(input_size=1, distribution_output=name).to_dict())
+            told = describe_architecture(config_class(input_size=1, distribution_output=name).to_dict())
             assert told.equations == f"{plain.equations}\n{distribution.equations}"
             assert told.citation.endswith("Salinas et al. 2020, arXiv 1704.04110")

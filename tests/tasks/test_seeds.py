@@ -21,12 +21,12 @@ from seqnlp.tasks.seeds import (
     SETTINGS,
     SeedRuns,
     contradiction,
+    described_seeds,
     gather,
     headers_of,
     rows_of,
     spread_in,
     tables_of,
-    told,
 )
 from seqnlp.training import ArgumentsError, threads
 from seqnlp.training.flags import without_flags
@@ -96,7 +96,7 @@ def test_the_best_on_validation_is_chosen_and_every_number_has_mean_and_deviatio
     rows = rows_of(SENTIMENT, record)
     assert ["Accuracy", "test", "80.0% ± 10.0%", "80.0%", "90.0%", "70.0%"] in rows
     assert headers_of(record)[-3:] == ["seed 1", "seed 2", "seed 3"]
-    assert told(SENTIMENT, record) == (
+    assert described_seeds(SENTIMENT, record) == (
         "3 seeds (1, 2, 3): mean ± standard deviation. The model is that of seed 2, whose validation accuracy is the "
         "highest, 75.0%."
     )
@@ -139,10 +139,12 @@ def test_less_may_be_better_and_what_a_run_lacks_is_told(three):
     record = gather(SENTIMENT, three, "c")
     assert record["seeds"]["chosen"] == 2
     assert record["seeds"]["left_out"] == ["test loss"]
-    assert told(SENTIMENT, record).endswith("the lowest, 0.200. Not every seed has a number of test loss: left out.")
+    assert described_seeds(SENTIMENT, record).endswith(
+        "the lowest, 0.200. Not every seed has a number of test loss: left out."
+    )
     for one in three.values():
         one["kept"] = {}
-    assert "No validation could choose: the model is that of the first seed, 1." in told(
+    assert "No validation could choose: the model is that of the first seed, 1." in described_seeds(
         SENTIMENT, gather(SENTIMENT, three, "c")
     )
 

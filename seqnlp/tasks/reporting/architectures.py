@@ -27,7 +27,7 @@ _SIMILARITY = {
 }
 
 
-def architecture_of(config: dict[str, Any]) -> Architecture | None:
+def describe_architecture(config: dict[str, Any]) -> Architecture | None:
     """The summary for a configuration with all its fields; `None` for one that is not known here."""
     found, distribution = _of_family(config), DISTRIBUTIONS.get(config.get("distribution_output"))
     if found is None or distribution is None:

@@ -147,10 +147,10 @@ def results_table(records: list[Record], row_of: Callable[[list[Record], str], d
         }
         for (dataset, _, _), group in groups_of(records).items()
     ]
-    return table_of(rows)
+    return markdown_table(rows)
 
 
-def table_of(rows: list[dict[str, Any]]) -> str:
+def markdown_table(rows: list[dict[str, Any]]) -> str:
     """Rows as a table of Markdown; empty without any."""
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) if rows else ""
 

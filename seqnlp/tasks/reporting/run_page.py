@@ -9,12 +9,12 @@ from ...metrics import Score
 from ...visualization.page import (
     facts_of,
     folded,
+    html_row,
+    html_table,
     list_of,
     page_of,
     picture_of,
     preformatted,
-    row_of,
-    table_of,
 )
 from ...visualization.tables import readable_tables
 from .results import plain_name
@@ -111,9 +111,9 @@ def _results(task: "Task", outcome: "Outcome") -> str:
     ]
     baselines = compared.keys() - {"this model"}
     return "\n".join(
-        table_of(
+        html_table(
             table.headers,
-            [row_of(row, "baseline" if row[0] in baselines else "") for row in table.rows],
+            [html_row(row, "baseline" if row[0] in baselines else "") for row in table.rows],
             "The scores of the model and of its baselines",
         )
         for table in readable_tables(headers, rows, named_by=2, across="score")
@@ -165,10 +165,10 @@ def _data(dataset: dict[str, Any]) -> str:
         name for part in dataset.get("splits", {}).values() for name in part if name != "fingerprint"
     )
     rows = [
-        row_of([split, *(f"{part[name]:,}" if isinstance(part.get(name), int) else "" for name in names)])
+        html_row([split, *(f"{part[name]:,}" if isinstance(part.get(name), int) else "" for name in names)])
         for split, part in dataset.get("splits", {}).items()
     ]
-    table = table_of(["split", *names], rows, "The splits of the data")
+    table = html_table(["split", *names], rows, "The splits of the data")
     remarks = [remark.replace(dataset["name"], plain_name(dataset["name"])) for remark in dataset.get("remarks", [])]
     return table + list_of(remarks) if remarks else table
 

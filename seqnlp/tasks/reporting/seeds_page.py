@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...metrics import Score, Spread
-from ...visualization.page import facts_of, folded, page_of, picture_of, preformatted, row_of, table_of
+from ...visualization.page import facts_of, folded, html_row, html_table, page_of, picture_of, preformatted
 from ...visualization.seeds import plot_seeds
 from ...visualization.tables import Table, readable_tables
 from .run_page import REPORT, flags_of, header_of, versions_of
@@ -64,7 +64,7 @@ def write_seeds_page(
         f'<p class="answer">{html.escape(said.text)}</p>',
         "<h2>Results</h2>",
         *(
-            table_of(table.headers, [row_of(row) for row in table.rows], "Each score over the seeds and by seed")
+            html_table(table.headers, [html_row(row) for row in table.rows], "Each score over the seeds and by seed")
             for table in said.tables
         ),
         *_baselines(task, record),
@@ -94,8 +94,8 @@ def _baselines(task: "type[Task]", record: dict[str, Any]) -> list[str]:
     ]
     headers = ["baseline", "split", *(header_of(task, score, record["hyperparameters"]) for score in scores)]
     tables = [
-        table_of(
-            table.headers, [row_of(row, "baseline") for row in table.rows], "The scores of what needs no such model"
+        html_table(
+            table.headers, [html_row(row, "baseline") for row in table.rows], "The scores of what needs no such model"
         )
         for table in readable_tables(headers, rows, named_by=2, across="score")
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...visualization import plot_bleu_by_length
-from .results import Link, Record, dataset_of, groups_of, processors_of, shown_model, table_of
+from .results import Link, Record, dataset_of, groups_of, markdown_table, processors_of, shown_model
 
 
 TESTS = {
@@ -38,9 +38,9 @@ def translation_section(records: list[Record], link: Link) -> str:
         "Multi30k English-German: BLEU of lower-cased plain text (sacrebleu, 13a), beams of "
         f"{' or '.join(map(str, beams))}. After ±: for one seed half the 95 % interval over 1,000 samples of the "
         "sentences, for more the standard deviation.",
-        table_of([_scores_row(group, link) for group in groups.values()]),
+        markdown_table([_scores_row(group, link) for group in groups.values()]),
         "The same over lower-cased Moses tokens, which alone may be set beside the literature's:",
-        table_of(
+        markdown_table(
             [
                 *({"model": name, **_by_test(group, "bleu_lowercase_moses")} for name, group in groups.items()),
                 *({"model": name, **scores} for name, scores in PUBLISHED.items()),
@@ -48,9 +48,9 @@ def translation_section(records: list[Record], link: Link) -> str:
         ),
         "Hours of training in all, target tokens per second, and minutes, validation included, until the greedy BLEU "
         "on validation reached",
-        table_of([_time_row(name, group) for name, group in groups.items()]),
+        markdown_table([_time_row(name, group) for name, group in groups.items()]),
         f"BLEU as in the first table by the words of the source, {TESTS['test_2016_flickr']}:",
-        table_of([row for name, group in groups.items() if (row := _length_row(name, group))]),
+        markdown_table([row for name, group in groups.items() if (row := _length_row(name, group))]),
     ]
     return "\n\n".join(part for part in parts if part)
 

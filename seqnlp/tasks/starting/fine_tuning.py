@@ -19,16 +19,15 @@ from .starting_model import (
     Source,
     StartingModel,
     check_vocabulary,
+    described_start,
     give_ends,
     give_padding,
     keep_known_inputs,
     load_image_processor,
     load_tokenizer,
     positions_of,
-    told,
 )
-from .word_vectors import begin_with_vectors, check_vectors
-from .word_vectors import told as vectors_told
+from .word_vectors import begin_with_vectors, check_vectors, described_vectors
 
 
 class FineTuning:
@@ -238,7 +237,7 @@ class FineTuning:
             model.generation_config.update(**{name: special[name] for name in lacking})
         name = public_value(start.source.name, self.fields()["model_name_or_path"])
         run.record.base_model = {**start.describe(name), **described}
-        run.tell(told({**run.record.base_model, "name": start.source.name}))
+        run.tell(described_start({**run.record.base_model, "name": start.source.name}))
         if self.model_args.peft:
             self._adapt(run, model, described["weights_new"])
         return self._ready_to_write(run, model)
@@ -279,7 +278,7 @@ class FineTuning:
         if path := vars(self.model_args).get(name):
             described = begin_with_vectors(model.get_input_embeddings(), self.tokenizer_of_inputs(), path)
             run.record.embeddings = {"name": public_value(path, self.fields()[name]), **described}
-            run.tell(vectors_told({**described, "name": path}))
+            run.tell(described_vectors({**described, "name": path}))
         return model
 
     def tokenizer_of_inputs(self) -> Any:

@@ -378,7 +378,7 @@ def _prefixes(name: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
-def told(described: dict[str, Any]) -> str:
+def described_start(described: dict[str, Any]) -> str:
     """The line on what was taken over of a model, from what `run.json` says of it."""
     revision = f", revision {described['revision'][:12]}" if described.get("revision") else ""
     parts = [f"{described['weights_taken']} weights taken over"]

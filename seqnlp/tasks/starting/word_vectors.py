@@ -138,7 +138,7 @@ def begin_with_vectors(embeddings: nn.Embedding, tokenizer: PreTrainedTokenizerB
     }
 
 
-def told(described: dict[str, Any]) -> str:
+def described_vectors(described: dict[str, Any]) -> str:
     """The line on it, from what `run.json` says."""
     share = described["tokens_found"] / described["tokens"]
     lowered = described["found_in_lower_case"]
