@@ -10,7 +10,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from seqnlp.tasks import watching
+from seqnlp.tasks.reporting import watching
 from seqnlp.tasks.reporting.watching import MOST_TOKENS, _is_fit, spelled
 from seqnlp.training import ArgumentsError, TrainingArguments, start_run
 
