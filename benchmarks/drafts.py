@@ -3,21 +3,22 @@ Speculative decoding (Leviathan et al. 2023, arXiv 2211.17192) by trained langua
 is called and how long it takes, where a smaller one or the text itself guesses what it says next.
 """
 
-import itertools
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from benchmarks.generation import generating
-from benchmarks.machine import describe_machine
+from benchmarks.machine import where_and_when
 from benchmarks.speed_tables import DRAFTS, write_readme
 from benchmarks.timing import Result, by_turns, ratio_of_pairs, seconds_of
 from seqnlp.cli.models import ModelError, NamedModel, load_model
+from seqnlp.data import values_of
 from seqnlp.publishing.recomputation import task_of
 from seqnlp.tokenization import encode_documents
 from seqnlp.training import write_json
@@ -25,31 +26,26 @@ from seqnlp.training import write_json
 
 PROMPT, NEW_TOKENS = 32, 64
 LOOKUP = {"prompt_lookup_num_tokens": 10}
-"""As transformers' documentation looks up: what followed the last tokens where they stood before, 10 tokens of it."""
+"""What followed the last tokens where they stood before, 10 tokens of it."""
 
 
-class Calls:
-    """Counts the calls of a model in a `with` block."""
-
-    def __init__(self, model: PreTrainedModel):
-        self.model, self.count = model, 0
-
-    def __enter__(self) -> "Calls":
-        self.handle = self.model.register_forward_hook(self._add)
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.handle.remove()
-
-    def _add(self, *_) -> None:
-        self.count += 1
+@contextmanager
+def calls_of(model: PreTrainedModel | None) -> Iterator[list[None]]:
+    """A list with an entry for each call of a model in the block; empty where there is no model."""
+    calls: list[None] = []
+    handle = None if model is None else model.register_forward_hook(lambda *_: calls.append(None))
+    try:
+        yield calls
+    finally:
+        if handle is not None:
+            handle.remove()
 
 
 def prompts_of(named: NamedModel, dataset: str | None, count: int) -> list[torch.Tensor]:
     """Pieces of the validation text of a model's run, evenly spread, each `(1, PROMPT)`."""
     loaded = task_of(named.run, dataset).load()
-    documents = encode_documents(named.tokenizer(), loaded.splits["validation"]["text"])
-    ids = torch.tensor(list(itertools.chain.from_iterable(documents)))
+    texts = values_of(loaded.splits["validation"], "text")
+    ids = torch.from_numpy(np.concatenate(encode_documents(named.tokenizer(), texts)))
     starts = torch.linspace(0, len(ids) - PROMPT, count).long()
     return [ids[start : start + PROMPT].unsqueeze(0) for start in starts]
 
@@ -92,8 +88,7 @@ def measure(target: str, draft: str, rounds: int, dataset: str | None, keep: boo
         "target": names,
         "prompt_tokens": PROMPT,
         "new_tokens": NEW_TOKENS,
-        "machine": describe_machine(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        **where_and_when(),
         "runs": list(_runs(named.model, guesser, prompts)),
     }
     if keep:
@@ -113,12 +108,12 @@ def _runs(model: PreTrainedModel, guesser: NamedModel, prompts: list[torch.Tenso
         for prompt in prompts:
             alone = generating(model, prompt, NEW_TOKENS)
             guessed = generating(model, prompt, NEW_TOKENS, **options)
-            with Calls(model) as of_target, Calls(draft or model) as of_draft:
+            with calls_of(model) as target, calls_of(draft) as guesses:
                 written = guessed()
             if not torch.equal(written, alone()):
                 raise RuntimeError(f"With guesses by {who} {type(model).__name__} writes something else.")
-            target_calls.append(of_target.count)
-            draft_calls.append(of_draft.count if draft else 0)
+            target_calls.append(len(target))
+            draft_calls.append(len(guesses))
             for pair in by_turns(guessed, alone, 2, seconds_of):
                 seconds.append(pair[0])
                 alone_seconds.append(pair[1])

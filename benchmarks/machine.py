@@ -2,12 +2,18 @@
 
 import os
 import platform
+import time
 from pathlib import Path
 
 import torch
 
 
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
+
+
+def where_and_when() -> dict:
+    """The machine and the date of a measurement, as its record has them."""
+    return {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
 
 
 def describe_machine() -> dict:

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from benchmarks.generation import generating
-from benchmarks.machine import describe_machine
+from benchmarks.machine import where_and_when
 from benchmarks.peers import Sizes, llama, marian, our_decoder, our_translator, random_tokens
 from benchmarks.speed_tables import EXPORTED, RUNTIMES, write_readme
 from benchmarks.timing import Action, Contest, alternate, ratio_of_pairs, seconds_of
@@ -155,7 +154,7 @@ def measure_speed(rounds: int, keep: bool) -> dict[str, Any]:
                 "ratio": result.ratio,
             }
         )
-    record = {"rounds": rounds, **_where_and_when(), "results": rows}
+    record = {"rounds": rounds, **where_and_when(), "results": rows}
     if keep:
         write_json(RUNTIMES / "generation.json", record)
         write_readme()
@@ -201,7 +200,7 @@ def measure_translator(source: str, split: str, beams: int, dataset: str | None,
         "dataset": named.run["dataset"].get("name"),
         "split": split,
         "rows": len(ids),
-        **_where_and_when(),
+        **where_and_when(),
         "runs": runs,
     }
     if keep:
@@ -292,7 +291,3 @@ def difference_interval(
     differences = [score(sides[0][rows].sum(0)) - score(sides[1][rows].sum(0)) for rows in drawn]
     low, high = np.quantile(differences, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _where_and_when() -> dict[str, Any]:
-    return {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d", time.gmtime())}

@@ -1,7 +1,6 @@
 """Ourselves against the peers, by turns: what is measured, and how it is kept and shown."""
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -12,7 +11,7 @@ from transformers.utils import logging
 
 from benchmarks import generation, memory, recurrent_layers, training_loops, training_steps
 from benchmarks.kinds import time_by_kind
-from benchmarks.machine import describe_machine
+from benchmarks.machine import where_and_when
 from benchmarks.other_peers import PeerMissingError
 from benchmarks.speed_tables import SPEED, shown_target, write_readme
 from benchmarks.timing import Contest, Result, alternate
@@ -123,8 +122,7 @@ def measure_all(names: Iterable[str], rounds: int, threads: int, keep: bool) -> 
                 "title": benchmark.title,
                 "rounds": rounds,
                 "clock": benchmark.clock or ("wall" if threads > 1 else "CPU time of the process"),
-                "machine": describe_machine(),
-                "date": time.strftime("%Y-%m-%d", time.gmtime()),
+                **where_and_when(),
                 "results": [{**asdict(result), "reached": result.is_reached} for result in results],
             }
             write_json(SPEED / f"{name}.json", record)
