@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from benchmarks.records import RESULTS, joined
@@ -61,6 +61,7 @@ def keep(records: Iterable[Record], name: str, finding: str) -> Path:
         "dataset": dataset,
         "architecture": architecture,
         "hardware": processors_of(records),
+        "scores": {key: TASKS[task].reported_key(records[0], key) for key in TASKS[task].validated},
         "trials": [
             {
                 "trial": trial,
@@ -137,9 +138,8 @@ def link_to(path: Path, folder: Path) -> str:
 
 def trials_table(kept: Record) -> str:
     """One row per trial: its size, seeds and epochs, and the scores by which such runs are validated."""
-    task = TASKS[kept["task"]]
-    scores = [score for score in map(task.score_of, task.validated) if score]
-    rows = []
+    task, rows = TASKS[kept["task"]], []
+    scores = {key: score for key, reported in kept["scores"].items() if (score := task.score_of(reported))}
     for trial in kept["trials"]:
         runs = trial["runs"]
         epochs = sorted({round(max(map(float, curve))) for run in runs for curve in run["validation"].values()})
@@ -149,18 +149,18 @@ def trials_table(kept: Record) -> str:
                 "parameters": shown_size(trial["parameters"]) if trial["parameters"] else "",
                 "seeds": len(runs),
                 "epochs": " to ".join(map(str, sorted({epochs[0], epochs[-1]}))) if epochs else "",
-                "validation": shown(scores, [on_validation(run, scores) for run in runs]),
-                "test": shown(scores, [on_test(run) for run in runs]),
+                "validation": shown(scores.values(), [on_validation(run, scores) for run in runs]),
+                "test": shown(scores.values(), [on_test(run) for run in runs]),
             }
         )
     return markdown_table(rows)
 
 
-def on_validation(run: Record, scores: Iterable[Score]) -> dict[str, float]:
-    """Each score after training, or else the best of its curve."""
+def on_validation(run: Record, scores: Mapping[str, Score]) -> dict[str, float]:
+    """Each score after training, or else the best of its curve, whose key in validations is the score's here."""
     found = dict(run["metrics"].get("validation", {}))
-    for score in scores:
-        if score.key not in found and (curve := run["validation"].get(score.key)):
+    for key, score in scores.items():
+        if score.key not in found and (curve := run["validation"].get(key)):
             found[score.key] = (max if score.greater_is_better else min)(curve.values())
     return found
 

@@ -216,6 +216,11 @@ class Task(FineTuning, Telling):
         return cls.scores
 
     @classmethod
+    def reported_key(cls, record: dict[str, Any], key: str) -> str:
+        """Under which key a run reports, after training, the score that its validations gave under this one."""
+        return key
+
+    @classmethod
     def meaningless_fields(cls) -> set[str]:
         """Fields of configurations that change nothing in its models: those that are another task's own."""
         return {name for task in TASKS.values() if not issubclass(cls, task) for name in task.own_fields}

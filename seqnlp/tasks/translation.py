@@ -223,9 +223,16 @@ class Translation(Task):
     @classmethod
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
         """A model of lower-cased text is told by lower-cased scores; the others say less of it, and come last."""
-        if not (record.get("hyperparameters") or {}).get("lowercase"):
-            return cls.scores
-        return tuple(sorted(cls.scores, key=lambda score: score.key in CASED))
+        return tuple(sorted(cls.scores, key=lambda score: cls._is_lowercase(record) and score.key in CASED))
+
+    @classmethod
+    def reported_key(cls, record: dict[str, Any], key: str) -> str:
+        """Validations compare lower-cased text with lower-cased references."""
+        return "bleu_lowercase" if key == "bleu" and cls._is_lowercase(record) else key
+
+    @staticmethod
+    def _is_lowercase(record: dict[str, Any]) -> bool:
+        return bool((record.get("hyperparameters") or {}).get("lowercase"))
 
     @classmethod
     def terms_of(cls, record: Record, split: str, key: str) -> dict[str, Any]:

@@ -71,6 +71,20 @@ def test_a_run_without_scores_after_training_is_shown_by_the_best_of_its_curve(f
     assert "[commands and curves](tried/translation-" in tried.page(folder)
 
 
+def test_a_translator_of_lower_cased_text_is_shown_by_lower_cased_scores(folder):
+    run = record(1, 0.002, 9.5)
+    run["hyperparameters"]["lowercase"] = True
+    run["history"].append({"step": 60, "epoch": 3.0, "validation_bleu": 38.0})
+    run["metrics"]["validation"]["bleu_lowercase"] = 40.5
+    stopped = run | {"seed": 2, "hyperparameters": run["hyperparameters"] | {"learning_rate": 0.004}, "metrics": {}}
+    tried.keep([run, stopped], "lower case", "Scores of cased text say little here.")
+    page = tried.page(folder)
+    # The greedy translations of the validations are compared in lower case too.
+    assert "BLEU, lower-cased 40.50" in page
+    assert "BLEU, lower-cased 38.00" in page
+    assert "9.5" not in page
+
+
 def test_runs_of_two_datasets_do_not_go_into_one_file(folder):
     other = record(2, 0.002, 20.0) | {"dataset": {"name": "<local:films>", "config": None, "splits": {}}}
     with pytest.raises(ValueError, match=r"one task, dataset and architecture.*films"):
