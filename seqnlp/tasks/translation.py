@@ -44,6 +44,7 @@ from ..training import ArgumentsError, Run, TrainingArguments, TrainingLoop, Wei
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
+from ..training.optimizers import OPTIMIZERS
 from ..visualization import plot_bleu_by_length
 from .arguments import TRANSFORMER, TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
@@ -123,10 +124,13 @@ class TranslationTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.ema_decay is not None and self.average_checkpoints:
+        averages = f"--ema_decay {self.ema_decay}" if self.ema_decay is not None else None
+        if OPTIMIZERS[self.optimizer].averages:
+            averages = f"--optimizer {self.optimizer}"
+        if averages and self.average_checkpoints:
             raise ArgumentsError(
-                f"--ema_decay {self.ema_decay} and --average_checkpoints {self.average_checkpoints} both average the "
-                "weights; give --average_checkpoints 0, or leave out --ema_decay."
+                f"{averages} and --average_checkpoints {self.average_checkpoints} both average the weights; give "
+                f"--average_checkpoints 0, or leave out {averages}."
             )
 
 

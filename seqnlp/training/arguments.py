@@ -10,7 +10,7 @@ from huggingface_hub.utils import validate_repo_id
 from ..models.requirements import Range
 from .errors import ArgumentsError, in_one_line
 from .flags import check_values, fields_of, flag, flags_with
-from .optimizers import OPTIMIZERS, momenta, rates
+from .optimizers import OPTIMIZERS, Schedule, momenta, rates
 
 
 @dataclass
@@ -65,9 +65,7 @@ class TrainingArguments:
     max_grad_norm: float = flag(
         1.0, "Gradients are scaled down to this norm; 0 leaves them as they are.", "training", "[0, inf)"
     )
-    lr_scheduler_type: Literal[
-        "linear", "cosine", "inverse_sqrt", "constant", "constant_with_warmup", "polynomial"
-    ] = flag("cosine", "How the learning rate falls after the warm-up.", "training")
+    lr_scheduler_type: Schedule = flag("cosine", "How the learning rate falls after the warm-up.", "training")
     freeze: list[str] | None = flag(
         None,
         "Modules that keep their weights, by their names or patterns of the shell, e.g. model.embed_tokens "
@@ -174,8 +172,7 @@ class TrainingArguments:
         check_values(self)
         if self.optimizer not in OPTIMIZERS:
             raise ArgumentsError(f"--optimizer {self.optimizer}: there is {', '.join(OPTIMIZERS)}.")
-        if self.momentum is not None and "momentum" not in OPTIMIZERS[self.optimizer].reads:
-            raise ArgumentsError(f"--momentum {self.momentum} does nothing with --optimizer {self.optimizer}.")
+        OPTIMIZERS[self.optimizer].check(self)
         if self.checkpointing_steps != "epoch" and not re.fullmatch(r"[1-9]\d{,17}", self.checkpointing_steps):
             raise ArgumentsError(
                 f"--checkpointing_steps {self.checkpointing_steps} must be a number of steps or the word epoch."

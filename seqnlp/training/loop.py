@@ -36,8 +36,7 @@ from .fingerprint import check_optimizer, describe_setup, differences, in_words
 from .integrity import WEIGHTS, find_damage
 from .kept_elsewhere import keep_state
 from .mean_losses import gives_mean
-from .moving_average import MovingAverage
-from .optimization import create_optimizer, create_scheduler, go_to_step, settings_of, take_settings
+from .optimization import create_average, create_optimizer, create_scheduler, go_to_step, settings_of, take_settings
 from .parameters import freeze
 from .progress import BestModel, Clock, Meter, Place
 from .run import Run
@@ -142,7 +141,7 @@ class TrainingLoop(Evaluator):
         self.max_steps = arguments.max_train_steps or math.ceil(arguments.num_train_epochs * self.steps_per_epoch)
         # Not prepared: Accelerate would step it once a process.
         self.scheduler = create_scheduler(optimizer, arguments, self.max_steps)
-        self.average = MovingAverage(self.unwrapped_model, arguments.ema_decay)
+        self.average = create_average(self.unwrapped_model, self.optimizer, arguments)
         self.checkpoints = CheckpointFolder(arguments.output_dir, arguments.save_total_limit)
         self.on_step_begin: list[Callable[[TrainingLoop, list[MicroBatch]], None]] = []
         self.on_step_end: list[Callable[[TrainingLoop], None]] = []
@@ -499,7 +498,7 @@ class TrainingLoop(Evaluator):
         return {"place": self.place, "clock": self.clock, "meter": self.meter, "best": self.best}
 
     def _resume(self, path: Path, checkpoint: Checkpoint, is_changed: bool) -> None:
-        settings = settings_of(self.optimizer)
+        settings = settings_of(self.optimizer, self.arguments)
         try:
             self.average.load(self.unwrapped_model, checkpoint.average)
             self.batches.resume(checkpoint.position)

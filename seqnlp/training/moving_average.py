@@ -1,6 +1,6 @@
-"""An exponential moving average of the weights, beside those that are trained."""
+"""Averages of the weights, beside those that are trained: what a run validates and saves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +12,19 @@ from .checkpoints import load_weights
 
 
 COUNT = "n_averaged"
+
+
+@contextmanager
+def unchanged(weights: Iterable[torch.Tensor]) -> Iterator[None]:
+    """After what is done within, these have again what they had before, to the bit."""
+    weights = list(weights)
+    before = [weight.detach().clone() for weight in weights]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, own in zip(weights, before, strict=True):
+                weight.copy_(own)
 
 
 class MovingAverage:
@@ -56,14 +69,9 @@ class MovingAverage:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """The model has the average; after that, the weights that are trained, to the bit."""
-        trained = [weight.detach().clone() for weight in self._trained]
-        self.put_in()
-        try:
+        with unchanged(self._trained):
+            self.put_in()
             yield
-        finally:
-            with torch.no_grad():
-                for weight, own in zip(self._trained, trained, strict=True):
-                    weight.copy_(own)
 
     def state(self) -> dict[str, torch.Tensor] | None:
         """What a checkpoint holds of it: whole weights by their names in the model. Called by every process."""
@@ -94,3 +102,38 @@ class MovingAverage:
         for average, weight in zip(self._average.module, self._trained, strict=True):
             average.copy_(weight)
         self._average.n_averaged.copy_(state[COUNT])
+
+
+class AverageOfOptimizer:
+    """
+    The average that an optimizer keeps in its own state and checkpoint, in the place of a [`MovingAverage`].
+
+    Args:
+        optimizer: Prepared or not; `eval()` puts its average into the model, and `train()` takes it out.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self._optimizer = optimizer
+
+    def update(self) -> None:
+        """Each step has."""
+
+    def put_in(self) -> None:
+        """Leave the average in the model."""
+        self._optimizer.eval()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """The model has the average; after that, the weights that are trained, to the bit."""
+        with unchanged(weight for group in self._optimizer.param_groups for weight in group["params"]):
+            self.put_in()
+            try:
+                yield
+            finally:
+                self._optimizer.train()
+
+    def state(self) -> None:
+        """Nothing but what the optimizer's has."""
+
+    def load(self, model: nn.Module, state: dict[str, torch.Tensor] | None) -> None:
+        """Nothing: the optimizer's state has it."""

@@ -1,4 +1,4 @@
-"""The optimizer and its schedule."""
+"""The optimizer, its schedule and the average of the weights."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from .arguments import TrainingArguments
+from .moving_average import AverageOfOptimizer, MovingAverage
 from .optimizers import OPTIMIZERS
 from .parameters import depths
 
@@ -38,9 +39,19 @@ def create_optimizer(model: nn.Module, arguments: TrainingArguments) -> torch.op
     return OPTIMIZERS[arguments.optimizer].create([group for group in groups if group["params"]], arguments, model)
 
 
-def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def create_average(
+    model: nn.Module, optimizer: torch.optim.Optimizer, arguments: TrainingArguments
+) -> MovingAverage | AverageOfOptimizer:
+    """The average of the weights that is validated and saved: the optimizer's own, or that of `--ema_decay`."""
+    if OPTIMIZERS[arguments.optimizer].averages:
+        return AverageOfOptimizer(optimizer)
+    return MovingAverage(model, arguments.ema_decay)
+
+
+def settings_of(optimizer: torch.optim.Optimizer, arguments: TrainingArguments) -> list[dict[str, Any]]:
     """What each group of parameters is trained with."""
-    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    others = {"params", *OPTIMIZERS[arguments.optimizer].progress}
+    return [{name: value for name, value in group.items() if name not in others} for group in optimizer.param_groups]
 
 
 def take_settings(optimizer: torch.optim.Optimizer, settings: list[dict[str, Any]]) -> None:

@@ -1,16 +1,19 @@
 """
 The optimizers that a model can be trained by, each with all that is known of it: `--optimizer NAME`.
 
-Each takes torch's own. `--learning_rate` is what the optimizer's paper calls it, and means something else in each.
+Each is torch's own, or its authors'. `--learning_rate` is what the optimizer's paper calls it, and means something
+else in each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import nn
+
+from seqnlp.extras import install
 
 from .errors import ArgumentsError
 from .flags import fields_of
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from .arguments import TrainingArguments
 
 Groups = list[dict[str, Any]]
+
+Schedule = Literal["linear", "cosine", "inverse_sqrt", "constant", "constant_with_warmup", "polynomial"]
+"""How the learning rate may go on after the warm-up: names of transformers."""
 
 
 class OptimizerKind:
@@ -33,6 +39,9 @@ class OptimizerKind:
         rate: What `--learning_rate` is.
         reads: The flags of `TrainingArguments` that it alone, or not every one, reads.
         momentum: Its momentum where `--momentum` says nothing; None if it has none.
+        schedules: The names of `--lr_scheduler_type` that it may have.
+        averages: Whether it keeps an average of the weights, which is validated and saved.
+        progress: Entries of its groups of parameters that say how far it is, and are no settings.
         shardings: Accelerate's names of what may divide the weights among processes while it makes its steps.
     """
 
@@ -41,7 +50,31 @@ class OptimizerKind:
     rate: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ()
     momentum: ClassVar[float | None] = None
+    schedules: ClassVar[tuple[str, ...]] = get_args(Schedule)
+    averages: ClassVar[bool] = False
+    progress: ClassVar[tuple[str, ...]] = ()
     shardings: ClassVar[tuple[str, ...]] = ("FSDP", "DEEPSPEED")
+
+    @classmethod
+    def check(cls, arguments: TrainingArguments) -> None:
+        """
+        Whether it can be what these arguments ask for.
+
+        Raises:
+            ArgumentsError: If it cannot.
+        """
+        name = arguments.optimizer
+        if arguments.momentum is not None and "momentum" not in cls.reads:
+            raise ArgumentsError(f"--momentum {arguments.momentum} does nothing with --optimizer {name}.")
+        if arguments.lr_scheduler_type not in cls.schedules:
+            raise ArgumentsError(
+                f"--optimizer {name} has no rate that falls, as by --lr_scheduler_type {arguments.lr_scheduler_type}: "
+                f"add --lr_scheduler_type {' or '.join(cls.schedules)}."
+            )
+        if cls.averages and arguments.ema_decay is not None:
+            raise ArgumentsError(
+                f"--optimizer {name} and --ema_decay {arguments.ema_decay} both average the weights; leave out one."
+            )
 
     @classmethod
     def create(cls, groups: Groups, arguments: TrainingArguments, model: nn.Module) -> torch.optim.Optimizer:
@@ -177,7 +210,45 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return loss
 
 
-OPTIMIZERS: dict[str, type[OptimizerKind]] = {"adamw": AdamW, "sgd": SGD, "adafactor": Adafactor, "muon": Muon}
+class ScheduleFree(OptimizerKind):
+    """
+    AdamW whose gradients are taken between its fast weights `z` and their mean `x`, which is what is validated and
+    saved, so that the rate need not fall and the run may end at any step:
+
+        y_t = (1 - beta1) z_t + beta1 x_t;  z_{t+1} = z_t - rate g(y_t);  x_{t+1} = (1 - c) x_t + c z_{t+1}
+
+    with `c = 1 / (t + 1)` after the warm-up. Meta's package makes the steps.
+    """
+
+    title = "schedule-free AdamW"
+    source = "Defazio et al. 2024, arXiv 2405.15682"
+    rate = "that of AdamW, which stays after the warm-up, up to ten times as high"
+    reads = AdamW.reads
+    schedules = ("constant_with_warmup", "constant")
+    averages = True
+    progress = ("k", "weight_sum", "lr_max", "scheduled_lr", "train_mode")
+    shardings = ()  # not tried with divided weights
+
+    @classmethod
+    def create(cls, groups, arguments, model):
+        """See [`OptimizerKind.create`]."""
+        try:
+            from schedulefree import AdamWScheduleFree
+        except ImportError:
+            raise ArgumentsError(f"--optimizer {arguments.optimizer} needs {install('schedulefree')}") from None
+        settings = {name: value for name, value in adam_settings(arguments).items() if name != "fused"}
+        optimizer = AdamWScheduleFree(groups, **settings)
+        optimizer.train()
+        return optimizer
+
+
+OPTIMIZERS: dict[str, type[OptimizerKind]] = {
+    "adamw": AdamW,
+    "sgd": SGD,
+    "adafactor": Adafactor,
+    "muon": Muon,
+    "schedule_free": ScheduleFree,
+}
 """Every optimizer, by the name that `--optimizer` takes."""
 
 

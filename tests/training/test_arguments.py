@@ -185,7 +185,7 @@ def test_help_says_what_a_recipe_sets_and_what_turns_a_flag_off(capsys):
     with pytest.raises(SystemExit):
         SentimentAnalysis.from_command_line(argv=["--help"], learning_rate=0.125, architecture="gru")
     printed = " ".join(capsys.readouterr().out.split())
-    assert "a matrix's step has. (default: 0.125)" in printed
+    assert re.search(r"Highest learning rate\. [^()]*\(default: 0\.125\)", printed)
     assert "The kind of model. (default: gru, or as a given model has it)" in printed
     assert "--lowercase [true|false] Lower-case the text. (default: True, or as a given tokenizer has it)" in printed
     assert "--no_lowercase The same as --lowercase false." in printed

@@ -1,6 +1,7 @@
 """The optimizers: one step of each by hand, what Muon is for, and that each resumes to the bit."""
 
 import math
+import sys
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from accelerate import DistributedType
 from tiny_runs import Interrupted, make_loop, weights
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerConfig, TransformerForConditionalGeneration
+from seqnlp.tasks.translation import TranslationTrainingArguments
 from seqnlp.training import (
     ArgumentsError,
     CheckpointError,
@@ -17,6 +19,7 @@ from seqnlp.training import (
     start_run,
 )
 from seqnlp.training.flags import fields_of
+from seqnlp.training.optimization import create_average
 from seqnlp.training.optimizers import OPTIMIZERS, described
 from seqnlp.training.parameters import hidden_matrices
 
@@ -71,6 +74,59 @@ def test_a_step_of_muon_by_hand():
     torch.testing.assert_close(bias, torch.tensor([0.9, 1.1]))  # by AdamW: the first step is the learning rate
 
 
+def test_two_steps_of_schedule_free_by_hand():
+    constant = {"optimizer": "schedule_free", "lr_scheduler_type": "constant"}
+    model = torch.nn.Module()
+    model.layers = torch.nn.ModuleList([torch.nn.Linear(2, 1)])
+    matrix, bias = model.layers[0].weight, model.layers[0].bias
+    arguments = TrainingArguments(learning_rate=0.1, weight_decay=0.5, adam_beta1=0.8, **constant)
+    optimizer = create_optimizer(model, arguments)
+    with torch.no_grad():
+        matrix.copy_(torch.tensor([[3.0, 4.0]]))
+        bias.fill_(1.0)
+    for _ in range(2):
+        matrix.grad, bias.grad = torch.tensor([[2.0, -5.0]]), torch.tensor([7.0])
+        optimizer.step()
+    # A gradient that stays is 1 or -1 over the root of its mean square. Of the vector, z is 1, 0.9, 0.8; c is 1, then
+    # a half, so that x is 0.9, then (0.9 + 0.8) / 2; and y = 0.2 z + 0.8 x.
+    torch.testing.assert_close(bias.detach(), torch.tensor([0.2 * 0.8 + 0.8 * 0.85]))
+    # The matrix has its decay besides, half of y: z_1 = x_1 = y_1 = w - 0.1 (sign + w / 2).
+    first = [w - 0.1 * (sign + 0.5 * w) for w, sign in ((3.0, 1.0), (4.0, -1.0))]
+    last = [z - 0.1 * (sign + 0.5 * z) for z, sign in zip(first, (1.0, -1.0), strict=True)]
+    mean = [(a + b) / 2 for a, b in zip(first, last, strict=True)]
+    trained = torch.tensor([[0.2 * z + 0.8 * x for z, x in zip(last, mean, strict=True)]])
+    torch.testing.assert_close(matrix.detach(), trained)
+    average = create_average(model, optimizer, arguments)
+    before = matrix.detach().clone()
+    with average.in_use():
+        torch.testing.assert_close(matrix.detach(), torch.tensor([mean]))
+        torch.testing.assert_close(bias.detach(), torch.tensor([0.85]))
+    assert torch.equal(matrix, before)
+    optimizer.step()  # it is in training again
+    average.put_in()
+    assert not torch.equal(matrix, before)
+
+
+def test_a_run_without_a_schedule_keeps_the_mean_of_its_weights(tmp_path):
+    seen = []
+
+    def evaluate(loop):
+        seen.append(weights(loop))
+        return {"loss": 10.0 - loop.step}
+
+    settings = {"optimizer": "schedule_free", "lr_scheduler_type": "constant_with_warmup", "max_train_steps": 5}
+    _, loop = make_loop(tmp_path, rows=32, evaluate=evaluate, num_warmup_steps=2, learning_rate=0.02, **settings)
+    trained = []
+    loop.on_step_end.append(lambda loop: trained.append(weights(loop)))
+    loop.train()
+    rates = [entry["learning_rate"] for entry in loop.record.history if "learning_rate" in entry]
+    assert rates[-1] == 0.02  # it has not fallen
+    kept = weights(loop)
+    # What was validated last is what is left in the model, and it is not what was trained.
+    assert all(torch.equal(tensor, seen[-1][name]) for name, tensor in kept.items())
+    assert not any(torch.equal(tensor, trained[-1][name]) for name, tensor in kept.items())
+
+
 def names_of(model, parameters):
     chosen = {id(parameter) for parameter in parameters}
     return {name for name, parameter in model.named_parameters() if id(parameter) in chosen}
@@ -101,9 +157,10 @@ def test_muon_takes_the_matrices_of_the_layers_and_adamw_the_rest():
         create_optimizer(torch.nn.Linear(2, 2), TrainingArguments(optimizer="muon"))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adafactor", "muon"])
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "adamw"])
 def test_each_resumes_to_the_bit(optimizer, tmp_path):
     settings = {"optimizer": optimizer, "max_train_steps": 5, "checkpointing_steps": "2", "rows": 32}
+    settings["lr_scheduler_type"] = OPTIMIZERS[optimizer].schedules[0]
     settings |= {"evaluate": lambda loop: {"loss": 10.0 - loop.step}, "learning_rate": 0.02}
     _, whole = make_loop(tmp_path / "whole", **settings)
     before = weights(whole)
@@ -130,6 +187,17 @@ def test_what_does_nothing_is_said_or_refused(tmp_path, monkeypatch):
         TrainingArguments(momentum=0.9)
     with pytest.raises(ArgumentsError, match="--optimizer adam: there is adamw, sgd, adafactor, muon"):
         TrainingArguments(optimizer="adam")
+    with pytest.raises(ArgumentsError, match=r"no rate that falls, as by --lr_scheduler_type cosine: add --lr_sch"):
+        TrainingArguments(optimizer="schedule_free")
+    constant = {"optimizer": "schedule_free", "lr_scheduler_type": "constant"}
+    with pytest.raises(ArgumentsError, match=r"schedule_free and --ema_decay 0\.9 both average the weights; leave"):
+        TrainingArguments(ema_decay=0.9, **constant)
+    with pytest.raises(ArgumentsError, match=r"schedule_free and --average_checkpoints 5 both average the weights"):
+        TranslationTrainingArguments(**constant)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "schedulefree", None)
+        with pytest.raises(ArgumentsError, match=r"--optimizer schedule_free needs pip install .*\[schedulefree\]"):
+            create_optimizer(torch.nn.Linear(2, 2), TrainingArguments(**constant))
     told = described(TrainingArguments(optimizer="sgd", learning_rate=0.5, adam_beta2=0.98))
     assert told == (
         "SGD with momentum; learning rate 0.5, what gradients are multiplied by, often 0.1 and more; "
