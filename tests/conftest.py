@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 
 
 # Before transformers and datasets are imported: they read these once.
@@ -26,3 +27,26 @@ logging.disable_progress_bar()
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_unmade(request, monkeypatch):
+    """A run goes on without a picture that fails. A test does not, but for what the mark `goes_on_without` names."""
+    training, failed = sys.modules.get("seqnlp.training.run"), {}
+    if training is not None:
+        attempt = training.Run.attempt
+
+        def watched(run, what, function, everywhere=False):
+            def called():
+                try:
+                    return function()
+                except Exception as error:
+                    failed[what] = error
+                    raise
+
+            return attempt(run, what, called, everywhere)
+
+        monkeypatch.setattr(training.Run, "attempt", watched)
+    yield
+    named = {name for mark in request.node.iter_markers("goes_on_without") for name in mark.args}
+    assert failed.keys() <= named, failed

@@ -10,7 +10,7 @@ from benchmarks import records as records_module
 from benchmarks import results
 from benchmarks.cards import card_name
 from benchmarks.records import file_name
-from seqnlp.tasks.reporting.results import groups_of, model_of
+from seqnlp.tasks.reporting.results import architecture_of, groups_of, model_of
 from seqnlp.tasks.reporting.translation_results import TESTS, draw_bleu_by_length, translation_section
 
 
@@ -272,3 +272,15 @@ def test_models_of_one_architecture_are_told_apart_by_their_config_and_their_tea
         "sentiment_analysis-sst2_phrases-lstm_distilled",
         "sentiment_analysis-sst2_phrases-lstm_large",
     ]
+
+
+def test_an_architecture_is_what_was_asked_for_or_else_the_kind_of_model():
+    record = {"hyperparameters": {"architecture": "gru"}, "model": {"config": {"model_type": "seqnlp_recurrent"}}}
+    assert architecture_of(record) == "gru"
+    record["model"]["config"]["model_type"] = "seqnlp_vision_transformer"  # whose flag says transformer
+    assert architecture_of(record) == "vision_transformer"
+    assert architecture_of({"hyperparameters": {}, "model": {"config": {"model_type": "bert"}}}) == "bert"
+    assert architecture_of({"hyperparameters": {}, "model": {"config": {"model_type": "seqnlp_transformer"}}}) == (
+        "transformer"
+    )
+    assert architecture_of({"hyperparameters": {}, "model": None}) == ""

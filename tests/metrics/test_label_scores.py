@@ -33,6 +33,7 @@ def test_several_labels_by_hand():
     assert scores["loss"] == pytest.approx((7 * math.log(4 / 3) + LN2 + math.log(4)) / 9, rel=1e-6)
     assert list(scores) == [score.key for score in SEVERAL_LABELS_SCORES]
     assert SEVERAL_LABELS_SCORES[0].definition.endswith("given above 0.5")
+    assert [score.key for score in SEVERAL_LABELS_SCORES if not score.is_share] == ["loss"]
 
 
 def test_the_report_of_several_labels():

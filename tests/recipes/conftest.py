@@ -18,6 +18,12 @@ ONE_PROCESS = ("--config_file", "recipes/accelerate/one_process.yaml")
 TWO_PROCESSES = ("--config_file", "recipes/accelerate/cpu.yaml")
 
 
+def whole(process):
+    """The same process: a run goes on without a report, a picture or a page that fails, and a test does not."""
+    assert " could not be made: " not in process.stdout + process.stderr, process.stderr[-2000:]
+    return process
+
+
 class Launcher:
     """`accelerate launch recipes/NAME.py ...` from the root of the repository."""
 
@@ -50,14 +56,16 @@ class Launcher:
         process.wait()
 
     def run(self, recipe, *arguments, launcher=ONE_PROCESS, timeout=300):
-        """The finished process with what it printed."""
-        return subprocess.run(
-            self.command(recipe, *arguments, launcher=launcher),
-            cwd=ROOT,
-            env=self.environment(launcher),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
+        """The finished process with what it printed: that it made all that it should is asked here."""
+        return whole(
+            subprocess.run(
+                self.command(recipe, *arguments, launcher=launcher),
+                cwd=ROOT,
+                env=self.environment(launcher),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
         )
 
 
@@ -78,7 +86,8 @@ def fork():
                 member.join(timeout)
             started.kill()  # what is not over by then; its exit code tells
             code = max((member.exitcode for member in started.members), key=abs)
-            return subprocess.CompletedProcess([recipe, *arguments], code, *(file.read_text() for file in files))
+            texts = (file.read_text() for file in files)
+            return whole(subprocess.CompletedProcess([recipe, *arguments], code, *texts))
 
     return run
 

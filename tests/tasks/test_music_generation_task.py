@@ -9,6 +9,7 @@ import pytest
 from uniform_models import begin, outcome_of, uniform
 
 from seqnlp.data import DataError
+from seqnlp.metrics.tune_statistics import STATISTICS
 from seqnlp.tasks import music_generation
 from seqnlp.tasks.music_generation import MusicGeneration
 from seqnlp.tokenization import train_tokenizer
@@ -167,3 +168,42 @@ def test_a_row_of_the_readme():
     assert list(row.values()) == ["1.500", "1.600 (test)", "80.0 of 100 (92.0)", "25.0 (30.0)"]
     several = MusicGeneration.results_row([record(1.5, 0.8), record(1.7, 0.6)], "test")
     assert several["bits per character"] == "1.700 ± 0.141 (test)"
+    assert MusicGeneration.in_short([record(1.5, 0.8), record(1.7, 0.6)], "test") == (
+        "valid tunes, %: 70.0 ± 14.1 of 100",
+        "92.0 (training tunes)",
+    )
+
+
+def test_what_is_tried_first_is_the_metre_that_tunes_begin_with(prepared):
+    task, _, data = prepared
+    assert task.trial(data, None) == ["--text", "M:6/8"]
+
+
+def test_a_report_lists_each_overlap_beside_that_of_training_tunes(prepared):
+    task, run, data = prepared
+    run.record.metrics = {"generated": {"valid": 0.5, "overlaps": {"intervals": 0.25, "range": 0.5}}}
+    run.record.baselines = {"training_tunes": {"generated": {"overlaps": {"intervals": 0.75}}}}
+    lines = task.report(outcome_of(run, data, "test")).splitlines()
+    rows = [re.split(r" {2,}", line.strip()) for line in lines[lines.index("") + 1 :]]
+    assert rows[0] == ["overlap with held-out tunes in", "written", "training tunes"]
+    names = {one.key: one.name for one in STATISTICS}
+    assert rows[1:] == [[names["intervals"], "25.0%", "75.0%"], [names["range"], "50.0%"]]
+
+
+def test_histograms_are_drawn_of_the_statistics_that_both_were_compared_by(prepared, monkeypatch):
+    task, run, data = prepared
+    drawn = []
+    monkeypatch.setattr(music_generation, "plot_tune_histograms", lambda *arguments: drawn.append(arguments))
+    outcome = outcome_of(run, data, "test")
+    melodies = task._held_out(data, "test")
+    task._melodies = {"generated": melodies * 2, "test": melodies}
+    task.draw(outcome)
+    assert drawn == []  # none of the training tunes
+    task._melodies["train"] = melodies * 3
+    run.record.metrics = {"generated": {"overlaps": {"intervals": 0.25, "range": 0.5}}}
+    run.record.baselines = {"training_tunes": {"generated": {"overlaps": {"intervals": 0.75}}}}
+    task.draw(outcome)
+    ((panels, labels, path, _),) = drawn
+    assert [panel.remark for panel in panels] == ["overlap 25%, training 75%"]
+    assert labels == ["written (2)", "held out (1)", "training (3)"]
+    assert path.parent == run.output_dir

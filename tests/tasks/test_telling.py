@@ -4,9 +4,11 @@ from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
+from transformers import BertConfig
 
+from seqnlp import RecurrentConfig
 from seqnlp.metrics import Score
-from seqnlp.tasks.reporting.run_page import _finding, flags_of
+from seqnlp.tasks.reporting.run_page import _facts, _finding, flags_of
 from seqnlp.tasks.reporting.telling import described_data, described_kept
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tasks.trajectory import Trajectory
@@ -70,3 +72,42 @@ def test_the_page_of_a_run_and_that_of_seeds_list_every_flag_that_has_a_value():
         flags_of({"seed": 0, "prompt": "", "config": None, "streaming": False})
         == "seed: 0\nprompt: \nstreaming: False"
     )
+
+
+def test_the_facts_of_a_run():
+    record = RunRecord("any", "", 7, 1, {}, {})
+    record.model = {"class": "Net", "parameters": 12345, "trained_parameters": 678}
+    record.history, record.seconds, record.started = [{"step": 1234}], {"training": 90.0}, "2026-01-02T03:04:05Z"
+    record.memory, record.hardware = {"resident": 1536.0}, {"cpu": "some", "cpu_cores": 2, "gpus": ["large"]}
+    record.base_model = {"name": "<local:mine>"}
+    task = SimpleNamespace(
+        label="gru (seqnlp)",
+        unknown_share=lambda data: 0.125 if data.processor == "words" else None,
+        described_vocabulary=lambda processor: f"of {processor}",
+    )
+    outcome = SimpleNamespace(run=SimpleNamespace(record=record), data=SimpleNamespace(processor="words"))
+    assert _facts(task, outcome) == {
+        "model": "gru (seqnlp), Net",
+        "started from": "mine",
+        "parameters": "12,345, of which 678 were trained",
+        "vocabulary": "of words",
+        "unknown tokens": "12.5% of those of validation",
+        "steps": "1,234",
+        "time of training": "1.5 minutes",
+        "memory": "1.5 GiB resident",
+        "machine": "some, 2 cores, large",
+        "seed": "7",
+        "begun": "2026-01-02 03:04:05 UTC",
+    }
+    record.seconds, outcome.data.processor = {}, "pixels"
+    assert (_facts(task, outcome)["time of training"], _facts(task, outcome)["unknown tokens"]) == ("0.0 minutes", "")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "has"),
+    [("transformer", None, True), ("gru", RecurrentConfig(), False), ("bert", BertConfig(), True)],
+)
+def test_attention_is_shown_of_models_that_have_heads_of_it(architecture, config, has):
+    task = SentimentAnalysis.from_command_line(argv=["--output_dir", "any"])
+    task.model_args.architecture = architecture
+    assert task.has_attention(config) is has

@@ -105,3 +105,10 @@ def test_what_is_drawn_is_neither_short_nor_long():
 
 def test_tokens_are_lines_of_a_table():
     assert spelled(" a\tb\n") == "␣a\\tb\\n"
+
+
+def test_what_was_not_asked_for_is_not_watched(tmp_path):
+    run = start_run("test", "gru", TrainingArguments(output_dir=str(tmp_path), report_to="none"))
+    watching.watch_attention(run, None)
+    watching.show_embeddings(run, None, None)
+    assert (run.on_train_begin, run.while_validating) == ([], [])

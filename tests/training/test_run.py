@@ -23,6 +23,7 @@ def full(*arguments, **settings):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.goes_on_without("The baselines", "The samples")
 def test_results_are_there_before_anything_that_may_fail(tmp_path, caplog):
     run, loop = make_loop(tmp_path, max_train_steps=2)
     loop.train()
