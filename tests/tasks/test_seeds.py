@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +18,7 @@ from seqnlp.metrics import Spread, spread_of
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.claims import check_claims
 from seqnlp.tasks import TASKS
+from seqnlp.tasks import seeds as seeds_module
 from seqnlp.tasks.reporting.seeds_page import SeedsTables, write_seeds_page
 from seqnlp.tasks.seeds import (
     SETTINGS,
@@ -25,6 +28,7 @@ from seqnlp.tasks.seeds import (
     gather,
     headers_of,
     rows_of,
+    run_seeds,
     spread_in,
     tables_of,
 )
@@ -268,6 +272,20 @@ def seeds(tmp_path, monkeypatch):
         return started.words
 
     return ask
+
+
+def test_seeds_lie_in_the_folder_that_is_given_or_in_that_of_recipe_and_architecture(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        seeds_module, "SeedRuns", lambda task, folder: SimpleNamespace(run=lambda: asked.append((task, folder)))
+    )
+    argv = ["--seeds", "1,2"]
+    tasks = [SENTIMENT.from_command_line(argv=[*argv, *more]) for more in ((), ("--output_dir", "elsewhere"))]
+    for task in tasks:
+        with pytest.raises(RunElsewhere):
+            run_seeds(task, "gru")
+    folders = [Path("outputs/sentiment_analysis-gru"), Path("elsewhere")]
+    assert asked == list(zip(tasks, folders, strict=True))
 
 
 def test_resuming_runs_the_missing_seeds_alone_and_the_folder_becomes_that_of_the_chosen(seeds, tmp_path, capsys):
