@@ -68,8 +68,8 @@ class OptimizerKind:
             raise ArgumentsError(f"--momentum {arguments.momentum} does nothing with --optimizer {name}.")
         if arguments.lr_scheduler_type not in cls.schedules:
             raise ArgumentsError(
-                f"--optimizer {name} has no rate that falls, as by --lr_scheduler_type {arguments.lr_scheduler_type}: "
-                f"add --lr_scheduler_type {' or '.join(cls.schedules)}."
+                f"--lr_scheduler_type {arguments.lr_scheduler_type}: with --optimizer {name} it can be "
+                f"{', '.join(cls.schedules)}."
             )
         if cls.averages and arguments.ema_decay is not None:
             raise ArgumentsError(

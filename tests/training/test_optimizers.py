@@ -187,7 +187,9 @@ def test_what_does_nothing_is_said_or_refused(tmp_path, monkeypatch):
         TrainingArguments(momentum=0.9)
     with pytest.raises(ArgumentsError, match="--optimizer adam: there is adamw, sgd, adafactor, muon"):
         TrainingArguments(optimizer="adam")
-    with pytest.raises(ArgumentsError, match=r"no rate that falls, as by --lr_scheduler_type cosine: add --lr_sch"):
+    with pytest.raises(
+        ArgumentsError, match="cosine: with --optimizer schedule_free it can be constant_with_warmup, con"
+    ):
         TrainingArguments(optimizer="schedule_free")
     constant = {"optimizer": "schedule_free", "lr_scheduler_type": "constant"}
     with pytest.raises(ArgumentsError, match=r"schedule_free and --ema_decay 0\.9 both average the weights; leave"):
