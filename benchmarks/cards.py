@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.records import ROOT, joined, kept_records
+from seqnlp.metrics import Score
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
 from seqnlp.tasks.reporting.results import architecture_of, config_file_of, dataset_of, variant_of
@@ -28,9 +29,9 @@ def card_name(record: dict) -> str:
     return joined(filter(None, (record["task"], dataset_of(record), model)))
 
 
-def merit(record: dict) -> float:
-    """How good a run is on validation by its own criterion; the more the better."""
-    score = TASKS[record["task"]].chosen_score(record, "validation")
+def merit(record: dict, score: Score | None = None) -> float:
+    """How good a run is on validation, by its own criterion or by a score that is given; the more the better."""
+    score = score or TASKS[record["task"]].chosen_score(record, "validation")
     value = record["metrics"]["validation"][score.key]
     return value if score.greater_is_better else -value
 

@@ -216,6 +216,11 @@ class Task(FineTuning, Telling):
         return cls.scores
 
     @classmethod
+    def score_between(cls, record: dict[str, Any]) -> Score | None:
+        """The score of validation that tells which of two models is better, though they may read other tokens."""
+        return cls.chosen_score(record, "validation")
+
+    @classmethod
     def reported_key(cls, record: dict[str, Any], key: str) -> str:
         """Under which key a run reports, after training, the score that its validations gave under this one."""
         return key

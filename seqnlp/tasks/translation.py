@@ -230,6 +230,11 @@ class Translation(Task):
         return tuple(sorted(cls.scores, key=lambda score: cls._is_lowercase(record) and score.key in CASED))
 
     @classmethod
+    def score_between(cls, record: dict[str, Any]) -> Score | None:
+        """BLEU: a loss per token is one of a vocabulary."""
+        return cls.score_of(cls.reported_key(record, "bleu"))
+
+    @classmethod
     def reported_key(cls, record: dict[str, Any], key: str) -> str:
         """Validations compare lower-cased text with lower-cased references."""
         return "bleu_lowercase" if key == "bleu" and cls._is_lowercase(record) else key

@@ -242,6 +242,28 @@ def test_the_best_row_is_of_the_published_dataset_and_by_the_mean_of_validation(
     assert row[4] == "80.0 (TF-IDF + log. reg.)"
 
 
+def test_models_of_other_vocabularies_are_compared_by_what_does_not_depend_on_one():
+    few_tokens, many_tokens = translation_record("gru", "additive", bleu=39.0), translation_record(bleu=40.0)
+    for record, loss in ((few_tokens, 1.5), (many_tokens, 1.6)):
+        record["hyperparameters"]["lowercase"] = True
+        record["metrics"]["validation"]["loss"] = loss
+    (_, row) = rows_of(results.best_rows([few_tokens, many_tokens], unlinked))
+    assert row[2].startswith("transformer")  # by BLEU, though each of its tokens costs more
+
+    def text(architecture, loss, bits):
+        record = music_record()
+        record |= {"task": "language_modeling", "dataset": {"name": "<local:tiny_shakespeare>", "config": "three_way"}}
+        record["dataset"]["splits"] = {"validation": {"characters": 100}, "test": {"characters": 100}}
+        record["hyperparameters"] = {"architecture": architecture, **BY_LOSS}
+        scores = {"loss": loss, "bits_per_character": bits, "nats_per_character": bits}
+        record["metrics"] = {"validation": scores, "test": scores}
+        record["baselines"] = {}
+        return record
+
+    (_, row) = rows_of(results.best_rows([text("lstm", 1.3, 2.0), text("gru", 3.0, 1.9)], unlinked))
+    assert row[2].startswith("gru")
+
+
 def test_models_of_one_architecture_are_told_apart_by_their_config_and_their_teacher():
     plain = {
         "task": "sentiment_analysis",
