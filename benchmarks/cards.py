@@ -11,7 +11,6 @@ from pathlib import Path
 import yaml
 
 from benchmarks.records import ROOT, joined, kept_records
-from seqnlp.metrics import Score
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
 from seqnlp.tasks.reporting.results import architecture_of, config_file_of, dataset_of, variant_of
@@ -29,9 +28,10 @@ def card_name(record: dict) -> str:
     return joined(filter(None, (record["task"], dataset_of(record), model)))
 
 
-def merit(record: dict, score: Score | None = None) -> float:
-    """How good a run is on validation, by its own criterion or by a score that is given; the more the better."""
-    score = score or TASKS[record["task"]].chosen_score(record, "validation")
+def merit(record: dict, key: str | None = None) -> float:
+    """How good a run is on validation, by its own criterion or by a score's key; the more the better."""
+    task = TASKS[record["task"]]
+    score = task.score_of(task.reported_key(record, key)) if key else task.chosen_score(record, "validation")
     value = record["metrics"]["validation"][score.key]
     return value if score.greater_is_better else -value
 

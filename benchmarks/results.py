@@ -48,7 +48,7 @@ def best_rows(records: list[dict], link: Link) -> str:
         dataset = min((key[0] for key in groups), key=lambda of: wanted.index(of) if of in wanted else len(wanted))
         group = max(
             (group for key, group in groups.items() if key[0] == dataset),
-            key=lambda group: statistics.mean(merit(record, task.score_between(record)) for record in group),
+            key=lambda group: statistics.mean(merit(record, task.compared_by) for record in group),
         )
         score, beside = task.in_short(group, reported_split(group[0]))
         model = f"{shown_model(group, link)}, {processors_of(group)}"

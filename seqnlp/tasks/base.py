@@ -70,6 +70,7 @@ class Task(FineTuning, Telling):
         model_classes: The class of a recurrent model and of a Transformer.
         scores: Every number that it may report.
         validated: Keys of those that each validation gives: by one of them the best model is kept.
+        compared_by: Key of the one that ranks models which read other tokens, where the one that chose weights cannot.
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
         published: What others reported of a dataset, by its name and configuration, with who did.
         loss_name: Key of the score that is the loss of training too.
@@ -99,6 +100,7 @@ class Task(FineTuning, Telling):
     model_classes: ClassVar[dict[str, type[PreTrainedModel]]]
     scores: ClassVar[tuple[Score, ...]]
     validated: ClassVar[tuple[str, ...]]
+    compared_by: ClassVar[str | None] = None
     written: ClassVar[dict[str, str]] = {}
     published: ClassVar[dict[str, str]] = {}
     loss_name: ClassVar[str] = "loss"
@@ -214,11 +216,6 @@ class Task(FineTuning, Telling):
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
         """The scores as a card shows them of a run: what says most of it first."""
         return cls.scores
-
-    @classmethod
-    def score_between(cls, record: dict[str, Any]) -> Score | None:
-        """The score of validation that tells which of two models is better, though they may read other tokens."""
-        return cls.chosen_score(record, "validation")
 
     @classmethod
     def reported_key(cls, record: dict[str, Any], key: str) -> str:

@@ -23,7 +23,6 @@ from transformers import (
 from ..data import HeldOutSegments, LanguageModelCollator, LoadedData, TextArguments, load_texts, values_of
 from ..metrics import (
     LANGUAGE_MODELING_SCORES,
-    Score,
     language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
@@ -100,6 +99,7 @@ class LanguageModeling(Task):
     model_classes = {"recurrent": RecurrentForCausalLM, "transformer": TransformerDecoderForCausalLM}
     scores = LANGUAGE_MODELING_SCORES
     validated = ("loss", "bits_per_character")
+    compared_by = "bits_per_character"
     fields_of_data = ("use_cache",)
     has_ends = True
     loss_unit, score_unit = "nats per token", "bits"
@@ -253,11 +253,6 @@ class LanguageModeling(Task):
     def unknown_share(self, data: PreparedData) -> float:
         """Of what is scored of validation."""
         return data.counts["validation"]["unknown"] / max(1, data.counts["validation"]["tokens"])
-
-    @classmethod
-    def score_between(cls, record: dict[str, Any]) -> Score | None:
-        """Bits per character: a loss per token is one of a vocabulary."""
-        return cls.score_of("bits_per_character")
 
     def trial(self, data: PreparedData, folder: Path) -> list[str]:
         """A prompt of the run."""

@@ -212,6 +212,7 @@ class Translation(Task):
     }
     scores = (*NegativeLogLikelihood.scores, *BLEU.scores, *ChrF.scores, *ROUGE.scores)
     validated = ("loss", "bleu")
+    compared_by = "bleu"
     pictures = {"bleu_by_length.png": "BLEU by the length of the source"}
     loss_unit, score_unit = "nats per token", "BLEU"
     targets = "target tokens"
@@ -228,11 +229,6 @@ class Translation(Task):
     def scores_of(cls, record: dict[str, Any]) -> tuple[Score, ...]:
         """A model of lower-cased text is told by lower-cased scores; the others say less of it, and come last."""
         return tuple(sorted(cls.scores, key=lambda score: cls._is_lowercase(record) and score.key in CASED))
-
-    @classmethod
-    def score_between(cls, record: dict[str, Any]) -> Score | None:
-        """BLEU: a loss per token is one of a vocabulary."""
-        return cls.score_of(cls.reported_key(record, "bleu"))
 
     @classmethod
     def reported_key(cls, record: dict[str, Any], key: str) -> str:

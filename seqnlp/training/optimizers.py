@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import torch
 from torch import nn
 
-from seqnlp.extras import install
-
+from ..extras import install
 from .errors import ArgumentsError
 from .flags import fields_of
 from .parameters import hidden_matrices
@@ -93,12 +92,11 @@ class OptimizerKind:
 
 
 def adam_settings(arguments: TrainingArguments) -> dict[str, Any]:
-    """The arguments of torch's AdamW."""
+    """What every AdamW is told."""
     return {
         "lr": arguments.learning_rate,
         "betas": (arguments.adam_beta1, arguments.adam_beta2),
         "eps": arguments.adam_epsilon,
-        "fused": True,
     }
 
 
@@ -113,7 +111,7 @@ class AdamW(OptimizerKind):
     @classmethod
     def create(cls, groups, arguments, model):
         """See [`OptimizerKind.create`]."""
-        return torch.optim.AdamW(groups, **adam_settings(arguments))
+        return torch.optim.AdamW(groups, **adam_settings(arguments), fused=True)
 
 
 class SGD(OptimizerKind):
@@ -193,7 +191,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         muon = torch.optim.Muon(hidden, lr=adam["lr"], momentum=momentum, adjust_lr_fn="match_rms_adamw")
         self._parts: list[tuple[bool, torch.optim.Optimizer]] = [(True, muon)]
         if others:
-            self._parts.append((False, torch.optim.AdamW(others, **adam)))
+            self._parts.append((False, torch.optim.AdamW(others, **adam, fused=True)))
         super().__init__(groups, {})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -236,8 +234,7 @@ class ScheduleFree(OptimizerKind):
             from schedulefree import AdamWScheduleFree
         except ImportError:
             raise ArgumentsError(f"--optimizer {arguments.optimizer} needs {install('schedulefree')}") from None
-        settings = {name: value for name, value in adam_settings(arguments).items() if name != "fused"}
-        optimizer = AdamWScheduleFree(groups, **settings)
+        optimizer = AdamWScheduleFree(groups, **adam_settings(arguments))
         optimizer.train()
         return optimizer
 
