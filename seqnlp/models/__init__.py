@@ -104,7 +104,8 @@ def register() -> None:
         for ending, auto_class in AUTO_CLASSES.items():
             if name.endswith(ending):
                 auto_class.register(model_class.config_class, model_class, exist_ok=True)
-                # The names in which pipelines and losses look up what a model can do.
+                # The names by which Trainer shifts labels for its own losses and its cards know the task: `register`
+                # leaves them out, and nothing public enters them for all Auto classes.
                 auto_class._model_mapping._model_mapping[model_class.config_class.model_type] = name
 
 

@@ -99,9 +99,10 @@ def rows_per_source(num_rows: int, num_sources: int) -> int:
     Raises:
         ValueError: If the sources do not share the rows out evenly.
     """
-    if torch.compiler.is_exporting():  # a graph has a source for each row, and cannot ask for open numbers
+    # A graph has a source for each row, and cannot ask for open numbers.
+    if torch.compiler.is_exporting() or num_rows == num_sources:
         return 1
-    if num_rows % num_sources:
+    if num_sources == 0 or num_rows % num_sources:
         raise ValueError(
             f"{num_rows} rows of the target cannot read {num_sources} sources: give one for each row, or for each "
             "group of neighboring rows that are equally many."

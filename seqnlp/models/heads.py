@@ -111,6 +111,11 @@ class Classifier(SmoothedLabels):
             inputs["use_cache"] = bool(inputs.get("use_cache"))
         return self.model(**inputs)
 
+    def padding_alone(self, input_ids: torch.LongTensor) -> tuple[torch.LongTensor, torch.LongTensor]:
+        """Ids and mask, both `(B, 1)`, that stand for `(B, 0)` ids: backbones read at least one token."""
+        padding = input_ids.new_full((len(input_ids), 1), self.config.pad_token_id or 0)
+        return padding, torch.zeros_like(padding)
+
     def pool(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """From `(B, T, size)` states to the `(B, size)` vectors that are classified: by `config.pooling`."""
         return pool_tokens(hidden_states, attention_mask, self.config.pooling)
@@ -160,8 +165,7 @@ class SequenceClassifier(Classifier):
             `loss` and `logits` of shape `(batch_size, num_labels)`.
         """
         if input_ids is not None and input_ids.shape[1] == 0:
-            input_ids = input_ids.new_full((len(input_ids), 1), self.config.pad_token_id or 0)
-            attention_mask = torch.zeros_like(input_ids)
+            input_ids, attention_mask = self.padding_alone(input_ids)
         outputs = self.read(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
         loss, logits = self.classify(self.pool(outputs.last_hidden_state, attention_mask), labels, **kwargs)
         return SequenceClassifierOutputWithPast(
@@ -256,13 +260,17 @@ class TokenClassifier(Classifier):
         Args:
             labels: `(batch_size, sequence_length)` class ids, -100 where no loss is wanted.
 
-        The other arguments are those of the backbone's `forward`.
+        The other arguments are those of the backbone's `forward`. A text without tokens has no labels.
 
         Returns:
             `loss` and `logits` of shape `(batch_size, sequence_length, num_labels)`.
         """
+        is_empty = input_ids is not None and input_ids.shape[1] == 0
+        if is_empty:
+            input_ids, attention_mask = self.padding_alone(input_ids)
         outputs = self.read(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
-        logits = self.score(self.head_dropout(outputs.last_hidden_state))
+        states = outputs.last_hidden_state[:, :0] if is_empty else outputs.last_hidden_state
+        logits = self.score(self.head_dropout(states))
         loss = None
         if labels is not None:
             kwargs = {"label_smoothing": self.smoothing, **kwargs}
@@ -284,6 +292,22 @@ class LanguageModel(SmoothedLabels):
     def targets(self, labels: torch.Tensor, **kwargs) -> torch.Tensor:
         """`(B, T)`, for each position the token that it is to predict: by default the label that stands there."""
         return labels
+
+    def states_to_keep(
+        self, hidden_states: torch.Tensor, logits_to_keep: int | torch.Tensor, labels: torch.Tensor | None
+    ) -> torch.Tensor:
+        """
+        The `(B, T, hidden_size)` states of the tokens whose logits are asked for.
+
+        Raises:
+            ValueError: If these are not all, and there are labels.
+        """
+        if labels is not None and (isinstance(logits_to_keep, torch.Tensor) or logits_to_keep):
+            raise ValueError(
+                f"logits_to_keep={logits_to_keep} with labels: their loss needs the logits of all tokens. "
+                "Leave one of them out."
+            )
+        return slice_logits_to_keep(hidden_states, logits_to_keep)
 
     def loss_and_logits(
         self, hidden_states: torch.Tensor, labels: torch.Tensor | None, **kwargs
@@ -359,7 +383,7 @@ class CausalLanguageModel(BeamSearch, LanguageModel):
         hidden_states = outputs.last_hidden_state
         if labels is None:
             hidden_states = self.states_to_write_from(hidden_states, attention_mask)
-        hidden_states = slice_logits_to_keep(hidden_states, logits_to_keep)
+        hidden_states = self.states_to_keep(hidden_states, logits_to_keep, labels)
         loss, logits = self.loss_and_logits(hidden_states, labels, **kwargs)
         return CausalLMOutputWithPast(
             loss=loss,
@@ -468,7 +492,7 @@ class ConditionalGeneration(SourceOnce, LanguageModel):
             use_cache=use_cache,
             **kwargs,
         )
-        hidden_states = slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep)
+        hidden_states = self.states_to_keep(outputs.last_hidden_state, logits_to_keep, labels)
         loss, logits = self.loss_and_logits(hidden_states, labels, **kwargs)
         return Seq2SeqLMOutput(
             loss=loss,

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from transformers import PreTrainedConfig
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
 
-from .projections import is_plain_linear
+from .projections import autocast_dtype, is_plain_linear
 
 
 IGNORE_INDEX = -100
@@ -125,8 +125,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden_states, weight, bias, labels, chunk_size, label_smoothing):
         """From `(N, H)` states, `(V, H)` weight, `(V,)` bias or `None` and `(N,)` labels to the summed loss."""
-        device = hidden_states.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
+        dtype = autocast_dtype(hidden_states.device) or hidden_states.dtype
         needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         states_gradient = torch.empty_like(hidden_states) if needs_states else None
         # Sums over all chunks: in float32, lest half precision lose what a late chunk adds.

@@ -474,20 +474,15 @@ class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
             target_length, source_length)`, and no other attentions, since there are none.
 
         Raises:
-            ValueError: If not exactly one of `decoder_input_ids` and `decoder_inputs_embeds` is given; see also the
-                encoder and the decoder.
+            ValueError: If not exactly one of `decoder_input_ids` and `decoder_inputs_embeds` is given, or if there is
+                no token in them; see also the encoder and the decoder.
         """
-        if (decoder_input_ids is None) == (decoder_inputs_embeds is None):
-            raise ValueError(
-                "Give exactly one of decoder_input_ids and decoder_inputs_embeds, or labels to the model with a head."
-            )
+        embedder = self.encoder if self.decoder.embed_tokens is None else self.decoder
+        decoder_inputs_embeds = embedder.embed(decoder_input_ids, decoder_inputs_embeds, prefix="decoder_")
         if encoder_outputs is None:
             encoder_outputs = self.encoder(input_ids, attention_mask, inputs_embeds, **kwargs)
         elif not isinstance(encoder_outputs, ModelOutput):
             encoder_outputs = RecurrentEncoderOutput(*encoder_outputs)
-        if decoder_inputs_embeds is None:
-            shares = self.decoder.embed_tokens is None
-            decoder_inputs_embeds = (self.encoder if shares else self.decoder).embed_tokens(decoder_input_ids)
 
         decoder_outputs: BaseModelOutputWithPastAndCrossAttentions = self.decoder(
             decoder_inputs_embeds,

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig
 
+from .projections import autocast_dtype
+
 
 def count_positions(
     attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor, past_length: int | torch.Tensor = 0
@@ -197,7 +199,5 @@ class Positions(nn.Module):
             hidden_states = hidden_states + self.embed_positions(position_ids).to(hidden_states.dtype)
         if self.rotary is None:
             return hidden_states, None
-        device = hidden_states.device.type  # queries and keys are of autocast's type where it is on
-        is_on = device != "meta" and torch.is_autocast_enabled(device)  # on meta there is none to ask for
-        dtype = torch.get_autocast_dtype(device) if is_on else hidden_states.dtype
+        dtype = autocast_dtype(hidden_states.device) or hidden_states.dtype  # that of queries and keys
         return hidden_states, self.rotary(position_ids, dtype)

@@ -41,11 +41,17 @@ class BasePreTrainedModel(PreTrainedModel):
         The `(B, T, size)` vectors of `(B, T)` tokens, unless they are given instead of them.
 
         Raises:
-            ValueError: If not exactly one of the two is given, and if there are no embeddings for tokens; with
-                `prefix` before the names of the arguments.
+            ValueError: If not exactly one of the two is given, for texts without tokens, and if there are no
+                embeddings for tokens; with `prefix` before the names of the arguments.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError(f"Give exactly one of {prefix}input_ids and {prefix}inputs_embeds.")
+        given, name = (input_ids, "input_ids") if inputs_embeds is None else (inputs_embeds, "inputs_embeds")
+        if given.shape[1] == 0:
+            raise ValueError(
+                f"{prefix}{name} of shape {tuple(given.shape)} has no tokens: give at least one per text, a token to "
+                "begin with or padding."
+            )
         if inputs_embeds is not None:
             return inputs_embeds
         if self.embed_tokens is None:

@@ -1,9 +1,15 @@
-"""Several linear maps of the same states as one."""
+"""Linear maps: the type in which they are computed, and several of the same states as one."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The type in which autocast computes products on a device; `None` where it is off."""
+    has_autocast = device.type != "meta"  # torch raises an error if it is asked of others
+    return torch.get_autocast_dtype(device.type) if has_autocast and torch.is_autocast_enabled(device.type) else None
 
 
 def is_plain_linear(module: nn.Module) -> bool:

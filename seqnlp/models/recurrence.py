@@ -15,6 +15,7 @@ from transformers.utils import logging
 from .backpropagation_through_time import BackpropagationThroughTime, Packing
 from .cells import LinearCell, RecurrentCell, State
 from .processor import has_tiles
+from .projections import autocast_dtype
 
 
 logger = logging.get_logger(__name__)
@@ -200,8 +201,8 @@ def fold(cell: RecurrentCell, inputs: torch.Tensor) -> RecurrentCell | None:
         `None` where that would cost more than the steps, where a map is hooked, drops out or is not affine, and in
         half precision, in which a sum of weights is rounded otherwise than a sum of products.
     """
-    num_tokens, device = inputs.shape[0] * inputs.shape[1], inputs.device.type
-    is_exact = inputs.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(device)
+    num_tokens = inputs.shape[0] * inputs.shape[1]
+    is_exact = inputs.dtype in (torch.float32, torch.float64) and autocast_dtype(inputs.device) is None
     if num_tokens < cell.hidden_size or not is_exact:
         return None
     folded = copy.copy(cell)

@@ -6,7 +6,7 @@ import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedConfig, StaticCache
 from transformers.cache_utils import LinearAttentionCacheLayerMixin, LinearAttentionLayer
 
-from .cells import State
+from .cells import CELLS, State
 
 
 # By how many tokens a state that is recorded can be taken back. A draft that is always right grows by two tokens each
@@ -17,8 +17,9 @@ ROLL_BACK = 512
 class RecurrentStates:
     """
     What the caches of a [`RecurrentModel`] share: the state after the tokens it has read, a `LinearAttentionLayer` of
-    transformers a layer, whose `recurrent_states` are the cell's `states`, the hidden state first, each of shape
-    `(batch_size, num_directions, hidden_size)`; and the number of these tokens, which such layers do not count.
+    transformers per layer, whose `recurrent_states` are the cell's `states`, the hidden state first, each of shape
+    `(batch_size, num_directions, hidden_size)`, and then what a convolution has read; and the number of these tokens,
+    which such layers do not count.
 
     It can be reordered (beam search), repeated and reset. A state cannot be computed backward, so it is cropped only
     where the states before it were kept: after `activate_past_recording()`, as speculative decoding (Leviathan et al.
@@ -30,8 +31,11 @@ class RecurrentStates:
 
     is_static = False
     """Whether states keep their address from step to step, as a compiled step needs it."""
+    num_cell_states = 0
+    """How many of a layer's states, the first ones, are the cell's."""
 
     def __init__(self, config: PreTrainedConfig):
+        self.num_cell_states = len(CELLS[config.cell_type].states)
         self._create_layers(config.num_hidden_layers, config.number_of_conv_states)
 
     def _create_layers(self, num_layers: int, num_states: int) -> None:
@@ -160,11 +164,12 @@ class RecurrentStates:
 
     def to_torch(self) -> tuple[torch.Tensor, ...]:
         """
-        The states as `torch.nn.RNN`, `GRU` and `LSTM` return them: each `(num_layers * num_directions, batch,
-        hidden)`.
+        The cells' states as `torch.nn.RNN`, `GRU` and `LSTM` return them, each `(num_layers * num_directions, batch,
+        hidden)`; what a convolution has read is not among them.
         """
-        states = zip(*(layer.recurrent_states.values() for layer in self.layers), strict=True)
-        return tuple(torch.cat(list(layers), dim=1).transpose(0, 1).contiguous() for layers in states)
+        layers = [list(layer.recurrent_states.values())[: self.num_cell_states] for layer in self.layers]
+        states = zip(*layers, strict=True)
+        return tuple(torch.cat(tensors, dim=1).transpose(0, 1).contiguous() for tensors in states)
 
     def __iter__(self):
         for layer in self.layers:

@@ -54,7 +54,7 @@ class SingleHeadAttention(nn.Module):
             scores = scores.masked_fill(~mask.bool().unsqueeze(1), torch.finfo(scores.dtype).min)
         weights = scores.softmax(dim=-1)  # (B, T, S)
         context = weights @ values  # (B, T, value_size)
-        return context.reshape(num_rows, num_tokens, -1), weights.reshape(num_rows, num_tokens, -1)
+        return tuple(found.reshape(num_rows, num_tokens, found.shape[-1]) for found in (context, weights))
 
 
 class AdditiveAttention(SingleHeadAttention):

@@ -86,7 +86,7 @@ class WordReader(nn.Module):
         index = (begins.cumsum(1) - 1).clamp(min=0)  # (B, T)
         place = count - torch.where(begins, count, 0).cummax(1).values  # (B, T), of a token in its word
         num_words = begins.sum(1, keepdim=True)
-        words = torch.arange(max(1, int(num_words.max())), device=mask.device) < num_words  # (B, W)
+        words = torch.arange(max([1, *num_words.flatten().tolist()]), device=mask.device) < num_words  # (B, W)
 
         hashes = _hash_tokens(input_ids, place).masked_fill(~mask, 0)
         hashes = hashes.new_zeros(words.shape).scatter_add_(1, index, hashes)  # (B, W)

@@ -1,4 +1,7 @@
-"""A text without tokens has an answer, the same alone as in any batch: that of the bias alone."""
+"""
+A text without tokens has a class, the same alone as in any batch: that of the bias alone. It has no tokens to tag, and
+no model writes from it.
+"""
 
 import pytest
 import torch
@@ -6,11 +9,16 @@ from transformers import pipeline
 
 from seqnlp import (
     RecurrentConfig,
+    RecurrentForCausalLM,
     RecurrentForSequenceClassification,
+    RecurrentForTokenClassification,
     TransformerDecoderConfig,
+    TransformerDecoderForCausalLM,
     TransformerDecoderForSequenceClassification,
     TransformerEncoderConfig,
+    TransformerEncoderForMaskedLM,
     TransformerEncoderForSequenceClassification,
+    TransformerEncoderForTokenClassification,
 )
 from seqnlp.tokenization import train_tokenizer
 
@@ -52,3 +60,38 @@ def test_empty_texts_are_classified_alone_and_in_a_batch(name):
         assert [answer["score"] for answer in together] == pytest.approx([answer["score"] for answer in alone], 1e-5)
     bias = model.score.bias if model.score.bias is not None else torch.zeros(2)
     assert alone[0]["score"] == pytest.approx(float(bias.softmax(-1).max()))
+
+
+TAGGERS = {
+    "recurrent": (RecurrentForTokenClassification, RecurrentConfig(**SIZES, bidirectional=True)),
+    "residual": (RecurrentForTokenClassification, RecurrentConfig(**SIZES, block="residual", conv_kernel_size=3)),
+    "words": (RecurrentForTokenClassification, RecurrentConfig(**SIZES, first_continuing_id=8)),
+    "encoder": (TransformerEncoderForTokenClassification, TransformerEncoderConfig(**SIZES, **HEADS)),
+}
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+@torch.no_grad()
+def test_an_empty_text_has_no_tags(name):
+    model_class, config = TAGGERS[name]
+    model = model_class(config).eval()
+    tag = pipeline("token-classification", model=model, tokenizer=TOKENIZER)
+    assert tag("") == []
+    assert [len(tags) for tags in tag(["", "a good film", ""])] == [0, 3, 0]
+    assert model(torch.zeros(2, 0, dtype=torch.long)).logits.shape == (2, 0, config.num_labels)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "config"),
+    [
+        (RecurrentForCausalLM, RecurrentConfig(**SIZES)),
+        (TransformerDecoderForCausalLM, TransformerDecoderConfig(**SIZES, **HEADS)),
+        (TransformerEncoderForMaskedLM, TransformerEncoderConfig(**SIZES, **HEADS)),
+    ],
+)
+def test_a_text_without_tokens_is_no_text_to_write_from(model_class, config):
+    model = model_class(config)
+    with pytest.raises(ValueError, match=r"^input_ids of shape \(2, 0\) has no tokens: give at least one per text"):
+        model(torch.zeros(2, 0, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"^inputs_embeds of shape \(2, 0, 8\) has no tokens"):
+        model(inputs_embeds=torch.zeros(2, 0, 8))

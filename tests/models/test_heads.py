@@ -185,3 +185,12 @@ def test_the_cache_of_a_translator_is_reset_to_before_the_first_token(is_static)
             cache.reset()
             assert cache.get_seq_length() == 0
             assert not any(cache.is_updated.values())
+
+
+@pytest.mark.parametrize("model_class", [one for one in LANGUAGE_MODELS if one is not TransformerEncoderForMaskedLM])
+def test_a_loss_of_some_logits_is_refused(model_class):
+    model, ids = model_class(LANGUAGE_MODELS[model_class]), torch.randint(4, 20, (2, 5))
+    assert model(ids, labels=ids, logits_to_keep=0).logits.shape == (2, 5, 20)
+    for kept in (2, torch.tensor([0, 3])):
+        with pytest.raises(ValueError, match="with labels: their loss needs the logits of all tokens"):
+            model(ids, labels=ids, logits_to_keep=kept)

@@ -156,10 +156,8 @@ def test_a_target_read_in_pieces_equals_the_target_read_at_once(cell_type, decod
         pieces.append(outputs.logits)
         assert cache.get_seq_length() == stop
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole.logits)
-    for state, expected in zip(
-        cache.self_attention_cache.to_torch(), whole.past_key_values.self_attention_cache.to_torch(), strict=True
-    ):
-        torch.testing.assert_close(state, expected)
+    for states, expected in zip(cache.self_attention_cache, whole.past_key_values.self_attention_cache, strict=True):
+        torch.testing.assert_close(states, expected)
 
 
 @every_cell
@@ -189,8 +187,18 @@ def test_padding_of_source_and_target_changes_nothing(cell_type, decoder):
             torch.testing.assert_close(alignment[row, 0, target_mask[row]][:, mask[row]], expected[0, 0])
     assert (outputs.encoder_last_hidden_state[~mask] == 0).all()
     assert (model.model(sources, mask, targets, target_mask).last_hidden_state[~target_mask] == 0).all()
-    for state in outputs.past_key_values.self_attention_cache.to_torch():
-        torch.testing.assert_close(state, state[:, :1].expand_as(state))
+    for states in outputs.past_key_values.self_attention_cache:
+        torch.testing.assert_close(states, tuple(state[:1].expand_as(state) for state in states))
+
+
+@every_decoder
+def test_no_rows_have_no_outputs_and_a_text_without_tokens_is_refused(decoder):
+    model, ids = translator(decoder), torch.randint(4, 30, (2, 5))
+    assert model(ids[:0], decoder_input_ids=ids[:0, :3]).logits.shape == (0, 3, 30)
+    with pytest.raises(ValueError, match=r"^input_ids of shape \(2, 0\) has no tokens"):
+        model(ids[:, :0], decoder_input_ids=ids)
+    with pytest.raises(ValueError, match=r"^decoder_input_ids of shape \(2, 0\) has no tokens"):
+        model(ids, decoder_input_ids=ids[:, :0])
 
 
 @every_decoder

@@ -192,6 +192,29 @@ def test_both_implementations_under_bf16_autocast_agree(cell_type):
         outputs.last_hidden_state.sum().backward()
 
 
+@pytest.mark.parametrize("cell_type", CELLS)
+@pytest.mark.parametrize("block", ["plain", "residual"])
+def test_states_under_bf16_autocast_are_float32_whichever_way_they_are_computed(cell_type, block):
+    sizes = {"vocab_size": 30, "hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 2}
+    model = RecurrentModel(RecurrentConfig(cell_type=cell_type, block=block, **sizes)).eval()
+    ids = torch.randint(30, (3, 20))
+    mask = torch.ones_like(ids)
+    mask[0, 12:] = 0
+    exact = model(ids, attention_mask=mask).past_key_values.to_torch()
+    for implementation in ("eager", "fused"):
+        model.set_recurrence_implementation(implementation)
+        for lengths in ((20,), (19, 1), (1, 19), (1,) * 20):
+            cache, end = RecurrentCache(model.config), 0
+            for piece in ids.split(lengths, dim=1):
+                end += piece.shape[1]
+                with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                    outputs = model(piece, attention_mask=mask[:, :end], past_key_values=cache).last_hidden_state
+                assert outputs.dtype == torch.bfloat16 or block == "plain"
+                assert {state.dtype for states in cache for state in states} == {torch.float32}
+            for state, expected in zip(cache.to_torch(), exact, strict=True):
+                torch.testing.assert_close(state, expected, rtol=0.02, atol=0.05)
+
+
 @every_cell
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_weights_with_padding(cell_type, dtype):

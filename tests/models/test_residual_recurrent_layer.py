@@ -151,6 +151,17 @@ def test_what_has_no_block_to_stand_in_is_refused():
 
 
 @pytest.mark.parametrize("cell_type", ["mingru", "lstm"])
+def test_what_a_convolution_has_read_is_no_state_of_the_cells(cell_type):
+    model = randomized(RecurrentModel(config_of(cell_type=cell_type)))
+    cache = model(torch.randint(20, (4, 5))).past_key_values
+    states = cache.to_torch()
+    assert len(states) == len(CELLS[cell_type].states)
+    for index, state in enumerate(states):
+        torch.testing.assert_close(state, torch.cat([layer[index] for layer in cache], dim=1).transpose(0, 1))
+        assert state.shape == (2, 4, 6)
+
+
+@pytest.mark.parametrize("cell_type", ["mingru", "lstm"])
 def test_an_encoder_of_blocks_is_the_recurrent_model_of_blocks(cell_type):
     sizes = {"vocab_size": 20, "hidden_size": 12, "embedding_size": 7, "num_hidden_layers": 2, "pad_token_id": 0}
     blocks = {"cell_type": cell_type, "block": "residual", "conv_kernel_size": 3, "mlp_ratio": 1.5}

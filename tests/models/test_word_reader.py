@@ -135,3 +135,8 @@ def test_a_row_without_tokens_and_a_text_that_begins_within_a_word(model_class):
 def test_settings_of_words_without_words_are_refused(config_class):
     with pytest.raises(StrictDataclassClassValidationError, match=r"word_dropout=0\.5 is of words"):
         config_class(word_dropout=0.5)
+
+
+def test_no_rows_have_no_words():
+    model = RecurrentForTokenClassification(TAGGERS[RecurrentForTokenClassification]).eval()
+    assert model(torch.zeros(0, 4, dtype=torch.long)).logits.shape == (0, 4, 3)
