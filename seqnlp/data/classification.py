@@ -14,9 +14,9 @@ from .arguments import DataArguments
 from .columns import dataset_of, is_blank, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, listed, load_named, load_splits, select_split, some_rows
+from .loading import find_column, listed, load_named, load_splits, select_split, some_rows, trained_on_too
+from .local_files import file_type, path_of
 from .samples import split_of
-from .tables import read_lines
 
 
 TEXT_COLUMNS = ("text", "sentence", "content", "review", "tweet")
@@ -25,23 +25,22 @@ _IF_A_CLASS = "; if -1 is a class, write it as a word, such as negative"
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 
 
-def load_unlabeled(file: str, text_column: str | None) -> Dataset:
+def load_unlabeled(file: str, text_column: str | None) -> tuple[Dataset, list[str]]:
     """
-    Texts without labels, as the column `text`: the lines of a txt file, or a table's column; empty ones left out.
+    Texts without labels, as the column `text`: the lines of a txt file, or a table's column; and remarks. Empty texts
+    are left out.
 
     Raises:
         DataError: For a file that cannot be read, or has no text.
     """
-    if file.lower().endswith(".txt"):
-        texts = read_lines(file)
-    else:
-        part = select_split(load_splits(None, None, None, {"train": file}).splits, "train", file)
-        column = find_column(part, text_column, TEXT_COLUMNS, "text", file, "train")
-        texts = [text for text in values_of(part, column) if isinstance(text, str)]
-    texts = [text for text in texts if not is_blank(text)]
-    if not texts:
-        raise DataError(f"--unlabelled_file {file}: there is no text in it.")
-    return Dataset.from_dict({"text": texts})
+    loaded = load_splits(data_files={"train": file})
+    part = select_split(loaded.splits, "train", file)
+    if file_type(path_of(file)) == "text":
+        text_column = None  # of the labeled texts, which are in a table
+    column = find_column(part, text_column, TEXT_COLUMNS, "text", file, "train")
+    texts = list(values_of(part, column))
+    kept = kept_rows(texts, f"--unlabelled_file {file}, column {column!r}", True, loaded.remarks)
+    return Dataset.from_dict({"text": [texts[row] for row in kept]}), loaded.remarks
 
 
 class OneClass:
@@ -140,7 +139,8 @@ def load_text_classification(arguments: DataArguments, kind: OneClass | None = N
         prepared |= _set_apart_validation(prepared["train"], source.name, kind)
     prepared = some_rows(prepared, arguments)
     ordered = {split: prepared[split] for split in ("train", "validation", "test") if split in prepared}
-    remarks += [*kind.remarks(ordered), *_repeated(ordered)]
+    remarks += kind.remarks(ordered)
+    remarks += trained_on_too({split: values_of(rows, "text") for split, rows in ordered.items()}, "texts")
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -208,8 +208,8 @@ def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> l
     feature, known = part.features[column], {}  # a name for each value, not for each row: there may be a million rows
     names, stripped, composed, whole = [], 0, 0, 0
     for row, label in enumerate(values_of(part, column)):
-        if _is_missing(label) or (isinstance(label, int) and label < 0):
-            shown = f"holds {label}" if isinstance(label, int) else "is blank"
+        if _is_missing(label) or (isinstance(label, int | float) and label < 0 and label % 1 == 0):
+            shown = "is blank" if _is_missing(label) else f"holds {label}"
             raise DataError(
                 f"{where}: row {row} is not labeled (it {shown}). Leave such rows out, or choose a labeled split by "
                 f"--train_split, --validation_split or --test_split{_IF_A_CLASS if label == -1 else ''}."
@@ -224,7 +224,10 @@ def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> l
         names.append(name)
     if whole:
         first = next(label for kind, label in known if kind is float)
-        remarks.append(f"{where}: {whole:,} labels are written as {first} and read as {known[float, first][1]}.")
+        remarks.append(
+            f"{where}: {whole:,} labels are written with a point, such as {first}, and read as whole numbers, such as "
+            f"{known[float, first][1]}."
+        )
     if stripped:
         remarks.append(f"{where}: {stripped:,} labels had white space around them, which is dropped.")
     if composed:
@@ -270,19 +273,6 @@ def lookalikes(names: list[str]) -> list[str]:
         return []
     shown = " and ".join(ascii(name) if not name.isprintable() else repr(name) for name in pair[:3])
     return [f"The classes {shown} differ only in case, hidden characters or the way a number is written: kept apart."]
-
-
-def _repeated(splits: dict[str, Dataset]) -> list[str]:
-    """A line for each held-out split some of whose texts were trained on."""
-    held_out = {name: rows for name, rows in splits.items() if name != "train"}
-    texts = {text for rows in held_out.values() for text in values_of(rows, "text")}  # fewer than those of training
-    found = {text for text in values_of(splits["train"], "text") if text in texts}
-    counts = {name: sum(text in found for text in values_of(rows, "text")) for name, rows in held_out.items()}
-    return [
-        f"{count:,} of the {len(splits[name]):,} texts of {name!r} are among the training texts too."
-        for name, count in counts.items()
-        if count
-    ]
 
 
 def _encode_labels(prepared: dict, names: list[str], name: str, column: str) -> dict[str, Dataset]:

@@ -10,6 +10,7 @@ from .errors import DataError
 CONLLU_FIELDS = ("form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _ID = re.compile(r"(\d+)(?:([-.])\d+)?")
 _DOCUMENT = "-DOCSTART-"
+_COMMENT = ("# ", "#\t")
 
 
 @dataclass
@@ -46,7 +47,7 @@ def read_annotated(text: str, where: str) -> AnnotatedText:
             words.
     """
     lines = text.split("\n")
-    first = next((line for line in lines if line.strip() and not line.startswith(("# ", _DOCUMENT))), None)
+    first = next((line for line in lines if line.strip() and not line.startswith((*_COMMENT, _DOCUMENT))), None)
     if first is None:
         raise DataError(f"{where}: there are no words in it.")
     cells = first.split("\t")
@@ -87,7 +88,7 @@ def _read_columns(lines: list[str], where: str, delimiter: str | None, width: in
             found.counts[f"lines that begin with {_DOCUMENT}"] += 1
         elif line.strip():
             cells = line.split(delimiter)
-            is_comment = line.startswith("# ") and not words and len(cells) != width
+            is_comment = line.startswith(_COMMENT) and not words and len(cells) != width
             if is_comment:
                 found.counts["comments"] += 1
             elif len(cells) != width or width < 2:

@@ -82,25 +82,10 @@ def _in_256_shades(image: PILImage.Image, white: float) -> PILImage.Image:
     return PILImage.fromarray((np.asarray(image) * (255.0 / white)).round().astype(np.uint8))
 
 
-def repeated(splits: dict[str, Dataset]) -> list[str]:
-    """A line for each held-out split some of whose images, byte by byte, were trained on."""
-    hashes = {
-        split: [_digest(stored) for stored in part.cast_column("image", Image(decode=False))["image"]]
-        for split, part in splits.items()
-    }
-    known = set(hashes["train"])
-    counts = {
-        split: sum(digest in known for digest in digests) for split, digests in hashes.items() if split != "train"
-    }
-    return [
-        f"{count:,} of the {len(hashes[split]):,} images of {split!r} are among the training images too."
-        for split, count in counts.items()
-        if count
-    ]
-
-
-def _digest(stored: dict[str, Any]) -> bytes:
-    return hashlib.sha256(stored["bytes"] or Path(stored["path"]).read_bytes()).digest()
+def digests_of(part: Dataset) -> Iterator[bytes]:
+    """A hash of the bytes of each image."""
+    for stored in part.cast_column("image", Image(decode=False))["image"]:
+        yield hashlib.sha256(stored["bytes"] or Path(stored["path"]).read_bytes()).digest()
 
 
 def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]:

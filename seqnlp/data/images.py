@@ -10,9 +10,9 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image
 from .arguments import ImageArguments
 from .classification import classes_of, is_unlabeled, label_names, lookalikes, missing_classes, numbers_of
 from .errors import DataError
-from .image_files import left_out, looked_at, repeated, told_apart
+from .image_files import digests_of, left_out, looked_at, told_apart
 from .loaded import DataSource, LoadedData
-from .loading import find_column, load_splits, select_split, some_rows
+from .loading import find_column, load_splits, select_split, some_rows, trained_on_too
 from .local_files import path_of
 from .samples import divide_evenly
 
@@ -47,7 +47,7 @@ def load_images(arguments: ImageArguments) -> LoadedData:
     remarks += [
         *lookalikes(ordered["train"].features["label"].names),
         *missing_classes(ordered, "image"),
-        *repeated(ordered),
+        *trained_on_too({split: digests_of(part) for split, part in ordered.items()}, "images"),
     ]
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 

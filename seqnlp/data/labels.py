@@ -10,7 +10,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from .arguments import LabelArguments
-from .classification import LABEL_COLUMNS, OneClass, load_text_classification
+from .classification import LABEL_COLUMNS, OneClass, load_text_classification, lookalikes
 from .columns import dataset_of, values_of
 from .errors import DataError
 from .loaded import LoadedData
@@ -180,8 +180,9 @@ class SeveralLabels(OneClass):
         return len({label for row in labels for label in row}) > 1
 
     def remarks(self, splits: dict[str, Dataset]) -> list[str]:
-        """Labels that a split lacks: a mean over the labels says little there."""
-        names, found = splits["train"].features["label"].feature.names, []
+        """Labels that look alike, and those that a split lacks: a mean over the labels says little there."""
+        names = splits["train"].features["label"].feature.names
+        found = lookalikes(names)
         for split, rows in splits.items():
             present = {label for labels in values_of(rows, "label") for label in labels}
             missing = [name for number, name in enumerate(names) if number not in present]

@@ -3,8 +3,9 @@
 import glob
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -135,6 +136,24 @@ def some_rows(splits: dict[str, Dataset], arguments: DataArguments | ImageArgume
     return kept
 
 
+def trained_on_too(inputs: dict[str, Iterable[Hashable]], what: str) -> list[str]:
+    """
+    A line for each held-out split some of whose inputs were trained on.
+
+    Args:
+        inputs: By split, of each row what a model reads of it.
+        what: They are called.
+    """
+    held_out = {split: list(found) for split, found in inputs.items() if split != "train"}
+    known = set(chain.from_iterable(held_out.values())).intersection(inputs["train"])
+    counts = {split: sum(one in known for one in found) for split, found in held_out.items()}
+    return [
+        f"{count:,} of the {len(held_out[split]):,} {what} of {split!r} are among the training {what} too."
+        for split, count in counts.items()
+        if count
+    ]
+
+
 def _read_files(files: dict[str, list[str]], source: DataSource, whole: bool, streaming: bool) -> LoadedData:
     for names in files.values():
         for name in names:
@@ -156,13 +175,18 @@ def _read_files(files: dict[str, list[str]], source: DataSource, whole: bool, st
 
 
 def _join(parts: list[Dataset], name: str, split: str) -> Dataset:
-    """The rows of a split's files; a column that holds numbers in one and words in another holds words."""
-    words = Value("string")
-    for column in parts[0].column_names:
-        kinds = [part.features.get(column) for part in parts]
-        if words in kinds and any(kind != words for kind in kinds):
-            parts = [part.cast_column(column, words) if column in part.features else part for part in parts]
+    """
+    The rows of a split's files. As in one file, a column that holds numbers in one and words in another holds words,
+    and one of whole numbers and others holds numbers.
+    """
+    whole, numbers, words = (Value(kind) for kind in ("int64", "float64", "string"))
     try:
+        for column in dict.fromkeys(name for part in parts for name in part.column_names):
+            kinds = [part.features[column] for part in parts if column in part.features]
+            are_numbers = numbers in kinds and all(kind in (whole, numbers) for kind in kinds)
+            wider = words if words in kinds else numbers if are_numbers else None
+            if wider and any(kind != wider for kind in kinds):
+                parts = [part.cast_column(column, wider) if column in part.features else part for part in parts]
         return concatenate_datasets(parts)
     except ValueError as error:
         raise DataError(f"Dataset {name!r}, split {split!r}: its files have columns of different kinds.") from error
@@ -182,7 +206,7 @@ def _load_folder(
         trained_on = {file_type(file) for file in found if _split_by_name(str(file.relative_to(folder))) == "train"}
         kind = max(kinds, key=lambda kind: (kind in trained_on, kinds[kind]))
         chosen, remarks = _each_once([file for file in found if file_type(file) == kind])
-        if others := [file.name for file in found if file_type(file) not in (None, kind)]:
+        if others := [file.name for file in found if file_type(file) != kind]:
             remarks.append(f"Left out, as files of another kind: {listed(others, 3)}.")
         if models:
             shown = listed((model.relative_to(folder) for model in models), 3)
@@ -218,7 +242,7 @@ def _load_folder(
 
 def is_hidden(file: Path, folder: Path) -> bool:
     """Whether a file, or a folder between it and the given one, has a name by which programs hide their own."""
-    return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+    return any(part.startswith((".", "__")) for part in file.relative_to(folder).parts)
 
 
 def _has_configs(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from .arguments import PairArguments
 from .columns import dataset_of, is_blank, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import DataSource, LoadedData
-from .loading import load_splits, select_split, some_rows
+from .loading import load_splits, select_split, some_rows, trained_on_too
 from .local_files import path_of
 from .samples import split_of
 from .tables import read_lines
@@ -79,6 +79,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
     prepared = some_rows(prepared, arguments)
     order = ["train", "validation", *(split for split in prepared if split not in ("train", "validation"))]
     splits = DatasetDict({split: prepared[split] for split in order})
+    remarks += trained_on_too({split: values_of(part, "source") for split, part in splits.items()}, "sources")
     return LoadedData(splits, source, details=languages._asdict(), remarks=remarks)
 
 

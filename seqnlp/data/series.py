@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from .arguments import SeriesArguments
 from .errors import DataError
 from .loaded import DataSource, LoadedData
-from .loading import load_splits
+from .loading import listed, load_splits, printable
 from .samples import SAMPLES, SIMULATION
 from .tables import read_file
 from .times import dates_of_digits, read_times, unix_unit
@@ -20,6 +20,7 @@ CHANNELS_OF_THE_BALL = ["distance from the left wall", "height"]
 # In a column of numbers, or of times, whatever their case.
 MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "-", "?")
 MOST_STEPS = 10_000_000  # of a regular grid
+UNEVEN = 1.5  # times longer or shorter than most steps: more than months are, which nobody takes for uneven
 _NUMBER = r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*"
 _COMMA_NUMBER = r"[+-]?\d+(,\d+)?"
 _THOUSANDS = r"[+-]?[1-9]\d{0,2}(,\d{3})+"
@@ -176,7 +177,9 @@ def _read_table(arguments: SeriesArguments) -> tuple[pd.DataFrame, DataSource, l
             f"Dataset {loaded.source.name!r} has the splits {', '.join(loaded.splits)}; a table of series is divided "
             "by time here. Give one file."
         )
-    return next(iter(loaded.splits.values())).to_pandas(), loaded.source, loaded.remarks
+    rows = next(iter(loaded.splits.values())).with_format("arrow")[:]
+    # With gaps, pandas would make floats of whole numbers, which lose the last digits of long ones, such as ids.
+    return rows.to_pandas(integer_object_nulls=True), loaded.source, loaded.remarks
 
 
 def _find_channels(table: pd.DataFrame, arguments: SeriesArguments, where: str, remarks: list[str]) -> list[str]:
@@ -198,6 +201,8 @@ def _find_channels(table: pd.DataFrame, arguments: SeriesArguments, where: str, 
             what = "tells the times of the rows" if _tells_time(table[column]) else "counts the rows"
             remarks.append(f"{where}: column {column!r} {what} and is left out; name it in --columns to keep it.")
             columns.remove(column)
+        if left := [f"{c} ({odd})" for c in table.columns if c not in keys.values() and (odd := _no_number(table[c]))]:
+            remarks.append(f"{where}: left out, as columns that hold something else than numbers: {listed(left)}.")
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
         raise DataError(f"--columns names {twice!r} twice.")
@@ -218,6 +223,15 @@ def _holds_numbers(column: pd.Series) -> bool:
         return True
     filled = _without_marks(column).dropna().astype(str)
     return len(filled) > 0 and bool(filled.str.fullmatch(_NUMBER).all())
+
+
+def _no_number(column: pd.Series) -> str:
+    """The first cell of a column of something else than numbers that is none; empty for other columns."""
+    if _holds_numbers(column):
+        return ""
+    filled = _without_marks(column).dropna().astype(str)
+    odd = filled[~filled.str.fullmatch(_NUMBER)]
+    return repr(printable(odd.iloc[0], 20)) if len(odd) else ""
 
 
 def _counts_rows(column: pd.Series) -> bool:
@@ -290,7 +304,7 @@ def _with_times(table: pd.DataFrame, arguments: SeriesArguments, where: str, rem
             raise DataError(f"{where}, column {column!r}: it is blank. Name another by --{kind}_column.")
         if blank.any():
             remarks.append(f"{where}, column {column!r}: {int(blank.sum()):,} rows without a {kind} are left out.")
-            table = table[~blank]
+            table = table[~blank].infer_objects()
     if series is not None and pd.api.types.is_string_dtype(table[series]):
         names = table[series].str.strip()
         if stripped := int((names != table[series]).sum()):
@@ -317,6 +331,16 @@ def _with_times(table: pd.DataFrame, arguments: SeriesArguments, where: str, rem
         remarks.append(
             f"{where}, column {time!r}: {int(repeated.sum()):,} rows share their time with another: {done}."
         )
+    if arguments.frequency is None and pd.api.types.is_datetime64_any_dtype(table[time]):
+        steps = (table[time] if series is None else table.groupby(series)[time]).diff()
+        steps = steps[steps > pd.Timedelta(0)]
+        usual = steps.median()
+        uneven = int((~steps.between(usual / UNEVEN, usual * UNEVEN)).sum())
+        if uneven:
+            remarks.append(
+                f"{where}, column {time!r}: {uneven:,} of {len(steps):,} steps are shorter or longer than the usual "
+                f"{usual}, and count as one like all others; --frequency makes a grid of equal ones."
+            )
     return table
 
 

@@ -30,6 +30,8 @@ ROWS_AT_ONCE = 10_000
 # Only what is written the usual way is a number: 007, 1_000 and 2024-01 are words.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# And what float64 holds: of a whole number with more digits, such as an id, it would change the last ones.
+_FLOAT = re.compile(rf"(?![+-]?[0-9]{{16,}}\Z){_NUMBER.pattern}")
 _SENTENCE_END = re.compile(r"[.!?…。\uff01\uff1f]$")
 _QUOTED_CELL = re.compile(r'"((?:[^"]|"")*)"(?=[\t\n]|\Z)|([^\t\n]*)')
 _FIRST_LINE = re.compile(r"\n*([^\n]*)")
@@ -127,7 +129,7 @@ def _stream(
         try:
             with opened(path, "rb") as content:
                 check_kind(file, content.read(LONGEST_MARK))
-            with opened(path, "rt", encoding="utf-8", newline="" if kind == "csv" else None) as lines:
+            with opened(path, "rt", encoding="utf-8") as lines:
                 for row in _stream_rows(kind, file, _without_mark(lines)):
                     yield row if names is None else {name: row.get(name) for name in names}
         except UnicodeDecodeError as error:
@@ -524,7 +526,7 @@ class _Cells:
         self.is_blank = True
         self.spaced = 0  # that begin with a space and a quote
         self._parts: list[pa.Array] = []
-        self._kinds = [(_WHOLE, pa.int64(), int), (_NUMBER, pa.float64(), float)]  # what it may be so far
+        self._kinds = [(_WHOLE, pa.int64(), int), (_FLOAT, pa.float64(), float)]  # what it may be so far
 
     def add(self, cells: Sequence[str]) -> None:
         """Some more cells; an empty one is missing."""

@@ -2,16 +2,18 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List, Value
 
 from .arguments import TaggingArguments
+from .classification import lookalikes
 from .columns import rows_where, values_of
 from .conll import read_annotated
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, listed, load_named, select_split, some_rows
+from .loading import find_column, listed, load_named, printable, select_split, some_rows, trained_on_too
 from .samples import split_of
 
 
@@ -61,6 +63,9 @@ def load_tagging(arguments: TaggingArguments) -> LoadedData:
         encoded |= _set_apart_validation(encoded["train"], source.name)
     encoded = some_rows(encoded, arguments)
     ordered = {split: encoded[split] for split in ("train", "validation", "test") if split in encoded}
+    remarks += lookalikes(labels_of(ordered["train"]))
+    sentences = {split: map(tuple, values_of(part, "tokens")) for split, part in ordered.items()}
+    remarks += trained_on_too(sentences, "sentences")
     return LoadedData(DatasetDict(ordered), source, remarks=remarks)
 
 
@@ -90,13 +95,33 @@ def _find_columns(part: Dataset, asked: tuple, name: str, split: str, remarks: l
     """The columns of words and of labels: those asked for, those with the usual names, or the last of a file."""
     tokens = find_column(part, asked[0], TOKEN_COLUMNS, "text", name, split)
     usual = [column for column in TAG_COLUMNS if column in part.column_names]
-    if asked[1] is None and tokens == "column 1":
-        usual = part.column_names[:0:-1]  # the last one is the one that shared tasks ask for
+    if asked[1] is None and "column 1" in part.column_names:
+        # The last one is the one that shared tasks ask for.
+        usual = [column for column in reversed(part.column_names) if column != tokens]
+    is_unnamed = asked[0] is None and tokens == "column 1" and _inner(part, tokens) is not None
+    if is_unnamed and (why := _no_words(part[tokens])):
+        raise DataError(
+            f"Dataset {name!r}, split {split!r}: its first column {why}, which are no words. Say by --text_column "
+            f"which of {listed(part.column_names[1:])} holds the words."
+        )
     tags = find_column(part, asked[1], tuple(usual) or TAG_COLUMNS, "label", name, split)
     others = [column for column in usual if column != tags]
     if asked[1] is None and others:
         remarks.append(f"The labels are those of the column {tags!r}; others, by --label_column: {listed(others)}.")
     return tokens, tags
+
+
+def _no_words(sentences: Iterable[list[str]]) -> str | None:
+    """What a first column holds that holds no words: their places, or the name of their document; else nothing."""
+    sentences = [cells for cells in sentences if cells and len(cells) > 1]
+    if not sentences:
+        return None
+    for first in (0, 1):
+        if all(cells == [str(first + place) for place in range(len(cells))] for cells in sentences):
+            return f"counts the words of each sentence ({', '.join(sentences[0][:3])})"
+    if all(len(set(cells)) == 1 for cells in sentences):
+        return f"holds one thing for all words of a sentence ({printable(sentences[0][0])})"
+    return None
 
 
 def _names_of(part: Dataset, column: str) -> list[str] | None:

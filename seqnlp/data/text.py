@@ -10,7 +10,7 @@ from .classification import TEXT_COLUMNS, others_of
 from .columns import dataset_of, is_blank, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import LoadedData
-from .loading import find_column, load_named, select_split
+from .loading import find_column, load_named, select_split, trained_on_too
 from .samples import split_of
 
 
@@ -31,7 +31,11 @@ def load_texts(arguments: TextArguments) -> LoadedData:
     Raises:
         DataError: For data that is no text, empty, or too short to set some apart.
     """
-    return read_documents(arguments, arguments.join_rows, arguments.streaming)
+    loaded = read_documents(arguments, arguments.join_rows, arguments.streaming)
+    if not arguments.streaming:
+        texts = {split: values_of(rows, "text") for split, rows in loaded.splits.items()}
+        loaded.remarks += trained_on_too(texts, "texts")
+    return loaded
 
 
 @without_looking_for_cycles()

@@ -64,7 +64,7 @@ def split_tunes(text: str) -> list[str]:
     stands before the first one holds for all: `M:` and `L:` where they have none of their own.
     """
     head, *tunes = _TUNE.split(text)
-    common = [line for line in head.splitlines() if line.startswith(("M:", "L:"))]
+    common = [line for line in head.split("\n") if line.startswith(("M:", "L:"))]
     return [_with_defaults(tune.strip(), common) for tune in tunes] or [text]
 
 
@@ -174,7 +174,7 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
     fields: dict[str, str] = {}
     body: list[str] = []
     changes: list[tuple[str, str]] = []  # fields within the notes
-    for written in without_rest(_TYPESET.sub("", tune))[0].splitlines():
+    for written in without_rest(_TYPESET.sub("", tune))[0].split("\n"):
         line = _COMMENT.sub("", written).strip()
         field = _FIELD.match(line)
         if field and "K" not in fields:
@@ -195,7 +195,7 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
     if any(_MOVED.search(value) for field, value in [*fields.items(), *changes] if field in "KV"):
         return None
     notes = _INLINE.sub("", notes)
-    notes = "\n".join(filter(None, (_SPACE.sub(" ", _ORNAMENTS.sub("", line)).strip() for line in notes.splitlines())))
+    notes = "\n".join(filter(None, (_SPACE.sub(" ", _ORNAMENTS.sub("", line)).strip() for line in notes.split("\n"))))
     if not re.search(r"[A-Ga-g]", notes):
         raise DataError("it has no notes.")
     if _UNKNOWN.search(notes):

@@ -55,7 +55,16 @@ from .perplexity import (
 from .rouge import ROUGE
 from .score import DATA_UNIT, OfflineMetric, Score
 from .spread import Spread, spread_of
-from .tagging import TAGGING_SCORES, EntityF1, WordAccuracy, entities_of, entity_scheme, tagging_report, tagging_scores
+from .tagging import (
+    TAGGING_SCORES,
+    EntityF1,
+    WordAccuracy,
+    entities_of,
+    entity_scheme,
+    strays_among_entities,
+    tagging_report,
+    tagging_scores,
+)
 from .words import count_words, puts_no_spaces
 
 
@@ -117,6 +126,7 @@ __all__ = [
     "several_labels_scores",
     "spread_of",
     "straight_line_forecast",
+    "strays_among_entities",
     "tagging_report",
     "tagging_scores",
     "translation_report",

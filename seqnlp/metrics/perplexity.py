@@ -75,7 +75,7 @@ class Perplexity(_LikelihoodMetric):
 
     def _compute(self, predictions, references) -> dict[str, float]:
         mean = _per_unit(predictions, references)
-        return {"perplexity": math.exp(mean) if mean < 700 else math.inf}
+        return {"perplexity": math.inf if mean >= 700 else math.exp(mean)}
 
 
 class BitsPerCharacter(_LikelihoodMetric):

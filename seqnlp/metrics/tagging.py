@@ -113,6 +113,16 @@ def entity_scheme(labels: Iterable[str]) -> str | None:
     return next((name for name, known in _SCHEMES.items() if letters <= set(known)), None)
 
 
+def strays_among_entities(labels: Iterable[str]) -> list[str]:
+    """The labels without which the others would mark entities, such as `X` beside `O`, `B-PER` and `I-PER`."""
+    labels = list(labels)
+    letters = set().union(*_SCHEMES.values())
+    strays = [
+        name for name in labels if name != OUTSIDE and not (name[1:2] == "-" and name[0] in letters and name[2:])
+    ]
+    return strays if entity_scheme(name for name in labels if name not in strays) else []
+
+
 def entities_of(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """Type, first word and last word of each entity that the labels of a text mark, in any of the schemes."""
     return get_entities(_to_iobes(labels))
@@ -123,16 +133,21 @@ def _to_iobes(labels: Sequence[str]) -> list[str]:
 
 
 def tagging_scores(
-    predicted: Labels, right: Labels, unseen: Sequence[Sequence[bool]], nats: float | None = None
+    predicted: Labels,
+    right: Labels,
+    unseen: Sequence[Sequence[bool]],
+    scheme: str | None,
+    nats: float | None = None,
 ) -> dict[str, float]:
     """
     The scores of a tagger: `accuracy`, `unseen_accuracy` where a word is unseen, `f1`, `precision` and `recall` where
-    the right labels mark entities, and `loss`.
+    there are entities, and `loss`.
 
     Args:
         predicted: Of each sentence the predicted labels.
         right: The right ones.
         unseen: Of each word whether training has it not.
+        scheme: By which all labels of the data mark entities, see [`entity_scheme`]; those of one split may not tell.
         nats: The mean cross-entropy of a word, if there is one.
     """
     scores = WordAccuracy().compute(predictions=predicted, references=right)
@@ -144,7 +159,7 @@ def tagging_scores(
     ]
     if hits:
         scores["unseen_accuracy"] = sum(hits) / len(hits)
-    if entity_scheme(label for row in right for label in row):
+    if scheme and any(label != OUTSIDE for row in right for label in row):
         scores = {**EntityF1().compute(predictions=predicted, references=right), **scores}
     return scores if nats is None else {**scores, "loss": nats}
 
@@ -153,6 +168,7 @@ def tagging_report(
     words: Sequence[Sequence[str]],
     predicted: Labels,
     right: Labels,
+    scheme: str | None,
     scores: dict[str, dict[str, float]],
     num_confusions: int = 8,
 ) -> str:
@@ -163,6 +179,7 @@ def tagging_report(
         words: Of each sentence the words.
         predicted: The predicted labels.
         right: The right ones.
+        scheme: By which all labels of the data mark entities.
         scores: For each model that is compared, its scores.
         num_confusions: How many pairs of labels are shown.
     """
@@ -170,7 +187,6 @@ def tagging_report(
         score for score in TAGGING_SCORES if not score.unit and any(score.key in found for found in scores.values())
     ]
     compared = [[model, *(score.shown(found.get(score.key)) for score in keys)] for model, found in scores.items()]
-    scheme = entity_scheme(label for row in right for label in row)
     confused = Counter()
     examples: dict[tuple[str, str], str] = {}
     for row, found, wanted in zip(words, predicted, right, strict=True):

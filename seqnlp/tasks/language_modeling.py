@@ -244,12 +244,6 @@ class LanguageModeling(Task):
         collator = LanguageModelCollator(processor.pad_token_id)
         return PreparedData(loaded, processor, examples, collator, details, counts, [remark] if remark else [])
 
-    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
-        """Of the training text and of what is scored of the others."""
-        held_out = {split: count["tokens"] for split, count in data.counts.items()}
-        streamed = isinstance(loop.train_dataset, IterableDataset)
-        return held_out if streamed else {"train": len(loop.train_dataset), **held_out}
-
     def unknown_share(self, data: PreparedData) -> float:
         """Of what is scored of validation."""
         return data.counts["validation"]["unknown"] / max(1, data.counts["validation"]["tokens"])

@@ -26,7 +26,7 @@ from ..metrics import MASKED_LANGUAGE_MODELING_SCORES, masked_language_modeling_
 from ..models import TransformerEncoderForMaskedLM
 from ..models.losses import IGNORE_INDEX
 from ..tokenization import MASK_TYPES, encode_documents, read_literally
-from ..training import ArgumentsError, TrainingLoop
+from ..training import ArgumentsError
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
@@ -129,12 +129,6 @@ class MaskedLanguageModeling(Task):
         hidden = {split: count["hidden"] for split, count in counts.items()}
         details = {"hidden_tokens": hidden, UNKNOWN_SHARE: unknown}
         return PreparedData(loaded, processor, examples, collator, details, counts)
-
-    def count_tokens(self, loop: TrainingLoop, data: PreparedData) -> dict[str, int]:
-        """Of the training text and of the others, hidden or not."""
-        held_out = {split: count["tokens"] for split, count in data.counts.items()}
-        streamed = isinstance(loop.train_dataset, IterableDataset)
-        return held_out if streamed else {"train": len(loop.train_dataset), **held_out}
 
     @classmethod
     def examples_of(cls, record: Record, split: str) -> int | None:

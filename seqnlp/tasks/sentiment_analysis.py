@@ -131,6 +131,11 @@ class SentimentAnalysis(Task):
         """Of its kind of label."""
         return problem_of(record).title
 
+    @classmethod
+    def example(cls, record: Record, revision: str) -> str:
+        """The pipeline, told what its kind of label needs."""
+        return super().example(record, revision).removesuffix("))") + f"{problem_of(record).pipeline_options}))"
+
     @property
     def positions(self) -> int:
         """The texts are cut to that."""
@@ -255,7 +260,10 @@ class SentimentAnalysis(Task):
         """Texts beside those of the training data, of a file and variants; and what is on record of their tagger."""
         arguments, parts, kinds, tagger = self.training_args, [], None, {}
         if arguments.unlabelled_file:
-            parts.append(load_unlabeled(arguments.unlabelled_file, self.data_args.text_column))
+            texts, remarks = load_unlabeled(arguments.unlabelled_file, self.data_args.text_column)
+            parts.append(texts)
+            for remark in remarks:
+                run.tell(remark)
             run.tell(f"{len(parts[-1]):,} texts without labels from {arguments.unlabelled_file}.")
         if arguments.augment:
             if arguments.augment_tagger:

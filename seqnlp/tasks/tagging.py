@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from ..data import LoadedData, TaggingArguments, labels_of, lengths_of, load_tagging, values_of
-from ..metrics import TAGGING_SCORES, entity_scheme, tagging_report, tagging_scores
+from ..data.loading import listed
+from ..metrics import TAGGING_SCORES, entity_scheme, strays_among_entities, tagging_report, tagging_scores
 from ..models import RecurrentForTokenClassification, TransformerEncoderForTokenClassification
 from ..models.heads import TokenClassifier
 from ..models.losses import IGNORE_INDEX, TokenDistillationLoss
@@ -122,11 +123,15 @@ class Tagging(Task):
 
     @classmethod
     def example(cls, record: dict[str, Any], revision: str) -> str:
-        """Words in groups of one label."""
+        """Words, of which neighbors of one label come as one group."""
         text = json.dumps(cls.widget_of(record)[0], ensure_ascii=False)
+        kind = (record.get("hyperparameters") or {}).get("tokenizer_type")
+        # Of a word in pieces the first one's label counts, as in training; else each token has its word's.
+        strategy = "simple" if kind in (SPELLING, "word") and not record.get("base_model") else "first"
+        given = f'model=model, tokenizer=tokenizer, aggregation_strategy="{strategy}"'
         return (
-            f'tag = pipeline("{cls.pipeline_tag}", model=model, tokenizer=tokenizer, aggregation_strategy="simple")\n'
-            f"print(tag({text}))"
+            f'tag = pipeline("{cls.pipeline_tag}", {given})\n'
+            f"print(tag({text}))  # neighbors of one label come as one group"
         )
 
     @property
@@ -143,6 +148,11 @@ class Tagging(Task):
             raise ArgumentsError(
                 f"--metric_for_best_model {asked}: the labels ({', '.join(labels[:5])}, ...) mark no entities, so "
                 "there is no F1 of entities. Choose accuracy or loss."
+            )
+        if strays := strays_among_entities(labels):
+            loaded.remarks.append(
+                f"Labels that mark no entity, where others do: {listed(strays)}. So entities are not counted; "
+                "rename or remove these labels if they should be."
             )
         return loaded
 
@@ -264,7 +274,7 @@ class Tagging(Task):
         count = sum(len(labels) for labels, _ in predictions)
         nats = sum(nats for _, nats in predictions) / max(1, count)
         predicted, right = self.predicted_names(predictions, data, split), right_names(data, split)
-        return tagging_scores(predicted, right, data.counts[split]["unseen"], nats)
+        return tagging_scores(predicted, right, data.counts[split]["unseen"], scheme_of(data), nats)
 
     def predicted_names(
         self, predictions: list[tuple[list[int], float]], data: PreparedData, split: str
@@ -300,7 +310,8 @@ class Tagging(Task):
         predicted = [
             [names[labels[place]] for place in scored] for labels, scored in zip(found, counts["scored"], strict=True)
         ]
-        baselines = {BASELINE: {split: tagging_scores(predicted, right_names(data, split), counts["unseen"])}}
+        rest = right_names(data, split), counts["unseen"], scheme_of(data)
+        baselines = {BASELINE: {split: tagging_scores(predicted, *rest)}}
         if self.teacher is not None:
             heard = values_of(WordAnswers(self.teacher).of(rows), LOGITS)
             unread = name_of_unread(names)
@@ -308,7 +319,7 @@ class Tagging(Task):
                 [best_name(logits[place], names, unread) for place in scored]
                 for logits, scored in zip(heard, counts["scored"], strict=True)
             ]
-            baselines[TEACHER] = {split: tagging_scores(said, right_names(data, split), counts["unseen"])}
+            baselines[TEACHER] = {split: tagging_scores(said, *rest)}
         return baselines
 
     def report(self, outcome: Outcome) -> str:
@@ -323,7 +334,7 @@ class Tagging(Task):
         sentences = values_of(rows, "tokens")
         words = [[tokens[place] for place in places] for tokens, places in zip(sentences, scored, strict=True)]
         predicted = self.predicted_names(outcome.predictions[split], data, split)
-        text = tagging_report(words, predicted, right_names(data, split), table)
+        text = tagging_report(words, predicted, right_names(data, split), scheme_of(data), table)
         unseen = f"Words that are not in training: {data.details[UNSEEN_WORDS][split]:.1%} of those of {split}."
         return f"{split.capitalize()}: {text}\n\n{unseen} {shown_unknown(data, split)}"
 
@@ -348,6 +359,11 @@ def name_of_unread(names: list[str]) -> str:
 def best_name(logits: list[float], names: list[str], unread: str) -> str:
     """The name of the likeliest label of a word, or what stands for one of which nothing is said."""
     return unread if is_silent(logits) else names[max(range(len(names)), key=logits.__getitem__)]
+
+
+def scheme_of(data: PreparedData) -> str | None:
+    """By which its labels mark entities, those of all splits together."""
+    return entity_scheme(labels_of(data.loaded.splits["train"]))
 
 
 def right_names(data: PreparedData, split: str) -> list[list[str]]:

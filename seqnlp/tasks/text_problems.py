@@ -46,6 +46,7 @@ class Problem:
         loss_name: Key of the score that is the loss of training too.
         loss_unit, score_unit: Of the learning curves.
         shown: What reports call each baseline.
+        pipeline_options: What a pipeline is told behind the text, with a comma before it.
     """
 
     name: ClassVar[str]
@@ -56,6 +57,7 @@ class Problem:
     loss_unit: ClassVar[str] = "nats per example"
     score_unit: ClassVar[str] = "%"
     shown: ClassVar[dict[str, str]]
+    pipeline_options: ClassVar[str] = ""
 
     def names(self, train: Dataset) -> list[str]:
         """Of a model's outputs, in their order."""
@@ -138,6 +140,7 @@ class SeveralLabels(Problem):
     validated = ("micro_f1", "macro_f1", "subset_accuracy", "loss")
     loss_unit = "nats per label"
     shown: ClassVar = {BASELINE: "TF-IDF + logistic regression", COMMON_LABELS: "the most frequent set of labels"}
+    pipeline_options = ", top_k=None"  # each label's probability, not the largest alone
 
     def names(self, train: Dataset) -> list[str]:
         """Of the labels."""

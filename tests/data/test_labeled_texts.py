@@ -137,3 +137,8 @@ def test_flags_of_another_kind_do_nothing_and_say_so(tmp_path):
         load(tmp_path, "single_label_classification", texts(["a"], ["b"]))
     with pytest.raises(DataError, match=r"found a float .* or take --problem_type regression"):
         load(tmp_path, "single_label_classification", texts(1.5, 2.5))
+
+
+def test_labels_that_look_alike_are_named(tmp_path):
+    remarks = load(tmp_path, SEVERAL, texts(["sad", "Sad"], ["glad"])).remarks
+    assert "The classes 'Sad' and 'sad' differ only in case" in remarks[0]

@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from seqnlp.data import DataArguments, DataError, fingerprint, load_splits, load_text_classification, loading, split_of
+from seqnlp.data import (
+    DataArguments,
+    DataError,
+    fingerprint,
+    load_splits,
+    load_text_classification,
+    load_unlabeled,
+    loading,
+    split_of,
+)
 
 
 ROWS = [{"text": f"{word} film number {number}", "label": word} for number in range(40) for word in ("good", "bad")]
@@ -211,7 +220,9 @@ def test_what_was_read_otherwise_than_it_was_written_is_said(tmp_path):
     assert loaded.splits["train"].features["label"].names == ["1", "5"]
     first, second = loaded.describe()["remarks"]
     assert first == "a.csv: 60 of 60 rows end in blank cells without a column: dropped."
-    assert second.endswith("column 'stars': 60 labels are written as 5.0 and read as 5.")
+    assert second.endswith(
+        "column 'stars': 60 labels are written with a point, such as 5.0, and read as whole numbers, such as 5."
+    )
 
 
 def test_a_blank_label_is_a_blank_with_its_row(tmp_path):
@@ -312,5 +323,37 @@ def test_held_out_texts_that_were_trained_on_are_counted(tmp_path):
 
 
 def test_minus_one_may_have_been_meant_as_a_class(tmp_path):
-    with pytest.raises(DataError, match=r"it holds -1.*if -1 is a class, write it as a word"):
-        remarks_on(tmp_path, ["-1", "0", "1"])
+    for labels in (["-1", "0", "1"], ["-1.0", "0.0", "1.0"], ["-1", "+1"]):
+        with pytest.raises(DataError, match=r"it holds -1.*if -1 is a class, write it as a word"):
+            remarks_on(tmp_path, labels)
+
+
+def test_numbers_of_several_files_are_whole_only_if_all_are(tmp_path):
+    for name, numbers in (("a", "12"), ("b", ["1.0", "2.0"]), ("c", "21")):
+        rows = "".join(f"{name} {n},{numbers[n % 2]}\n" for n in range(30))
+        (tmp_path / f"{name}.csv").write_text("text,label\n" + rows)
+    loaded = load_text_classification(DataArguments(dataset_name=str(tmp_path)))
+    assert loaded.splits["train"].features["label"].names == ["1", "2"]
+    assert sum(map(len, loaded.splits.values())) == 90
+
+
+def test_what_a_folder_holds_is_read_or_said_to_be_left_out(tmp_path):
+    for name in ("train.csv", "_train more.csv", ".train.csv"):
+        write(tmp_path / name, [{"text": f"{name} {n}", "label": "ab"[n % 2]} for n in range(30)])
+    (tmp_path / "test.xlsx").write_bytes(b"PK")
+    loaded = load_text_classification(DataArguments(dataset_name=str(tmp_path)))
+    assert sum(map(len, loaded.splits.values())) == 60
+    assert loaded.remarks[0] == "Left out, as files of another kind: test.xlsx."
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_texts_without_labels(tmp_path, name):
+    rows = ["one", "", "\u200b", "two\u2028three"]
+    lines = rows if name == "a.txt" else [json.dumps({"review": row}) for row in rows]
+    (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    texts, remarks = load_unlabeled(str(tmp_path / name), "review")
+    assert list(texts["text"]) == ["one", "two\u2028three"]
+    assert [said.split(": ")[1] for said in remarks] == ["2 of 4 texts are empty and left out."]
+    (tmp_path / "b.csv").write_text("review\n1\n2\n")
+    with pytest.raises(DataError, match=r"--unlabelled_file .*b\.csv, column 'review': expected strings, found a int"):
+        load_unlabeled(str(tmp_path / "b.csv"), "review")

@@ -192,3 +192,11 @@ def test_the_packaged_strings():
     assert {"en": "Jupyter Notebook Pages", "fr": "Pages du Jupyter Notebook"} in [
         row for rows in splits.values() for row in rows
     ]
+
+
+def test_sources_that_are_held_out_and_trained_on_are_counted(parallel, tmp_path):
+    files = parallel(train_en=ENGLISH, train_de=GERMAN, test_en=[*ENGLISH[:3], "other"], test_de=GERMAN[4:8])
+    tests = {"test_file": tmp_path / "test.en", "test_target_file": tmp_path / "test.de"}
+    held_out = len([text for text in load(**files).splits["validation"]["source"] if text in ENGLISH[:3]])
+    remarks = load(**files, **tests).remarks
+    assert remarks == [f"{3 - held_out} of the 4 sources of 'test' are among the training sources too."]

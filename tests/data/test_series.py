@@ -227,3 +227,35 @@ def test_a_high_level_costs_no_precision(tmp_path):
     read = windows[3]["past_values"]
     assert read.dtype == torch.float64
     np.testing.assert_allclose(read[:, 0] - 1e9, wave[3:7], atol=1e-6)
+
+
+def test_series_whose_names_are_whole_numbers_keep_every_digit(tmp_path):
+    names = pd.array([2**60 + n % 2 for n in range(40)], dtype="Int64")
+    names[39] = None
+    table = pd.DataFrame({"t": pd.date_range("2024-01-01", periods=20).repeat(2), "id": names, "y": np.arange(40.0)})
+    for kind in ("csv", "parquet"):
+        path = tmp_path / f"t.{kind}"
+        table.to_csv(path, index=False) if kind == "csv" else table.to_parquet(path)
+        loaded = load(path, time_column="t", series_column="id")
+        assert loaded.splits["train"]["series"] == [str(2**60), str(2**60 + 1)]
+        assert [whole(loaded, series)[:3, 0].tolist() for series in (0, 1)] == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_a_column_that_one_cell_keeps_from_being_a_channel_is_said(tmp_path):
+    columns = {"y": np.arange(20.0) ** 2, "z": [*range(19), "9.5*"], "ok": [True] * 20, "gap": [""] * 20}
+    path = table_of(tmp_path, **columns)
+    loaded = load(path)
+    assert loaded.details["channels"] == ["y"]
+    assert loaded.remarks == [
+        "Dataset '<local:t.csv>': left out, as columns that hold something else than numbers: z ('9.5*'), ok ('True')."
+    ]
+    assert load(path, columns=["y"]).remarks == []
+
+
+def test_steps_that_are_not_of_one_length_are_said(tmp_path):
+    business = pd.bdate_range("2024-01-01", periods=40)  # seven weekends lie between
+    (said,) = load(table_of(tmp_path, t=business, y=np.arange(40.0)), time_column="t").remarks
+    assert "column 't': 7 of 39 steps are shorter or longer than the usual 1 days 00:00:00, and count as one" in said
+    assert load(tmp_path / "t.csv", time_column="t", frequency="B").remarks == []
+    months = pd.date_range("2024-01-01", periods=40, freq="MS")
+    assert load(table_of(tmp_path, t=months, y=np.arange(40.0)), time_column="t").remarks == []

@@ -186,13 +186,14 @@ def test_long_cells(read):
     ("name", "content"),
     [
         ("a.csv", 'text,label\n"null, or",pos\nNA,neg\n"x\ny",pos\n'),
+        ("a.csv", 'text,label\r\n"x\r\ny",pos\r\n"x\ry",neg\r\n'),
         ("a.tsv", 'text\tlabel\n"null, or\tpos\nNA\tneg\n'),
         ("a.jsonl", '{"text": "null, or", "label": "pos"}\n{"text": "NA", "label": "neg"}\n'),
         ("a.txt", "one\ntwo\u2028three\n"),
     ],
 )
 def test_a_stream_gives_the_same_rows(tmp_path, name, content):
-    (tmp_path / name).write_text("\ufeff" + content)
+    (tmp_path / name).write_text("\ufeff" + content, newline="")
     (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
     rows = list(read_file(str(tmp_path / name))[0])
     assert list(stream_file(str(tmp_path / name))) == rows
@@ -213,3 +214,10 @@ def test_encodings_without_a_mark_and_files_that_are_no_text(read):
         said = refusal(read, "a.csv", "text,label\nne,pos\n".encode(encoding))
         assert "holds NUL characters (first in line 1)" in said
     assert "holds NUL characters (first in line 2)" in refusal(read, "a.csv", "text,label\na\0b,pos\n")
+
+
+def test_no_digit_of_a_whole_number_is_lost(read):
+    ids = ["1234567890123456789", "1234567890123456788"]
+    rows, _ = read("a.csv", f"id,mixed,n\n{ids[0]},9007199254740993,1e20\n{ids[1]},0.5,12345678.25\n")
+    assert rows == {"id": ids, "mixed": ["9007199254740993", "0.5"], "n": [1e20, 12345678.25]}
+    assert "'1234567890123456789' is a number" in refusal(read, "a.csv", f"{ids[0]}\n{ids[1]}\n")

@@ -190,3 +190,28 @@ def test_the_turkish_sample_joins_the_parts_of_a_word():
         "test": 508,
     }
     assert len(sentences) == 4851  # no sentence in two splits
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([["1", "Ann"], ["2", "runs"], ["3", "."]], r"counts the words of each sentence \(1, 2, 3\)"),
+        ([["0", "Ann"], ["1", "runs"]], r"counts the words of each sentence \(0, 1\)"),
+        ([["wsj/00", "Ann"], ["wsj/00", "runs"]], r"holds one thing for all words of a sentence \(wsj/00\)"),
+    ],
+)
+def test_a_first_column_of_no_words_is_not_taken_for_them(tmp_path, rows, why):
+    tagged = "\n".join("\t".join([*row, "BO"[place % 2]]) for place, row in enumerate(rows))
+    files = dict.fromkeys(("train.txt", "dev.txt"), f"#\thttps://example.org [2005-02-26]\n{tagged}\n\n{tagged}\n")
+    with pytest.raises(DataError, match=rf"its first column {why}, .*by --text_column which of column 2, column 3"):
+        load(tmp_path, files)
+    loaded = load(tmp_path, {}, text_column="column 2")
+    assert loaded.splits["train"]["tokens"] == [[word for _, word in rows]] * 2
+    assert names(loaded.splits["train"])[0][:2] == ["B", "O"]
+
+
+def test_labels_that_look_alike_and_sentences_that_were_trained_on_are_said(tmp_path):
+    rows = [(f"a{n} b", ["NOUN", "Noun"]) for n in range(6)]
+    remarks = load(tmp_path, {"train.jsonl": lines(*rows), "dev.jsonl": lines(*rows[4:], ("c", ["NOUN"]))}).remarks
+    assert "The classes 'NOUN' and 'Noun' differ only in case" in remarks[0]
+    assert remarks[1:] == ["2 of the 3 sentences of 'validation' are among the training sentences too."]

@@ -89,3 +89,12 @@ def test_the_bible_by_books():
     assert not any(character in text for text in texts for character in "[]0123456789")
     assert all(text[0].isupper() and text.endswith("\n") for text in texts)
     assert sum(map(len, texts)) > 4_000_000
+
+
+def test_texts_that_are_held_out_and_trained_on_are_counted(tmp_path):
+    for name, documents in (("train", "abc"), ("validation", "cd")):
+        (tmp_path / f"{name}.csv").write_text("text\n" + "".join(f"{one}\n" for one in documents))
+    files = {f"{name}_file": tmp_path / f"{name}.csv" for name in ("train", "validation")}
+    assert load_texts(arguments(**files)).remarks == [
+        "1 of the 2 texts of 'validation' are among the training texts too."
+    ]

@@ -197,3 +197,8 @@ def test_a_form_is_asked_for():
         prompt_for(None, "6/8", tunes, "reel")
     with pytest.raises(DataError, match="'4711' is no form of a tune: write a word or two"):
         prompt_for(None, None, tunes, "4711")
+
+
+def test_characters_that_end_no_line_begin_none(tmp_path):
+    tune = normalize_tune("X:1\nT:a\u2028M:6/8\nM:4/4\nK:C\nABcd|\nw:la\x85efga\ndcBA|")
+    assert tune["text"] == "M:4/4\nL:1/8\nK:Cmaj\nABcd|\ndcBA|\nT:a M:6/8"

@@ -107,3 +107,8 @@ def test_xz_profits_from_what_it_has_read():
     known = xz_bits_per_character([text], [text])["bits_per_character"]
     unknown = xz_bits_per_character(["x"], [text])["bits_per_character"]
     assert 0 <= known < unknown < 8
+
+
+def test_a_loss_that_is_no_number_has_a_perplexity_that_is_none():
+    assert math.isnan(Perplexity().compute(predictions=[math.nan], references=[1])["perplexity"])
+    assert Perplexity().compute(predictions=[701.0], references=[1])["perplexity"] == math.inf

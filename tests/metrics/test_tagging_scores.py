@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqnlp.metrics import EntityF1, WordAccuracy, entity_scheme, tagging_report, tagging_scores
+from seqnlp.metrics import EntityF1, WordAccuracy, entity_scheme, strays_among_entities, tagging_report, tagging_scores
 
 
 # Right: (0-1 PER), (3 LOC); (0-2 ORG). Found: (0-1 PER) right, (3 PER) wrong; (0-1 ORG) too short.
@@ -61,14 +61,14 @@ def test_a_scheme_is_told_by_the_labels(labels, scheme):
 
 def test_scores_with_and_without_entities():
     unseen = [[False, False, False, True], [False, False, True, False]]
-    scores = tagging_scores(FOUND, RIGHT, unseen, 0.5)
+    scores = tagging_scores(FOUND, RIGHT, unseen, "IOB", 0.5)
     assert list(scores) == ["f1", "precision", "recall", "accuracy", "unseen_accuracy", "loss"]
     assert (scores["accuracy"], scores["unseen_accuracy"], scores["loss"]) == (0.75, 0.0, 0.5)
-    assert tagging_scores([["N", "V"]], [["N", "N"]], [[False, False]]) == {"accuracy": 0.5}
+    assert tagging_scores([["N", "V"]], [["N", "N"]], [[False, False]], None) == {"accuracy": 0.5}
 
 
 def test_a_report_counts_types_and_confusions():
-    text = tagging_report(WORDS, FOUND, RIGHT, {"ours": tagging_scores(FOUND, RIGHT, [[False] * 4] * 2)})
+    text = tagging_report(WORDS, FOUND, RIGHT, "IOB", {"ours": tagging_scores(FOUND, RIGHT, [[False] * 4] * 2, "IOB")})
     assert text.startswith("8 words in 2 sentences")
     assert "labels in the scheme IOB" in text
     rows = {
@@ -77,11 +77,39 @@ def test_a_report_counts_types_and_confusions():
     assert rows["LOC"] == ["0.0%", "0.0%", "0.0%", "1"]
     assert rows["PER"] == ["50.0%", "100.0%", "66.7%", "1"]
     assert ["I-ORG", "O", "1", "Co"] in [line.split() for line in text.splitlines()]
-    plain = tagging_report([["a", "b", "c"]], [["N", "V", "N"]], [["N", "N", "V"]], {"ours": {"accuracy": 1 / 3}})
+    plain = tagging_report(
+        [["a", "b", "c"]], [["N", "V", "N"]], [["N", "N", "V"]], None, {"ours": {"accuracy": 1 / 3}}
+    )
     assert ["ours", "33.3%"] in [line.split() for line in plain.splitlines()]
     assert ["N", "50.0%", "50.0%", "50.0%", "2"] in [line.split() for line in plain.splitlines()]
     assert ["V", "0.0%", "0.0%", "0.0%", "1"] in [line.split() for line in plain.splitlines()]
-    once = tagging_report([["a", "b"]], [["N", "V"]], [["N", "N"]], {"ours": {"accuracy": 0.5}})
+    once = tagging_report([["a", "b"]], [["N", "V"]], [["N", "N"]], None, {"ours": {"accuracy": 0.5}})
     assert ["N", "100.0%", "50.0%", "66.7%", "2"] in [line.split() for line in once.splitlines()]
-    right = tagging_report([["a", "b"]], [["N", "V"]], [["N", "V"]], {"ours": {"accuracy": 1.0}})
+    right = tagging_report([["a", "b"]], [["N", "V"]], [["N", "V"]], None, {"ours": {"accuracy": 1.0}})
     assert ["V", "100.0%", "100.0%", "100.0%", "1"] in [line.split() for line in right.splitlines()]
+
+
+def test_all_labels_of_the_data_say_whether_they_mark_entities():
+    """X is a label of training alone: whether F1 is given does not change from split to split."""
+    right, found, seen = [["B-PER", "I-PER", "O"]], [["B-PER", "X", "O"]], [[False] * 3]
+    scheme = entity_scheme(["B-PER", "I-PER", "O", "X"])
+    assert tagging_scores(found, right, seen, scheme) == {"accuracy": pytest.approx(2 / 3)}
+    lines = tagging_report([["a", "b", "c"]], found, right, scheme, {"ours": {"accuracy": 2 / 3}}).splitlines()
+    assert ["X", "0.0%", "0.0%", "0.0%", "0"] in [line.split() for line in lines]
+    # A part of IOBES alone tells no scheme, all labels do; without an entity there is nothing to find.
+    assert tagging_scores([["S-A", "O"]], [["S-A", "O"]], [[False] * 2], "IOBES")["f1"] == 1.0
+    assert tagging_scores([["O", "O"]], [["O", "O"]], [[False] * 2], "IOBES") == {"accuracy": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "strays"),
+    [
+        (["O", "B-PER", "I-PER", "X"], ["X"]),
+        (["O", "B-PER", "I-PER", "Q-PER", "I-"], ["Q-PER", "I-"]),
+        (["O", "B-PER", "I-PER"], []),  # nothing is in the way
+        (["N", "V", "B-PER"], []),  # without O nothing would mark entities
+        (["O", "N", "V"], []),
+    ],
+)
+def test_the_labels_that_keep_others_from_marking_entities(labels, strays):
+    assert strays_among_entities(labels) == strays

@@ -32,6 +32,28 @@ def test_attention_and_what_is_fed_back_are_told_behind_the_cell():
     assert feeds.equations.removeprefix(attends.equations) == "\nx_t = [embedding of token t; output_{t-1}]"
 
 
+def test_the_block_around_a_cell_is_told_as_far_as_there_is_one():
+    cell, block = CELLS["mingru"], "\na layer: x <- x + F(Norm(x)), with "
+    convolution, own, mlp = (
+        "F(x)_t = b + the sum of k_i * x_{t-i} over i < 4",
+        "F(x)_t = h_t",
+        "F(x) = W_2 gelu(W_1 x + b_1) + b_2",
+    )
+    for fields, told in (
+        ({}, ""),
+        ({"block": "residual"}, block + own),
+        (
+            {"block": "residual", "conv_kernel_size": 4, "mlp_ratio": 2},
+            f"{block}{convolution}, then with {own}, then with {mlp}",
+        ),
+    ):
+        found = describe_architecture(RecurrentConfig(cell_type="mingru", **fields).to_dict())
+        assert found.equations == cell.equations + told
+        assert ("De et al. 2024" in found.citation) == bool(fields)
+    seq2seq = RecurrentSeq2SeqConfig(cell_type="mingru", block="residual", attention_type="none").to_dict()
+    assert describe_architecture(seq2seq).equations.startswith(cell.equations + block + own)
+
+
 def test_a_distribution_of_the_next_value_is_told_behind_the_family():
     for config_class in (RecurrentConfig, TransformerDecoderConfig):
         plain = describe_architecture(config_class(input_size=1).to_dict())

@@ -1,6 +1,7 @@
 """A text of few words, a model that knows nothing, and the frequencies of its words counted by hand."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,6 +42,9 @@ def test_frequencies_and_a_model_that_knows_nothing(prepared):
     assert 1 not in hidden
     # In validation the <mask> of the text is no mask: `<`, `mask` and `>` are unknown.
     assert run.record.dataset["unknown_share"]["validation"] == pytest.approx(3 / 7)
+
+    loop = SimpleNamespace(train_dataset=range(5))
+    assert task.count_tokens(loop, data) == {"train": 5, "validation": 7, "test": 19}
 
     # In training a occurs twice, b and c once; each once more: 3, 2 and 2 of 7.
     nats = {5: math.log(7 / 3), 6: math.log(7 / 2), 7: math.log(7 / 2)}

@@ -126,6 +126,14 @@ def test_f1_is_of_entities_alone(folder):
         task.load_data(run)
 
 
+def test_a_label_that_keeps_entities_from_being_counted_is_named(folder):
+    write(folder, "train", [("Ann saw Bob", "B-PER O X"), ("Cy Doe", "B-PER I-PER")])
+    task, run = begin(Tagging, folder, "--dataset_name", folder)
+    assert "Labels that mark no entity, where others do: X, N, P, V. So entities" in "".join(
+        task.load_data(run).remarks
+    )
+
+
 def test_a_pipeline_groups_the_words_that_a_text_holds(folder):
     """A model that was made to know each word, by its own vector alone."""
     task, _, data = prepared(folder, "--min_frequency", 1, "--architecture", "elman")
@@ -146,6 +154,17 @@ def test_a_pipeline_groups_the_words_that_a_text_holds(folder):
         for word in ("Ann", "saw", "dog")
     }
     assert all(len(labels) == 1 for labels in by_word.values())  # each character has the label of its word
+
+
+def test_a_card_takes_the_label_of_the_first_piece_of_a_word():
+    def strategy(**record):
+        example = Tagging.example({"hyperparameters": record, "dataset": {}, **record}, "")
+        return example.split('aggregation_strategy="')[1].split('"')[0]
+
+    assert [strategy(tokenizer_type=kind) for kind in ("spelling", "word", "bpe", "char")] == ["simple"] * 2 + [
+        "first"
+    ] * 2
+    assert strategy(tokenizer_type="spelling", base_model={"name": "a/bert"}) == "first"
 
 
 def test_a_row_of_the_readme():

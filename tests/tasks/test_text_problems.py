@@ -190,3 +190,11 @@ def test_each_kind_of_label_is_complete():
         keys = {score.key for score in problem.scores}
         assert set(problem.validated) <= keys
         assert problem.loss_name in problem.validated  # or its curve is not drawn
+
+
+def test_a_card_asks_for_all_labels_where_a_text_may_have_several():
+    examples = [
+        SentimentAnalysis.example({"hyperparameters": {"problem_type": name}, "dataset": {}}, "") for name in PROBLEMS
+    ]
+    assert [example.endswith(", top_k=None))") for example in examples] == [False, True, False]
+    assert all(example.count("(") == example.count(")") for example in examples)

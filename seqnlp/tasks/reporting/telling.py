@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ...data import lengths_of
@@ -55,9 +55,13 @@ class Telling:
         return "\n" + "\n".join(f"{name:{width}}{fact}" for name, fact in facts.items() if fact) + "\n"
 
     def count_tokens(self, loop: TrainingLoop, data: "PreparedData") -> dict[str, int]:
-        """The tokens of each split, where rows are tokens and it is known how many."""
+        """The tokens of each split, where it is known how many: those of its rows, or of a text that is one stream."""
         rows = {split: part for split, part in data.examples.items() if isinstance(part, Dataset)}
-        return {split: sum(lengths_of(part, "input_ids")) for split, part in rows.items()}
+        counts = {split: sum(lengths_of(part, "input_ids")) for split, part in rows.items()}
+        held_out = {split: count["tokens"] for split, count in data.counts.items() if "tokens" in count}
+        if held_out and not isinstance(loop.train_dataset, IterableDataset):
+            counts["train"] = len(loop.train_dataset)
+        return counts | held_out
 
     def unknown_share(self, data: "PreparedData") -> float | None:
         """The share of the validation tokens that the tokenizer does not know."""
