@@ -5,11 +5,28 @@ does. The classes, torch, and the pipeline `seqnlp-translation` are imported whe
 here, or by an Auto class or a pipeline that reads the configuration of one of our models.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from transformers.models.auto import auto_mappings
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+try:
+    from transformers.models.auto import auto_mappings
+except FileNotFoundError:  # transformers asks for the working folder
+    if not _has_working_folder():
+        raise FileNotFoundError(
+            "the folder that this was started in is gone. Start it in one that is there."
+        ) from None
+    raise
 
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import typer
 from ..tasks import ARCHITECTURES
 from .compare_report import Matching, write_report
 from .compare_runs import (
+    CompareError,
     launch,
     launch_from,
     name_models,
@@ -41,7 +42,9 @@ def compare(
         ),
     ] = "parameters",
     seeds: Annotated[int, typer.Option("--seeds", rich_help_panel="Runs", help="Runs per architecture.", min=1)] = 3,
-    first_seed: Annotated[int, typer.Option("--first_seed", rich_help_panel="Runs", help="The first seed.")] = 1,
+    first_seed: Annotated[
+        int, typer.Option("--first_seed", rich_help_panel="Runs", help="The first seed.", min=0)
+    ] = 1,
     target: Annotated[
         float | None,
         typer.Option(
@@ -109,36 +112,38 @@ def compare(
 
         seqnlp compare sentiment_sst2_sentences --architectures lstm,transformer --seeds 3
     """
+    if target is not None and not 0 < target < float("inf"):
+        raise CompareError(f"--target {target:g} must be a number of {UNITS[match]} above 0.")
     names = parse_list(architectures, ARCHITECTURES, "--architectures")
     given, given_flags = name_models(models), split_flags(model_flags, "--model_flags")
     comparison = read_comparison(config, flags, output_dir)
     refuse_in_yaml(comparison, ["model_name_or_path"])
-    open_folder(comparison)
-    fields = {name: overrides_for(name, comparison.overrides) for name in names}
-    probes = {}
-    for name in names:  # one step each, to learn class, vocabulary and other sizes
-        typer.echo(f"{name}: one step, to know the model")
-        probe = comparison.folder / "probes" / name
-        words = "--seed", str(first_seed), "--max_train_steps", "1"
-        probes[name] = launch(comparison, name, fields[name], probe, *words)
-    target, sizes = size_models(probes, match, length, target)
-    timed = ["--max_train_minutes", str(minutes)] if match == "seconds" else []
-    scores, commands = [], []
-    for name in names:
-        records = []
-        for seed in range(first_seed, first_seed + seeds):
-            typer.echo(f"{name}, seed {seed}: {sizes[name].count:,.0f} {UNITS[match]}")
-            overrides, folder = {**fields[name], **sizes[name].fields}, comparison.folder / f"{name}-{seed}"
-            records.append(launch(comparison, name, overrides, folder, "--seed", str(seed), *timed))
-        commands += [f"accelerate launch {record['command']}" for record in records]
-        scores.append(summarize(name, records, length))
-    for name, model in given.items():
-        records = []
-        for seed in range(first_seed, first_seed + seeds):
-            typer.echo(f"{name}, seed {seed}")
-            records.append(launch_from(comparison, name, model, seed, [*given_flags, *timed]))
-        commands += [f"accelerate launch {record['command']}" for record in records]
-        scores.append(summarize(name, records, length))
-    matching = Matching(match, target, length, minutes, tuple(given), " ".join(given_flags))
-    typer.echo(write_report(comparison, scores, matching, commands, records[-1]))
-    typer.echo(f"The page to show is {comparison.folder / 'compare.html'}.")
+    with open_folder(comparison):
+        fields = {name: overrides_for(name, comparison.overrides) for name in names}
+        probes = {}
+        for name in names:  # one step each, to learn class, vocabulary and other sizes
+            typer.echo(f"{name}: one step, to know the model")
+            probe = comparison.folder / "probes" / name
+            words = "--seed", str(first_seed), "--max_train_steps", "1"
+            probes[name] = launch(comparison, name, fields[name], probe, *words)
+        target, sizes = size_models(probes, match, length, target)
+        timed = ["--max_train_minutes", str(minutes)] if match == "seconds" else []
+        scores, commands = [], []
+        for name in names:
+            records = []
+            for seed in range(first_seed, first_seed + seeds):
+                typer.echo(f"{name}, seed {seed}: {sizes[name].count:,.0f} {UNITS[match]}")
+                overrides, folder = {**fields[name], **sizes[name].fields}, comparison.folder / f"{name}-{seed}"
+                records.append(launch(comparison, name, overrides, folder, "--seed", str(seed), *timed))
+            commands += [f"accelerate launch {record['command']}" for record in records]
+            scores.append(summarize(name, records, length))
+        for name, model in given.items():
+            records = []
+            for seed in range(first_seed, first_seed + seeds):
+                typer.echo(f"{name}, seed {seed}")
+                records.append(launch_from(comparison, name, model, seed, [*given_flags, *timed]))
+            commands += [f"accelerate launch {record['command']}" for record in records]
+            scores.append(summarize(name, records, length))
+        matching = Matching(match, target, length, minutes, tuple(given), " ".join(given_flags))
+        typer.echo(write_report(comparison, scores, matching, commands, records[-1]))
+        typer.echo(f"The page to show is {comparison.folder / 'compare.html'}.")

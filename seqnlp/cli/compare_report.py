@@ -8,6 +8,7 @@ from ..training.bar import counted
 from ..visualization.comparison import TableRow, comparison_page, plot_comparison
 from .compare_runs import Comparison
 from .compare_scores import Scores, common_baselines
+from .costs import class_of, unit_read
 
 
 class Matching(NamedTuple):
@@ -219,7 +220,7 @@ def write_report(
         The text of `compare.md`.
     """
     measure, first, seeds = measure_of(scores), scores[0], len(scores[0].values)
-    read = "steps" if record["model"]["class"].endswith("ForTimeSeriesPrediction") else "tokens"
+    read = unit_read(class_of(record["model"]["class"]))
     equal = matching.words(read)
     conditions = (
         f"{comparison.recipe.stem} on {record['dataset']['name']}: same data, tokenizer, schedule and metric. "

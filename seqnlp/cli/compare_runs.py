@@ -6,10 +6,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+import typer
 import yaml
 
 from ..tasks import TASKS, Task
@@ -18,8 +21,10 @@ from ..training import write_json
 from ..training.arguments import ONE_RUN_FLAGS, TrainingArguments
 from ..training.errors import in_one_line
 from ..training.flags import command_of, flags_with, settled_flags
+from ..training.folder_lock import LOCK, OWNER, FolderLock, FolderTaken
 from ..training.output_folder import RECORD
 from ..training.started_runs import flags_to_go_on, read_json
+from ..training.stopping import HandOnSignals
 from ..training.yaml_files import FALSE, read_yaml, value_of, write_yaml
 from .outputs import OutputError, make_folder
 from .recipes import RecipesError, find_config, find_recipe, recipes_folder
@@ -42,6 +47,14 @@ OUTPUT = "output.txt"
 
 class CompareError(ValueError):
     """A comparison that cannot be made; the message says why and what would do."""
+
+
+class RunsStopped(Exception):
+    """The verb was told to stop by a signal, and has stopped its run well."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 @dataclasses.dataclass
@@ -167,27 +180,48 @@ def public_flags(comparison: Comparison) -> str:
     return command_of(comparison.flags, TASKS[comparison.recipe.stem].fields())
 
 
-def open_folder(comparison: Comparison) -> None:
+@contextmanager
+def open_folder(comparison: Comparison) -> Iterator[None]:
     """
-    Make the folder of a comparison, or take up one that an earlier comparison has made.
+    Make the folder of a comparison, or take up one that an earlier comparison has made, and keep it, as a context,
+    from a second command, which would take this one's runs for interrupted ones. Ends the command where its run was
+    told to stop.
 
     Raises:
-        OutputError: If it cannot be made, or holds what compare did not make.
+        OutputError: If it cannot be made or written to, is in use, or holds what the verb did not make.
     """
     folder = comparison.folder
     make_folder(folder, f"--output_dir {folder}")
     own_folder(folder, comparison)
-    write_json(folder / comparison.settings, {"config": comparison.config.name, "flags": comparison.flags})
+    lock = FolderLock(folder)
+    try:
+        lock.acquire()
+        lock.sign()
+        write_json(folder / comparison.settings, {"config": comparison.config.name, "flags": comparison.flags})
+    except FolderTaken as taken:
+        raise OutputError(f"{taken}. Wait for its end or stop it, or give another --output_dir.") from None
+    except OSError as error:
+        lock.release()
+        raise OutputError(f"--output_dir {folder} cannot be written to: {error.strerror}.") from error
+    try:
+        yield
+    except RunsStopped as stopped:
+        typer.echo("Stopped. The same command goes on with it.", err=True)
+        raise typer.Exit(128 + stopped.number) from stopped
+    finally:
+        lock.release()
 
 
 def own_folder(folder: Path, comparison: Comparison) -> None:
     """
-    See that a folder is empty, or made by the verb.
+    See that a folder is empty but for a lock, or made by the verb.
 
     Raises:
         OutputError: If it is not.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / comparison.settings).is_file():
+    if not folder.is_dir() or (folder / comparison.settings).is_file():
+        return
+    if any(path.name not in (LOCK, OWNER) for path in folder.iterdir()):
         raise OutputError(f"{folder} holds files that {comparison.verb} did not make. Give another --output_dir.")
 
 
@@ -274,12 +308,13 @@ def launch_run(
     Raises:
         CompareError: If it fails; with its last line.
         OutputError: If its folder holds what the verb did not make.
+        RunsStopped: If a signal came.
     """
     command = prepare_launch(comparison, asked, overrides, folder, more)
     if command is None:
         return read_json(folder / RECORD)
-    with open(folder / OUTPUT, "w", encoding="utf-8") as output:
-        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+    with started(command, folder) as process:
+        code = process.wait()
     record = read_json(folder / RECORD)
     if code != 0 or record is None:
         raise CompareError(f"{comparison.recipe.stem}, {name}: {reason_of(folder)}")
@@ -329,6 +364,33 @@ def prepare_launch(
     command = [*_launcher(), str(comparison.recipe), "--config", str(comparison.config)]
     command += [*flags, *given, "--output_dir", str(folder), *comparison.flags, *more]
     return [*command, *flags_to_go_on(folder, is_same)]
+
+
+@contextmanager
+def started(command: list[str], folder: Path) -> Iterator[subprocess.Popen]:
+    """
+    Start a run, whose output goes to its folder, and wait for its end; signals are handed on to it, as a context.
+
+    Raises:
+        RunsStopped: If a signal came: the run has ended, with a checkpoint if it was training.
+    """
+    with open(folder / OUTPUT, "w", encoding="utf-8") as output:
+        # Ctrl-C, which a terminal sends to a whole session, would end the launcher before the recipe has ended well.
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    with HandOnSignals(lambda number: send(process, number)) as signals:
+        yield process
+        process.wait()
+    if signals.received is not None:
+        raise RunsStopped(signals.received)
+
+
+def send(process: subprocess.Popen, number: int) -> None:
+    """Hand a signal to the recipe, which ends well and then ends the launcher."""
+    try:
+        for child in psutil.Process(process.pid).children() or [process]:
+            child.send_signal(number)
+    except psutil.Error:
+        return  # it has ended in the meantime
 
 
 def _launcher() -> list[str]:

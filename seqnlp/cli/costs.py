@@ -27,6 +27,11 @@ def class_of(name: str) -> type[PreTrainedModel]:
     return found
 
 
+def unit_read(model_class: type[PreTrainedModel]) -> str:
+    """What the texts or series that a model reads consist of: tokens, or steps."""
+    return "steps" if model_class.main_input_name == "past_values" else "tokens"
+
+
 def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, length: int) -> int:
     """
     Floating-point operations of a forward pass over one text of `length` tokens (or one series of as many steps); a
@@ -47,7 +52,7 @@ def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, le
         config.recurrence_implementation = "eager"
     config._attn_implementation = "eager"
     config.use_cache = False
-    of_series = model_class.__name__.endswith("ForTimeSeriesPrediction")
+    of_series = unit_read(model_class) == "steps"
     with torch.device("cpu" if of_series else "meta"):  # a series' gaps are looked at, which needs values
         model = model_class(config).eval()
         tokens = torch.zeros(1, length, dtype=torch.long)

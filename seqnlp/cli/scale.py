@@ -7,7 +7,7 @@ import typer
 
 from ..tasks import TASKS
 from ..training.parsing import typed_flags
-from .compare_runs import CompareError, launch_one_step, open_folder, read_comparison, refuse_in_yaml
+from .compare_runs import CompareError, Comparison, launch_one_step, open_folder, read_comparison, refuse_in_yaml
 from .scale_report import write_report
 from .scale_runs import ScaledRun, ScaleError, cost_of, costs_of, epochs_within, find_sizes, parse_sizes, run_size
 
@@ -75,20 +75,25 @@ def scale(
     decided += ["max_train_steps"] if comparison.hyperparameters.get("max_train_steps") is not None else []
     if budget is not None and decided:
         raise ScaleError(f"--budget says how long to train, and {decided[0]} does as well: leave out one of them.")
-    open_folder(comparison)
+    with open_folder(comparison):
+        _scale(comparison, counts, budget, range(first_seed, first_seed + seeds))
+
+
+def _scale(comparison: Comparison, counts: list[int], budget: float | None, seeds: range) -> None:
+    """Make the runs that are not there yet, and report of all of them."""
     typer.echo("One step, to know the model")
-    probe = launch_one_step(comparison, first_seed)
+    probe = launch_one_step(comparison, seeds.start)
     cost_of(probe)  # whether it can be counted at all
     found = find_sizes(probe, counts)
     costs = costs_of(probe, found)
     trained = []
     if budget is not None:
-        epochs = epochs_within(budget, costs, seeds)
+        epochs = epochs_within(budget, costs, len(seeds))
         trained = [f"--num_train_epochs={epochs:.6g}"]
         typer.echo(f"{epochs:.3g} epochs each, {costs[0].tokens * epochs:,.0f} tokens")
     runs = []
     for place, (one, cost) in enumerate(zip(found, costs, strict=True)):
-        for seed in range(first_seed, first_seed + seeds):
+        for seed in seeds:
             typer.echo(f"{one.count:,.0f} parameters, seed {seed}: {cost.per_token:,.0f} operations per token")
             record = run_size(comparison, one, seed, trained)
             runs.append(ScaledRun(place, seed, cost_of(record), record))

@@ -1,7 +1,5 @@
 """`seqnlp sweep`: better flags of a recipe, searched by validation."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +8,12 @@ import typer
 from ..extras import install
 from ..tasks import TASKS
 from ..training import write_json
-from ..training.folder_lock import FolderLock, FolderTaken
 from ..training.parsing import typed_flags
 from ..training.started_runs import read_json
 from .compare_runs import CompareError, Comparison, launch_one_step, open_folder, read_comparison
 from .sweep_report import write_report
 from .sweep_space import Space, read_space, values_now
-from .sweep_trials import Objective, Sweep, SweepError, SweepStopped
+from .sweep_trials import Objective, Sweep, SweepError
 
 
 OWN_FLAGS = ("evaluate_test",)
@@ -109,8 +106,7 @@ def sweep(
         "seed": seed,
     }
     _refuse_another(comparison.folder, settings)
-    open_folder(comparison)
-    with _taken(comparison.folder):
+    with open_folder(comparison):
         _refuse_another(comparison.folder, settings)  # which may have come since
         write_json(comparison.folder / SETTINGS, settings)
         _search(comparison, dimensions, seed, trials, prunes=not no_pruning)
@@ -125,23 +121,6 @@ def _refuse_another(folder: Path, settings: dict[str, Any]) -> None:
             f"{folder} holds a sweep with another value of {changed}: its trials are not to be compared with these. "
             "Give another --output_dir."
         )
-
-
-@contextmanager
-def _taken(folder: Path) -> Iterator[None]:
-    """Keep a folder from a second sweep, which would take the trials of this one for interrupted ones."""
-    lock = FolderLock(folder)
-    try:
-        lock.acquire()
-    except FolderTaken as taken:
-        raise SweepError(f"{taken}. Wait for its end or stop it, or give another --output_dir.") from None
-    except OSError as error:
-        raise SweepError(f"--output_dir {folder} cannot be written to: {error.strerror}.") from error
-    try:
-        lock.sign()
-        yield
-    finally:
-        lock.release()
 
 
 def _search(comparison: Comparison, dimensions: Space, seed: int, trials: int, prunes: bool) -> None:
@@ -163,9 +142,6 @@ def _search(comparison: Comparison, dimensions: Space, seed: int, trials: int, p
         typer.echo(f"{done} trials are finished; {taken_up} that were interrupted go on.")
     try:
         search.run(trials, typer.echo)
-    except SweepStopped as stopped:
-        typer.echo("Stopped. The same command goes on with it.", err=True)
-        raise typer.Exit(128 + stopped.number) from stopped
     finally:
         if search.finished:
             text = write_report(search, task, {} if outside else begin)

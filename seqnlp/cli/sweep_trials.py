@@ -3,19 +3,17 @@
 import dataclasses
 import json
 import math
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psutil
-
 from ..training.output_folder import RECORD
 from ..training.started_runs import read_json
-from ..training.stopping import HandOnSignals
 from ..training.yaml_files import write_yaml
-from .compare_runs import OUTPUT, Comparison, prepare_launch, reason_of, stopped_early
+from .compare_runs import Comparison, prepare_launch, reason_of, send, started, stopped_early
 from .sweep_space import Choice, Space, divided
 
 
@@ -32,14 +30,6 @@ FOLDER, REASON = "folder", "reason"
 
 class SweepError(ValueError):
     """A sweep that cannot go on; the message says why and what would do."""
-
-
-class SweepStopped(Exception):
-    """The sweep was told to stop by a signal, and has stopped its run well."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.number = number
 
 
 class Objective(NamedTuple):
@@ -127,7 +117,7 @@ class Sweep:
 
         Raises:
             SweepError: If three fail in a row.
-            SweepStopped: If a signal came; the trial has been stopped, with a checkpoint, and goes on the next time.
+            RunsStopped: If a signal came; the trial has been stopped, with a checkpoint, and goes on the next time.
         """
         failures = 0
         while len(self.finished) < count:
@@ -195,12 +185,8 @@ class Sweep:
         command = prepare_launch(self._without_nulls(flags, folder), {}, overrides, folder, words)
         pruned = False
         if command is not None:
-            with open(folder / OUTPUT, "w", encoding="utf-8") as output:
-                process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-            with HandOnSignals(lambda number: _send(process, number)) as signals:
+            with started(command, folder) as process:
                 pruned = self._watch(trial, process, log)
-            if signals.received is not None:
-                raise SweepStopped(signals.received)
         self._report(trial, log, 0)
         record = read_json(folder / RECORD)
         reason = reason_of(folder) if record is None else self._flaw_of(record)
@@ -251,7 +237,7 @@ class Sweep:
             before, reported = reported, self._report(trial, log, reported)
             if reported > before and not pruned and trial.should_prune():
                 pruned = True
-                _send(process, 15)  # SIGTERM: the run ends well
+                send(process, signal.SIGTERM)  # the run ends well
         return pruned
 
     def _report(self, trial: "optuna.Trial", log: Path, reported: int) -> int:
@@ -277,15 +263,6 @@ def validations(log: Path) -> Iterator[dict[str, Any]]:
             continue
         by_step[entry["step"]] = entry
     yield from by_step.values()
-
-
-def _send(process: subprocess.Popen, number: int) -> None:
-    """Hand a signal to the recipe, which ends well and then ends the launcher."""
-    try:
-        for child in psutil.Process(process.pid).children() or [process]:
-            child.send_signal(number)
-    except psutil.Error:
-        return  # it has ended in the meantime
 
 
 def shown_values(values: dict[str, Any]) -> str:

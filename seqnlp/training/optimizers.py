@@ -144,7 +144,7 @@ class Adafactor(OptimizerKind):
 
 
 class Muon(OptimizerKind):
-    """Orthogonalized momentum for the matrices of the hidden layers, AdamW for all other weights."""
+    """Orthogonalized momentum for the matrices between embeddings and head, AdamW for all other weights."""
 
     title = "Muon, and AdamW for embeddings, heads and vectors"
     source = "Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al. 2025, arXiv 2502.16982"

@@ -62,13 +62,19 @@ def layers_of(model: nn.Module) -> dict[str, int]:
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of two dimensions that lie in a layer, see [`layers_of`], and are no embeddings."""
-    layers = layers_of(model)
+    """
+    The weights of two dimensions that lie in a stack of layers, see [`layers_of`], and are no embeddings: those of the
+    layers, and those beside them, as a recurrent decoder's attention is. Heads stand outside of a stack.
+
+    A stack is the module that holds a list of layers; where that is the model itself, which holds its heads too, the
+    list alone.
+    """
+    stacks = {layer.rsplit(".", 2)[0] for layer in layers_of(model)}
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     return [
         parameter
         for name, parameter in model.named_parameters()
-        if parameter.dim() == 2 and id(parameter) not in embeddings and any(part in layers for part in prefixes(name))
+        if parameter.dim() == 2 and id(parameter) not in embeddings and not stacks.isdisjoint(prefixes(name))
     ]
 
 

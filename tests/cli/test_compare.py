@@ -2,25 +2,39 @@
 
 import base64
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+from transformers import BertForSequenceClassification, PatchTSTForPrediction
 from typer.testing import CliRunner
 
-from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerDecoderConfig, TransformerDecoderForCausalLM
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    TransformerDecoderConfig,
+    TransformerDecoderForCausalLM,
+    TransformerDecoderForTimeSeriesPrediction,
+)
+from seqnlp.cli import compare_runs
 from seqnlp.cli.compare_report import Measure, answer, comparison_rows, measure_of
 from seqnlp.cli.compare_runs import CompareError, launch, overrides_for, read_comparison
 from seqnlp.cli.compare_scores import Scores, summarize
-from seqnlp.cli.costs import count_flops
+from seqnlp.cli.costs import count_flops, unit_read
 from seqnlp.cli.main import app
 from seqnlp.cli.outputs import OutputError
 from seqnlp.cli.sizes import size_models
 from seqnlp.publishing.card import build_card
 from seqnlp.tasks import TASKS
+from seqnlp.training.folder_lock import LOCK
 from seqnlp.visualization.comparison import TableRow, comparison_page
 
 
@@ -96,11 +110,7 @@ def launched(config):
 @pytest.fixture
 def without_accelerate(quick, monkeypatch):
     """Start the recipe without the seconds that accelerate takes, which test_one_real_launch pays."""
-    run, recipe = subprocess.run, "recipes/quick.py"
-    monkeypatch.setattr(
-        "seqnlp.cli.compare_runs.subprocess.run",
-        lambda command, **kwargs: run([command[0], *command[command.index(recipe) :]], **kwargs),
-    )
+    monkeypatch.setattr(compare_runs, "_launcher", lambda: [sys.executable])
 
 
 def test_equal_seconds_are_asked_for_in_each_run_at_equal_parameters(quick, without_accelerate):
@@ -318,6 +328,11 @@ def test_operations_by_hand():
     assert count_flops(TransformerDecoderForCausalLM, config, length) == 2 * (length * projections + similarities)
 
 
+def test_what_a_model_reads_is_a_fact_of_its_class():
+    assert unit_read(RecurrentForCausalLM) == unit_read(BertForSequenceClassification) == "tokens"
+    assert unit_read(TransformerDecoderForTimeSeriesPrediction) == unit_read(PatchTSTForPrediction) == "steps"
+
+
 @pytest.mark.parametrize("match", ["parameters", "flops"])
 def test_all_architectures_match_within_two_percent(match):
     probes = {}
@@ -437,6 +452,54 @@ def test_a_folder_that_compare_did_not_make_is_left_alone(quick, without_acceler
     (out / "gru-1").mkdir()
     (out / "gru-1" / "model.safetensors").write_text("mine")
     assert "gru-1 holds files that compare did not make" in str(compare(quick).exception)
+
+
+@pytest.mark.parametrize("target", ["0", "-5", "nan", "inf"])
+def test_a_size_that_no_model_has_is_refused_before_anything_is_launched(quick, without_accelerate, target):
+    assert str(compare(quick, "--target", target).exception) == (
+        f"--target {target} must be a number of parameters above 0."
+    )
+    assert launched(quick) == []
+
+
+def test_a_second_comparison_in_the_folder_is_refused(quick, without_accelerate):
+    out = quick.parent.parent / "out"
+    out.mkdir()
+    # A lock, without a note of whose it is, as the first one has it before it has written anything.
+    hold = "import sys, filelock; a = filelock.FileLock(sys.argv[1]); a.acquire(); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    first = subprocess.Popen([sys.executable, "-c", hold, out / LOCK], **pipes)
+    try:
+        first.stdout.readline()
+        told = str(compare(quick).exception)
+        assert told == f"{out} is in use by another run. Wait for its end or stop it, or give another --output_dir."
+        assert launched(quick) == []
+    finally:
+        first.communicate("\n")
+    assert compare(quick).exit_code == 0
+    assert not (out / LOCK).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_with_its_run_at_a_signal_and_goes_on(quick, without_accelerate, number):
+    out = quick.parent.parent / "out"
+    waiting = "import signal, time\ndef end(number, frame):\n    sys.exit('error: ended well')\n"
+    waiting += "signal.signal(signal.SIGTERM, end)\nprint('here', flush=True)\ntime.sleep(60)\n"
+    broken = RECIPE.replace("architecture = flags", f"{waiting}architecture = flags")
+    (quick.parent.parent / "quick.py").write_text(broken)
+
+    def stop():
+        while "here" not in ((out / "probes" / "gru" / "output.txt").read_text() if out.is_dir() else ""):
+            time.sleep(0.1)
+        os.kill(os.getpid(), number)
+
+    threading.Timer(1, stop).start()
+    result = compare(quick)
+    assert result.exit_code == 128 + number
+    assert "Stopped. The same command goes on with it." in result.output
+    assert "error: ended well" in (out / "probes" / "gru" / "output.txt").read_text()  # and was waited for
+    (quick.parent.parent / "quick.py").write_text(RECIPE)
+    assert compare(quick).exit_code == 0
 
 
 def test_help_has_an_example():

@@ -26,6 +26,20 @@ print(json.dumps([time.process_time(), sorted(sys.modules)]))
 SECONDS = 2.0  # of which transformers alone, without torch, takes one
 
 
+@pytest.mark.parametrize("start", ["from seqnlp.cli.main import main; main()", "import seqnlp.training"])
+def test_a_folder_that_is_gone_is_named(tmp_path, start):
+    """Of the command and of a recipe, which import transformers before anything of theirs could say it."""
+    program = f"import os, sys; os.rmdir(os.getcwd()); sys.path = [p for p in sys.path if p]; {start}"
+    (tmp_path / "gone").mkdir()
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path / "gone", timeout=120
+    )
+    assert result.returncode == 1
+    said = "FileNotFoundError: the folder that this was started in is gone. Start it in one that is there."
+    assert result.stderr.splitlines()[-1] == said
+    assert "transformers" not in result.stderr
+
+
 def test_the_help_of_every_verb_has_an_example():
     verbs = get_command(command.app).commands
     assert [name for name, verb in verbs.items() if "Example" not in (verb.help or "")] == []

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
@@ -12,6 +13,7 @@ from seqnlp.cli.main import app
 from seqnlp.cli.scale_report import fit_laws
 from seqnlp.cli.scale_runs import Cost, ScaledRun, ScaleError, cost_of, epochs_within, parse_sizes
 from seqnlp.cli.sizes import count_parameters
+from seqnlp.training.folder_lock import LOCK
 
 
 CONFIG = {"vocab_size": 60, "cell_type": "lstm", "num_hidden_layers": 1, "hidden_size": 48}
@@ -174,6 +176,15 @@ def test_a_yaml_whose_runs_would_not_be_comparable_is_refused(launched, tmp_path
     assert not launched
     (tmp_path / "lm.yaml").write_text("recipe: language_modeling\npush_to_hub: false\nmax_train_minutes: null\n")
     assert scale("--sizes", "20k,50k,100k").exit_code == 0  # which mean nothing
+
+
+def test_a_second_one_in_the_folder_is_refused(launched, tmp_path):
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / LOCK):
+        told = str(scale("--sizes", "20k,50k,100k").exception)
+    assert told.startswith("out is in use by another run. Wait for its end or stop it, or give another --output_dir.")
+    assert not launched
+    assert scale("--sizes", "20k,50k,100k").exit_code == 0
 
 
 def test_a_run_that_was_stopped_by_time_is_no_point_of_a_law(launched, monkeypatch):

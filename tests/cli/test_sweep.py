@@ -16,7 +16,7 @@ from seqnlp.cli import compare_runs
 from seqnlp.cli.main import app
 from seqnlp.cli.sweep_report import best_config
 from seqnlp.cli.sweep_space import Choice, Interval, SpaceError, divided, read_space, values_now
-from seqnlp.cli.sweep_trials import FOLDER, REASON, Objective, Sweep, SweepError, SweepStopped, validations
+from seqnlp.cli.sweep_trials import FOLDER, REASON, Objective, Sweep, SweepError, validations
 from seqnlp.tasks import TASKS
 from seqnlp.training.yaml_files import read_yaml
 
@@ -129,9 +129,9 @@ def test_it_finds_what_is_better_and_writes_a_config_that_the_recipe_takes(quick
 def search(quick):
     """A search of the learning rate alone, without the verb."""
     comparison = compare_runs.read_comparison(quick / "quick.yaml", "", quick / "out", "sweep")
-    compare_runs.open_folder(comparison)
     space = {"learning_rate": Interval(1e-9, 10.0, True)}
-    return lambda space=space: Sweep(comparison, space, Objective("accuracy", True), 1)
+    with compare_runs.open_folder(comparison):
+        yield lambda space=space: Sweep(comparison, space, Objective("accuracy", True), 1)
 
 
 def ask_for(search, *rates):
@@ -254,7 +254,7 @@ def test_a_trial_that_was_interrupted_goes_on_in_its_own_folder(search, quick):
     found = search()
     ask_for(found, 1e-2, 1e-8)
     threading.Timer(4, lambda: signal.raise_signal(signal.SIGTERM)).start()
-    with pytest.raises(SweepStopped) as stopped:
+    with pytest.raises(compare_runs.RunsStopped) as stopped:
         found.run(2, lambda line: None)
     assert stopped.value.number == signal.SIGTERM
     assert len(found.finished) == 1

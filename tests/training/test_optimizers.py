@@ -7,8 +7,16 @@ import pytest
 import torch
 from accelerate import DistributedType
 from tiny_runs import Interrupted, make_loop, weights
+from transformers import BertConfig, BertForSequenceClassification
 
-from seqnlp import RecurrentConfig, RecurrentForCausalLM, TransformerConfig, TransformerForConditionalGeneration
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentSeq2SeqConfig,
+    RecurrentSeq2SeqForConditionalGeneration,
+    TransformerConfig,
+    TransformerForConditionalGeneration,
+)
 from seqnlp.tasks.translation import TranslationTrainingArguments
 from seqnlp.training import (
     ArgumentsError,
@@ -155,6 +163,31 @@ def test_muon_takes_the_matrices_of_the_layers_and_adamw_the_rest():
     assert rates[True] == pytest.approx(1e-3 * 0.5 / 4)  # of the layer, below the head, a quarter of the warm-up
     with pytest.raises(ArgumentsError, match="--optimizer muon: no matrix of a layer is trained in a Linear; take"):
         create_optimizer(torch.nn.Linear(2, 2), TrainingArguments(optimizer="muon"))
+
+
+@pytest.mark.parametrize("attention", ["additive", "multiplicative", "none"])
+def test_muon_takes_what_stands_beside_the_layers_of_a_stack(attention):
+    """Of an encoder-decoder all matrices but embeddings and head; of BERT's classifier no part of its head."""
+    sizes = {"vocab_size": 9, "hidden_size": 4, "embedding_size": 3, "block": "residual"}
+    model = RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqConfig(**sizes, attention_type=attention))
+    every = {name for name, parameter in model.named_parameters() if parameter.dim() == 2}
+    found = names_of(model, hidden_matrices(model))
+    assert every - found == {"model.encoder.embed_tokens.weight", "lm_head.weight"}
+    beside = {name.removeprefix("model.decoder.") for name in found if ".layers." not in name and ".decoder." in name}
+    additive = {"attention.q_proj.weight"} if attention == "additive" else set()
+    attending = {"attention.k_proj.weight", "attentional_proj.weight", *additive} if attention != "none" else set()
+    assert beside == {"bridge.projs.0.0.weight", "bridge.projs.0.1.weight", "input_proj.weight", *attending}
+    sizes = {"hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 4}
+    bert = BertForSequenceClassification(BertConfig(**sizes, vocab_size=9))
+    found = names_of(bert, hidden_matrices(bert))
+    assert len(found) == 6
+    assert all(name.startswith("bert.encoder.layer.0.") for name in found)
+
+
+def test_muon_leaves_a_head_beside_the_layers_to_adamw():
+    model = torch.nn.Module()
+    model.layers, model.score = torch.nn.ModuleList([torch.nn.Linear(2, 2)]), torch.nn.Linear(2, 3)
+    assert names_of(model, hidden_matrices(model)) == {"layers.0.weight"}
 
 
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "adamw"])
