@@ -17,7 +17,7 @@ from transformers import (
 from ..diagnostics import DiagnosticsError, attention_maps
 from ..metrics import entities_of, entity_scheme
 from .answerers import COUNT, Answerer, Named, ranked, spread
-from .answers import ClassAnswer, ImageAnswer, MaskAnswer, Options, Span, Tag, TagAnswer, Word
+from .answers import MOST_NAMED, ClassAnswer, ImageAnswer, MaskAnswer, Options, Span, Tag, TagAnswer, Word
 from .errors import DemoError
 from .inputs import read_image
 
@@ -186,7 +186,7 @@ class GapFiller(Answerer):
         gaps, filled = [], list(ids)
         for place, token in enumerate(ids):
             if token == self.tokenizer.mask_token_id:
-                top = logits[place].softmax(dim=-1).topk(5)
+                top = logits[place].softmax(dim=-1).topk(min(MOST_NAMED, logits.shape[1]))
                 gaps.append(ranked(self.tokens_of(top.indices.tolist()), top.values))
                 filled[place] = int(top.indices[0])
         text = self.tokenizer.decode(filled, skip_special_tokens=True)

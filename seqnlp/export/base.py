@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..extras import install
 
@@ -142,6 +142,10 @@ class Export:
         """Write what makes the model's inputs beside the exported files, and a second tokenizer in its folder."""
         for processor, place in ((self.processor, folder), (self.target_processor, folder / TARGET_TOKENIZER)):
             if processor is not None:
+                if isinstance(processor, PreTrainedTokenizerFast):
+                    # transformers sets both at each call. Other programs would cut and pad as the last call did.
+                    processor.backend_tokenizer.no_truncation()
+                    processor.backend_tokenizer.no_padding()
                 processor.save_pretrained(place)
 
     @torch.no_grad()

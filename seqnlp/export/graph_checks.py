@@ -7,7 +7,7 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from .base import Check
 from .graphs import PAST, Graph, after, is_mask
-from .inputs import NEW_TOKENS, Comparison, check_difference, padded, random_texts
+from .inputs import NEW_TOKENS, Comparison, check_difference, padded, random_texts, writing_options
 
 
 Tensors = dict[str, torch.Tensor]
@@ -208,9 +208,7 @@ def _room(model: PreTrainedModel, ids: list[int]) -> int:
 def _greedy(model: PreTrainedModel, ids: list[int], max_new_tokens: int, start: int | None):
     """The new tokens by `generate`, and the logits of each step."""
     config = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max_new_tokens,
+        **writing_options(model.config, len(ids), max_new_tokens),
         eos_token_id=model.generation_config.eos_token_id,
         pad_token_id=model.config.pad_token_id,
         decoder_start_token_id=start,

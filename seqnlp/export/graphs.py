@@ -8,6 +8,8 @@ Shapes: `B` rows, `T` tokens read now, `P` tokens read before, `S` tokens of a s
 """
 
 import contextlib
+import logging
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -84,7 +86,12 @@ class Graph:
         )
         # `forward` takes `*tensors`, whose shapes are one argument's.
         with torch.no_grad():
-            return torch.export.export(self.module, self.examples(EXAMPLE), dynamic_shapes=(shapes,), strict=False)
+            program = torch.export.export(self.module, self.examples(EXAMPLE), dynamic_shapes=(shapes,), strict=False)
+        for module in program.graph_module.modules():
+            if isinstance(module, torch.fx.GraphModule):
+                for node in module.graph.nodes:
+                    node.meta.pop("stack_trace", None)  # files of this machine, which a saved program would name
+        return program
 
 
 def refuse_head(model: PreTrainedModel) -> None:
@@ -126,6 +133,19 @@ def ready_to_trace(model: PreTrainedModel, recurrence: str = "fused") -> Iterato
         yield model
     finally:
         model.set_recurrence_implementation(before)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings and remarks of exporters about themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def graphs_of(model: PreTrainedModel) -> list[Graph]:

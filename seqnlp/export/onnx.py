@@ -1,18 +1,14 @@
 """The target `onnx`: graphs for onnxruntime in Python, a browser or anywhere else, and a script that runs them."""
 
-import contextlib
 import importlib
-import logging
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from .base import Check, Export
 from .graph_checks import check_agreement, check_greedy, check_outputs, compare
-from .graphs import Graph, graphs_of, ready_to_trace, refuse_head
+from .graphs import Graph, graphs_of, quiet, ready_to_trace, refuse_head
 from .runtime import kind_of, refuse_processor, write_runtime, write_script
 
 
@@ -98,7 +94,7 @@ def write_graph(graph: Graph, path: Path) -> None:
     """Write one graph as a file of its own, its open dimensions called as in `graph.inputs`."""
     import onnx
 
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph.trace(),
             dynamo=True,
@@ -159,7 +155,7 @@ def quantize(path: Path) -> None:
 
     full = path.with_suffix(".full.onnx")
     path.rename(full)
-    with _quiet():
+    with quiet():
         quantize_dynamic(full, path, weight_type=QuantType.QInt8, extra_options={"EnableSubgraph": True})
     full.unlink()
 
@@ -172,16 +168,3 @@ def _runner(session):
         return dict(zip(outputs, map(torch.from_numpy, session.run(None, given)), strict=True))
 
     return run
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings and remarks of exporters about themselves."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

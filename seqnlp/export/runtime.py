@@ -81,6 +81,7 @@ def _facts(export: Export) -> dict[str, Any]:
             "tokenizer": "tokenizer.json",
             "split_special_tokens": bool(getattr(export.processor, "split_special_tokens", False)),
             "longest": _longest(export),
+            "truncation_side": getattr(export.processor, "truncation_side", "right"),
             "pad_token_id": config.pad_token_id or 0,
         }
     if kind == "generator":

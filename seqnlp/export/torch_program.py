@@ -8,7 +8,7 @@ import torch
 
 from .base import Check, Export
 from .graph_checks import check_outputs, compare, examples_of, shares_heads
-from .graphs import graphs_of, has_cells, ready_to_trace, refuse_head
+from .graphs import graphs_of, has_cells, quiet, ready_to_trace, refuse_head
 from .runtime import SCRIPTS, write_runtime
 
 
@@ -31,7 +31,8 @@ class TorchExport(Export):
         with ready_to_trace(self.model) as model:
             graphs = graphs_of(model)
             for graph in graphs:
-                torch.export.save(graph.trace(), folder / f"{graph.name}.pt2")
+                with quiet():
+                    torch.export.save(graph.trace(), folder / f"{graph.name}.pt2")
         write_runtime(self, graphs, folder)
         shutil.copy(SCRIPTS / "load.py", folder)
 

@@ -307,7 +307,7 @@ def _add_export(model: PreTrainedModel, folder: Path, target: str) -> Export:
             options = {"subfolder": name, "trust_remote_code": False}
             processors["target_processor"] = AutoTokenizer.from_pretrained(folder, **options)
     try:
-        export = create_export(model, target, **processors)
+        export = create_export(model.float(), target, **processors)
         checks = export.save(folder / target)
     except ExportError as error:
         raise PublishingError(f"--with {target}: {error}") from error

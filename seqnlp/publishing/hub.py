@@ -127,7 +127,9 @@ def publish(
     if create_pr and branch:
         raise PublishingError(f"A pull request goes to the main branch: leave out the branch {branch!r}.")
     record = read_record(output_dir)  # before anything is asked of the Hub
-    upload = None if dry_run else _Upload(output_dir, repo_id, branch, create_pr, exports)
+    upload = None
+    if not dry_run:
+        upload = _Upload(output_dir, repo_id, branch, create_pr, private, replace, license, exports)
     if upload:
         repo_id = upload.identify()
     options = {"pinned": not create_pr, "max_shard_size": max_shard_size, "license": license, "exports": exports}
@@ -135,7 +137,7 @@ def publish(
     with tempfile.TemporaryDirectory() as folder:
         bundle = build_bundle(output_dir, folder, repo_id, **options)
         tag = None if create_pr else bundle.tag
-        url = upload.send(bundle, private, replace) if upload else None
+        url = upload.send(bundle) if upload else None
     return Publication(repo_id, bundle.files, tag, url)
 
 
@@ -143,12 +145,20 @@ class _Upload:
     """The calls of one publication, in their order, and what to say when one of them fails for good."""
 
     def __init__(
-        self, output_dir: Path, repo_id: str, branch: str | None, create_pr: bool, exports: Sequence[str] = ()
+        self,
+        output_dir: Path,
+        repo_id: str,
+        branch: str | None,
+        create_pr: bool,
+        private: bool,
+        replace: bool,
+        license: str | None,
+        exports: Sequence[str],
     ):
         self.api = HfApi()
-        self.exports = exports
         self.output_dir = output_dir
         self.repo_id, self.branch, self.create_pr = repo_id, branch, create_pr
+        self.private, self.replace, self.license, self.exports = private, replace, license, exports
         self.user: str | None = None
         self.head: str | None = None  # of the branch before our commit
         self.committed: str | None = None
@@ -184,11 +194,11 @@ class _Upload:
         license = card.get("license") if card else None
         return ", ".join(license) if isinstance(license, list) else license
 
-    def send(self, bundle: Bundle, private: bool, replace: bool) -> str:
+    def send(self, bundle: Bundle) -> str:
         """Make the repository if need be, commit, tag; gives the address."""
-        self._make_repository(private)
+        self._make_repository()
         names = self._files_there()
-        if not replace:
+        if not self.replace:
             self._refuse_other_content(names)
         self._refuse_other_weights(bundle)
         title = f"Publish {bundle.tag}"
@@ -201,13 +211,13 @@ class _Upload:
         )
         return commit.commit_url
 
-    def _make_repository(self, private: bool) -> None:
+    def _make_repository(self) -> None:
         try:
             info = self._call(lambda: self.api.model_info(self.repo_id), passes=RepositoryNotFoundError)
         except RepositoryNotFoundError:
-            self._call(lambda: self.api.create_repo(self.repo_id, private=private, exist_ok=True))
+            self._call(lambda: self.api.create_repo(self.repo_id, private=self.private, exist_ok=True))
             info = self._call(lambda: self.api.model_info(self.repo_id))
-        if private and not info.private:
+        if self.private and not info.private:
             raise PublishingError(
                 f"{self.repo_id} is there already and is public, so nothing was uploaded. Make it private in its "
                 "settings, or choose another name."
@@ -297,7 +307,9 @@ class _Upload:
     def _how_to_go_on(self) -> str:
         command = ["seqnlp", "publish", str(self.output_dir), self.repo_id]
         command += ["--branch", self.branch] if self.branch else []
-        command += ["--create_pr"] if self.create_pr else []
+        named = {"--create_pr": self.create_pr, "--private": self.private, "--replace": self.replace}
+        command += [flag for flag, is_given in named.items() if is_given]
+        command += ["--license", self.license] if self.license else []
         command += ["--with", ",".join(self.exports)] if self.exports else []
         return f"What was trained is on disk; go on by `{shlex.join(command)}`."
 

@@ -106,7 +106,7 @@ class Probe:
                 one, single = one[: len(row)], single[:, : len(row)]  # the padding's own outputs mean nothing
             difference = (one - single[0]).abs().max().item()
             worst = max(worst, difference)
-            if difference > 1e-4 * max(1.0, single.abs().max().item()):
+            if not difference <= 1e-4 * max(1.0, single.abs().max().item()):  # NaN is alike to nothing
                 raise AssertionError(f"row {index} differs by {difference:.2g} between its batch and alone")
         return f"greatest difference {worst:.1g}"
 
@@ -127,7 +127,7 @@ class Probe:
             for step in range(NEW_TOKENS):
                 one = self.model(**row, prediction_length=1).prediction_outputs
                 difference = (one[:, 0] - rolled_out[:, step]).abs().max().item()
-                if difference > 1e-4 * max(1.0, one.abs().max().item()):
+                if not difference <= 1e-4 * max(1.0, one.abs().max().item()):
                     raise AssertionError(f"step {step + 1} differs by {difference:.2g}")
                 observed = torch.ones_like(one, dtype=torch.bool)
                 row = {name: torch.cat([row[name], new], 1) for name, new in zip(row, (one, observed), strict=True)}

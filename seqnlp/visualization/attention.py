@@ -23,6 +23,7 @@ from .plain import plain
 # More tokens than that cannot be read beside a small panel, or beside a single large one.
 _LABELED, _LABELED_ALONE = 24, 60
 _LETTER, _WIDEST = 0.1, 24.0  # inches
+_LONGEST_WORD = 24  # characters
 
 
 def plot_attention(
@@ -55,7 +56,9 @@ def plot_attention(
     if is_spelled:
         across = max(across, _LETTER * width)
     down = min(13.0, max(1.0, 0.34 * height)) if is_single else across
-    figure = Figure(figsize=(across * num_heads + 2.6, down * len(panels) + 1.6), layout="constrained")
+    beside, below = (_room(tokens) if is_single else 0.0 for tokens in (found.queries, found.keys))
+    size = (across * num_heads + 2.6 + beside, down * len(panels) + 1.6 + below)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
 
@@ -109,7 +112,7 @@ def _label(
     for set_ticks, set_label, tokens, side, name in sides:
         starts = sorted({corner[side] for corner in corners.values()})
         shown = range(len(tokens)) if len(tokens) <= most else range(0, len(tokens), 10 * (1 + len(tokens) // 60))
-        words = [plain(tokens[index]) if len(tokens) <= most else str(index + 1) for index in shown]
+        words = [_word(tokens[index]) if len(tokens) <= most else str(index + 1) for index in shown]
         turned = {"rotation": 90} if side and not is_spelled else {}
         set_ticks(
             [s + index for s in starts for index in shown],
@@ -118,6 +121,17 @@ def _label(
             **turned,
         )
         set_label(name if len(tokens) <= most else f"{name} (position in the text)", fontsize=10)
+
+
+def _word(token: str) -> str:
+    """A token in one line, as long as there is room for it beside the panels; the page has the whole of it."""
+    token = token.replace("\n", "⏎")
+    return plain(token if len(token) <= _LONGEST_WORD else f"{token[: _LONGEST_WORD - 1]}…")
+
+
+def _room(tokens: list[str]) -> float:
+    """Inches that the longest token takes beyond what is there for words of usual length."""
+    return _LETTER * max(0, min(_LONGEST_WORD, max(map(len, tokens), default=0)) - 8)
 
 
 def _is_spelled(found: AttentionMap, num_heads: int) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -88,7 +89,9 @@ def filled_page(template: str, title: str, data: dict[str, Any]) -> str:
     embedded = json.dumps(data, ensure_ascii=True)
     embedded = embedded.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     page = Path(__file__).with_name(template).read_text(encoding="utf-8")
-    return page.replace("__TITLE__", html.escape(title)).replace("__DATA__", embedded)
+    places = {"__TITLE__": html.escape(title), "__DATA__": embedded}
+    # Both at once: each may hold the name of the other's place.
+    return re.sub("__TITLE__|__DATA__", lambda found: places[found.group()], page)
 
 
 def html_table(headers: Sequence[str], body: Iterable[str], label: str) -> str:

@@ -17,11 +17,13 @@ import pytest
 import torch
 from exported_heads import HEADS, SIZE, TEXTS, head, tokenizer
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import ViTImageProcessorPil
 
 from seqnlp.export import ExportError, create_export, export
 from seqnlp.export.onnx import OPSET
-from seqnlp.export.scripts import generate
+from seqnlp.export.scripts import generate, predict_text
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -91,15 +93,31 @@ def test_a_stranger_classifies_as_the_model(exported):
 
 
 def in_process(folder, text):
-    from tokenizers import Tokenizer
-
-    from seqnlp.export.scripts import predict_text
-
     facts = json.loads((folder / "runtime.json").read_text())
     reader = Tokenizer.from_file(str(folder / facts["tokenizer"]))
     reader.encode_special_tokens = facts["split_special_tokens"]
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     return predict_text.predict(session, reader, facts, text)
+
+
+@torch.no_grad()
+def test_a_text_that_is_too_long_is_cut_as_transformers_cuts_it(tmp_path, capsys):
+    reader = train_tokenizer(TEXTS, "char", SIZE, model_max_length=9)
+    reader.truncation_side = "left"
+    marks = [(token, reader.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
+    reader.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=marks)
+    kept = reader(TEXTS[1], truncation=True, return_tensors="pt")["input_ids"]  # the last call, which a file repeats
+    assert kept.shape == (1, 9)
+    assert [int(kept[0, 0]), int(kept[0, -1])] == [token for _, token in marks]
+    model = head("elman tagger")
+    export(model, reader, "onnx", tmp_path / "tagger")
+    found = in_process(tmp_path / "tagger", TEXTS[1])
+    assert "cut to 9 of 28 tokens" in capsys.readouterr().err
+    assert [token for token, _, _ in found] == reader.convert_ids_to_tokens(kept[0])
+    saved = Tokenizer.from_file(str(tmp_path / "tagger" / "tokenizer.json"))
+    assert (saved.truncation, saved.padding) == (None, None)  # other programs would obey it
+    best = model(kept).logits.softmax(-1).max(-1).values[0]
+    np.testing.assert_allclose([probability for _, _, probability in found], best, atol=1e-4)
 
 
 @torch.no_grad()
@@ -125,6 +143,22 @@ def test_a_stranger_goes_on_from_a_table_with_gaps(exported, tmp_path):
     expected = model(values.nan_to_num()[None], past_observed_mask=observed[None]).prediction_outputs[0]
     found = np.loadtxt(run(folder / "predict.py", str(tmp_path / "series.csv")).splitlines(), delimiter=",")
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "content", "message"),
+    [
+        ("gru series", "predict.py", "1,2,3,4\n5,6,7,8\n", "has 4 columns, and the model reads 2"),
+        ("learned writer", "generate.py", "a" * 41, "the text has 41 tokens, and the model reads 40 in all"),
+    ],
+)
+def test_what_the_model_cannot_read_is_refused(name, script, content, message, exported, tmp_path):
+    _, folder, _ = exported(name)
+    (tmp_path / "series.csv").write_text(content)
+    given = str(tmp_path / "series.csv") if script == "predict.py" else content
+    done = subprocess.run([sys.executable, str(folder / script), given], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
 
 
 def test_files_are_whole_small_and_tell_their_names(exported):

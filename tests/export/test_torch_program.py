@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -35,6 +36,10 @@ def test_a_stranger_loads_it_and_has_the_same_logits(tmp_path):
     ids, mask = torch.tensor([[7, 5, 9, 6], [0, 0, 8, 5]]), torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])
     assert torch.equal(torch.tensor(json.loads(done.stdout)), model(ids, attention_mask=mask).logits)
     assert len((tmp_path / "program" / "load.py").read_text().splitlines()) <= 15
+    with zipfile.ZipFile(tmp_path / "program" / "model.pt2") as archive:  # no file of whoever traced it is named
+        content = b"".join(map(archive.read, archive.namelist()))
+    assert b"site-packages" not in content
+    assert b"seqnlp/" not in content
 
 
 @pytest.mark.long

@@ -1,7 +1,5 @@
 """A model goes up with its exports; what runs them is on the card."""
 
-import json
-
 import ctranslate2
 import pytest
 import torch
@@ -12,7 +10,7 @@ from typer.testing import CliRunner
 
 from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
 from seqnlp.cli.main import app
-from seqnlp.publishing import PublishingError, publish, verify
+from seqnlp.publishing import PublishingError, build_bundle, publish, verify
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -69,9 +67,20 @@ def test_an_export_that_cannot_be_made_stops_the_upload(hub, run, tmp_path, monk
     assert "alice/post" not in hub.repos
 
 
-def test_the_way_on_names_the_exports(hub, run):
+def test_weights_in_bfloat16_are_exported_in_float32(run, tmp_path):
+    model = TransformerDecoderForCausalLM.from_pretrained(run, dtype=torch.bfloat16)
+    half = write_run(tmp_path / "half", model=model, processor=AutoTokenizer.from_pretrained(run), **TASK)
+    bundle = build_bundle(half, tmp_path / "bundle", "alice/half", exports=["transformers"])
+    published = AutoModelForCausalLM.from_pretrained(bundle.folder, dtype="auto")
+    native = AutoModelForCausalLM.from_pretrained(bundle.folder / "transformers", dtype="auto")
+    assert (published.dtype, native.dtype) == (torch.bfloat16, torch.float32)
+
+
+def test_the_way_on_names_the_exports(hub, run, naps):
     hub.repos.clear()
     done = publish(run, exports=["gguf"], dry_run=True)
     assert "gguf/model.gguf" in [file.name for file in done.files]
-    assert json.loads((run / "run.json").read_text())["task"] == "language_modeling"
     assert not hub.repos
+    hub.fail("/commit/", "status", times=-1, status=503)
+    with pytest.raises(PublishingError, match=r"go on by `seqnlp publish .* alice/films-lm --with gguf`"):
+        publish(run, exports=["gguf"])

@@ -257,6 +257,13 @@ def test_a_call_that_keeps_failing_ends_in_one_line_and_leaves_all_or_nothing(hu
     assert hub.files(NAME, done.tag)["model.safetensors"] == (run_folder / "model.safetensors").read_bytes()
 
 
+def test_the_way_on_repeats_what_was_asked_for(hub, run_folder, naps):
+    hub.fail("/commit/", "status", times=-1, status=503)
+    text = message_of(publish, run_folder, private=True, replace=True, license="apache-2.0")
+    words = f"seqnlp publish {run_folder} {NAME} --private --replace --license apache-2.0"
+    assert f"go on by `{words}`." in text
+
+
 def test_a_hub_that_asks_to_wait_too_long_is_not_waited_for(hub, run_folder, naps):
     hub.fail("/commit/", "status", times=-1, status=429, retry_after=3600)
     assert "asks to wait 3600 seconds" in message_of(publish, run_folder)

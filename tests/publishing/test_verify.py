@@ -9,6 +9,7 @@ import pytest
 import torch
 from finished_run import write_run
 from local_hub import Blob, Repo
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -251,6 +252,13 @@ def test_a_model_that_reads_its_padding(in_process, folder, monkeypatch):
         return forward(self, input_ids, **kwargs)
 
     monkeypatch.setattr(RecurrentForSequenceClassification, "forward", blind)
+    assert outcomes(verify(str(folder)))["batch and padding change nothing"] == "failed"
+
+
+def test_a_model_that_answers_with_no_numbers(in_process, folder):
+    weights = load_file(folder / "model.safetensors")
+    spoiled = {name: torch.full_like(weight, torch.nan) for name, weight in weights.items()}
+    save_file(spoiled, folder / "model.safetensors", {"format": "pt"})
     assert outcomes(verify(str(folder)))["batch and padding change nothing"] == "failed"
 
 

@@ -151,6 +151,31 @@ def test_colors_are_linear_in_the_weight_and_letters_are_labels(tmp_path, monkey
     assert [label.get_text() for label in drawn[1].axes[0].get_xticklabels()] == letters * 2
 
 
+def test_a_long_token_leaves_room_for_the_picture(tmp_path, monkeypatch):
+    drawn = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *given, **how: drawn.append((figure, savefig(figure, *given, **how)))
+    )
+    address = "https://example.org/" + "a" * 180
+    plot_attention(
+        AttentionMap("alignment", [weights(1, 3, 3)], ["<s>", "\n", address], ["a", "b", address]),
+        tmp_path / "one.png",
+    )
+    figure = drawn[0][0]
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["<s>", "⏎", "https://example.org/aaa…"]
+    assert axis.get_window_extent().height > 0.25 * figure.bbox.height
+    assert axis.get_window_extent().width > 0.25 * figure.bbox.width
+
+
+def test_a_title_that_looks_like_a_place_of_the_page_is_a_title(tmp_path):
+    write_attention_page([text_map(["a", "b"])], tmp_path / "page.html", "__DATA__ and __TITLE__")
+    page = (tmp_path / "page.html").read_text()
+    assert "<title>__DATA__ and __TITLE__</title>" in page
+    assert data_of(page)["title"] == "__DATA__ and __TITLE__"
+
+
 @pytest.mark.parametrize("kind", ["few tokens", "many tokens", "one head", "image"])
 def test_pictures_of_every_kind_are_drawn(tmp_path, kind):
     image = None

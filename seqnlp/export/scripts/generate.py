@@ -61,7 +61,10 @@ def main():
     reader.encode_special_tokens = facts["split_special_tokens"]
     ids = reader.encode(arguments.text).ids or facts["begin_with"]
     begun = [] if len(graphs) == 2 else ids  # a prompt is part of the text, a source is not
-    room = min(arguments.max_new_tokens, (facts["longest"] or 10**9) - max(1, len(begun)))
+    longest = facts["longest"] or 10**9
+    if len(ids) > longest or len(begun) == longest:
+        parser.error(f"the text has {len(ids)} tokens, and the model reads {longest} in all")
+    room = min(arguments.max_new_tokens, longest - max(1, len(begun)))
     new = write(graphs, facts, ids, room, arguments.temperature, arguments.seed)
     print(writer.decode([*begun, *new], skip_special_tokens=True))
 

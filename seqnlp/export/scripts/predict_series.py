@@ -16,8 +16,10 @@ def main():
     arguments = parser.parse_args()
     folder = Path(__file__).parent
     facts = json.loads((folder / "runtime.json").read_text(encoding="utf-8"))
-    past = np.genfromtxt(arguments.file, np.float32, delimiter=arguments.delimiter)
-    past = past.reshape(1, -1, facts["channels"])
+    past = np.genfromtxt(arguments.file, np.float32, delimiter=arguments.delimiter, ndmin=2)
+    if past.shape[1] != facts["channels"]:
+        parser.error(f"{arguments.file} has {past.shape[1]} columns, and the model reads {facts['channels']}")
+    past = past[None]
     observed = np.isfinite(past)
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
     inputs = {"past_values": np.where(observed, past, 0), "past_observed_mask": observed.astype(np.int64)}

@@ -22,10 +22,13 @@ def probabilities(logits, answers):
 
 def predict(session, tokenizer, facts, text):
     """For a text a list of (label, probability); for each token (token, label, probability)."""
-    encoding = tokenizer.encode(text)
-    ids = encoding.ids[: facts["longest"]]
-    if len(ids) < len(encoding.ids):
-        print(f"cut to the first {len(ids)} of {len(encoding.ids)} tokens", file=sys.stderr)
+    encoding, longest = tokenizer.encode(text), facts["longest"]
+    if longest and longest < len(encoding.ids):
+        print(f"cut to {longest} of {len(encoding.ids)} tokens", file=sys.stderr)
+        tokenizer.enable_truncation(longest, direction=facts["truncation_side"])  # it keeps the special tokens
+        encoding = tokenizer.encode(text)
+        tokenizer.no_truncation()
+    ids = encoding.ids
     mask = np.ones((1, max(1, len(ids))), np.int64) * bool(ids)
     inputs = {"input_ids": np.array([ids or [facts["pad_token_id"]]]), "attention_mask": mask}
     found = probabilities(session.run(None, inputs)[0][0], facts["answers"])
