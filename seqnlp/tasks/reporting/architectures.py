@@ -39,10 +39,10 @@ def describe_architecture(config: dict[str, Any]) -> Architecture | None:
 def _of_family(config: dict[str, Any]) -> Architecture | None:
     model_type, cell = config.get("model_type"), CELLS.get(config.get("cell_type"))
     if model_type == "seqnlp_recurrent" and cell is not None:
-        title = ("bidirectional " if config.get("bidirectional") else "") + cell.title
-        return Architecture(title, cell.equations, cell.citation)
+        layer = _layer_of(cell, config)
+        return layer._replace(title="bidirectional " + layer.title) if config.get("bidirectional") else layer
     if model_type == "seqnlp_recurrent_seq2seq" and cell is not None:
-        return _recurrent_seq2seq(config, cell.title, cell.equations, cell.citation)
+        return _recurrent_seq2seq(config, *_layer_of(cell, config))
     if model_type in _TRANSFORMERS:
         title, citation = _TRANSFORMERS[model_type]
         decoder_cell = CELLS.get(config.get("decoder_cell"))
@@ -51,6 +51,19 @@ def _of_family(config: dict[str, Any]) -> Architecture | None:
             citation += f"; {decoder_cell.citation}"
         return Architecture(title, _transformer_equations(config, decoder_cell), citation)
     return None
+
+
+def _layer_of(cell: type[RecurrentCell], config: dict[str, Any]) -> Architecture:
+    """A cell, and the block around it."""
+    if config.get("block") != "residual":
+        return Architecture(cell.title, cell.equations, cell.citation)
+    updates, width = ["F(x)_t = h_t"], config.get("conv_kernel_size")
+    if width is not None:
+        updates.insert(0, f"F(x)_t = b + the sum of k_i * x_{{t-i}} over i < {width}")
+    if config.get("mlp_ratio") is not None:
+        updates.append("F(x) = W_2 gelu(W_1 x + b_1) + b_2")
+    equations = f"{cell.equations}\na layer: x <- x + F(Norm(x)), with {', then with '.join(updates)}"
+    return Architecture(cell.title, equations, f"{cell.citation}; residual blocks, De et al. 2024, arXiv 2402.19427")
 
 
 def _recurrent_seq2seq(config: dict, title: str, equations: str, citation: str) -> Architecture:
