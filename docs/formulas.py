@@ -5,17 +5,24 @@ Written as GitHub reads them: a block is a fence of the language `math`, and wit
 backticks between dollars.
 """
 
+import re
+
 from latex2mathml.converter import convert
 from markdown import Extension
 from markdown.inlinepatterns import InlineProcessor
 
 
 INLINE = r"\$`([^`]+)`\$"
+GATHERED = re.compile(r"\\(?:begin|end)\{gathered\}\n?")
 
 
 def fence(source: str, language: str, css_class: str, options: dict, md, **kwargs) -> str:
-    """A block of formulas, parted by two backslashes, as `pymdownx.superfences` asks for it."""
-    lines = [line.strip() for line in source.split("\\\\\n")]
+    """
+    A block of formulas, as `pymdownx.superfences` asks for it.
+
+    Two backslashes part them, within `gathered`, outside of which GitHub breaks no line; here each is a block.
+    """
+    lines = [line.strip() for line in GATHERED.sub("", source).split("\\\\\n")]
     return "".join(f'<div class="formula">{convert(line, display="block")}</div>' for line in lines)
 
 

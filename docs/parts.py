@@ -231,7 +231,7 @@ def cells() -> str:
             "`--architecture`": code(name),
             "gates": ", ".join(gate.replace("_", " ") for gate in cell.gates),
             "state": ", ".join(cell.states),
-            "`hidden_act`": ", ".join(map(code, cell.hidden_acts)),
+            "`hidden_act`": ", ".join(map(code, cell.hidden_acts)) if cell.candidate_act == "tanh" else "none",
             "`recurrent_initializer`": ", ".join(map(code, cell.initializers)),
             "memory gates, for `gate_initializer`": ", ".join(
                 gate.replace("_", " ") for gate in (*cell.keeping_gates, *cell.admitting_gates)

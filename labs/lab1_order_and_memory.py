@@ -116,7 +116,7 @@ print(f"{len(inputs):,} windows to test on, of shape {tuple(inputs.shape[1:])}")
 # %% [markdown]
 # ## 3. How good is a forecast?
 #
-# We measure in meters: the root of the mean squared *distance* between the place that was foretold and the place that
+# We measure in meters: the root of the mean squared *distance* between the place that was predicted and the place that
 # came,
 #
 # $$\text{RMSE} = \sqrt{\frac1N \sum_{n=1}^N \lVert \hat y_n - y_n \rVert^2}, \qquad
@@ -387,7 +387,7 @@ for name, order in orders.items():
 # The model over the mean does not notice at all: it is a *bag* of places, and the best that a bag can do is poor. The
 # other two had learned what comes after what; in another order they are lost.
 #
-# In seqnlp the same experiment, with an LSTM that foretells twenty steps, is one command:
+# In seqnlp the same experiment, with an LSTM that predicts twenty steps, is one command:
 #
 # ```bash
 # seqnlp train trajectory

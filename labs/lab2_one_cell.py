@@ -4,7 +4,7 @@
 # **75 to 90 minutes.** You need: lab 1; softmax; what a gradient step is.
 #
 # Elman's net (1990) is one equation, used at every step. In this lab you write it, unroll it over a text, train it to
-# foretell the next character, and let it write.
+# predict the next character, and let it write.
 #
 # After this lab you can
 #
@@ -291,7 +291,7 @@ axis.plot(curve, color="lightgray", label="training, each step")
 axis.plot(*zip(*held_out_curve, strict=True), "o-", color="tab:red", label="held out")
 axis.axhline(math.log(len(alphabet)), color="gray", ls=":", label="knows nothing")
 axis.axhline(unigram, color="black", ls="-.", lw=1, label="knows how frequent each character is")
-axis.set(xlabel="step", ylabel="nats per character", title="The net learns to foretell Genesis", ylim=(1, None))
+axis.set(xlabel="step", ylabel="nats per character", title="The net learns to predict Genesis", ylim=(1, None))
 axis.legend()
 plt.show()
 

@@ -325,11 +325,11 @@ plt.show()
 # yet.)
 
 # %% [markdown]
-# The whole picture, four tasks and four architectures, is one command, and so is a cell that has no matrix in its
-# state at all (minGRU, Feng et al. 2024):
+# The whole picture, four tasks and four architectures, is one command. So is a language model whose cell has no matrix
+# for its state at all (minGRU, Feng et al. 2024):
 #
 # ```bash
-# seqnlp dependency
+# seqnlp dependency --architectures elman,gru,lstm,transformer
 # seqnlp train language_modeling --architecture mingru
 # ```
 #

@@ -204,7 +204,7 @@ check("block", block)
 # %% [markdown]
 # ## 5. A language model, with and without positions
 #
-# The class below holds the weights, and all it computes goes through your functions. It foretells the next character
+# The class below holds the weights, and all it computes goes through your functions. It predicts the next character
 # of Genesis, as your Elman net did in lab 2.
 
 

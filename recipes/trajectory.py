@@ -7,7 +7,7 @@ Hub, or sample:glucose or sample:stocks (recipes/configs/series_*.yaml), divided
 Model: an LSTM, or --architecture elman, gru, transformer (decoder). It learns each next step from the true ones before
 it, predicts by reading its own predictions, and stands beside the last value, the straight line carried on, the season
 before and exponential smoothing. --config_overrides distribution_output=student_t gives intervals by sample paths.
-Expect an error of 0.095 m over the next second (the last value: 0.91 m) after seven minutes on one CPU core.
+Expect an error of 0.079 ± 0.013 m over the next second, three seeds (the last value: 0.91 m) in 2 to 6 minutes.
 """
 
 from seqnlp.data import LengthGroupedBatchSampler, channel_statistics

@@ -46,6 +46,14 @@ def test_every_module_that_a_page_names_is_there(page):
         assert (ROOT / named).exists() or "NAME" in named, named
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_formulas_of_several_lines_are_gathered(page):
+    """GitHub breaks no line outside of an environment."""
+    for formulas in re.findall(r"^```math\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        lines = formulas.splitlines()
+        assert len(lines) == 1 or (lines[0], lines[-1]) == (r"\begin{gathered}", r"\end{gathered}"), formulas
+
+
 def test_every_function_of_the_table_of_equations_is_in_the_file_beside_it():
     rows = (ROOT / "docs" / "architecture.md").read_text().split("## From an equation")[1].split("\n## ")[0]
     found = re.findall(r"\| ([^|]+) in \[[\w.]+\]\(\.\./([\w/.]+)\) \|", rows)

@@ -96,6 +96,20 @@ def test_equations_become_latex():
     assert to_latex("h_t = o_t * tanh(c_t)") == r"h_t = o_t \odot \tanh(c_t)"
 
 
+def test_a_cell_whose_candidate_has_no_tanh_names_none():
+    sections = dict(zip(CELLS, part("cells").split("\n\n## "), strict=True))
+    assert "| `hidden_act` | `tanh`, `relu` |" in sections["elman"]
+    for name in ("mingru", "minlstm", "ssru"):
+        assert "tanh" not in sections[name]
+        assert "| `hidden_act` | none |" in sections[name]
+
+
+def test_each_line_of_gathered_formulas_is_a_block():
+    fence = pytest.importorskip("docs.formulas", exc_type=ImportError).fence
+    one, two = (fence(line, "math", "", {}, None) for line in ("a = 1", "b = 2"))
+    assert fence("\\begin{gathered}\na = 1 \\\\\nb = 2\n\\end{gathered}", "math", "", {}, None) == one + two
+
+
 def test_links_and_tabs_are_those_of_the_site(tmp_path, monkeypatch):
     monkeypatch.setattr(building, "ROOT", tmp_path)
     (tmp_path / "docs").mkdir()

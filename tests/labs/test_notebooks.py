@@ -99,7 +99,10 @@ def test_every_exercise_has_a_blank_a_check_and_a_number_in_order(name):
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_lab_says_what_it_is_for_how_long_it_takes_and_what_to_hand_in(name):
     text = SOURCES[name].read_text()
-    assert re.search(r"\*\*\d+ to \d+ minutes\.\*\*", text)
+    (minutes,) = re.findall(r"\*\*(\d+ to \d+ minutes)\.\*\*", text)
+    for page, row in (("README.md", rf"^\| \[{name[3]}\]\(.*$"), ("teachers.md", rf"^\| {name[3]} .*$")):
+        (line,) = re.findall(row, (FOLDER / page).read_text(), re.MULTILINE)
+        assert f"| {minutes}" in line
     for part in ("After this lab you can", "**To hand in:**", "## To hand in", "Open question 1", "Open question 2"):
         assert part in text, part
 
