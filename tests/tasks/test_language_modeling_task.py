@@ -62,6 +62,19 @@ def test_a_text_costs_ln_v_per_token(architecture, prepare):
     assert task.count_tokens(loop, data) == {"validation": 7, "test": 6}
 
 
+@pytest.mark.parametrize(
+    ("architecture", "told"),
+    [
+        ("gru", "with the state carried from window to window"),
+        ("transformer", "in windows of 6 tokens, of which the last 3 are scored"),
+    ],
+)
+def test_a_report_says_how_the_text_was_read(architecture, told, prepare):
+    task, run, data = prepare("--architecture", architecture)
+    run.record.metrics["test"] = {"loss": 1.0, "perplexity": math.e, "unknown_share": 0.0}
+    assert told in task.report(outcome_of(run, data, "test", test=None))
+
+
 def test_there_is_no_perplexity_per_word_where_white_space_parts_none():
     tokenizer = train_tokenizer(["我们今天去看电影。 好", "a b"], "char", 50)
     for text, words in (("我们今天去看电影。 好", 0), ("a b 好", 3)):

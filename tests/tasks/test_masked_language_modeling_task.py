@@ -53,6 +53,11 @@ def test_frequencies_and_a_model_that_knows_nothing(prepared):
     assert baseline["accuracy"] == hidden.count(5) / len(hidden)
     data.loaded.splits["train"] = Dataset.from_dict({"text": ["a b a", "c"]})  # not every token in every text
     assert task.baselines(data, "test")[BASELINE]["test"] == baseline
+    # Where c does not occur in training it counts once: 3, 2 and 1 of 6.
+    data.loaded.splits["train"] = Dataset.from_dict({"text": ["a b a"]})
+    nats = {5: math.log(6 / 3), 6: math.log(6 / 2), 7: math.log(6 / 1)}
+    unseen = task.baselines(data, "test")[BASELINE]["test"]
+    assert unseen["loss"] == pytest.approx(sum(nats[token] for token in hidden) / len(hidden))
 
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     evaluator = uniform(task, vocab_size=len(tokenizer), **sizes)
@@ -63,7 +68,10 @@ def test_frequencies_and_a_model_that_knows_nothing(prepared):
     run.record.metrics["test"], run.record.baselines = scores, {BASELINE: {"test": baseline}}
     report = task.report(outcome_of(run, data, "test", test=found))
     assert report.startswith(f"Test: {len(hidden)} of 19 tokens hidden")
-    assert "frequencies of the tokens" in report
+    head, _, *rows = (line.split() for line in report.split("\n\n")[1].splitlines())
+    assert head[0] == "model"
+    assert head[-1] == MaskedLanguageModeling.scores[-1].name.split()[-1]
+    assert [row[0] for row in rows] == ["transformer", "frequencies"]
 
 
 def test_scores_of_rows_by_hand():

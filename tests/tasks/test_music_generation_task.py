@@ -78,6 +78,24 @@ def test_what_is_written_is_kept_and_judged(prepared, monkeypatch):
     assert baselines["held_out_tunes"] == {"generated": {"in_scale": 1.0, "in_key": 1.0}}
 
 
+def test_valid_tunes_are_kept_first_and_each_score_is_reported_by_its_name(prepared, monkeypatch):
+    task, run, data = prepared
+    shown = []
+    short = "M:6/8\nL:1/8\nK:Gmaj\n" + "cAF|cAF|cAF|cAF|" + "\nT:Short"  # it parses, and no bar fills the metre
+    monkeypatch.setattr(task, "write", lambda evaluator, data: [short, TUNE])
+    monkeypatch.setattr(
+        music_generation, "save_tune", lambda tune, path: shown.append((tune.abc.split("\n")[1], path.name))
+    )
+    outcome = outcome_of(run, data, "test")
+    task.use_model(None, outcome)
+    assert shown == [("T:Réel", "tune-1")]
+    scores = run.record.metrics["generated"]
+    assert (scores["parsed"], scores["valid"]) == (1.0, 0.5)
+    line = next(line for line in task.report(outcome).splitlines() if line.startswith("generated: "))
+    assert f"{task.score_of('parsed').name} 100.0%" in line
+    assert f"{task.score_of('valid').name} 50.0%" in line
+
+
 def test_the_page_shows_the_tunes_that_this_run_has_kept(prepared):
     task, run, data = prepared
     outcome = outcome_of(run, data, "test")

@@ -315,6 +315,11 @@ def test_resuming_runs_the_missing_seeds_alone_and_the_folder_becomes_that_of_th
         seeds("--seeds", "4,2", "--resume_from_checkpoint", "latest", "--learning_rate", "0.25")
 
 
+def test_a_folder_may_be_overwritten_that_is_not_there_yet(seeds, tmp_path):
+    assert len(seeds("--seeds", "4,2", "--overwrite_output_dir")) == 2
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["seeds"]["chosen"] == 4
+
+
 @pytest.mark.parametrize(("stopped", "named"), [([2], "Seed 2 came"), ([4, 3], "Seeds 4, 3 came")])
 def test_nothing_is_gathered_before_each_seed_has_come_to_its_end(stopped, named, seeds, tmp_path, capsys):
     assert len(seeds("--seeds", "4,2,3", stopped=stopped)) == 3

@@ -4,12 +4,13 @@ from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
+from datasets import Dataset
 from transformers import BertConfig
 
 from seqnlp import RecurrentConfig
 from seqnlp.metrics import Score
 from seqnlp.tasks.reporting.run_page import _facts, _finding, flags_of
-from seqnlp.tasks.reporting.telling import described_data, described_kept
+from seqnlp.tasks.reporting.telling import UNKNOWN_SHARE, described_data, described_kept
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tasks.trajectory import Trajectory
 from seqnlp.training import RunRecord
@@ -33,6 +34,42 @@ def test_kept():
     assert "loss is the lowest, 0.802." in described_kept({**kept, "metric": "loss"}, loss, 188)
     assert "the mean of the weights at the last 5 validations" in described_kept({**kept, "average_of": 5}, loss, 188)
     assert described_kept({}, None, 188) == "The weights are those of the last step: no validation could choose."
+
+
+def loop_of(train, record):
+    """As far as tokens are counted by it."""
+    return SimpleNamespace(train_dataset=train, record=record)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "told"),
+    [
+        ({}, "train 3, validation 2"),
+        ({"validation": 0.25}, "train 3, validation 2; unknown 25.0% of those of validation"),
+    ],
+)
+def test_tokens_and_those_that_are_unknown(unknown, told):
+    examples = {
+        "train": Dataset.from_dict({"input_ids": [[5, 6], [7]]}),
+        "validation": Dataset.from_dict({"input_ids": [[1, 7]]}),
+    }
+    record = SimpleNamespace(dataset={})
+    data = SimpleNamespace(examples=examples, counts={}, details={UNKNOWN_SHARE: unknown})
+    assert SentimentAnalysis.from_record({})._described_tokens(loop_of(examples["train"], record), data) == told
+    assert record.dataset == {"tokens": {"train": 3, "validation": 2}}
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"text": [" ", "new\nline", "x" * 200, "good", "better"]}, "good"),
+        ({"source": ["to translate"]}, "to translate"),
+        ({"image": [1]}, "What a wonderful evening, thank you all!"),  # nothing to read: what a visitor may try
+    ],
+)
+def test_what_is_tried_first_is_a_row_of_validation_that_can_be_typed(columns, text):
+    data = SimpleNamespace(loaded=SimpleNamespace(splits={"validation": Dataset.from_dict(columns)}))
+    assert SentimentAnalysis.from_record({}).trial(data, None) == ["--text", text]
 
 
 def record_of(metrics, **hyperparameters):

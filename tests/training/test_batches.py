@@ -85,4 +85,6 @@ def test_a_stream_says_where_it_is_and_is_read_on_from_there():
     again.resume(state)
     assert rows(groups) == rows(again.rest_of_epoch(0)) == [[2, 3], [4]]
     assert again.state() == {"epoch": 1, "examples": 0, "is_exhausted": False, "dataset": None}
+    assert rows(again.rest_of_epoch(0)) == [[0, 1], [2, 3], [4]]
+    assert (again.state()["epoch"], again.epoch(0)) == (2, 2.0)
     assert again.one_example()["rows"].tolist() == [0]
