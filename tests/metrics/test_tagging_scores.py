@@ -2,7 +2,15 @@
 
 import pytest
 
-from seqnlp.metrics import EntityF1, WordAccuracy, entity_scheme, strays_among_entities, tagging_report, tagging_scores
+from seqnlp.metrics import (
+    EntityF1,
+    WordAccuracy,
+    entities_of,
+    entity_scheme,
+    strays_among_entities,
+    tagging_report,
+    tagging_scores,
+)
 
 
 # Right: (0-1 PER), (3 LOC); (0-2 ORG). Found: (0-1 PER) right, (3 PER) wrong; (0-1 ORG) too short.
@@ -35,6 +43,9 @@ def test_the_schemes_mark_the_same_entities():
     for labels in (iob1, iobes, bilou):
         assert entities(labels, labels)["f1"] == 1.0
         assert entities(labels, RIGHT)["f1"] == 1.0
+    # In BILOU each entity ends by itself, one right behind another too.
+    for adjacent in (["U-LOC", "U-LOC", "B-LOC", "L-LOC"], ["S-LOC", "S-LOC", "B-LOC", "E-LOC"]):
+        assert entities_of(adjacent) == [("LOC", 0, 0), ("LOC", 1, 1), ("LOC", 2, 3)]
     # Right behind another entity of its type one begins by B- alone.
     assert entities([["I-X", "I-X"]], [["I-X", "B-X"]])["recall"] == 0.0
 

@@ -209,6 +209,7 @@ def test_config_overrides():
     [
         ("hiden_size=3", r"RecurrentConfig has no field 'hiden_size' \(did you mean hidden_size\?\)"),
         ("hidden_size", "'hidden_size' must be name=value"),
+        ("hidden_size=3=4", "^(?!.*has no field)"),  # the name ends at the first sign
         ("hidden_size=big", "hidden_size"),
         ("cell_type=rnn", "cell_type"),
         ("dropout=1.5", "dropout=1.5 must be at least 0 and below 1"),
