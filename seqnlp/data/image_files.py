@@ -12,9 +12,11 @@ from datasets import Dataset, Image
 from PIL import Image as PILImage
 
 from .caching import map_once
+from .columns import values_of
 from .errors import DataError
 from .loading import is_hidden, listed
 from .local_files import told_of_pointer
+from .tables import read_file
 
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # of more than 256 shades of gray
@@ -41,6 +43,8 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
     deep, clear, moving, most, least = 0, 0, 0, -np.inf, np.inf
     for split, part in prepared.items():
         for row, stored in enumerate(part.cast_column("image", Image(decode=False))["image"]):
+            if stored is None:
+                raise DataError(f"Dataset {name!r}, split {split!r}: row {row} has no image. Leave such rows out.")
             what = f"Dataset {name!r}, split {split!r}: the image {_shown(stored, row)}"
             with _open(stored, what) as image:
                 if image.mode in DEEP_MODES:
@@ -97,17 +101,40 @@ def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]
     found = [path for path in sorted(folder.rglob("*")) if not is_hidden(path, folder)]
     folders = {parent for path in read for parent in path.parents}
     others = [path for path in found if not path.is_dir() and _place(path) not in read]
-    others = [path for path in others if path.name not in METADATA and _place(path.parent) != _place(folder)]
+    others = [path for path in others if path.name not in METADATA]
+    # Beside the folders there may be a README, a license and the like, but no image that is passed over.
+    others = [path for path in others if _is_image(path, folder) or _place(path.parent) != _place(folder)]
     empty = [path.relative_to(folder) for path in found if path.is_dir() and _place(path) not in folders]
     lines = []
     if others:
         shown = listed((path.relative_to(folder) for path in others), 3)
         lines.append(
-            f"Left out, as no images by their endings, links to nothing, or in folders that tell no split: {shown}."
+            "Left out, as no images by their endings, links to nothing, in folders that tell no split, or without a "
+            f"row of metadata: {shown}."
         )
     if empty:
         lines.append(f"Folders without an image: {listed(empty, 3)}.")
     return lines
+
+
+def as_written(folder: Path, part: Dataset, images: str, labels: str) -> Dataset:
+    """
+    A split whose labels are those that a `metadata.csv` beside its images says: `datasets` would take `01` for 1, and
+    `NA` for no label.
+    """
+    tables = [path for path in folder.rglob("metadata.csv") if not is_hidden(path, folder)]
+    if not tables or not {images, labels} <= set(part.column_names):
+        return part
+    found = {}
+    for path in tables:
+        rows, _ = read_file(str(path))
+        if {"file_name", labels} <= set(rows.column_names):
+            files = (_place(path.parent / str(name)) for name in values_of(rows, "file_name"))
+            found |= dict(zip(files, values_of(rows, labels), strict=True))
+    written = [found.get(_place(path)) for path in _paths(part, images)]
+    if len(written) < len(part) or all(label is None for label in written):
+        return part
+    return part.remove_columns(labels).add_column(labels, written)
 
 
 def _place(path: str | Path) -> Path:
@@ -131,7 +158,7 @@ def _is_image(path: Path, folder: Path) -> bool:
 
 def _paths(part: Dataset, column: str) -> Iterator[str]:
     stored = part.cast_column(column, Image(decode=False))[column]
-    return (image["path"] for image in stored if image["path"])
+    return (image["path"] for image in stored if image and image["path"])
 
 
 def _shown(stored: dict[str, Any], row: int) -> str:

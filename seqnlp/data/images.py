@@ -8,11 +8,11 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Image
 
 from .arguments import ImageArguments
-from .classification import classes_of, is_unlabeled, label_names, lookalikes, missing_classes, numbers_of
+from .classification import classes_of, is_unlabeled, label_names, lookalikes, missing_classes, numbers_of, others_of
 from .errors import DataError
-from .image_files import digests_of, left_out, looked_at, told_apart
+from .image_files import as_written, digests_of, left_out, looked_at, told_apart
 from .loaded import DataSource, LoadedData
-from .loading import find_column, load_splits, select_split, some_rows, trained_on_too
+from .loading import find_column, load_splits, read_twice, select_split, some_rows, trained_on_too
 from .local_files import path_of
 from .samples import divide_evenly
 
@@ -150,16 +150,18 @@ def _load(arguments: ImageArguments) -> tuple[dict[str, Dataset], DataSource, li
         raise DataError(f"{where}: {told_apart(folder)} Put the images of each class into a folder of its name.")
     asked = arguments.label_column, LABEL_COLUMNS, "label"
     labels = find_column(train, *asked, source.name, arguments.train_split)
+    for flag, column, usual in (("image", images, IMAGE_COLUMNS), ("label", labels, LABEL_COLUMNS)):
+        if vars(arguments)[f"{flag}_column"] is None:
+            remarks += others_of(train, column, usual, flag)
+    named = {split: vars(arguments)[f"{split}_split"] for split in ("train", "validation", "test")}
+    named = {split: name for split, name in named.items() if name not in unread}
+    remarks += read_twice(named, "split")
     if folder.is_dir():
+        splits = {name: as_written(folder, part, images, labels) for name, part in splits.items()}
+        train = splits[arguments.train_split]
         remarks += left_out(folder, {name: part for name, part in splits.items() if images in part.features}, images)
     found = {}
-    for split, name in (
-        ("train", arguments.train_split),
-        ("validation", arguments.validation_split),
-        ("test", arguments.test_split),
-    ):
-        if name in unread:
-            continue
+    for split, name in named.items():
         if name in splits:
             part, what = splits[name], f"{where}, split {name!r}, column {labels!r}"
             if split == "test" and is_unlabeled(part, labels):

@@ -5,8 +5,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 import yaml
 from datasets import (
@@ -67,8 +68,12 @@ def load_splits(
         raise DataError("Give either --dataset_name or --train_file, not both and not neither.")
     if data_files:
         named = data_files.get("train", next(iter(data_files.values())))
-        files = {split: [file] for split, file in data_files.items() if split not in unread}
-        return _read_files(files, DataSource(_local_name(named)), whole_files, streaming)
+        files = {split: file for split, file in data_files.items() if split not in unread}
+        loaded = _read_files(
+            {split: [file] for split, file in files.items()}, DataSource(_local_name(named)), whole_files, streaming
+        )
+        loaded.remarks += read_twice({split: path_of(file).resolve() for split, file in files.items()}, "file")
+        return loaded
     kind = kind_of(dataset_name)
     if kind in ("sample", "simulation"):
         splits = _without(load_sample(dataset_name), unread)
@@ -120,7 +125,10 @@ def load_named(
     )
     names = {"train": arguments.train_split, "validation": arguments.validation_split, "test": arguments.test_split}
     names = {split: name for split, name in names.items() if split not in unread}
-    return loaded, {split: split for split in names} if files else names
+    if files:
+        return loaded, {split: split for split in names}
+    loaded.remarks += read_twice(names, "split")
+    return loaded, names
 
 
 def some_rows(splits: dict[str, Dataset], arguments: DataArguments | ImageArguments) -> dict[str, Dataset]:
@@ -134,6 +142,21 @@ def some_rows(splits: dict[str, Dataset], arguments: DataArguments | ImageArgume
         if limit is not None and limit < len(rows):
             kept[split] = rows.shuffle(seed=0).select(range(limit))
     return kept
+
+
+def read_twice(sources: dict[str, Hashable], what: str) -> list[str]:
+    """
+    A line for each two splits that are read from one source: what is trained on, or chosen by, is not held out.
+
+    Args:
+        sources: Of each split its file or the name of its split in the data.
+        what: These are called.
+    """
+    return [
+        f"The {what} of {first!r} is that of {second!r} too: scores on it are not scores on new data."
+        for first, second in combinations(sources, 2)
+        if sources[first] == sources[second]
+    ]
 
 
 def trained_on_too(inputs: dict[str, Iterable[Hashable]], what: str) -> list[str]:
@@ -180,16 +203,26 @@ def _join(parts: list[Dataset], name: str, split: str) -> Dataset:
     and one of whole numbers and others holds numbers.
     """
     whole, numbers, words = (Value(kind) for kind in ("int64", "float64", "string"))
-    try:
-        for column in dict.fromkeys(name for part in parts for name in part.column_names):
-            kinds = [part.features[column] for part in parts if column in part.features]
-            are_numbers = numbers in kinds and all(kind in (whole, numbers) for kind in kinds)
-            wider = words if words in kinds else numbers if are_numbers else None
+    for column in dict.fromkeys(name for part in parts for name in part.column_names):
+        kinds = [part.features[column] for part in parts if column in part.features]
+        are_numbers = numbers in kinds and all(kind in (whole, numbers) for kind in kinds)
+        wider = words if words in kinds else numbers if are_numbers else None
+        try:
             if wider and any(kind != wider for kind in kinds):
                 parts = [part.cast_column(column, wider) if column in part.features else part for part in parts]
-        return concatenate_datasets(parts)
-    except ValueError as error:
-        raise DataError(f"Dataset {name!r}, split {split!r}: its files have columns of different kinds.") from error
+            concatenate_datasets([part.select_columns(column) for part in parts if column in part.features])
+        except (ValueError, TypeError) as error:
+            shown = listed(dict.fromkeys(map(_kind, kinds)), 3)
+            raise DataError(
+                f"Dataset {name!r}, split {split!r}: the column {column!r} of its files is of different kinds "
+                f"({shown}). Write it alike in all of them, or leave it out."
+            ) from error
+    return concatenate_datasets(parts)
+
+
+def _kind(feature: Any) -> str:
+    """What a column holds, as a line shows it."""
+    return feature.dtype if isinstance(feature, Value) else str(feature)
 
 
 def _load_folder(

@@ -13,7 +13,7 @@ from .arguments import PairArguments
 from .columns import dataset_of, is_blank, rows_where, texts_in_columns, values_of, without_looking_for_cycles
 from .errors import DataError
 from .loaded import DataSource, LoadedData
-from .loading import load_splits, select_split, some_rows, trained_on_too
+from .loading import listed, load_splits, read_twice, select_split, some_rows, trained_on_too
 from .local_files import path_of
 from .samples import split_of
 from .tables import read_lines
@@ -51,7 +51,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
     targets = {split: getattr(arguments, f"{split}_target_file") for split in SPLITS if split not in unread}
     if any(targets.values()):
         splits, source, languages = _load_parallel_files(sources, targets)
-        remarks = []
+        remarks = read_twice({split: path_of(sources[split]).resolve() for split in splits}, "file")
         names = {split: split for split in splits}
     else:
         files = {split: file for split, file in sources.items() if file is not None}
@@ -64,6 +64,7 @@ def load_translation(arguments: PairArguments) -> LoadedData:
             names = {split: split for split in files}
         # The usual names are looked for; one that the user chose has to be there.
         names = {split: name for split, name in names.items() if name in splits or name not in ("validation", "test")}
+        remarks += read_twice(names, "split")
         chosen = arguments.source_column, arguments.target_column
         train = select_split(splits, names["train"], source.name)
         languages = _find_languages(train, chosen, source.name, names["train"])
@@ -138,8 +139,8 @@ def _find_languages(train: Dataset, chosen: tuple[str | None, str | None], name:
     for flag, column in zip(("source_column", "target_column"), chosen, strict=True):
         if column is None:
             raise DataError(
-                f"{where} has {', '.join(known) or 'no texts'}{inside}: say by --{flag} which of them is the "
-                f"{flag.split('_')[0]}."
+                f"{where} has {', '.join(known) or f'no texts, but {listed(train.column_names)}'}{inside}: say by "
+                f"--{flag} which of them is the {flag.split('_')[0]}."
             )
         if column not in known and (nested or column not in train.column_names):
             raise DataError(
@@ -159,18 +160,20 @@ def _is_table(name: str) -> bool:
 def _translation_keys(part: Dataset) -> list[str]:
     if "translation" not in part.column_names:
         return []
-    first = part[0]["translation"]
+    first = next((row for row in values_of(part, "translation") if row is not None), None)
     return list(first) if isinstance(first, dict) else []
 
 
 def _texts(part: Dataset, language: str, where: str) -> list[Any]:
-    if _translation_keys(part):
-        return [(row or {}).get(language) for row in values_of(part, "translation")]
-    if language not in part.column_names:
+    nested = _translation_keys(part)
+    known = nested or part.column_names
+    if language not in known:
         raise DataError(
-            f"{where}: there is no column {language!r}; there is {', '.join(part.column_names)}. Every split must "
-            "have the columns of the training split."
+            f"{where}: there is no column {language!r}; there is {', '.join(known)}. Every split must have the "
+            "columns of the training split."
         )
+    if nested:
+        return [(row or {}).get(language) for row in values_of(part, "translation")]
     return list(values_of(part, language))
 
 

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, IterableDataset, load_dataset
+from datasets import Dataset, Features, IterableDataset, Value, load_dataset
 
 from .columns import dataset_of, texts_in_columns, without_looking_for_cycles
 from .errors import DataError
@@ -109,7 +109,9 @@ def stream_file(file: str, whole: bool = False) -> IterableDataset:
     first = next(_stream(kind, [file], whole), None)
     if first is None:
         raise DataError(f"The file {file!r} has no rows.")
-    features = Dataset.from_list([first]).features
+    # Of no kind: values stay what they are. Of the first row's kinds `datasets` would make words of numbers and lists,
+    # and stop at a column, though it is not read, whose kind changes.
+    features = Features({name: Value("null") for name in first})
     arguments = {"kind": kind, "files": [file], "whole": whole, "names": tuple(first)}
     return IterableDataset.from_generator(_stream, features=features, gen_kwargs=arguments)
 

@@ -72,7 +72,7 @@ def read_documents(
                 parts = [part for row in values_of(texts[split], "text") for part in divide(row)][:limit]
                 texts[split] = _texts(parts)
     if "validation" not in texts:
-        set_apart = _set_apart_stream(texts["train"], arguments, source.name) if streaming else None
+        set_apart = _set_apart_stream(texts["train"], arguments, source.name, remarks) if streaming else None
         if divide is not None and len(texts["train"]) < 2:
             raise DataError(f"Dataset {source.name!r} has no validation split, and one row to train on: give more.")
         texts |= set_apart or _set_apart(texts["train"], source.name)
@@ -96,10 +96,11 @@ def check_text(text, where: str) -> None:
 
 
 def _first_row(part, name: str, split: str) -> Dataset:
+    """No rows, with the columns of the first one."""
     first = next(iter(part), None)
     if first is None:
         raise DataError(f"Dataset {name!r}, split {split!r}: it has no rows.")
-    return Dataset.from_list([first])
+    return Dataset.from_dict({column: [] for column in first})
 
 
 def _documents(values: list, where: str, join_rows: bool, drop_empty: bool, remarks: list[str]) -> Dataset:
@@ -144,7 +145,7 @@ def _set_apart(train: Dataset, name: str) -> DatasetDict:
     return {split: _texts(part) for split, part in parts.items()}
 
 
-def _set_apart_stream(train: IterableDataset, arguments, name: str) -> dict:
+def _set_apart_stream(train: IterableDataset, arguments, name: str, remarks: list[str]) -> dict:
     count = arguments.max_eval_samples or STREAMED_EVALUATION_ROWS
     first = [row["text"] for row in train.take(count + 1)]
     if len(first) <= count:
@@ -153,5 +154,5 @@ def _set_apart_stream(train: IterableDataset, arguments, name: str) -> dict:
             f"{count} would be set apart: give --validation_file, or a lower --max_eval_samples."
         )
     where = f"Dataset {name!r}, the stream's first {count} rows"
-    validation = _documents(first[:count], where, False, arguments.drop_empty_texts, [])
+    validation = _documents(first[:count], where, False, arguments.drop_empty_texts, remarks)
     return {"train": train.skip(count), "validation": validation}

@@ -38,19 +38,23 @@ _FIELD = re.compile(r"^([A-Za-z+]):(?![|:])(.*)$")  # `A:|` is a note and a repe
 _KEY = re.compile(r"^([A-G])([#b]?)\s*([A-Za-z]*)$")
 # How a key is drawn, and not what it sounds like.
 _CLEF = re.compile(r"\s*\b(?:(?:clef|middle|m|stafflines|staffscale|cue|style)=\S+|treble|bass|alto|tenor)(?!\S)")
-_MOVED = re.compile(r"[-+]8(?!\d)|\b(?:octave|transpose|t)=")  # an octave, or more, from where it is written
+# How far a voice sounds from where it is written.
+_MOVED = re.compile(r"[-+]8(?!\d)|\b(?:octave|transpose|t|shift|score|sound)=|^(?:octave|transpose)\b")
 _METRE = re.compile(r"^(\d+)\s*/\s*(\d+)$")
 _COMMENT = re.compile(r"(?<!\\)%.*")
 _TUNE = re.compile(r"^[ \t]*(?=X:)", re.MULTILINE)
 # What is played the same without it: texts, chord symbols, decorations, grace notes, slurs, marks of the typesetter.
+# The first group is a chord, which stays: between plus signs there were chords, too, until 2003 (`+ff+` is none).
 _ORNAMENTS = re.compile(
-    r'"[^"]*"|![A-Za-z.<>(){}0-9]+!|\+[A-Za-z]+\+|\{[^}]*\}|\((?!\d)|\)|y\d+|[`\\~.!uvTHLMOPS$#;?@]|\*'
+    r"(\+(?!f+\+)(?:(?:\^\^?|__?|=)?[A-Ga-g][,']*[\d/]*){2,}\+)|"
+    r'"[^"]*"|![^!|\s]+!|\+[A-Za-z]+\+|\{[^}]*\}|\((?!\d)|\)|y\d+|[`\\~.!uvTHLMOPS$#;?@]|\*'
 )
 _ANOTHER = re.compile(r"^K:", re.MULTILINE)  # where a file has no lines X:
 _INLINE = re.compile(r"\[([A-Za-z]):([^\]]*)\]")
 _TYPESET = re.compile(r"^%%begin(\w+).*?^%%end\1", re.MULTILINE | re.DOTALL)
-# Signs that sound like none of the standard's: quarter tones, two different accidentals, letters with a length.
-_UNKNOWN = re.compile(r"[\^_]\d*/\d*[A-Ga-g]|_[=^]|=[_^=]|\^[_=]|[I-Wh-w]\d")
+# Signs that sound like none of the standard's: quarter tones, two different accidentals, letters with a length, a
+# quote without its end, letters of other alphabets.
+_UNKNOWN = re.compile(r"[\^_]\d*/\d*[A-Ga-g]|_[=^]|=[_^=]|\^[_=]|[I-Wh-w]\d|\"|[^\0-\x7f]")
 _SPACE = re.compile(r"[ \t]+")
 LONGEST = 1500
 CHANGES = "MKLmU"  # fields that, within the notes, change what they sound like: metre, key, unit, macros
@@ -192,10 +196,11 @@ def normalize_tune(tune: str) -> dict[str, str] | None:
         return None
     if len(voices) > 1 or "&" in notes or "m" in fields or any(field in CHANGES for field, _ in changes):
         return None
-    if any(_MOVED.search(value) for field, value in [*fields.items(), *changes] if field in "KV"):
+    if any(_MOVED.search(value) for field, value in [*fields.items(), *changes] if field in "KVI"):
         return None
     notes = _INLINE.sub("", notes)
-    notes = "\n".join(filter(None, (_SPACE.sub(" ", _ORNAMENTS.sub("", line)).strip() for line in notes.split("\n"))))
+    lines = (_SPACE.sub(" ", _ORNAMENTS.sub(r"\1", line)).strip() for line in notes.split("\n"))
+    notes = "\n".join(filter(None, lines))
     if not re.search(r"[A-Ga-g]", notes):
         raise DataError("it has no notes.")
     if _UNKNOWN.search(notes):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -163,7 +164,8 @@ def translate_lines(
     progress(len(lines) - len(wanted) + resumed)
     for batch in left:
         found = engine.translate([lines[row] for row in batch])
-        new = {row: one._replace(text=one.text.replace("\n", " ")) for row, one in zip(batch, found, strict=True)}
+        lined = (one._replace(text=re.sub("[\r\n]+", " ", one.text)) for one in found)  # a line for a line
+        new = dict(zip(batch, lined, strict=True))
         if journal is not None:
             with journal.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps([row, *one], ensure_ascii=False) + "\n" for row, one in new.items())

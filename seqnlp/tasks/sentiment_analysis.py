@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import (
     AutoModelForSequenceClassification,
     DataCollatorWithPadding,
@@ -243,7 +243,7 @@ class SentimentAnalysis(Task):
         self.teacher = Teacher.load(source, self.name, train.features["label"].names)
         self.teacher.model.to(run.accelerator.device)
         tell_teacher(run, source, self.teacher.described)
-        others, tagger = self._texts_to_judge(run, train)
+        others, tagger = self._texts_to_judge(run, data.loaded.splits)
         data.examples["train"] = run.main_process_first(
             lambda: taught_rows(
                 self.teacher, data.examples["train"], train, others, lambda rows: tokenized(rows, data.processor)
@@ -256,9 +256,9 @@ class SentimentAnalysis(Task):
         }
         model.set_loss(DistillationLoss(*arguments.how()))
 
-    def _texts_to_judge(self, run: Run, train: Dataset) -> tuple[Dataset | None, dict[str, Any]]:
+    def _texts_to_judge(self, run: Run, splits: DatasetDict) -> tuple[Dataset | None, dict[str, Any]]:
         """Texts beside those of the training data, of a file and variants; and what is on record of their tagger."""
-        arguments, parts, kinds, tagger = self.training_args, [], None, {}
+        arguments, train, parts, kinds, tagger = self.training_args, splits["train"], [], None, {}
         if arguments.unlabelled_file:
             texts, remarks = load_unlabeled(arguments.unlabelled_file, self.data_args.text_column)
             parts.append(texts)
@@ -276,7 +276,13 @@ class SentimentAnalysis(Task):
             texts = varied(list(values_of(train, "text")), arguments.augment, arguments.seed, kinds)
             run.tell(f"{len(texts):,} variants of the {len(train):,} training texts.")
             parts.append(Dataset.from_dict({"text": texts}))
-        return (concatenate_datasets(parts) if parts else None), tagger
+        others = concatenate_datasets(parts) if parts else None
+        for split, rows in splits.items():
+            if others and split != "train":
+                known = set(values_of(others, "text"))
+                if count := sum(text in known for text in values_of(rows, "text")):
+                    run.tell(f"{count:,} of the {len(rows):,} texts of {split!r} are among these, and learned from.")
+        return others, tagger
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Predictions:
         """Logits and labels."""

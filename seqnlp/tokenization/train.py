@@ -89,15 +89,15 @@ def train_tokenizer(
         A fast tokenizer, which `save_pretrained` writes and `AutoTokenizer` loads without custom code.
 
     Raises:
-        TokenizationError: For an unknown type, texts that hold no character, and a vocabulary too small for the
-            alphabet.
+        TokenizationError: For an unknown type, texts that hold no character, a vocabulary too small for the alphabet,
+            and where no unit is frequent enough.
     """
     builders = {"char": _char, "word": _word, "bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}
     if tokenizer_type not in builders:
         raise TokenizationError(f"tokenizer_type={tokenizer_type!r} is not one of {', '.join(builders)}.")
     if add_mask_token and tokenizer_type not in _WITH_MASK:
         raise TokenizationError(f"tokenizer_type={tokenizer_type!r} has no {MASK}; {' and '.join(_WITH_MASK)} have.")
-    extra_tokens = [token for token in extra_tokens if token not in SPECIAL_TOKENS]
+    extra_tokens = [token for token in dict.fromkeys(extra_tokens) if token not in SPECIAL_TOKENS]
     special_tokens = [*SPECIAL_TOKENS, *([MASK] if add_mask_token else []), *extra_tokens]
     if vocab_size <= len(special_tokens):
         raise TokenizationError(
@@ -123,6 +123,11 @@ def train_tokenizer(
     if tokenizer_type in ("bpe", "wordpiece", "unigram"):
         _check_alphabet(tokenizer, tokenizer_type, texts, vocab_size, len(special_tokens))
     tokenizer.train_from_iterator(pieces_of(texts, tokenizer.model), trainer)
+    if tokenizer.get_vocab_size() == len(special_tokens):
+        raise TokenizationError(
+            f"min_frequency={min_frequency}: no unit of a {tokenizer_type} tokenizer occurs so often in the "
+            f"{len(texts)} texts given, so that all of them would be unknown. Make it smaller."
+        )
     if add_mask_token:  # not before: in these texts it is no mask
         divided = pre_tokenizers.Split(Regex(_WITH_MASK[tokenizer_type]), behavior="removed", invert=True)
         apart = pre_tokenizers.Split(Regex(WITHOUT_SPACES), behavior="isolated")

@@ -141,8 +141,8 @@ def test_files_that_are_left_out_are_said_and_hidden_ones_are_not(pets):
     loaded = load(pets)
     assert {split: len(part) for split, part in loaded.splits.items()} == {"train": 3, "validation": 1, "test": 2}
     assert loaded.remarks[:2] == [
-        "Left out, as no images by their endings, links to nothing, or in folders that tell no split: "
-        "train/a/no_ending, train/a/photo.heic, train/b/Thumbs.db and 2 more.",
+        "Left out, as no images by their endings, links to nothing, in folders that tell no split, or without a row "
+        "of metadata: train/a/no_ending, train/a/photo.heic, train/b/Thumbs.db and 2 more.",
         "Folders without an image: train/c.",
     ]
 
@@ -173,6 +173,39 @@ def test_classes_of_another_split_are_matched_by_their_names_not_by_their_number
         assert part.features["label"].names == ["cat", "dog"]
         for row in part:
             assert np.asarray(row["image"]).mean() == shades[part.features["label"].int2str(row["label"])]
+
+
+def test_labels_of_a_metadata_table_are_as_it_says_and_images_without_a_row_are_said(tmp_path):
+    labels = ["01", "1", "NA"] * 4
+    for number in range(14):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    rows = [f"{number}.png,{label}\n" for number, label in enumerate(labels)]
+    (tmp_path / "metadata.csv").write_text("file_name,label\n" + "".join(rows))
+    loaded = load(tmp_path)
+    names = loaded.splits["train"].features["label"].names
+    assert names == ["01", "1", "NA"]
+    found = {row["image"].getpixel((0, 0))[0]: names[row["label"]] for part in loaded.splits.values() for row in part}
+    assert found == dict(enumerate(labels))
+    assert loaded.remarks[0].endswith("or without a row of metadata: 12.png, 13.png.")
+
+
+def test_a_choice_of_columns_is_said_and_a_row_without_an_image_is_refused(tmp_path):
+    images = [Image.new("RGB", (8, 8), (number, 0, 0)) for number in range(12)]
+    columns = {"image": images, "img": images[::-1], "label": [0, 1] * 6, "fine_label": [0, 1, 2] * 4}
+    kinds = {name: ImageFeature() if name[0] == "i" else Value("int64") for name in columns}
+    Dataset.from_dict(columns, Features(kinds)).to_parquet(tmp_path / "a.parquet")
+    remarks = load(tmp_path / "a.parquet", test_split="train").remarks
+    assert remarks[:3] == [
+        "The images are those of the column 'image'; others, by --image_column: img.",
+        "The labels are those of the column 'label'; others, by --label_column: fine_label.",
+        "The split of 'train' is that of 'test' too: scores on it are not scores on new data.",
+    ]
+    (tmp_path / "pets").mkdir()
+    columns["image"] = [*images[:3], None, *images[4:]]
+    Dataset.from_dict(columns, Features(kinds)).to_parquet(tmp_path / "pets" / "train.parquet")
+    for place in (tmp_path / "pets", tmp_path / "pets" / "train.parquet"):
+        with pytest.raises(DataError, match="split 'train': row 3 has no image"):
+            load(place)
 
 
 def test_classes_that_are_numbers_stand_in_their_order(tmp_path):

@@ -337,6 +337,21 @@ def test_numbers_of_several_files_are_whole_only_if_all_are(tmp_path):
     assert sum(map(len, loaded.splits.values())) == 90
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kinds"),
+    [
+        ({"a": 1}, [1], r"\{'a': Value\('int64'\)\}, List\(Value\('int64'\)\)"),
+        ({"a": 1}, "word", r"\{'a': Value\('int64'\)\}, string"),
+        (3, True, "int64, bool"),
+    ],
+)
+def test_a_column_of_another_kind_in_each_file_is_named(tmp_path, first, second, kinds):
+    for name, value in (("a.jsonl", first), ("b.jsonl", second)):
+        write(tmp_path / name, [{**row, "n": value} for row in ROWS])
+    with pytest.raises(DataError, match=rf"the column 'n' of its files is of different kinds \({kinds}\)"):
+        load(dataset_name=str(tmp_path))
+
+
 def test_what_a_folder_holds_is_read_or_said_to_be_left_out(tmp_path):
     for name in ("train.csv", "_train more.csv", ".train.csv"):
         write(tmp_path / name, [{"text": f"{name} {n}", "label": "ab"[n % 2]} for n in range(30)])

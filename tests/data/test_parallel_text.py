@@ -194,6 +194,29 @@ def test_the_packaged_strings():
     ]
 
 
+def test_the_languages_of_a_translation_column_are_those_of_its_first_filled_row(tmp_path):
+    rows = [{"translation": {"en": english, "de": german}} for english, german in zip(ENGLISH, GERMAN, strict=True)]
+    write_rows(tmp_path / "a.jsonl", [{"translation": None}, *rows])
+    loaded = load(train_file=tmp_path / "a.jsonl", drop_empty_texts=True)
+    assert loaded.details == {"source": "en", "target": "de"}
+    assert sum(map(len, loaded.splits.values())) == 40
+    write_rows(tmp_path / "b.jsonl", [{"translation": {"en": "a", "fr": "b"}}])
+    with pytest.raises(DataError, match="split 'validation': there is no column 'de'; there is en, fr"):
+        load(train_file=tmp_path / "a.jsonl", validation_file=tmp_path / "b.jsonl", drop_empty_texts=True)
+
+
+def test_a_file_or_split_that_is_read_twice_is_said(parallel, tmp_path):
+    files = parallel(train_en=ENGLISH, train_de=GERMAN, test_en=["a", "b"], test_de=["c", "d"])
+    for split in ("validation", "test"):
+        files |= {f"{split}_file": tmp_path / "test.en", f"{split}_target_file": tmp_path / "test.de"}
+    assert load(**files).remarks == [
+        "The file of 'validation' is that of 'test' too: scores on it are not scores on new data."
+    ]
+    pairs = [{"en": english, "de": german} for english, german in zip(ENGLISH, GERMAN, strict=True)]
+    said = load(dataset_name=write_rows(tmp_path / "a.jsonl", pairs), validation_split="train").remarks
+    assert said[0] == "The split of 'train' is that of 'validation' too: scores on it are not scores on new data."
+
+
 def test_sources_that_are_held_out_and_trained_on_are_counted(parallel, tmp_path):
     files = parallel(train_en=ENGLISH, train_de=GERMAN, test_en=[*ENGLISH[:3], "other"], test_de=GERMAN[4:8])
     tests = {"test_file": tmp_path / "test.en", "test_target_file": tmp_path / "test.de"}

@@ -1,9 +1,10 @@
 import gzip
+import json
 
 import pytest
 from datasets import IterableDataset
 
-from seqnlp.data import DataError, TextArguments, count_text, load_sample, load_texts
+from seqnlp.data import DataError, TextArguments, count_text, load_sample, load_texts, stream_windows
 
 
 def arguments(**values):
@@ -49,6 +50,50 @@ def test_a_stream_is_read_as_it_is_needed(tmp_path):
     assert splits["validation"]["text"] == [f"row {number}" for number in range(7)]
     assert [row["text"] for row in splits["train"]] == [f"row {number}" for number in range(7, 60)]
     assert loaded.describe()["splits"]["train"] == {"streamed": True}
+
+
+def test_a_stream_is_read_whatever_its_other_columns_hold(tmp_path):
+    """They may be of another kind in each row, and of kinds that no table holds."""
+    others = [1, "a", None, [1, "b"], {"c": 2**80}, 0.5, True] * 2
+    rows = [{"text": f"row {number}", "n": other, "m": others[~number]} for number, other in enumerate(others)]
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    files = {"train_file": tmp_path / "a.jsonl", "validation_file": tmp_path / "b.jsonl"}
+    splits = load_texts(arguments(**files, streaming=True)).splits
+    assert [row["text"] for row in splits["train"]] == splits["validation"]["text"] == [row["text"] for row in rows]
+
+
+@pytest.mark.parametrize("other", [5, True, ["a"], {"a": 1}])
+def test_a_stream_whose_text_becomes_something_else_ends_in_one_line(tmp_path, other):
+    rows = [{"text": f"row {number}"} for number in range(20)] + [{"text": other}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    train = load_texts(arguments(train_file=tmp_path / "a.jsonl", max_eval_samples=7, streaming=True)).splits["train"]
+    with pytest.raises(DataError, match=f"The streamed text: expected strings, found a {type(other).__name__}"):
+        list(stream_windows(train, lambda texts: [[len(text)] for text in texts], 2, 5, 3))
+
+
+def test_texts_that_are_left_out_of_what_a_stream_sets_apart_are_counted(tmp_path):
+    rows = [{"text": "" if number == 3 else f"row {number}"} for number in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    asked = {"max_eval_samples": 7, "streaming": True, "drop_empty_texts": True}
+    loaded = load_texts(arguments(train_file=tmp_path / "a.jsonl", **asked))
+    assert len(loaded.splits["validation"]) == 6
+    assert loaded.remarks == [
+        "Dataset '<local:a.jsonl>', the stream's first 7 rows: 1 of 7 texts are empty and left out."
+    ]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_file_that_is_given_for_two_splits_is_said(tmp_path, streaming):
+    (tmp_path / "a.jsonl").write_text("\n".join(f'{{"text": "row {number}"}}' for number in range(20)))
+    (tmp_path / "b.jsonl").write_text('{"text": "other"}')
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "a.jsonl")
+    files = {"train_file": tmp_path / "a.jsonl", "validation_file": tmp_path / "link.jsonl"}
+    said = load_texts(arguments(**files, test_file=tmp_path / "b.jsonl", streaming=streaming)).remarks
+    assert said[0] == "The file of 'train' is that of 'validation' too: scores on it are not scores on new data."
+    files = {"train_file": tmp_path / "b.jsonl", "validation_file": tmp_path / "a.jsonl"}
+    said = load_texts(arguments(**files, test_file=tmp_path / "a.jsonl", streaming=streaming)).remarks
+    assert said == ["The file of 'validation' is that of 'test' too: scores on it are not scores on new data."]
 
 
 @pytest.mark.parametrize(

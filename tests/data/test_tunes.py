@@ -67,6 +67,25 @@ def test_a_single_melody_in_other_clothes(tune):
     assert normalize_tune(f"X:1\nT:a\nM:6/8\nL:1/8\n{tune}\n")["text"] == "M:6/8\nL:1/8\nK:Dmaj\nABc|\nT:a"
 
 
+@pytest.mark.parametrize(
+    ("notes", "read"),
+    [
+        ("!///!ABc!-(!def!-)!|", "ABcdef|"),
+        ("ABc!8va(!def!+!|", "ABcdef|"),
+        ("ABc|!def|!", "ABc|def|"),  # an old way to break a line
+        ("+trill+ABc+ff+|", "ABc|"),
+        ("+ACE+2B+D2F2+|", "+ACE+2B+D2F2+|"),  # an old way to write a chord
+    ],
+)
+def test_what_decorates_is_dropped_and_no_note_with_it(notes, read):
+    assert normalize_tune(f"X:1\nT:a\nM:6/8\nL:1/8\nK:D\n{notes}\n")["text"].split("\n")[3] == read
+
+
+@pytest.mark.parametrize("notes", ["ABc é def|", '"Am ABc def|', "ABc [I:octave -1] def|", "V:1 shift=CD\nABc|"])
+def test_signs_that_are_none_of_the_standards_leave_a_tune_out(notes):
+    assert normalize_tune(f"X:1\nT:a\nM:6/8\nL:1/8\nK:D\n{notes}\n") is None
+
+
 @pytest.mark.parametrize("key", ["K:D ^g", "K:D exp ^f", "K:HP", "K:D transpose=2", "K:D octave=-1"])
 def test_keys_that_sound_otherwise_are_left_out(key):
     assert normalize_tune(f"X:1\nM:6/8\n{key}\nABc|\n") is None

@@ -45,15 +45,20 @@ def test_what_words_tell_and_what_a_model_says_that_knows_nothing(prepared):
     assert report.endswith("Unknown tokens: 20.0% of those of test.")
 
 
-def test_a_teacher_judges_texts_of_a_file_and_variants_of_the_training_texts(prepared, tmp_path):
+def test_a_teacher_judges_texts_of_a_file_and_variants_of_the_training_texts(prepared, tmp_path, monkeypatch):
     task, run, data = prepared
-    train, arguments = data.loaded.splits["train"], task.training_args
-    assert task._texts_to_judge(run, train) == (None, {})
+    splits, arguments, told = data.loaded.splits, task.training_args, []
+    train = splits["train"]
+    monkeypatch.setattr(run, "tell", told.append)
+    assert task._texts_to_judge(run, splits) == (None, {})
     arguments.augment, arguments.unlabelled_file = 3, str(tmp_path / "more.txt")
-    (tmp_path / "more.txt").write_text("a day\nan hour\n")
-    texts, tagger = task._texts_to_judge(run, train)
+    known = splits["test"]["text"][0]
+    (tmp_path / "more.txt").write_text(f"a day\n{known}\n")
+    texts, tagger = task._texts_to_judge(run, splits)
     variants = varied(train["text"], 3, arguments.seed)
-    assert texts["text"] == ["a day", "an hour", *variants]
+    assert texts["text"] == ["a day", known, *variants]
+    held_out = [text in texts["text"] for text in splits["test"]["text"]]
+    assert told[-1] == f"{sum(held_out)} of the {len(held_out)} texts of 'test' are among these, and learned from."
     assert len(variants) > 20
     assert tagger == {}
 

@@ -154,5 +154,10 @@ def test_other_nonsense_is_refused():
         train_tokenizer(TEXTS, "sentence")
     with pytest.raises(TokenizationError, match="vocab_size=4 holds only the 4 special tokens"):
         train_tokenizer(TEXTS, "char", 4)
+    for kind in ("char", "word"):
+        with pytest.raises(
+            TokenizationError, match=f"min_frequency=99: no unit of a {kind} tokenizer occurs so often"
+        ):
+            train_tokenizer(["a b"], kind, 100, min_frequency=99)
     with pytest.raises(TokenizationError, match="one of the texts is a NoneType"):
         train_tokenizer([*TEXTS, None], "char", 100)
