@@ -13,11 +13,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from .. import models
 from ..extras import install
 from ..training.errors import in_one_line
+from ..training.integrity import named
 from .models import CompileGeneration, compile_writing
 
 
 PACKAGES = ("fastapi", "uvicorn", "openai")
 """What the server of transformers is made of."""
+USUAL = {"n": 1, "best_of": 1, "echo": False, "logprobs": False, "presence_penalty": 0}
+"""What OpenAI's clients may ask for and the server of transformers passes over, with what it does instead."""
 
 
 class ServeError(ValueError):
@@ -85,16 +88,17 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
     """
     The server of transformers, with the model loaded, as a `uvicorn.Server` that does not run yet.
 
-    With `is_compiled` each text is written by a compiled step.
+    With `is_compiled` each text is written by a compiled step. Tokens are drawn where a client gives a temperature
+    above 0 or a `top_p`.
 
     It looks a class up in `transformers` alone, so ours are set there: in the module that it has, since transformers
-    puts a second one of that name into `sys.modules` while it is imported. An empty prompt, which has no token to go
-    on from, is answered by one line and the status 400.
+    puts a second one of that name into `sys.modules` while it is imported. What cannot be answered, such as an empty
+    prompt, which has no token to go on from, is told in one line with the status 400.
     """
     import uvicorn
     from fastapi.responses import JSONResponse
     from transformers.cli.serve import Serve
-    from transformers.cli.serving import model_manager
+    from transformers.cli.serving import completion, model_manager
 
     for name in models.__all__:
         setattr(model_manager.transformers, name, getattr(models, name))
@@ -109,24 +113,47 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
                 compile_writing(loaded, model)
             return loaded, processor
 
+    class DrawingHandler(completion.CompletionHandler):
+        """Draws tokens where a temperature or `top_p` is asked for, which greedy text would pass over."""
+
+        def _build_generation_config(self, body, *args, **kwargs):
+            how = super()._build_generation_config(body, *args, **kwargs)
+            asked = [body[name] for name in ("temperature", "top_p") if body.get(name) is not None]
+            if asked and asked[0] != 0 and body.get("generation_config") is None:
+                how.do_sample, how.top_k = True, 0
+            return how
+
     manager = CompilingManager if is_compiled else model_manager.ModelManager
     with (
         # It would run before its caller gets hold of it.
         mock.patch.object(uvicorn.Server, "run", lambda server: made.append(server)),
         mock.patch.object(model_manager, "ModelManager", manager),
+        mock.patch.object(completion, "CompletionHandler", DrawingHandler),
     ):
         Serve(force_model=model, host=host, port=port, device=device)
 
     @made[0].config.app.middleware("http")
-    async def refuse_nothing(request, call_next):
-        if request.url.path == "/v1/completions":
+    async def refuse(request, call_next):
+        why = _why_not(await request.body()) if request.url.path == "/v1/completions" else None
+        if why is None:
             try:
-                asked = json.loads(await request.body())
-            except ValueError:
-                asked = None
-            if not isinstance(asked, dict) or asked.get("prompt") in (None, ""):
-                detail = "Give a prompt, a string that is not empty, in an object of JSON."
-                return JSONResponse({"detail": detail}, status_code=400)
-        return await call_next(request)
+                return await call_next(request)
+            except (ValueError, TypeError, RecursionError) as error:  # of what was asked, e.g. a temperature "hot"
+                why = f"This cannot be answered: {named(error)}"
+        return JSONResponse({"detail": why}, status_code=400)
 
     return made[0]
+
+
+def _why_not(body: bytes) -> str | None:
+    """Why a request for a text is refused before the server of transformers reads it; `None` if it is not."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict) or asked.get("prompt") in (None, ""):
+        return "Give a prompt, a string that is not empty, in an object of JSON."
+    for field, usual in USUAL.items():
+        if asked.get(field) not in (None, usual):
+            return f"{field} is {asked[field]!r}, and nothing but {usual!r} is known here: leave it out."
+    return None

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from ..export import EXPORTS, Export, ExportError, create_export
@@ -23,11 +24,12 @@ from .errors import PublishingError
 from .privacy import find_private_in_file, find_token_in_file, refuse_private
 
 
+INDEX = "model.safetensors.index.json"
 MODEL_FILES = (
     "config.json",
     "generation_config.json",
     "model.safetensors",
-    "model.safetensors.index.json",
+    INDEX,
     "model-?????-of-?????.safetensors",
 )
 # Taken from the folder of the run as they are.
@@ -190,12 +192,35 @@ def _check_links(output_dir: Path, names: list[str]) -> None:
 
 def _check_weights(output_dir: Path, record: dict[str, Any]) -> None:
     """A run that was killed while it put its results in place leaves files of two models."""
-    expected = record["model"].get("sha256")
-    if expected is not None and (output_dir / WEIGHTS).is_file() and weights_hash(output_dir) != expected:
+    if is_of_other_weights(record, output_dir):
         raise PublishingError(
-            f"{output_dir / 'run.json'} is the record of another model than the weights in {WEIGHTS} beside it: start "
-            "the run again, and let it finish."
+            f"{output_dir / 'run.json'} is the record of another model than the weights beside it: start the run "
+            "again, and let it finish."
         )
+
+
+def is_of_other_weights(record: dict[str, Any], folder: Path) -> bool:
+    """
+    Whether a record has the hash of other weights than those in a folder, which may lie there in shards.
+
+    Raises:
+        PublishingError: If there are shards that cannot be read.
+    """
+    expected = record["model"].get("sha256")
+    if expected is None or not any((folder / name).is_file() for name in (WEIGHTS, INDEX)):
+        return False
+    if (folder / WEIGHTS).is_file():
+        return weights_hash(folder) != expected
+    weights = {}
+    try:
+        for shard in sorted(set(read_json(folder / INDEX)["weight_map"].values())):
+            if Path(shard).name != shard:
+                raise ValueError(f"{INDEX} names {shard!r}, which is no file beside it")
+            weights |= load_file(folder / shard)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise PublishingError(f"The weights in {folder} cannot be read: {in_one_line(error, 300)}") from error
+    # What a run records is the hash of one file; safetensors writes the same tensors in one way alone.
+    return hashlib.sha256(save(weights, {"format": "pt"})).hexdigest() != expected
 
 
 def tag_of(record: dict[str, Any]) -> str:

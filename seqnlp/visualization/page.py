@@ -13,6 +13,13 @@ from typing import Any
 SVG = "image/svg+xml"
 MOST_SHRUNK = 900
 """Pixels: the width of a picture that can still be read where a narrow window shows all of it."""
+INK = """
+function ink(color) {  // black or white, whichever is read better on it: at least 4.5 to 1 (WCAG 2.1)
+  const [r, g, b] = color.map((part) => (part /= 255) <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
+}
+""".strip()
+"""What the scripts of pages choose the color of letters by."""
 STYLE = """
 :root { color-scheme: light dark; }
 :root { --ink: #1d2430; --soft: #5b6676; --line: #d8dee6; --back: #ffffff; --panel: #f5f7fa; --mark: #0072b2; }
@@ -81,7 +88,7 @@ def filled_page(template: str, title: str, data: dict[str, Any]) -> str:
     A page that draws itself: one that lies beside this file, with its title and its data in their places.
 
     Args:
-        template: Its name; in it stand `__TITLE__` and `__DATA__`.
+        template: Its name; in it stand `__TITLE__`, `__DATA__` and, where letters stand on colors, `__INK__`.
         title: Its title.
         data: What its script reads, which shows it as text, whatever it contains.
     """
@@ -89,9 +96,9 @@ def filled_page(template: str, title: str, data: dict[str, Any]) -> str:
     embedded = json.dumps(data, ensure_ascii=True)
     embedded = embedded.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     page = Path(__file__).with_name(template).read_text(encoding="utf-8")
-    places = {"__TITLE__": html.escape(title), "__DATA__": embedded}
-    # Both at once: each may hold the name of the other's place.
-    return re.sub("__TITLE__|__DATA__", lambda found: places[found.group()], page)
+    places = {"__TITLE__": html.escape(title), "__DATA__": embedded, "__INK__": INK}
+    # All at once: each may hold the name of another's place.
+    return re.sub("|".join(places), lambda found: places[found.group()], page)
 
 
 def html_table(headers: Sequence[str], body: Iterable[str], label: str) -> str:

@@ -95,6 +95,62 @@ def test_it_answers_what_generate_writes(folders, model_class):
         assert "pinned" in wrong.text
 
 
+def test_what_cannot_be_answered_is_one_line_with_the_status_400(folders):
+    _, made = folders
+    folder = str(made["RecurrentForCausalLM"])
+    with TestClient(make_server(folder, "localhost", 8000, "cpu").config.app) as client:
+
+        def ask(content=None, **body):
+            content = content or json.dumps({"model": folder, "max_tokens": 2, "prompt": "the c", **body})
+            return client.post("/v1/completions", content=content, headers={"Content-Type": "application/json"})
+
+        for body, told in [
+            ({"max_tokens": "many"}, "'many'"),
+            ({"max_tokens": -1}, "must be greater than 0"),
+            ({"temperature": "hot"}, "'hot'"),
+            ({"temperature": -1}, "temperature"),
+            ({"seed": 2**70}, "Overflow"),
+            ({"prompt": "\ud800"}, "This cannot be answered: "),
+            ({"prompt": ["the", "a"]}, "must be a string"),
+            ({"n": 2}, "n is 2, and nothing but 1 is known here: leave it out."),
+            ({"echo": True}, "echo is True"),
+            ({"logprobs": 1}, "logprobs is 1"),
+            ({"content": '{"prompt": ' + "[" * 100_000 + "]" * 100_000 + "}"}, "Give a prompt"),
+            ({"content": b"\xff\xfe"}, "Give a prompt"),
+        ]:
+            answer = ask(**body)
+            assert answer.status_code == 400, (body, answer.text)
+            assert told in answer.json()["detail"]
+            assert "\n" not in answer.json()["detail"]
+        assert ask(n=1, best_of=1, echo=False, logprobs=None, presence_penalty=0).status_code == 200
+        chat = {"model": folder, "messages": [{"role": "user", "content": "hello"}]}
+        assert client.post("/v1/chat/completions", json=chat).status_code == 400
+
+
+def test_a_temperature_draws_and_without_one_nothing_is_drawn(folders):
+    tokenizer, made = folders
+    folder = str(made["RecurrentForCausalLM"])
+    model = RecurrentForCausalLM.from_pretrained(folder).eval()
+    with TestClient(make_server(folder, "localhost", 8000, "cpu").config.app) as client:
+
+        def texts(**body):
+            asked = {"model": folder, "max_tokens": NEW, "prompt": "the c", **body}
+            answers = [client.post("/v1/completions", json={**asked, "seed": seed}) for seed in range(6)]
+            return [answer.json()["choices"][0]["text"] for answer in answers]
+
+        written = greedy(model, tokenizer, "the c")[0]
+        assert texts() == texts(temperature=0) == texts(temperature=0, top_p=0.5) == 6 * [written]
+        for how in ({"temperature": 1.0}, {"top_p": 1.0}):
+            drawn = texts(**how)
+            assert len(set(drawn)) > 3
+            assert drawn == texts(**how)  # by the seed
+        torch.manual_seed(0)
+        inputs = tokenizer("the c", return_tensors="pt")
+        one = model.generate(**inputs, max_new_tokens=NEW, do_sample=True, temperature=2.0, top_k=0)
+        told = tokenizer.decode(one[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert texts(temperature=2.0)[0] == told
+
+
 def test_a_compiled_step_serves_the_same(folders, compiled):
     tokenizer, made = folders
     folder = str(made["TransformerDecoderForCausalLM"])

@@ -116,6 +116,29 @@ def test_a_browser_shows_tokens_as_text_and_reads_out_the_weight(tmp_path):
     assert shown.count("<canvas") >= 2 + 2
 
 
+def contrast(one, other):
+    """The ratio of WCAG 2.1 between two colors of 0 to 255."""
+    linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in np.array([one, other]) / 255]
+    dark, light = sorted(float(c @ [0.2126, 0.7152, 0.0722]) for c in linear)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_letters_can_be_read_on_every_color(tmp_path):
+    path = tmp_path / "page.html"
+    write_attention_page([text_map(["a", "b"])], path, "A title")
+    page = path.read_text()
+    assert page.count("function ink(") == 1
+    assert "style.color = ink(" in page
+    ramps = data_of(page)["ramps"]
+    colors = [*ramps["light"], *ramps["dark"], *([level] * 3 for level in range(256))]
+    script = page[page.index("function ink(") :].split("\n}\n")[0] + "\n}\n"
+    script += f"console.log(JSON.stringify({json.dumps(colors)}.map(ink)))"
+    inks = json.loads(subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout)
+    for color, chosen in zip(colors, inks, strict=True):
+        assert contrast(color, {"#000": [0] * 3, "#fff": [255] * 3}[chosen]) >= 4.5
+
+
 @needs_browser
 def test_a_browser_lays_the_weights_over_an_image(tmp_path):
     names = ["class token", *(f"row {r}, column {c}" for r in (1, 2) for c in (1, 2))]
