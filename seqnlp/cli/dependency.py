@@ -4,6 +4,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,15 @@ from .sizes import Sizes, count_parameters, match_sizes
 
 LAYERS, HEADS = 2, 4
 NUM_WINDOWS = 16  # examples through which gradients are followed
+THOROUGH = {
+    "parameters": 200_000,
+    "steps": 10_000,
+    "seeds": 3,
+    "distances": "16,32,64,128,256",
+    "unseen_distances": "512",
+    "learning_rate": "0.001",
+}
+"""What --thorough sets."""
 
 
 # Ways to start a recurrent net, as fields of its configuration.
@@ -170,7 +180,7 @@ def _train_missing(
             if run in watched:
                 kept.flows[run] = follow_gradients(model, DEPENDENCY_TASKS[run.task], max(settings["distances"]))
         results = [entry for one in runs for entry in kept.entries.get(one, [])]
-        write_json(folder / "dependency.json", results)
+        write_json(folder / "dependency.json", [*results, *chain.from_iterable(kept.others.values())])
         write_flows(folder, kept.flows)
     return results
 
@@ -304,6 +314,7 @@ def _spread(values: list[float]) -> str:
 
 
 def dependency(
+    context: typer.Context,
     tasks: Annotated[
         str, typer.Option("--tasks", rich_help_panel="Tasks", help=f"Which of {', '.join(DEPENDENCY_TASKS)}.")
     ] = "copy,adding,recall,parity",
@@ -394,7 +405,8 @@ def dependency(
         typer.Option(
             "--resume",
             rich_help_panel="Results",
-            help="Keep the finished runs in --output_dir, and train only the missing ones.",
+            help="Keep the finished runs in --output_dir, also those that are not asked for, and train only the "
+            "missing ones.",
         ),
     ] = False,
     records: Annotated[
@@ -432,8 +444,10 @@ def dependency(
         seqnlp dependency --tasks recall --state_sizes 32,64,128 --architectures gru,lstm,transformer
     """
     if thorough:
-        parameters, steps, seeds, distances, unseen_distances = 200_000, 10_000, 3, "16,32,64,128,256", "512"
-        learning_rate = "0.001"
+        given = [name for name in THOROUGH if context.get_parameter_source(name).name != "DEFAULT"]
+        if given:
+            raise FlagError(f"--thorough sets --{given[0]} itself: leave out one of the two.")
+        parameters, steps, seeds, distances, unseen_distances, learning_rate = THOROUGH.values()
     chosen = [DEPENDENCY_TASKS[name] for name in parse_list(tasks, DEPENDENCY_TASKS, "--tasks")]
     kinds = parse_list(architectures, ARCHITECTURES, "--architectures")
     ways = parse_list(starts, STARTS, "--starts")
@@ -453,7 +467,7 @@ def dependency(
     drawn = {task.name: output_dir / f"gradients-{task.name}.png" for task in chosen if gradients and task.vocab_size}
     folders = [Path(folder) for folder in parse_list(records, flag="--records")] if records.strip() else []
     kept = read_kept(
-        [*([output_dir] if resume and numbers.exists() else []), *folders], runs, settings, trained, unseen
+        [*([output_dir] if resume and numbers.exists() else []), *folders], runs, settings, trained, unseen, output_dir
     )
     outputs = [report, picture, numbers, *drawn.values()]
     read = [folder / numbers.name for folder in folders]
@@ -470,7 +484,7 @@ def dependency(
     train = {"distances": trained, "unseen_distances": unseen, "device": device, **settings}
     results = _train_missing(runs, kept, watched, train, output_dir)
     for name, path in drawn.items():
-        flows = {run.name: flow for run, flow in kept.flows.items() if run.task == name}
+        flows = {run.name: kept.flows[run] for run in runs if run.task == name and run in kept.flows}
         if flows:
             plot_gradient_flow(flows, path, {run.name: run.architecture for run in kept.flows})
     seen = f"seed {first_seed}" if seeds == 1 else f"mean (least to most) of {seeds} seeds from {first_seed}"

@@ -55,9 +55,13 @@ class Run:
 
 @dataclass
 class Kept:
-    """Entries and gradients of runs that are done, and one line that says what was read."""
+    """
+    Entries and gradients of runs that are done, those that are not asked for but stay in the record that is gone on
+    with, and one line that says what was read.
+    """
 
     entries: dict[Run, list[dict[str, Any]]] = field(default_factory=dict)
+    others: dict[Run, list[dict[str, Any]]] = field(default_factory=dict)
     flows: dict[Run, GradientFlow] = field(default_factory=dict)
     told: str = ""
 
@@ -68,6 +72,7 @@ def read_kept(
     settings: dict[str, Any],
     trained: Sequence[int],
     unseen: Sequence[int],
+    own: Path | None = None,
 ) -> Kept:
     """
     The runs in these folders that are asked for; of a run in several folders the first.
@@ -78,6 +83,7 @@ def read_kept(
         settings: Fields of an entry that have to be the same.
         trained: Distances to train on.
         unseen: Further ones to test at.
+        own: Which of the folders is gone on with.
 
     Raises:
         RecordsError: If a folder has no such record, or a run that is asked for was trained otherwise.
@@ -93,6 +99,8 @@ def read_kept(
         for run, entries in found.items():
             if run not in asked:
                 others += 1
+                if folder == own:
+                    kept.others[run] = entries
                 continue
             wanted = {**vars(asked[run]), **settings, "distances": distances}
             had = {**entries[0], "distances": {entry["distance"]: entry["trained"] for entry in entries}}
@@ -105,7 +113,7 @@ def read_kept(
             kept.entries.setdefault(run, entries)
         gradients = folder / "gradients.json"
         for entry in _read(gradients) if gradients.exists() else []:
-            if Run.of(entry) in kept.entries:
+            if Run.of(entry) in kept.entries or (folder == own and Run.of(entry) in kept.others):
                 kept.flows.setdefault(Run.of(entry), GradientFlow.from_dict(entry["flow"]))
     if folders:
         rest = f"; {others} more there are not asked for" if others else ""

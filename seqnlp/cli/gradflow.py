@@ -94,6 +94,8 @@ def gradflow(
     check_outputs(written, f"--output {output}", [text_file] if text_file else [], overwrite)
     if training_rate is not None and not 0 < training_rate < math.inf:
         raise DiagnosticsError(f"--training_rate {training_rate:g}: give a number above 0, e.g. 1.")
+    if max_grad_norm is not None and not 0 <= max_grad_norm < math.inf:
+        raise DiagnosticsError(f"--max_grad_norm {max_grad_norm:g}: give a number from 0 on, e.g. 1; 0 clips nothing.")
     texts = read_texts(text, text_file)
     curves: dict[str, tuple[TrainingCurve, TrainingCurve]] = {}
     flows: dict[str, GradientFlow] = {}
@@ -160,7 +162,7 @@ def _table(flows: dict[str, GradientFlow]) -> list[dict[str, str]]:
     return [
         {
             "model": name,
-            "factor per token": f"{flow.lowest.factor_per_step:.3f}",
+            "factor per token": _factor(flow),
             "reach, tokens": _reach(flow),
             "spectral radius": _span(flow.spectral_radii.values()),
             "saturated, %": _span((100 * (share.low + share.high) for share in flow.saturation.values()), ".0f"),
@@ -194,6 +196,11 @@ def _page(flows: dict[str, GradientFlow], picture: bytes) -> str:
         f"<h2>How to read this</h2>{list_of((*_losses(flows), *EXPLANATIONS))}",
     ]
     return page_of(finding(flows), parts)
+
+
+def _factor(flow: GradientFlow) -> str:
+    factor = flow.lowest.factor_per_step
+    return "-" if math.isnan(factor) else f"{factor:.3f}"
 
 
 def _reach(flow: GradientFlow) -> str:

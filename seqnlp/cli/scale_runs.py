@@ -124,7 +124,8 @@ def cost_of(record: dict[str, Any], config: PreTrainedConfig | None = None) -> C
     """
     What training a model of a run costs: three forward passes per token, counted by [`count_flops`].
 
-    A language model is counted at the length of its windows, others at the mean length of a training text.
+    A language model is counted at the length of its windows, others at the mean length of a training text. Where a row
+    is one text instead, as a tune is, attention over `--max_length` tokens is an upper bound.
 
     Args:
         record: The content of `run.json`.

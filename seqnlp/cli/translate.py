@@ -16,6 +16,7 @@ from ..tasks.translation import Tokenizers
 from .exported_translator import CTranslate2Engine, exported_target
 from .models import CompileGeneration, ModelError, TrustRemoteCode, compile_writing, load_model
 from .outputs import OutputError, check_outputs, make_folder
+from .texts import piped_lines
 
 
 def translate(
@@ -73,7 +74,7 @@ def translate(
     if output is not None:
         check_outputs([output], f"--output {output}", [file] if file else [], overwrite)
         make_folder(output.parent, f"--output {output}")
-    lines = lines_of(read_text(str(file)) if file else sys.stdin.read())
+    lines = lines_of(read_text(str(file))) if file else list(piped_lines())
     beams = {"num_beams": num_beams, "length_penalty": length_penalty, "max_new_tokens": max_new_tokens}
     given = {name: value for name, value in beams.items() if value is not None}
     engine = _engine(model, trust_remote_code, given, compile_generation)
@@ -84,6 +85,7 @@ def translate(
         text = "".join(f"{line}\n" for line in found.lines)
         if output is None:
             sys.stdout.write(text)
+            sys.stdout.flush()
         else:
             _write(output, text)
             journal.unlink()
@@ -91,10 +93,16 @@ def translate(
         kept = f"What is done is in {journal}; the same command goes on." if journal else "Nothing was kept."
         sys.stderr.write(f"\nStopped. {kept}\n")
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # whoever read the translations has seen enough
+        sys.stderr.close()
+        raise typer.Exit(0) from None
     except OSError as error:
-        raise OutputError(f"--output {output}: it cannot be written: {error.strerror}.") from error
+        place = "The standard output" if output is None else f"--output {output}: it"
+        raise OutputError(f"{place} cannot be written: {error.strerror}.") from error
     are = "is" if found.empty == 1 else "are"
-    told = f"{len(lines):,} lines" + (f", of which {found.empty:,} {are} empty" if found.empty else "")
+    told = f"{len(lines):,} line{'s' * (len(lines) != 1)}" + (
+        f", of which {found.empty:,} {are} empty" if found.empty else ""
+    )
     told += f"; {found.cut:,} the model did not end, and they are cut off" if found.cut else ""
     told += f"; {found.resumed:,} of them were done before" if found.resumed else ""
     sys.stderr.write(f"{told}{f': {output}' if output else ''}\n")

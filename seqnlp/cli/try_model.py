@@ -25,6 +25,7 @@ from ..demo import (
 from .models import CompileGeneration, ModelName, TrustRemoteCode, compile_writing, load_model
 from .outputs import make_folder
 from .terminal import show, show_candidates
+from .texts import piped_lines
 
 
 def try_model(
@@ -161,8 +162,8 @@ def _given(answerer: Answerer, texts: list[str], files: list[Path]) -> Iterator[
         else:
             yield file, f"--file {file}"
     if not texts and not files:
-        for number, line in enumerate(sys.stdin, start=1):
-            yield line.rstrip("\r\n"), f"standard input, line {number}"
+        for number, line in enumerate(piped_lines(), start=1):
+            yield line, f"standard input, line {number}"
 
 
 def _converse(tries: _Tries, name: str) -> None:

@@ -81,8 +81,9 @@ class GradientFlow:
         loss: Which loss, in words.
         num_windows: Pieces of text it is averaged over.
         series: Layer by layer from the bottom.
-        spectral_radii: Of each block of each recurrent matrix, by layer and gate.
-        saturation: Of each gate, by layer and gate.
+        spectral_radii: Of each block of each recurrent matrix, by layer and gate; in an encoder-decoder those of the
+            decoder, whose gradients are followed.
+        saturation: Of each gate of the same cells, by layer and gate.
         max_grad_norm: The norm to which gradients are clipped in training, or `None` where it is not known.
         clipped_share: Share of the windows whose gradient is above `max_grad_norm`; `None` where not measured.
         clipped_steps: Share of the steps of its training that were clipped; `None` where that is not known.
@@ -221,7 +222,8 @@ def measure_gradient_flow(
             "has no mask token."
         )
     sums, counts = defaultdict(lambda: torch.zeros(0)), defaultdict(lambda: torch.zeros(0))
-    cells = find_cells(model, within="decoder" if kind == "seq2seq" else "")
+    within = "decoder" if kind == "seq2seq" else ""
+    cells = find_cells(model, within)
     steps: dict[str, list[Cell]] = defaultdict(list)
     was_training = model.training
     model.eval()
@@ -246,7 +248,7 @@ def measure_gradient_flow(
         LOSSES[kind],
         len(windows),
         [GradientSeries(name, (sums[name] / counts[name].clamp(min=1)).tolist()) for name in sums],
-        {name: spectral_radius(matrix) for name, matrix in recurrent_matrices(model)},
+        {name: spectral_radius(matrix) for name, matrix in recurrent_matrices(model, within)},
         _mean_saturation(steps),
         max_grad_norm,
         clipped,

@@ -71,18 +71,19 @@ def spectral_radius(matrix: torch.Tensor) -> float:
     return float(torch.linalg.eigvals(matrix.detach().double().cpu()).abs().max())
 
 
-def recurrent_matrices(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def recurrent_matrices(model: nn.Module, within: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """
-    Each block of each recurrent matrix, `(hidden_size, hidden_size)`, with its name, e.g. `layer 1, forget gate`.
+    Each block of each recurrent matrix, `(hidden_size, hidden_size)`, with its name, e.g. `layer 1, forget gate`: of a
+    model, or of the part whose path contains `within`, without which the layers of several parts have the same names.
     """
-    for cell in find_cells(model):
+    for cell in find_cells(model, within):
         if cell.module.recurrent_proj is None:
             continue
         blocks = cell.module.recurrent_proj.weight.split(cell.module.hidden_size)
         for gate, block in zip(cell.module.gates, blocks, strict=True):
             yield f"{cell.name}, {spelled(gate)}", block
     for path, module in model.named_modules():
-        if not isinstance(module, nn.RNNBase) or getattr(module, "proj_size", 0):
+        if within not in path or not isinstance(module, nn.RNNBase) or getattr(module, "proj_size", 0):
             continue
         for layer in range(module.num_layers):
             for suffix, direction in (("", ""), ("_reverse", ", backward")):

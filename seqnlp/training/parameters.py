@@ -48,28 +48,38 @@ def prefixes(name: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
+def lists_of(model: nn.Module) -> list[str]:
+    """The names of the `ModuleList`s that lie in no other one, in the order in which the model holds them."""
+    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)]
+    return [name for name in lists if not any(other in prefixes(name)[:-1] for other in lists)]
+
+
 def layers_of(model: nn.Module) -> dict[str, int]:
     """
     The number of each layer, from 1 on, by its name.
 
-    A layer is an entry of a `ModuleList` that lies in no other one. Several lists, as those of an encoder and a
-    decoder, are counted on in the order in which the model holds them.
+    A layer is an entry of a list of [`lists_of`], unless it is itself a list of single maps, which stand beside one
+    another, as those of a bridge between encoder and decoder do. Several lists, as those of an encoder and a decoder,
+    are counted on.
     """
-    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)]
-    outer = [name for name in lists if not any(other in prefixes(name)[:-1] for other in lists)]
-    names = [f"{name}.{index}" for name in outer for index in range(len(model.get_submodule(name)))]
+    entries = {f"{name}.{index}": e for name in lists_of(model) for index, e in enumerate(model.get_submodule(name))}
+    names = [name for name, entry in entries.items() if not _is_list_of_maps(entry)]
     return {name: number for number, name in enumerate(names, start=1)}
+
+
+def _is_list_of_maps(module: nn.Module) -> bool:
+    return isinstance(module, nn.ModuleList) and not any(list(part.children()) for part in module)
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     """
-    The weights of two dimensions that lie in a stack of layers, see [`layers_of`], and are no embeddings: those of the
-    layers, and those beside them, as a recurrent decoder's attention is. Heads stand outside of a stack.
+    The weights of two dimensions that lie in a stack, see [`lists_of`], and are no embeddings: those of the layers,
+    and those beside them, as a recurrent decoder's attention is. Heads stand outside of a stack.
 
     A stack is the module that holds a list of layers; where that is the model itself, which holds its heads too, the
     list alone.
     """
-    stacks = {layer.rsplit(".", 2)[0] for layer in layers_of(model)}
+    stacks = {name.rsplit(".", 1)[0] for name in lists_of(model)}
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     return [
         parameter

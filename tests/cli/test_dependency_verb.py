@@ -157,6 +157,22 @@ def test_an_interrupted_run_keeps_what_it_had_and_what_others_left_there(tmp_pat
     assert [entry["seed"] for entry in json.loads((tmp_path / "dependency.json").read_text())] == [1, 2, 3]
 
 
+def test_going_on_with_other_runs_leaves_those_that_are_there(tmp_path):
+    flags = ["dependency", "--tasks", "copy", "--distances", "8", "--unseen_distances", "", "--parameters", "5000"]
+    flags += ["--steps", "1", "--gradients", "--output_dir", str(tmp_path)]
+    assert CliRunner().invoke(app, [*flags, "--architectures", "elman"]).exit_code == 0
+    files = ("dependency.json", "gradients.json")
+    (elman,), (flow,) = (json.loads((tmp_path / name).read_text()) for name in files)
+    result = CliRunner().invoke(app, [*flags, "--architectures", "gru", "--resume"])
+    assert result.exit_code == 0, result.output
+    entries, flows = (json.loads((tmp_path / name).read_text()) for name in files)
+    assert [entry["architecture"] for entry in entries] == ["gru", "elman"]
+    assert entries[1] == elman
+    assert flow in flows
+    assert {one["architecture"] for one in flows} == {"elman", "gru"}
+    assert "elman" not in (tmp_path / "dependency.md").read_text()  # of what is asked for alone
+
+
 @pytest.mark.parametrize("content", [None, "[{}]", "{", '[{"task": "copy"}]'])
 def test_what_is_no_record_is_refused(tmp_path, content):
     if content is not None:
@@ -220,6 +236,7 @@ def test_gradients_are_followed_through_the_trained_net_itself():
         (["--learning_rate", "0.01,lstm=0"], "--learning_rate 0.01,lstm=0: give a number above 0"),
         (["--learning_rate", "0.01,rnn=0.1"], "'rnn' is not one of elman, gru"),
         (["--device", "cuda:7"], "--device cuda:7: not one of cpu, cuda"),
+        (["--thorough"], "--thorough sets --steps itself: leave out one of the two."),
         (["--starts", "orthogonal"], "there is no 'orthogonal'; choose among default, torch, chrono, uniform, id"),
         (["--architectures", "gru,gru"], "name at least one, each once"),
         (["--distances", "8,x"], "--distances 8,x: give whole numbers above 0"),

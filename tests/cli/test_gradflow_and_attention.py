@@ -190,6 +190,17 @@ def test_gradflow_writes_numbers_that_json_knows(models, seqnlp, tmp_path):
     assert seqnlp("gradflow", models / "elman", *given)[0] == 0
     numbers = json.loads((tmp_path / "flow.json").read_text(), parse_constant=refuse)
     assert numbers["elman"]["series"][0]["factor_per_step"] is None
+    assert "nan" not in (tmp_path / "flow.html").read_text().partition("<img")[0]
+
+
+def test_gradflow_reads_a_file_as_every_file_is_read(models, seqnlp, tmp_path):
+    text, picture = tmp_path / "text.txt", tmp_path / "flow.png"
+    found = []
+    for content in (b"the cat\nsat on\nthe mat", b"\xef\xbb\xbfthe cat\r\nsat on\r\nthe mat"):
+        text.write_bytes(content)
+        assert seqnlp("gradflow", models / "elman", "--text_file", text, "--output", picture, "--overwrite")[0] == 0
+        found.append(picture.with_suffix(".json").read_text())
+    assert found[0] == found[1]
 
 
 def test_no_verb_writes_over_what_it_reads(models, seqnlp, tmp_path):
@@ -348,7 +359,7 @@ def test_help_has_an_example(verb, seqnlp):
 REFUSED = {
     "gradflow {elman} --text cat": "A text of 1 token is too short",
     "gradflow {elman}": "There is no text",
-    "gradflow {elman} --text_file {root}/none.txt": "cannot be read: No such file",
+    "gradflow {elman} --text_file {root}/none.txt": "none.txt' cannot be read: [Errno 2] No such file",
     "gradflow {images} --text cat": "has no such head",
     "gradflow {series} --text cat": "this model has no such head",
     "gradflow {translation} --text cat": "needs a --target for each text",
@@ -356,6 +367,8 @@ REFUSED = {
     "gradflow {headless} --text cat": "names no class under 'architectures'",
     "gradflow {root}/none --text cat": "There is no folder",
     "gradflow nobody/nothing --text cat": "neither as a folder nor on the Hub",
+    "gradflow {elman} --text cat+sat+on --max_grad_norm -3": "--max_grad_norm -3: give a number from 0 on",
+    "gradflow {elman} --text cat+sat+on --max_grad_norm nan": "--max_grad_norm nan: give a number from 0 on",
     "gradflow {elman} --text cat --output flow.pdf": "let its name end in .png",
     "gradflow {elman} --text cat+sat+on --output {elman}/config.json/flow.png": "config.json cannot be made",
     "attention {gpt2} --text cat+sat --output {elman}/config.json/page.html": "config.json cannot be made",

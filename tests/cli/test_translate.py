@@ -1,7 +1,9 @@
 """`seqnlp translate`: one line in, one line out, whatever happens in between."""
 
+import errno
 import io
 import json
+import os
 import re
 
 import pytest
@@ -59,7 +61,9 @@ def root(tmp_path_factory):
 @pytest.fixture
 def seqnlp(seqnlp):
     """Run `seqnlp translate`; gives its exit status, what it printed and its error."""
-    return lambda *arguments, given="": seqnlp("translate", *arguments, stdin=io.StringIO(given))
+    return lambda *arguments, given="": seqnlp(
+        "translate", *arguments, stdin=io.StringIO(given) if isinstance(given, str) else given
+    )
 
 
 @pytest.mark.parametrize(("name", "beams"), [("recurrent", 1), ("transformer", 3)])
@@ -147,6 +151,40 @@ def test_pipes(root, seqnlp, tmp_path):
     status, out, _ = seqnlp(root / "recurrent", given="\n".join(LINES))  # the last line without its end
     assert status == 0
     assert out == (tmp_path / "out.txt").read_text(encoding="utf-8")
+
+
+def piped(content):
+    return io.TextIOWrapper(io.BytesIO(content), encoding="latin-1")  # as a locale may have it
+
+
+def test_a_pipe_is_read_as_every_file_is(root, seqnlp):
+    wanted = seqnlp(root / "recurrent", given=piped(b"the cat\n\nsat on\n"))
+    assert (wanted[0], wanted[1].count("\n")) == (0, 3)
+    assert wanted[1] == seqnlp(root / "recurrent", given=piped(b"\xef\xbb\xbfthe cat\r\n\r\nsat on"))[1]
+    for content, told in (
+        (b"the cat\nthe caf\xe9\n", "cannot be read as UTF-8: line 2 holds the byte 0xe9"),
+        (b"the cat\nt\0h\0e\0\n", "holds NUL characters (first in line 2)"),
+    ):
+        status, out, error = seqnlp(root / "recurrent", given=piped(content))
+        assert (status, out) == (2, "")
+        assert error.startswith("error: The standard input ")
+        assert error.count("\n") == 1
+        assert told in error
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.EPIPE, 0), (errno.ENOSPC, 2)])
+def test_where_the_standard_output_ends_or_is_full(number, status, root, seqnlp, monkeypatch):
+    class Ended(io.StringIO):
+        def flush(self):
+            raise OSError(number, os.strerror(number))
+
+    told = io.StringIO()
+    monkeypatch.setattr("sys.stderr", told)
+    told.close = lambda: None
+    monkeypatch.setattr("sys.stdout", Ended())
+    assert seqnlp(root / "recurrent", given="the cat\n")[0] == status
+    wanted = "error: The standard output cannot be written: No space left on device.\n" if status else ""
+    assert told.getvalue() == wanted
 
 
 class Recorded(TorchEngine):

@@ -276,6 +276,20 @@ def test_masked_language_models_and_encoder_decoders():
     assert flow.clipped_share == 1
 
 
+def test_the_radii_of_an_encoder_decoder_are_those_of_the_decoder_that_is_followed():
+    """The encoder's layers have the same numbers, and directions that the decoder has not."""
+    fields = {**SIZES, "num_hidden_layers": 1, "decoder_start_token_id": 1, "pad_token_id": 0}
+    config = RecurrentSeq2SeqConfig(**fields, cell_type="elman")
+    model = RecurrentSeq2SeqForConditionalGeneration(config)
+    matrices = {name: module for name, module in model.named_modules() if name.endswith("recurrent_proj")}
+    assert len(matrices) == 3
+    with torch.no_grad():
+        for name, module in matrices.items():
+            module.weight.copy_(torch.eye(16) * (0.5 if "decoder" in name else 2.0))
+    flow = measure_gradient_flow(model, [Window(row[:6], row) for row in torch.randint(3, 30, (1, 8))])
+    assert flow.spectral_radii == {"layer 1, hidden candidate": pytest.approx(0.5)}
+
+
 def test_measuring_leaves_the_model_as_it_was():
     model = RecurrentForCausalLM(RecurrentConfig(**SIZES)).train()
     measure_gradient_flow(model, some_windows())

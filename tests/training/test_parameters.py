@@ -9,11 +9,13 @@ from seqnlp import (
     RecurrentConfig,
     RecurrentForCausalLM,
     RecurrentForSequenceClassification,
+    RecurrentSeq2SeqConfig,
+    RecurrentSeq2SeqForConditionalGeneration,
     TransformerConfig,
     TransformerForConditionalGeneration,
 )
 from seqnlp.training import ArgumentsError, TrainingArguments, create_optimizer
-from seqnlp.training.parameters import depths, freeze
+from seqnlp.training.parameters import depths, freeze, hidden_matrices
 
 
 SIZES = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 3}
@@ -77,6 +79,22 @@ def test_a_decoder_stands_on_its_encoder():
         [d for n, d in found.items() if f"{side}.layers.{i}." in n] for side in ("encoder", "decoder") for i in (0, 1)
     ]
     assert [set(layer) for layer in layers] == [{1}, {2}, {3}, {4}]
+
+
+def test_a_bridge_between_encoder_and_decoder_is_no_stack_of_layers():
+    """Its maps stand side by side: between the encoder's top layer and the decoder's lowest there is one step."""
+    config = RecurrentSeq2SeqConfig(**{**SIZES, "num_hidden_layers": 2}, cell_type="lstm")
+    model = RecurrentSeq2SeqForConditionalGeneration(config)
+    found = depths(model)
+    layers = [
+        {d for n, d in found.items() if f"{side}.layers.{i}." in n} for side in ("encoder", "decoder") for i in (0, 1)
+    ]
+    assert layers == [{1}, {2}, {3}, {4}]
+    assert {d for n, d in found.items() if ".bridge." in n} == {2}  # it goes with what stands before it
+    assert found["lm_head.weight"] == 5
+    assert {f"model.decoder.bridge.projs.{i}.{j}.weight" for i in (0, 1) for j in (0, 1)} <= {
+        name for name, p in model.named_parameters() if any(p is matrix for matrix in hidden_matrices(model))
+    }
 
 
 def test_each_layer_learns_at_the_rate_of_the_one_above_times_the_decay():
