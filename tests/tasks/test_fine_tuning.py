@@ -308,3 +308,14 @@ def test_positions_of_ours_are_bounded_where_they_are_learned(folder):
     assert positions_of(BertForMaskedLM.config_class(max_position_embeddings=7)) == 7
     assert positions_of(given_models.GPT2Config(n_positions=9)) == 9
     assert positions_of(given_models.RecurrentConfig()) is None
+
+
+def test_a_record_of_a_model_that_nobody_knows_is_told():
+    record = {"base_model": {"name": "a/b"}, "hyperparameters": {"architecture": "nothing"}}
+    with pytest.raises(ArgumentsError, match=r"transformers knows no models of the kind 'nothing'\."):
+        TASKS["sentiment_analysis"].foreign_architecture(record)
+    assert (
+        TASKS["sentiment_analysis"].foreign_architecture({**record, "hyperparameters": {"architecture": "bert"}})
+        == "bert"
+    )
+    assert TASKS["sentiment_analysis"].foreign_architecture({**record, "base_model": {}}) is None
