@@ -111,13 +111,15 @@ class RecurrentLayer(GradientCheckpointingLayer):
 
     def _read(self, hidden_states, state, padding, return_state) -> tuple[torch.Tensor, State | None]:
         recurrence = RECURRENCE_FUNCTIONS[self.config.recurrence_implementation]
-        # Read token by token, a state of a narrower type would be rounded at each of them.
-        is_exact = isinstance(self.forward_cell, LinearCell) or autocast_dtype(hidden_states.device) is not None
-        dtype = exact_dtype(hidden_states.dtype) if is_exact else hidden_states.dtype
+        # Read token by token, a state of a narrower type would be rounded at each of them. Under autocast the stream
+        # through blocks is of that type; states of plain layers are of the type in which torch's kernels leave them.
+        in_block = self.config.block == "residual" and autocast_dtype(hidden_states.device) is not None
+        is_exact = isinstance(self.forward_cell, LinearCell) or in_block
         if state is None:
             shape = (hidden_states.shape[0], self.config.num_directions, self.config.hidden_size)
             state = (hidden_states.new_zeros(shape),) * self.forward_cell.num_states
-        state = tuple(tensor.to(dtype) for tensor in state)
+        if is_exact:
+            state = tuple(tensor.to(exact_dtype(tensor.dtype)) for tensor in state)
 
         outputs, final_states = [], []
         for direction, cell in enumerate(self.cells):
@@ -125,8 +127,10 @@ class RecurrentLayer(GradientCheckpointingLayer):
                 cell = drop_weights(cell, self.config.weight_drop)
             start = tuple(tensor[:, direction] for tensor in state)
             output, final = recurrence(cell, hidden_states, start, padding, direction == 1, return_state)
-            outputs.append(output if dtype == hidden_states.dtype else output.to(hidden_states.dtype))
-            final_states.append(final if final is None else tuple(tensor.to(dtype) for tensor in final))
+            outputs.append(output.to(hidden_states.dtype) if is_exact else output)
+            if is_exact and final is not None:
+                final = tuple(tensor.to(exact_dtype(tensor.dtype)) for tensor in final)
+            final_states.append(final)
         outputs = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
         if not return_state:
             return outputs, None
