@@ -70,8 +70,12 @@ def check_going_on_alone(folder):
 
 
 def run_together(processes, folder, check):
-    """Forked, so that they need not import everything anew."""
-    context, port = multiprocessing.get_context("fork"), free_port()
+    """
+    Forked from a process that has imported everything and done nothing else: forked from this one, they would wait for
+    threads that tests before have started here.
+    """
+    context, port = multiprocessing.get_context("forkserver"), free_port()
+    context.set_forkserver_preload(["distributed_checks"])
     group = [
         context.Process(target=one_of, args=(number, processes, port, folder, check), daemon=True)
         for number in range(processes)
