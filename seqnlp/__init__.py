@@ -5,28 +5,19 @@ does. The classes, torch, and the pipeline `seqnlp-translation` are imported whe
 here, or by an Auto class or a pipeline that reads the configuration of one of our models.
 """
 
-import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 
-def _has_working_folder() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True
-
-
 try:
     from transformers.models.auto import auto_mappings
-except FileNotFoundError:  # transformers asks for the working folder
-    if not _has_working_folder():
-        raise FileNotFoundError(
-            "the folder that this was started in is gone. Start it in one that is there."
-        ) from None
-    raise
+except FileNotFoundError as error:
+    if error.filename is not None:
+        raise
+    # No file, but the working folder, which transformers asks for.
+    message = "the folder that this was started in is gone. Start it in one that is there."
+    raise FileNotFoundError(message) from None
 
 
 if TYPE_CHECKING:

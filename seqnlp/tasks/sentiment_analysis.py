@@ -277,11 +277,11 @@ class SentimentAnalysis(Task):
             run.tell(f"{len(texts):,} variants of the {len(train):,} training texts.")
             parts.append(Dataset.from_dict({"text": texts}))
         others = concatenate_datasets(parts) if parts else None
+        known = set() if others is None else set(values_of(others, "text"))
         for split, rows in splits.items():
-            if others and split != "train":
-                known = set(values_of(others, "text"))
-                if count := sum(text in known for text in values_of(rows, "text")):
-                    run.tell(f"{count:,} of the {len(rows):,} texts of {split!r} are among these, and learned from.")
+            count = 0 if split == "train" else sum(text in known for text in values_of(rows, "text"))
+            if count:
+                run.tell(f"{count:,} of the {len(rows):,} texts of {split!r} are among these, and learned from.")
         return others, tagger
 
     def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> Predictions:

@@ -40,3 +40,15 @@ def write_run(folder, seed=0, metrics=None, model=None, processor=None, **change
     }
     (folder / "run.json").write_text(json.dumps(record))
     return folder
+
+
+def change(path, **values):
+    """Set values of a file of JSON."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def edit_card(folder, old, new):
+    """Put other words into the card of a folder."""
+    card = (folder / "README.md").read_text()
+    assert old in card
+    (folder / "README.md").write_text(card.replace(old, new))

@@ -1,6 +1,5 @@
 """What a hostile model gets hold of, and what a model may take."""
 
-import json
 import os
 import re
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from finished_run import write_run
+from finished_run import change, write_run
 from hostile import hostile_code
 
 from seqnlp import RecurrentConfig, RecurrentForTimeSeriesPrediction
@@ -33,10 +32,6 @@ def bundle(run_folder, tmp_path):
     folder.mkdir()
     build_bundle(run_folder, folder, "bob/model")
     return folder
-
-
-def change(path, **values):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def processes(mark):
