@@ -2,14 +2,22 @@
 
 import lzma
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import datasets
+import numpy as np
 import torch
+from scipy.stats import bootstrap
 from tabulate import tabulate
 
 from .score import OfflineMetric, Score
 
+
+STRETCH = 128
+"""Scored tokens that are drawn together for an interval: what is easy or hard for a model is so for a while."""
+NUM_RESAMPLES = 1000
+DRAWN_AT_ONCE = 1 << 22  # stretches, so that a large text takes no more memory than a small one
 
 _INPUTS = """
 Args:
@@ -121,9 +129,22 @@ LANGUAGE_MODELING_SCORES = (
 """What [`language_modeling_scores`] gives."""
 
 
+class Stretch(NamedTuple):
+    """
+    Some tokens of a held-out text in a row.
+
+    Attributes:
+        nats: Their summed negative log-likelihood.
+        tokens: How many they are.
+    """
+
+    nats: float
+    tokens: int
+
+
 def language_modeling_scores(
-    nats: list[float], tokens: int, unknown: int, characters: int | None, words: int | None
-) -> dict[str, float | None]:
+    stretches: Sequence[Stretch], unknown: int, characters: int | None, words: int | None
+) -> dict[str, Any]:
     """
     The scores of a held-out text, whatever its tokens are.
 
@@ -131,21 +152,22 @@ def language_modeling_scores(
     as words out of its vocabulary or white space, would be counted and cost nothing.
 
     Args:
-        nats: Summed negative log-likelihood of each piece of the text.
-        tokens: Tokens scored, all pieces together; where `</s>` is among them, its nats count in all scores.
-        unknown: How many of them are the unknown token.
+        stretches: The whole text; where `</s>` is among its tokens, its nats count in all scores.
+        unknown: How many of its tokens are the unknown token.
         characters: Characters of the text that the tokens spell; `None` if they do not give it back.
         words: Its words between white space; `None` in that case too.
 
     Returns:
         `loss` (nats per token), `perplexity` (per token) and `unknown_share`; of a text that the tokens give back also
-        `word_perplexity`, `bits_per_character` and `nats_per_character`.
+        `word_perplexity`, `bits_per_character` and `nats_per_character`. Of more than one stretch also `intervals`:
+        half the 95 % interval of the loss and of what is per character, see [`loss_interval`].
     """
-    total = [math.fsum(nats)]
+    total, tokens = [math.fsum(part.nats for part in stretches)], sum(part.tokens for part in stretches)
     scores = {
         **NegativeLogLikelihood().compute(predictions=total, references=[tokens]),
         **Perplexity().compute(predictions=total, references=[tokens]),
     }
+    nats_of = {"loss": 1.0}
     if characters:
         per_word = Perplexity().compute(predictions=total, references=[words])["perplexity"] if words else None
         scores |= {
@@ -153,7 +175,40 @@ def language_modeling_scores(
             **BitsPerCharacter().compute(predictions=total, references=[characters]),
             "nats_per_character": total[0] / characters,
         }
-    return {**scores, "unknown_share": unknown / tokens}
+        nats_of |= {
+            "bits_per_character": tokens / characters / math.log(2),
+            "nats_per_character": tokens / characters,
+        }
+    scores["unknown_share"] = unknown / tokens
+    if len(stretches) > 1:
+        interval = loss_interval(stretches)
+        scores["intervals"] = {name: factor * interval for name, factor in nats_of.items()}
+    return scores
+
+
+def loss_interval(stretches: Sequence[Stretch]) -> float:
+    """
+    Half the 95 % interval of the mean loss of a token, in nats: how far another text of the same kind and length would
+    move it, the model being the same.
+
+    The percentile bootstrap (Efron and Tibshirani 1993, section 13.3) over stretches as blocks that do not overlap
+    (Carlstein 1986), since neighboring tokens are not told independently.
+
+    Args:
+        stretches: At least two.
+    """
+    nats, tokens = np.array(stretches, dtype=np.float64).T
+    found = bootstrap(
+        (nats, tokens),
+        lambda nats, tokens, axis: nats.sum(axis) / tokens.sum(axis),
+        paired=True,
+        n_resamples=NUM_RESAMPLES,
+        batch=max(1, DRAWN_AT_ONCE // len(nats)),
+        method="percentile",
+        rng=0,
+    )
+    low, high = found.confidence_interval
+    return float(high - low) / 2
 
 
 def language_modeling_report(
@@ -171,18 +226,26 @@ def language_modeling_report(
     """
     per_token, per_character = f"per token ({counts['tokens']:,})", f"per character ({counts['characters']:,})"
     rows = [
-        ["loss, nats", scores["loss"], per_token],
-        ["perplexity", scores["perplexity"], per_token],
-        ["perplexity", scores.get("word_perplexity"), f"per word between white space ({counts['words']:,})"],
-        ["nats", scores.get("nats_per_character"), per_character],
-        ["bits", scores.get("bits_per_character"), per_character],
+        ["loss, nats", "loss", per_token],
+        ["perplexity", "perplexity", per_token],
+        ["perplexity", "word_perplexity", f"per word between white space ({counts['words']:,})"],
+        ["nats", "nats_per_character", per_character],
+        ["bits", "bits_per_character", per_character],
+    ]
+    intervals = scores.get("intervals", {})
+    around = {key: f" ± {interval:.2g}" for key, interval in intervals.items()}
+    shown = [
+        [name, f"{scores[key]:.4g}{around.get(key, '')}", unit]
+        for name, key, unit in rows
+        if scores.get(key) is not None
     ]
     if xz is not None:
-        rows.append(["bits, compressor xz", xz["bits_per_character"], per_character])
-    shown = [[name, f"{value:.4g}", unit] for name, value, unit in rows if value is not None]
+        shown.append(["bits, compressor xz", f"{xz['bits_per_character']:.4g}", per_character])
     shown.append(["unknown tokens", f"{scores['unknown_share']:.2%}", f"of {counts['tokens']:,}"])
     table = tabulate(shown, headers=["score", "", "divided by"], disable_numparse=True)
     parts = [f"{split.capitalize()}: the whole text, read {read}", table]
+    if intervals:
+        parts.append(f"±: half the 95 % interval over {NUM_RESAMPLES:,} samples of stretches of {STRETCH} tokens.")
     if "bits_per_character" not in scores:
         parts.append(
             "The tokens do not give the text back, so no score per word or character is shown: --tokenizer_type char "
@@ -192,9 +255,9 @@ def language_modeling_report(
 
 
 @torch.no_grad()
-def nats_of_rows(model, batch: dict[str, torch.Tensor], window: int | None = None) -> list[float]:
+def nats_of_rows(model, batch: dict[str, torch.Tensor], window: int | None = None) -> list[list[Stretch]]:
     """
-    The summed negative log-likelihood of each row of a batch.
+    The negative log-likelihood of each row of a batch, in stretches of [`STRETCH`] scored tokens and a rest.
 
     Args:
         model: A causal language model.
@@ -204,16 +267,20 @@ def nats_of_rows(model, batch: dict[str, torch.Tensor], window: int | None = Non
             default everything at once, without a cache.
     """
     width = batch["input_ids"].shape[1]
-    state, nats = None, 0.0
+    state, losses = None, []
     pieces = (batch[name].split(window or width, dim=1) for name in ("input_ids", "labels"))
     for input_ids, labels in zip(*pieces, strict=True):
         outputs = model(input_ids=input_ids, past_key_values=state, use_cache=window is not None)
         state = outputs.past_key_values if window is not None else None
-        losses = torch.nn.functional.cross_entropy(
+        told = torch.nn.functional.cross_entropy(
             outputs.logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
         )
-        nats = nats + losses.view_as(labels).double().sum(dim=1)
-    return nats.tolist()
+        losses.append(told.view_as(labels).double())
+    rows = zip(torch.cat(losses, dim=1), batch["labels"] != -100, strict=True)
+    return [
+        [Stretch(part.sum().item(), len(part)) for part in row[is_scored].split(STRETCH) if len(part)]
+        for row, is_scored in rows
+    ]
 
 
 def xz_bits_per_character(train: Iterable[str], held_out: Iterable[str]) -> dict[str, float]:

@@ -23,6 +23,7 @@ from transformers import (
 from ..data import HeldOutSegments, LanguageModelCollator, LoadedData, TextArguments, load_texts, values_of
 from ..metrics import (
     LANGUAGE_MODELING_SCORES,
+    Stretch,
     language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
@@ -38,7 +39,7 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .reporting.results import dataset_of, decimals
+from .reporting.results import dataset_of, decimals, over_seeds
 from .starting.distillation import DistillationArguments, check_student, tell_teacher
 from .starting.language_model_teacher import NextTokenTeacher, reads_ahead
 from .writing import write_on
@@ -252,16 +253,17 @@ class LanguageModeling(Task):
         """A prompt of the run."""
         return ["--text", self.generation_args.prompt.split("|")[0] or "The"]
 
-    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[float]:
-        """The nats of each segment."""
+    def predict(self, evaluator: Evaluator, data: PreparedData, split: str) -> list[Stretch]:
+        """The nats of each stretch of each segment."""
         window = READ_AT_ONCE if self.is_recurrent else None
-        return evaluator.evaluate_rows(data.examples[split], partial(nats_of_rows, window=window), data.collator)
+        rows = evaluator.evaluate_rows(data.examples[split], partial(nats_of_rows, window=window), data.collator)
+        return list(chain.from_iterable(rows))
 
-    def score(self, predictions: list[float], data: PreparedData, split: str) -> dict[str, Any]:
+    def score(self, predictions: list[Stretch], data: PreparedData, split: str) -> dict[str, Any]:
         """Loss and perplexities; per character and word where the tokens give the text back."""
         counts = data.counts[split]
         spelled = {name: counts[name] if counts["is_whole"] else None for name in ("characters", "words")}
-        return language_modeling_scores(predictions, counts["tokens"], counts["unknown"], **spelled)
+        return language_modeling_scores(predictions, counts["unknown"], **spelled)
 
     def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Any) -> str:
         """How the first prompt goes on."""
@@ -321,12 +323,15 @@ class LanguageModeling(Task):
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """Nats per character, with what the compressor xz needs, and what was published."""
-        scores = [record["metrics"][split]["nats_per_character"] for record in records]
         bits = records[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
         others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", cls.published.get(dataset_of(records[0]))]
+        shown = {
+            part: over_seeds([record["metrics"][part] for record in records], "nats_per_character", ".3f")
+            for part in ("validation", split)
+        }
         return {
-            "validation": decimals(record["metrics"]["validation"]["nats_per_character"] for record in records),
-            "nats per character": f"{decimals(scores)} ({split})",
+            "validation": shown["validation"],
+            "nats per character": f"{shown[split]} ({split})",
             "all held-out text": decimals(nats_over_all(record) for record in records),
             "others": ", ".join(filter(None, others)),
         }

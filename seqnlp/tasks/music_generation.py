@@ -51,7 +51,7 @@ from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, SampleArguments, count_spelled
-from .reporting.results import decimals, spread
+from .reporting.results import over_seeds, spread
 from .reporting.run_page import is_of_this_run
 from .writing import write_texts
 
@@ -403,11 +403,14 @@ class MusicGeneration(LanguageModeling):
         """Bits per character; the share of valid tunes beside that of training tunes; what was copied."""
         tunes = [record["metrics"][GENERATED] for record in records]
         known = records[0]["baselines"]["training_tunes"]
-        scores = [record["metrics"][split]["bits_per_character"] for record in records]
+        bits = {
+            part: over_seeds([record["metrics"][part] for record in records], "bits_per_character", ".3f")
+            for part in ("validation", split)
+        }
         valid = f"{spread(tune['valid'] for tune in tunes)} of {tunes[0]['tunes']}"
         return {
-            "validation": decimals(record["metrics"]["validation"]["bits_per_character"] for record in records),
-            "bits per character": f"{decimals(scores)} ({split})",
+            "validation": bits["validation"],
+            "bits per character": f"{bits[split]} ({split})",
             "valid tunes, % (training tunes)": f"{valid} ({spread([known[GENERATED]['valid']])})",
             "copied runs, % (held-out tunes)": (
                 f"{spread(tune['copied'] for tune in tunes)} ({spread([known[split]['copied']])})"

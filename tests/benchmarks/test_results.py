@@ -10,6 +10,8 @@ from benchmarks import records as records_module
 from benchmarks import results
 from benchmarks.cards import card_name
 from benchmarks.records import file_name
+from seqnlp.tasks.language_modeling import LanguageModeling
+from seqnlp.tasks.music_generation import MusicGeneration
 from seqnlp.tasks.reporting.results import architecture_of, groups_of, model_of
 from seqnlp.tasks.reporting.translation_results import TESTS, draw_bleu_by_length, translation_section
 
@@ -191,6 +193,18 @@ def test_valid_tunes_beside_training_tunes(tmp_path, monkeypatch):
     assert re.search(
         r"\| \[transformer\]\(\.\./model_cards/translation-multi30k_en_de_all_tests-transformer\.md\), 2\.6 M", text
     )
+
+
+def test_one_seed_of_what_writes_stands_with_its_interval_where_it_is_on_record():
+    music, text = music_record(), music_record()
+    music["metrics"]["test"]["intervals"] = {"bits_per_character": 0.0213}
+    text["metrics"] = {"validation": {"nats_per_character": 1.3}, "test": {"nats_per_character": 1.4}}
+    text["metrics"]["test"]["intervals"] = {"nats_per_character": 0.0156}
+    text["dataset"]["splits"] = {"validation": {"characters": 100}, "test": {"characters": 100}}
+    assert MusicGeneration.results_row([music], "test")["bits per character"] == "1.650 ± 0.021 (test)"
+    row = LanguageModeling.results_row([text], "test")
+    assert (row["validation"], row["nats per character"]) == ("1.300", "1.400 ± 0.016 (test)")
+    assert MusicGeneration.results_row([music, music], "test")["bits per character"] == "1.650 ± 0.000 (test)"
 
 
 @pytest.mark.parametrize("markers", ["", "<!-- end of results -->"])

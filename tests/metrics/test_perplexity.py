@@ -11,6 +11,7 @@ from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
 from seqnlp.metrics import (
     BitsPerCharacter,
     Perplexity,
+    Stretch,
     language_modeling_report,
     language_modeling_scores,
     nats_of_rows,
@@ -43,7 +44,8 @@ def test_infinite_and_impossible():
 
 
 def test_scores_of_a_text():
-    scores = language_modeling_scores([2.0, 4.0], tokens=3, unknown=1, characters=12, words=2)
+    scores = language_modeling_scores([Stretch(2.0, 1), Stretch(4.0, 2)], unknown=1, characters=12, words=2)
+    del scores["intervals"]
     assert scores == pytest.approx(
         {
             "loss": 2.0,
@@ -54,11 +56,13 @@ def test_scores_of_a_text():
             "unknown_share": 1 / 3,
         }
     )
-    assert language_modeling_scores([2.0], 1, 0, 2, 0)["word_perplexity"] is None
+    alone = language_modeling_scores([Stretch(2.0, 1)], 0, 2, 0)
+    assert alone["word_perplexity"] is None
+    assert "intervals" not in alone
 
 
 def test_a_text_that_its_tokens_do_not_give_back_earns_no_score_per_character():
-    scores = language_modeling_scores([2.0, 4.0], tokens=3, unknown=2, characters=None, words=None)
+    scores = language_modeling_scores([Stretch(6.0, 3)], unknown=2, characters=None, words=None)
     assert scores == pytest.approx({"loss": 2.0, "perplexity": math.exp(2), "unknown_share": 2 / 3})
     report = language_modeling_report("test", scores, "at once", {"tokens": 3, "characters": 12, "words": 2})
     assert "per character" not in report.split("unknown tokens")[0]
@@ -68,7 +72,7 @@ def test_a_text_that_its_tokens_do_not_give_back_earns_no_score_per_character():
 
 def test_the_report_says_what_each_score_is_divided_by():
     counts = {"tokens": 3000, "characters": 12000, "words": 2000}
-    scores = language_modeling_scores([2000.0, 4000.0], unknown=0, **counts)
+    scores = language_modeling_scores([Stretch(6000.0, 3000)], unknown=0, characters=12000, words=2000)
     report = language_modeling_report("test", scores, "at once", counts, xz={"bits_per_character": 2.5})
     assert report.startswith("Test: the whole text, read at once\n")
     rows = [re.split(r" {2,}", line) for line in report.splitlines()]
@@ -88,8 +92,46 @@ def test_the_nats_of_rows_are_the_models_loss():
     batch = {"input_ids": torch.randint(20, (3, 7)), "labels": labels}
     nats = nats_of_rows(model, batch)
     loss = model(input_ids=batch["input_ids"], labels=labels, shift_labels=labels).loss
-    assert sum(nats) / 17 == pytest.approx(loss.item(), rel=1e-5)
-    assert nats[0] < nats[1]
+    assert [part.tokens for row in nats for part in row] == [3, 7, 7]
+    assert sum(part.nats for row in nats for part in row) / 17 == pytest.approx(loss.item(), rel=1e-5)
+    assert nats[0][0].nats < nats[1][0].nats
+
+
+def test_a_row_is_told_in_stretches_of_scored_tokens():
+    torch.manual_seed(0)
+    config = TransformerDecoderConfig(vocab_size=20, hidden_size=16, num_attention_heads=2, num_hidden_layers=1)
+    model = TransformerDecoderForCausalLM(config).eval()
+    labels = torch.randint(20, (2, 300))
+    labels[0, :50], labels[1] = -100, -100
+    batch = {"input_ids": torch.randint(20, (2, 300)), "labels": labels}
+    row, nothing = nats_of_rows(model, batch)
+    assert [part.tokens for part in row] == [128, 122]
+    assert nothing == []
+    with torch.no_grad():
+        told = model(input_ids=batch["input_ids"]).logits[0].log_softmax(-1)
+    second = -told[178:].gather(1, labels[0, 178:, None]).sum()
+    assert row[1].nats == pytest.approx(second.item(), rel=1e-5)
+
+
+def test_the_interval_of_a_loss_is_that_of_the_delta_method():
+    # The variance of a ratio of sums to first order: Cochran 1977, Sampling Techniques, section 6.4.
+    chance = random.Random(0)
+    lengths = chance.choices([128, 128, 128, 40], k=400)
+    stretches = [Stretch(chance.gauss(2, 0.5) * length, length) for length in lengths]
+    tokens = sum(lengths)
+    mean = sum(part.nats for part in stretches) / tokens
+    error = math.sqrt(sum((part.nats - mean * part.tokens) ** 2 for part in stretches)) / tokens
+    scores = language_modeling_scores(stretches, 0, characters=3 * tokens, words=tokens // 2)
+    assert scores["intervals"]["loss"] == pytest.approx(1.96 * error, rel=0.1)
+    assert scores["intervals"]["nats_per_character"] == pytest.approx(scores["intervals"]["loss"] / 3)
+    bits = scores["intervals"]["nats_per_character"] / math.log(2)
+    assert scores["intervals"]["bits_per_character"] == pytest.approx(bits)
+    assert set(scores["intervals"]) == {"loss", "nats_per_character", "bits_per_character"}
+    counts = {"tokens": tokens, "characters": 3 * tokens, "words": tokens // 2}
+    report = language_modeling_report("test", scores, "at once", counts)
+    loss = next(line for line in report.splitlines() if line.startswith("loss"))
+    assert loss.split()[2:5] == [f"{scores['loss']:.4g}", "±", f"{scores['intervals']['loss']:.2g}"]
+    assert "half the 95 % interval over 1,000 samples of stretches of 128 tokens" in report
 
 
 @pytest.mark.parametrize("length", [0, 1, 5000])

@@ -53,7 +53,7 @@ def test_what_it_says_and_leaves(finished, text):
     }
     scores = record["metrics"]["test"]
     per_unit = {"loss", "perplexity", "word_perplexity", "bits_per_character", "nats_per_character"}
-    assert set(scores) == {*per_unit, "unknown_share"}
+    assert set(scores) == {*per_unit, "unknown_share", "intervals"}
     assert scores["unknown_share"] == 0
     assert scores["loss"] == pytest.approx(scores["nats_per_character"])  # each character is a token
     assert scores["loss"] < 2.5
@@ -62,7 +62,7 @@ def test_what_it_says_and_leaves(finished, text):
     assert re.search(
         rf"^perplexity +{scores['perplexity']:.4g} +per token \({13 * 21}\)$", result.stdout, re.MULTILINE
     )
-    bits = f"{scores['bits_per_character']:.4g}"
+    bits = f"{scores['bits_per_character']:.4g} ± {scores['intervals']['bits_per_character']:.2g}"
     assert re.search(rf"^bits +{bits} +per character \({13 * 21}\)$", result.stdout, re.MULTILINE)
     samples = (output_dir / "samples.txt").read_text()
     assert samples.startswith("the cat")
@@ -95,7 +95,9 @@ def test_two_processes_train_a_transformer_on_the_same_text(fork, text, finished
     # Scored by two processes, a part each, it is what one says of the whole.
     again = evaluate_again(record, tmp_path, str(text))
     for split in ("validation", "test"):
-        assert again[split] == pytest.approx(record["metrics"][split], rel=1e-4)
+        claimed = record["metrics"][split]
+        assert again[split].pop("intervals") == pytest.approx(claimed.pop("intervals"), rel=1e-4)
+        assert again[split] == pytest.approx(claimed, rel=1e-4)
 
 
 def test_streamed_by_two_processes_and_resumed(fork, text, tmp_path):

@@ -155,17 +155,23 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
     return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) if rows else ""
 
 
-def mean_and_deviation(values: Iterable[float], form: str) -> str:
+def mean_and_deviation(values: Iterable[float], form: str, interval: float | None = None) -> str:
     """
     Mean and standard deviation, the one written in this form and the other with as many decimals; one value alone has
-    no deviation.
+    half its 95 % interval instead, if that is known.
     """
     mean, deviation = spread_of(values)
-    shown = f"{mean:{form}}"
-    if deviation is None:
+    shown, around = f"{mean:{form}}", interval if deviation is None else deviation
+    if around is None:
         return shown
     count = len(shown.rstrip("%").partition(".")[2])
-    return f"{shown} ± {deviation:.{count}{'%' if shown.endswith('%') else 'f'}}"
+    return f"{shown} ± {around:.{count}{'%' if shown.endswith('%') else 'f'}}"
+
+
+def over_seeds(scores: list[dict[str, Any]], key: str, form: str) -> str:
+    """One of the scores of a split over the seeds, see [`mean_and_deviation`]."""
+    interval = scores[0].get("intervals", {}).get(key) if len(scores) == 1 else None
+    return mean_and_deviation((one[key] for one in scores), form, interval)
 
 
 def spread(values: Iterable[float]) -> str:

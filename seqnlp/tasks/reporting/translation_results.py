@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...visualization import plot_bleu_by_length
-from .results import Link, Record, dataset_of, groups_of, markdown_table, processors_of, shown_model
+from .results import Link, Record, dataset_of, groups_of, markdown_table, over_seeds, processors_of, shown_model
 
 
 TESTS = {
@@ -79,15 +79,9 @@ def scores_of_test(record: Record, split: str) -> dict[str, Any] | None:
 
 
 def bleu_of(records: list[Record], split: str, kind: str) -> str:
-    """BLEU: mean and standard deviation over the seeds; of one alone with half its 95 % bootstrap interval."""
+    """BLEU over the seeds; empty where not every seed has it."""
     found = [scores_of_test(record, split) for record in records]
-    if not all(found):
-        return ""
-    values = [scores[kind] for scores in found]
-    if len(values) > 1:
-        return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
-    interval = found[0].get("intervals", {}).get(kind)
-    return f"{values[0]:.1f}" + ("" if interval is None else f" ± {interval:.1f}")
+    return over_seeds(found, kind, ".1f") if all(found) else ""
 
 
 def _by_test(group: list[Record], kind: str) -> dict[str, str]:
