@@ -193,25 +193,33 @@ def gather(task: type["Task"], records: dict[int, dict[str, Any]], command: str)
         )
     kept = {seed: record.get("kept", {}) for seed, record in records.items()}
     key = next((one["metric"] for one in kept.values() if "metric" in one), None)
-    chosen = next(iter(records))
-    if key is not None:
+    chosen, values = next(iter(records)), {seed: one.get("value") for seed, one in kept.items()}
+    if any("average_of" in one for one in kept.values()):
+        # What chose a step is of that step's weights, and not of the mean that the model has.
+        values = {seed: _validated(task, record, key) for seed, record in records.items()}
+    valued = [seed for seed in records if isinstance(values[seed], int | float)]
+    if key is not None and valued:
         sign = 1 if next(iter(records.values()))["hyperparameters"]["greater_is_better"] else -1
-        valued = [seed for seed in records if isinstance(kept[seed].get("value"), int | float)]
-        chosen = max(valued, key=lambda seed: sign * kept[seed]["value"])
+        chosen = max(valued, key=lambda seed: sign * values[seed])
     spreads, left_out = _spreads(list(records.values()))
     runs = [
         {
             "seed": seed,
             "folder": f"seed-{seed}",
-            "kept": kept[seed].get("value"),
+            "kept": values[seed],
             "seconds": record["seconds"].get("training"),
             "sha256": record["model"]["sha256"],
             "metrics": _numbers(record),
         }
         for seed, record in records.items()
     ]
-    seeds = {"chosen": chosen, "by": key, "runs": runs, "metrics": spreads, "left_out": left_out}
+    seeds = {"chosen": chosen, "by": key if valued else None, "runs": runs, "metrics": spreads, "left_out": left_out}
     return {**records[chosen], "command": command, "seeds": seeds}
+
+
+def _validated(task: type["Task"], record: dict[str, Any], key: str) -> Any:
+    """What a run reports of its validation, after training, by the name of the score that its validations gave."""
+    return record["metrics"].get("validation", {}).get(task.reported_key(record, key))
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -124,6 +124,11 @@ class TranslationTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.metric_for_best_model.removeprefix("validation_") == "bleu" and self.bleu_every > 1:
+            raise ArgumentsError(
+                f"--metric_for_best_model {self.metric_for_best_model}: by --bleu_every {self.bleu_every} one "
+                f"validation of {self.bleu_every} gives it, and each must; add --bleu_every 1."
+            )
         averages = f"--ema_decay {self.ema_decay}" if self.ema_decay is not None else None
         if OPTIMIZERS[self.optimizer].averages:
             averages = f"--optimizer {self.optimizer}"

@@ -10,7 +10,7 @@ from huggingface_hub.utils import validate_repo_id
 from ..models.requirements import Range
 from .errors import ArgumentsError, in_one_line
 from .flags import check_values, fields_of, flag, flags_with
-from .optimizers import OPTIMIZERS, Schedule, momenta, rates
+from .optimizers import OPTIMIZERS, WITHOUT_WARMUP, Schedule, momenta, rates
 
 
 @dataclass
@@ -65,7 +65,11 @@ class TrainingArguments:
     max_grad_norm: float = flag(
         1.0, "Gradients are scaled down to this norm; 0 leaves them as they are.", "training", "[0, inf)"
     )
-    lr_scheduler_type: Schedule = flag("cosine", "How the learning rate falls after the warm-up.", "training")
+    lr_scheduler_type: Schedule = flag(
+        "cosine",
+        f"How the learning rate falls after the warm-up, which {', '.join(WITHOUT_WARMUP)} has none of.",
+        "training",
+    )
     freeze: list[str] | None = flag(
         None,
         "Modules that keep their weights, by their names or patterns of the shell, e.g. model.embed_tokens "
@@ -213,6 +217,11 @@ class TrainingArguments:
             raise ArgumentsError(
                 "--push_to_hub publishes one run, and --seeds makes several: leave it out, and publish the output "
                 "folder by `seqnlp publish` when they are done."
+            )
+        if self.validation_log:
+            raise ArgumentsError(
+                f"--validation_log {self.validation_log} is one run's, and --seeds makes several: leave it out; the "
+                "run.json of each has its validations as its history."
             )
         self.seeds = ",".join(str(int(part)) for part in parts)
 

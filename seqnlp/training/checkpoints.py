@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,9 +102,9 @@ class CheckpointFolder:
         """Whether the last run that wrote here stopped before its end."""
         return (self.root / UNFINISHED).is_file() and bool(self.steps())
 
-    def begin(self, accelerator: Accelerator, resume: bool) -> None:
+    def begin(self, accelerator: Accelerator, goes_on: bool) -> None:
         """
-        Make the folder; without `resume`, remove the checkpoints of the run before.
+        Make the folder; unless this run goes on with the one before, remove the checkpoints of that.
 
         Raises:
             CheckpointError: If it cannot be made, or holds a folder that has a checkpoint's name and is none.
@@ -114,7 +114,7 @@ class CheckpointFolder:
             self.root.mkdir(parents=True, exist_ok=True)
             ours = _ours(self.root)
             for path in ours:
-                if not resume or path.name.startswith("tmp-"):
+                if not goes_on or path.name.startswith("tmp-"):
                     shutil.rmtree(path)
             foreign = [path for path in self.root.iterdir() if NAMES.fullmatch(path.name) and path not in ours]
             if foreign:
@@ -221,25 +221,41 @@ class CheckpointFolder:
             way_out = "There is no checkpoint before it; begin anew"
         return UnwrittenError(f"{name} could not be written to {where}: {reason}", f"{way_out} when that is mended.")
 
-    def take_over(self, accelerator: Accelerator, checkpoint: Path) -> None:
-        """Copy what a checkpoint of another folder leans on: its best model and the weights to be averaged."""
-        if checkpoint.parent.resolve() == self.root.resolve():
-            return
-        step = read_state(checkpoint)[0]["place"]["step"]
-        wanted = [path for path in _ours(checkpoint.parent) if path.name[:8] == "weights-" and step_of(path) <= step]
-        best = self._best_of(checkpoint)
-        self.copy_whole(accelerator, wanted if best is None else [*wanted, best])
+    def take_over(self, accelerator: Accelerator, checkpoint: Path, best: int, last: int) -> None:
+        """
+        Copy what a checkpoint leans on and is not here: of another folder its best model and the weights to be
+        averaged; of this one its best model, where that was found at a step with another number. Weights of later
+        steps are removed: another run has passed them, or they will be passed again.
 
-    def copy_whole(self, accelerator: Accelerator, paths: Iterable[Path]) -> None:
-        """Copy those of these folders that are whole. Called by every process."""
-        for path in paths:
+        Args:
+            accelerator: Says which process this is.
+            checkpoint: The checkpoint.
+            best: The step of the best model as this run counts it.
+            last: The last step whose weights are to be averaged with those that this run will have.
+        """
+        is_elsewhere = checkpoint.parent.resolve() != self.root.resolve()
+        wanted = {}
+        if is_elsewhere:
+            weights = [path for path in _ours(checkpoint.parent) if path.name.startswith("weights-")]
+            wanted = {path: path.name for path in weights if step_of(path) <= last}
+        found, name = self.best_of(checkpoint), self.best(best).name
+        if found is not None and (is_elsewhere or found.name != name):
+            wanted[found] = name
+        for path in self.named("weights") if accelerator.is_main_process else ():
+            if step_of(path) > last:
+                remove_at_once(path)
+        self.copy_whole(accelerator, wanted)
+
+    def copy_whole(self, accelerator: Accelerator, names: Mapping[Path, str]) -> None:
+        """Copy those of these folders that are whole, each under its name here. Called by every process."""
+        for path, name in names.items():
             if find_damage(path) is None:
 
                 def copy(folder: Path, path: Path = path) -> None:
                     if accelerator.is_main_process:
                         shutil.copytree(path, folder)
 
-                self.write(accelerator, path.name, copy)
+                self.write(accelerator, name, copy)
 
     def _prune(self, step: int) -> None:
         for path in self.steps():  # a run resumed from an earlier one has left that future, or it was damaged
@@ -248,12 +264,12 @@ class CheckpointFolder:
         for path in self.steps()[: -self.limit]:
             remove_at_once(path)
         # A best model goes only when no checkpoint refers to it any more: one may be resumed from.
-        needed = {self._best_of(path) for path in self.steps()}
+        needed = {self.best_of(path) for path in self.steps()}
         for path in self.named("best"):
             if path not in needed:
                 remove_at_once(path)
 
-    def _best_of(self, path: Path) -> Path | None:
+    def best_of(self, path: Path) -> Path | None:
         """The best model that a checkpoint refers to, if it can be read and there was one."""
         state, damage = read_state(path)
         if damage is not None or state["best"]["metric"] is None:
@@ -262,7 +278,7 @@ class CheckpointFolder:
 
     def damage_of_best(self, path: Path) -> str | None:
         """What is wrong with the best model that a whole checkpoint refers to, if anything is."""
-        best = self._best_of(path)
+        best = self.best_of(path)
         damage = find_damage(best) if best is not None else None
         return damage and f"of its best model in {best.name}, {damage}"
 

@@ -32,7 +32,7 @@ def keep_state(loop: "TrainingLoop", error: UnwrittenError) -> CheckpointError:
 
     def save(place: CheckpointFolder) -> Path:
         best = loop.checkpoints.best(loop.best.step)
-        place.copy_whole(loop.accelerator, [*loop.checkpoints.named("weights"), best])
+        place.copy_whole(loop.accelerator, {path: path.name for path in (*loop.checkpoints.named("weights"), best)})
         if loop.best.metric is not None and loop.best.step == loop.step:
             with loop.average.in_use():
                 place.save_weights(loop.accelerator, loop.model, best.name)

@@ -277,10 +277,10 @@ class TrainingLoop(Evaluator):
         path = self.run.on_main_process(lambda: self.checkpoints.find(resume)) if resume else None
         checkpoint = read_checkpoint(self.accelerator, path) if path else None
         is_changed = checkpoint is not None and self._is_changed(path, checkpoint)
-        self.checkpoints.begin(self.accelerator, resume=path is not None)
+        self.checkpoints.begin(self.accelerator, goes_on=self.run.folder.is_resumed(resume))
         if checkpoint is not None:
             self._resume(path, checkpoint, is_changed)
-        self.run.begin_logging()
+        self.run.begin_logging(self.step)
         self.model.train()
         self._settle_gradient_buckets()
 
@@ -380,15 +380,15 @@ class TrainingLoop(Evaluator):
 
     def _forward(self, micro: MicroBatch, targets: torch.Tensor) -> torch.Tensor:
         """This micro-batch's share of the step's loss."""
-        if not micro.is_real:
-            return self._compiled(**micro.batch, num_items_in_batch=targets).loss * 0.0
-        carried = {"past_key_values": self._carried, "use_cache": True} if self.carries_state else {}
+        carries = self.carries_state and micro.is_real
+        carried = {"past_key_values": self._carried, "use_cache": True} if carries else {}
         outputs = self._compiled(**micro.batch, **carried, num_items_in_batch=targets)
-        if self.carries_state:
+        if carries:
             self._carried = outputs.past_key_values.detach_()
         if not self._gives_mean:
-            return outputs.loss
-        count = self.count_targets(micro.batch)
+            return outputs.loss if micro.is_real else outputs.loss * 0.0
+        # The mean over no targets is no number, and zero times that is none either.
+        count = self.count_targets(micro.batch) if micro.is_real else 0
         return outputs.loss * (count / targets) if count else outputs.logits.sum() * 0.0
 
     def _restore_carried(self, batch: Batch) -> None:
@@ -509,19 +509,20 @@ class TrainingLoop(Evaluator):
         for name, part in self._parts().items():
             part.load(checkpoint.state[name])
         self.record.history[:] = checkpoint.state["history"]
+        there = self.step
         if is_changed:
             self._renumber()
         else:  # a state carried to other rows would be wrong
             self._carried_tensors = checkpoint.carried
         go_to_step(self.scheduler, self.step)
         self._checkpointed = self.step
-        self._take_up_best(path)
+        # Weights to be averaged go by the numbers of steps; where those are counted anew, none before are averaged.
+        self._take_up_best(path, there if self.step == there else 0)
 
     def _is_changed(self, path: Path, checkpoint: Checkpoint) -> bool:
         """Whether the checkpoint was made with another setup than this run has, and that is as it should be."""
         then = checkpoint.state["setup"]
-        differing = differences(then, self.setup)
-        if not differing:
+        if not (differing := differences(then, self.setup)):
             return False
         if not self.arguments.resume_with_changes:
             raise CheckpointError(
@@ -540,7 +541,8 @@ class TrainingLoop(Evaluator):
     def _renumber(self) -> None:
         """
         Count the steps as if all had been taken with the present batches, so that as many examples are left to train
-        on as were left there; where these batches have no such place, the last one before it is taken.
+        on as were left there; where these batches have no such place, the last one before it is taken. The steps of
+        the history, and of the best model, are counted in the same proportion.
         """
         if self.steps_per_epoch is None:
             return
@@ -551,14 +553,16 @@ class TrainingLoop(Evaluator):
             f"By the examples read, step {before} of the checkpoint is step {self.step} of {self.max_steps} with the "
             f"present batches; {left} steps are left, over {examples} examples."
         )
+        for entry in self.record.history:  # rounded down: what came before this step stays before it
+            entry["step"] = entry["step"] * self.step // max(before, 1)
+        self.best.step = self.best.step * self.step // max(before, 1)
 
-    def _take_up_best(self, path: Path) -> None:
-        """See that the best model so far is whole and in this run's own folder; else go on without it."""
-        self.checkpoints.take_over(self.accelerator, path)
-        if self.best.metric is None:
-            return
-        best = self.checkpoints.best(self.best.step)
-        if damage := self.run.on_main_process(lambda: find_damage(best)):
+    def _take_up_best(self, path: Path, last: int) -> None:
+        """See that the best model so far is whole and here, as weights to be averaged are; else go on without it."""
+        best = self.checkpoints.best_of(path)
+        damage = self.run.on_main_process(lambda: best and find_damage(best))
+        self.checkpoints.take_over(self.accelerator, path, self.best.step, last)
+        if damage:
             logger.warning(f"The best model so far, {best}, is damaged ({damage}): training goes on without it.")
             self.best.forget()
 

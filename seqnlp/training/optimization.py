@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from .arguments import TrainingArguments
+from .errors import ArgumentsError, in_one_line
 from .moving_average import AverageOfOptimizer, MovingAverage
 from .optimizers import OPTIMIZERS
 from .parameters import depths
@@ -71,13 +72,19 @@ def create_scheduler(optimizer: torch.optim.Optimizer, arguments: TrainingArgume
         optimizer: What is scheduled.
         arguments: Give type and warm-up.
         num_steps: Optimizer steps of the whole run.
+
+    Raises:
+        ArgumentsError: If the schedule cannot begin at the learning rate, as one that falls to more than it.
     """
     warmup = arguments.num_warmup_steps
     if warmup is None:
         warmup = round(arguments.warmup_ratio * num_steps)
-    return get_scheduler(
-        arguments.lr_scheduler_type, optimizer, num_warmup_steps=min(warmup, num_steps), num_training_steps=num_steps
-    )
+    kind, steps = arguments.lr_scheduler_type, {"num_warmup_steps": min(warmup, num_steps)}
+    try:
+        return get_scheduler(kind, optimizer, **steps, num_training_steps=num_steps)
+    except ValueError as error:
+        rate, reason = f"--learning_rate {arguments.learning_rate:g}", in_one_line(error).rstrip(".")
+        raise ArgumentsError(f"{rate} with --lr_scheduler_type {kind}: {reason}. Change one of them.") from error
 
 
 def go_to_step(scheduler: LRScheduler, step: int) -> None:

@@ -26,6 +26,7 @@ Groups = list[dict[str, Any]]
 
 Schedule = Literal["linear", "cosine", "inverse_sqrt", "constant", "constant_with_warmup", "polynomial"]
 """How the learning rate may go on after the warm-up: names of transformers."""
+WITHOUT_WARMUP: tuple[Schedule, ...] = ("constant",)
 
 
 class OptimizerKind:
@@ -192,7 +193,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self._parts: list[tuple[bool, torch.optim.Optimizer]] = [(True, muon)]
         if others:
             self._parts.append((False, torch.optim.AdamW(others, **adam, fused=True)))
-        super().__init__(groups, {})
+        super().__init__(groups, {"lr": adam["lr"]})  # which a polynomial schedule asks for
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of both."""
@@ -260,9 +261,14 @@ def rates() -> str:
 
 
 def described(arguments: TrainingArguments) -> str:
-    """An optimizer in one line: its name, what the learning rate is, and flags that were set and it does not read."""
+    """
+    An optimizer in one line: its name, what the learning rate is, and flags that were set and neither it nor the
+    schedule reads.
+    """
     kind, fields = OPTIMIZERS[arguments.optimizer], fields_of(type(arguments))
     line = f"{kind.title}; learning rate {arguments.learning_rate:g}, {kind.rate}"
     unread = dict.fromkeys(name for other in OPTIMIZERS.values() for name in other.reads if name not in kind.reads)
+    if arguments.lr_scheduler_type in WITHOUT_WARMUP:
+        unread |= dict.fromkeys(("warmup_ratio", "num_warmup_steps"))
     changed = [f"--{name}" for name in unread if vars(arguments)[name] != fields[name].default]
     return f"{line}; {', '.join(changed)} not read" if changed else line

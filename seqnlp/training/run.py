@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
+from ..inert import inert
 from .arguments import TrainingArguments
 from .checkpoints import UnwrittenError
 from .errors import ArgumentsError, in_one_line
@@ -80,7 +81,7 @@ class Run:
     def tell(self, text: str) -> None:
         """Show the user a text, once however many processes there are."""
         if self.accelerator.is_main_process:
-            sys.stdout.write(f"{text}\n")
+            sys.stdout.write(f"{inert(text)}\n")
 
     @property
     def divides_weights(self) -> bool:
@@ -112,14 +113,14 @@ class Run:
         self.on_main_process(lambda: found.append(function()))
         return found[0] if found else function()
 
-    def begin_logging(self) -> None:
-        """Start the trackers; the logs of the run before go, unless this one goes on with it."""
+    def begin_logging(self, step: int) -> None:
+        """Start the trackers at a step; the logs of the run before go, unless this one goes on with it."""
         names = trackers_of(self.arguments.report_to)
         if not names or not self.accelerator.is_main_process:
             return
         if not self.folder.is_resumed(self.arguments.resume_from_checkpoint):
             self.folder.remove_logs()
-        self.trackers.start(names, self.record.task, self.output_dir, self.record.hyperparameters)
+        self.trackers.start(names, self.record.task, self.output_dir, self.record.hyperparameters, step)
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Tell the trackers; where one fails, training goes on without it."""
@@ -450,7 +451,7 @@ def _in_thread(thread: threading.ExceptHookArgs, hook: Callable[[threading.Excep
 def _exit(line: str, code: int) -> None:
     # Every process stops at the same error; one line is enough.
     if PartialState._shared_state == {} or PartialState().is_local_main_process:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{inert(line)}\n")
     sys.exit(code)
 
 

@@ -51,7 +51,7 @@ def trackers_of(report_to: str) -> list[str]:
     return list(dict.fromkeys(one for name in named for one in (installed if name == "all" else [name])))
 
 
-def make_tracker(name: str, project: str, output_dir: Path) -> GeneralTracker:
+def make_tracker(name: str, project: str, output_dir: Path, step: int) -> GeneralTracker:
     """
     A tracker, not started yet.
 
@@ -59,10 +59,11 @@ def make_tracker(name: str, project: str, output_dir: Path) -> GeneralTracker:
         name: As `--report_to` names it.
         project: The recipe.
         output_dir: The output folder of the run, whose name is that of the run.
+        step: The last step that is over: what a run that was interrupted has logged of later ones will come again.
     """
     tracker, run = LOGGER_TYPE_TO_CLASS[name], output_dir.absolute().name
     if name == "tensorboard":
-        return tracker(LOGS, str(output_dir))
+        return tracker(LOGS, str(output_dir), purge_step=step + 1 if step else None)
     if name == "aim":  # one place for all runs, where `aim up` looks for it
         return tracker(run, ".", experiment=project)
     folder = [str(output_dir)] if tracker.requires_logging_directory else []
@@ -80,12 +81,12 @@ class Trackers:
     def __init__(self, made: list[GeneralTracker]):
         self.made = made
 
-    def start(self, names: list[str], project: str, output_dir: Path, config: dict[str, Any]) -> None:
-        """Begin a run of the project, with the values of its flags."""
+    def start(self, names: list[str], project: str, output_dir: Path, config: dict[str, Any], step: int) -> None:
+        """Begin a run of the project, with the values of its flags, or go on with it after a step."""
         flat = {name: value if isinstance(value, int | float | str) else str(value) for name, value in config.items()}
 
         def start(name: str) -> None:
-            tracker = make_tracker(name, project, output_dir)
+            tracker = make_tracker(name, project, output_dir, step)
             tracker.start()
             tracker.store_init_configuration(flat)
             self.made.append(tracker)

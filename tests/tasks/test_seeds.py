@@ -135,6 +135,14 @@ def test_people_read_at_most_seven_columns_however_many_seeds_there_are(more, tm
     assert page.count(">seed 8<") == 2  # in the table, and as a link
 
 
+def test_where_weights_were_averaged_the_validation_of_those_that_were_kept_counts(three):
+    three[1]["kept"] |= {"value": 0.99, "average_of": 5}  # of one step; the mean of five has 0.70 after training
+    record = gather(SENTIMENT, three, "command")
+    assert record["seeds"]["chosen"] == 2
+    assert [run["kept"] for run in record["seeds"]["runs"]] == [0.70, 0.75, 0.65]
+    assert "seed 2, whose validation accuracy is the highest, 75.0%" in described_seeds(SENTIMENT, record)
+
+
 def test_less_may_be_better_and_what_a_run_lacks_is_told(three):
     for seed, value in ((1, 0.3), (2, 0.2), (3, 0.4)):
         three[seed]["kept"] = {"metric": "loss", "value": value, "step": 1, "epoch": 1.0}
@@ -194,6 +202,7 @@ def test_the_card_shows_them_and_verify_does_the_sum_again(three, tmp_path):
         (["--seeds", "1,4294967296"], "'4294967296' is no seed"),
         (["--seeds", "1,2", "--push_to_hub"], "--push_to_hub publishes one run, and --seeds makes several"),
         (["--seeds", "1,2", "--resume_from_checkpoint", "x"], "with --seeds each run goes on from its own"),
+        (["--seeds", "1,2", "--validation_log", "x"], "--validation_log x is one run's, and --seeds makes several"),
     ],
 )
 def test_what_does_not_fit_is_one_line(argv, message):

@@ -139,6 +139,13 @@ def test_long_texts_are_cut_where_that_is_asked_for_and_references_stay_whole(pr
         prepare("--truncate", "true", "--bpe_dropout", 0.1)
 
 
+def test_the_best_model_is_kept_by_bleu_where_each_validation_gives_it():
+    flags = ["--metric_for_best_model", "bleu", "--bleu_every"]
+    assert Translation.from_command_line(argv=[*flags, "1"]).training_args.greater_is_better
+    with pytest.raises(ArgumentsError, match="bleu: by --bleu_every 2 one validation of 2 gives it, and each must"):
+        Translation.from_command_line(argv=[*flags, "2"])
+
+
 def test_bleu_is_validated_now_and_then(prepare, monkeypatch):
     task, _, data = prepare("--bleu_every", 2)
     asked = []

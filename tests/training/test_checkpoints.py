@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_runs import Interrupted, make_loop, weights
 
-from seqnlp.training import CheckpointError, CheckpointFolder, integrity
+from seqnlp.training import CheckpointError, CheckpointFolder, TrainingError, integrity
 from seqnlp.training.integrity import find_damage, seal
 
 
@@ -238,6 +238,70 @@ def test_with_other_batches_as_many_examples_are_left(tmp_path, caplog, stop_at,
     assert loop.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)  # the cosine has come to its end
     assert f"step {stop_at} of the checkpoint is step " in caplog.text
     assert f" steps are left, over {sum(expected.values())} examples" in caplog.text
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize(("before", "after", "best"), [(8, 16, 4), (16, 8, 8)])
+def test_the_best_model_is_still_that_one_where_steps_are_counted_anew(tmp_path, before, after, best, is_elsewhere):
+    """
+    64 examples twice over: after one pass the best model was found, after the second one it is no better. In batches
+    of 16 that ends at step 8, which is where the first pass ends in batches of 8.
+    """
+    scores = iter([0.9, 0.1])
+    settings = {"rows": 64, "num_train_epochs": 2.0, "metric_for_best_model": "accuracy"}
+    settings["evaluate"] = lambda loop: {"accuracy": next(scores)}
+    _, cut = make_loop(tmp_path / "cut", stop_at=64 // before, per_device_train_batch_size=before, **settings)
+    with pytest.raises(Interrupted):
+        cut.train()
+    expected, source = weights(cut), tmp_path / "cut" / "checkpoints" / f"step-{64 // before:08d}"
+    averaged = source.with_name(f"weights-{64 // before:08d}")
+    shutil.copytree(source.with_name(f"best-{64 // before:08d}"), averaged)
+    resume = {"resume_from_checkpoint": str(source), "resume_with_changes": True}
+    folder = tmp_path / ("other" if is_elsewhere else "cut")
+    _, loop = make_loop(folder, per_device_train_batch_size=after, **resume, **settings)
+    loop.train()
+    assert loop.step == 128 // after
+    assert loop.record.kept == {"step": best, "epoch": 1.0, "metric": "accuracy", "value": 0.9}
+    validations = {entry["step"]: entry for entry in loop.record.history if "validation_accuracy" in entry}
+    assert {step: entry["validation_accuracy"] for step, entry in validations.items()} == {best: 0.9, 2 * best: 0.1}
+    for name, tensor in weights(loop).items():
+        assert torch.equal(tensor, expected[name])
+    assert not loop.checkpoints.named("weights")  # by their numbers they would be of other steps
+
+
+def test_a_run_that_goes_on_with_one_of_another_folder_leaves_nothing_of_what_was_in_its_own(cut, tmp_path):
+    folder = tmp_path / "other"
+    run, _ = trained = make_loop(folder, **SETTINGS, seed=7)
+    trained[1].train()
+    run.folder.release()
+    source = cut / "checkpoints" / "step-00000006"
+    _, loop = make_loop(
+        folder, stop_at=7, overwrite_output_dir=True, resume_from_checkpoint=str(source), **SETTINGS, seed=42
+    )
+    with pytest.raises(Interrupted):  # before a checkpoint of its own
+        loop.train()
+    assert loop.checkpoints.steps() == []
+    assert [path.name for path in loop.checkpoints.named("best")] == [loop.checkpoints.best(loop.best.step).name]
+    with pytest.raises(CheckpointError, match="latest: there is no checkpoint in"):
+        resumed(folder)
+
+
+def test_a_run_that_diverged_at_once_goes_on_with_other_batches(tmp_path):
+    """Its checkpoint is of step 0, of which no other step is a share."""
+    settings = {"rows": 64, "num_train_epochs": 1.0}
+    _, cut = make_loop(tmp_path, **settings)
+    cut.on_step_begin.append(lambda loop, group: loop.unwrapped_model.score.weight.data.fill_(float("nan")))
+    with pytest.raises(TrainingError, match="diverged at step 1"):
+        cut.train()
+    _, loop = make_loop(
+        tmp_path,
+        per_device_train_batch_size=16,
+        resume_from_checkpoint="latest",
+        resume_with_changes=True,
+        **settings,
+    )
+    loop._begin()
+    assert (loop.step, loop.max_steps, loop.record.history) == (0, 4, [])
 
 
 def test_other_data_tokenizers_and_models_are_other_setups(cut):

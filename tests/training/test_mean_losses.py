@@ -28,9 +28,21 @@ BERT = {
 }
 DISTILBERT = {"vocab_size": 20, "dim": 8, "hidden_dim": 8, "n_heads": 2, "n_layers": 1, "pad_token_id": 0}
 DISTILBERT |= {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0}
+
+
+def sure_of_the_first():
+    """Its loss for the first row is 3e-7: hardly more than nothing, and still no sum."""
+    model = BertForSequenceClassification(BertConfig(**BERT))
+    with torch.no_grad():
+        model.classifier.weight.mul_(0.1)
+        model.classifier.bias[DATA[0]["label"]] = 15.0
+    return model
+
+
 MODELS = {
     "mean": lambda: BertForSequenceClassification(BertConfig(**BERT)),
     "mean too": lambda: DistilBertForSequenceClassification(DistilBertConfig(**DISTILBERT)),
+    "mean of one that is sure": sure_of_the_first,
     "sum": lambda: LlamaForSequenceClassification(LlamaConfig(**SIZES, hidden_size=8, intermediate_size=8)),
 }
 
@@ -63,6 +75,25 @@ def test_the_gradient_of_a_step_is_that_of_the_mean_over_all_its_examples(kind, 
     torch.testing.assert_close(loss, expected.detach())
     for (name, _), gradient in zip(model.named_parameters(), gradients, strict=True):
         torch.testing.assert_close(found[name], gradient, msg=name, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("is_real", [True, False])
+def test_a_batch_without_targets_changes_nothing(kind, is_real, tmp_path):
+    """A process that has no examples left reads one again, and that may be a text of which no token is hidden."""
+
+    def step(folder, *more):
+        torch.manual_seed(0)
+        loop = make_loop(folder, MODELS[kind]())
+        loss = loop.optimizer_step([MicroBatch(loop.collator(DATA[:8]), True), *more])
+        return {"loss": loss, **dict(loop.model.named_parameters())}, loop
+
+    alone, loop = step(tmp_path / "alone")
+    without = loop.collator(DATA[:1])
+    without["labels"] = torch.full_like(without["labels"], -100)
+    beside, _ = step(tmp_path / "beside", MicroBatch(without, is_real))
+    for name, value in alone.items():
+        assert torch.equal(value, beside[name]), name
 
 
 def test_a_loss_that_is_neither_is_refused(tmp_path):

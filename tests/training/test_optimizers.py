@@ -215,6 +215,21 @@ def test_each_resumes_to_the_bit(optimizer, tmp_path):
             other.train()
 
 
+@pytest.mark.parametrize("optimizer", [name for name, kind in OPTIMIZERS.items() if "polynomial" in kind.schedules])
+def test_a_polynomial_schedule_falls_to_almost_nothing(optimizer, tmp_path):
+    settings = {"lr_scheduler_type": "polynomial", "num_warmup_steps": 0, "max_train_steps": 4}
+    _, loop = make_loop(tmp_path, optimizer=optimizer, learning_rate=0.01, **settings)
+    rates = []
+    loop.on_step_begin.append(lambda loop, group: rates.append(loop.scheduler.get_last_lr()[0]))
+    loop.train()
+    # By a quarter of the way from 0.01 to 1e-7 in each step.
+    assert rates == pytest.approx([0.01, 0.007500025, 0.00500005, 0.002500075])
+    refused = r"--learning_rate 1e-08 with --lr_scheduler_type polynomial: lr_end \(1e-07\) must be smaller"
+    with pytest.raises(ArgumentsError, match=refused) as raised:
+        make_loop(tmp_path / "refused", optimizer=optimizer, learning_rate=1e-8, **settings)
+    assert "\n" not in str(raised.value)
+
+
 def test_what_does_nothing_is_said_or_refused(tmp_path, monkeypatch):
     with pytest.raises(ArgumentsError, match=r"--momentum 0\.9 does nothing with --optimizer adamw"):
         TrainingArguments(momentum=0.9)
@@ -238,6 +253,8 @@ def test_what_does_nothing_is_said_or_refused(tmp_path, monkeypatch):
         "SGD with momentum; learning rate 0.5, what gradients are multiplied by, often 0.1 and more; "
         "--adam_beta2 not read"
     )
+    for schedule, told in (("constant", "; --num_warmup_steps not read"), ("constant_with_warmup", "in a step")):
+        assert described(TrainingArguments(lr_scheduler_type=schedule, num_warmup_steps=5)).endswith(told)
     assert all(kind.title and kind.source and kind.rate for kind in OPTIMIZERS.values())
     assert all(set(kind.reads) <= fields_of(TrainingArguments).keys() for kind in OPTIMIZERS.values())
     monkeypatch.setattr("seqnlp.training.run.Accelerator.distributed_type", DistributedType.DEEPSPEED)

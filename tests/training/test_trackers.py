@@ -11,7 +11,7 @@ import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, register_tracker_class
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.io.gfile import LocalFileSystem
-from tiny_runs import TOKENIZER, make_loop
+from tiny_runs import TOKENIZER, Interrupted, make_loop
 
 from seqnlp.training import ArgumentsError, run_recipe, trackers
 from seqnlp.training.trackers import final_values, trackers_of
@@ -93,6 +93,20 @@ def test_tensorboard_reads_the_same_numbers_back(tmp_path):
     assert [step for step, _ in found] == [step for step, _ in expected] == [1, 2, 3]
     assert [loss for _, loss in found] == pytest.approx([loss for _, loss in expected])
     assert [(event.step, event.value) for event in events.Scalars("final/test_loss")] == [(3, 0.5)]
+
+
+def test_tensorboard_shows_each_step_once_of_a_run_that_was_interrupted(tmp_path):
+    settings = {"report_to": "tensorboard", "logging_steps": 1, "checkpointing_steps": "3", "max_train_steps": 8}
+    run, cut = make_loop(tmp_path, stop_at=5, **settings)
+    with pytest.raises(Interrupted):
+        cut.train()
+    run.trackers.close()
+    run, loop = make_loop(tmp_path, resume_from_checkpoint="latest", **settings)
+    loop.train()
+    run.trackers.close()
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train_loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 CALLS = {
