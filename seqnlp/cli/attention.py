@@ -6,6 +6,7 @@ from typing import Annotated
 import torch
 import typer
 from PIL import Image, UnidentifiedImageError
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from ..diagnostics import AttentionMap, DiagnosticsError, attention_maps
 from ..training.bar import counted
@@ -59,10 +60,10 @@ def attention(
     try:
         if image is not None:
             picture = _open(image)
-            answer = answer_to(named, picture)
+            answer, remarks = answer_to(named, picture), []
             maps, picture = _over_image(named, picture)
         else:
-            maps, answer = _over_text(named, text, target, max_tokens)
+            maps, answer, remarks = _over_text(named, text, target, max_tokens)
     except DiagnosticsError as error:
         raise DiagnosticsError(f"{model}: {error}") from error
     suffixes = [""] if len(maps) == 1 else [f"-{found.name.replace(' ', '_')}" for found in maps]
@@ -81,14 +82,20 @@ def attention(
             f"{' or '.join(counted(count, 'head') for count in heads)}, "
             f"{len(found.queries)} x {len(found.keys)} weights each"
         )
+    for remark in remarks:
+        typer.echo(remark)
     typer.echo(f"Page: {output}. Pictures: {', '.join(map(str, pictures))}.")
 
 
-def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int) -> tuple[list[AttentionMap], str]:
-    """The maps, and what the model answers, in one line."""
+def _over_text(
+    named: NamedModel, text: str, target: str | None, max_tokens: int
+) -> tuple[list[AttentionMap], str, list[str]]:
+    """The maps; what the model answers, in one line; and what was cut off."""
     tokenizer = named.tokenizer()
-    limit = min(max_tokens, getattr(named.model.config, "max_position_embeddings", None) or max_tokens)
-    input_ids = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt").input_ids
+    limit = min(max_tokens, named.num_positions or max_tokens)
+    encoded = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
+    input_ids = encoded.input_ids
+    remarks = _cut_remarks("text", input_ids, tokenizer(text, verbose=False).input_ids, max_tokens)
     if input_ids.shape[1] < 2:
         raise DiagnosticsError(
             f"the text {text!r} is {counted(input_ids.shape[1], 'token')} to this model: there is nothing to choose "
@@ -98,11 +105,12 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
     if not named.model.config.is_encoder_decoder:
         if target is not None:
             raise DiagnosticsError(f"--target is for encoder-decoders, and {type(named.model).__name__} is none.")
-        read = tokenizer.decode(input_ids[0], skip_special_tokens=True) if len(tokens) == limit else text
-        return attention_maps(named.model, {"input_ids": input_ids}, tokens), answer_to(named, read)
+        read = _part_read(encoded, text, tokenizer) if remarks else text
+        return attention_maps(named.model, {"input_ids": input_ids}, tokens), answer_to(named, read), remarks
     writer = named.target_tokenizer()
     if target is not None:
         labels = writer(text_target=target, truncation=True, max_length=limit, return_tensors="pt").input_ids
+        remarks += _cut_remarks("target", labels, writer(text_target=target, verbose=False).input_ids, max_tokens)
         read = named.model.prepare_decoder_input_ids_from_labels(labels=labels)
     else:
         with torch.no_grad():
@@ -117,7 +125,25 @@ def _over_text(named: NamedModel, text: str, target: str | None, max_tokens: int
     )
     written = writer.decode(labels[0], skip_special_tokens=True)
     said = "It was made to write" if target is not None else "It wrote"
-    return maps, f"{said}: {written}" if written.strip() else f"{said} nothing."
+    return maps, f"{said}: {written}" if written.strip() else f"{said} nothing.", remarks
+
+
+def _cut_remarks(what: str, read: torch.Tensor, whole: list[int], max_tokens: int) -> list[str]:
+    """A line where not all tokens are read, `(1, length)` of them."""
+    length = read.shape[1]
+    if length == len(whole):
+        return []
+    why = f"--max_tokens {max_tokens}" if length == max_tokens else "more than the model has positions for"
+    return [f"{len(whole) - length} of {len(whole)} tokens of the {what} are cut off ({why})."]
+
+
+def _part_read(encoded: BatchEncoding, text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The part of a text that was not cut off."""
+    if not encoded.is_fast:
+        return tokenizer.decode(encoded.input_ids[0], skip_special_tokens=True)
+    spans = [encoded.token_to_chars(place) for place in range(encoded.input_ids.shape[1])]
+    spans = [span for span in spans if span is not None]
+    return text[spans[0].start : spans[-1].end] if spans else ""
 
 
 def _open(path: Path) -> Image.Image:

@@ -39,8 +39,8 @@ def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, le
 
     Matrix products alone are counted, two operations per product of two numbers, as torch's counter does: activations,
     norms and the gates' element-wise products are left out. torch's counter does not look into the kernels of
-    recurrent nets or of fused attention, so recurrences are counted as loops and attention as matrix products, on
-    the meta device where nothing is computed.
+    recurrent nets or of fused attention, so recurrences are counted as loops and attention as matrix products. Our
+    models of texts are counted on the meta device, where nothing is computed.
 
     Args:
         model_class: The model's class.
@@ -53,7 +53,9 @@ def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, le
     config._attn_implementation = "eager"
     config.use_cache = False
     of_series = unit_read(model_class) == "steps"
-    with torch.device("cpu" if of_series else "meta"):  # a series' gaps are looked at, which needs values
+    # The gaps of a series, and padding in many models of others, are looked at, which needs values.
+    needs_values = of_series or model_class.__name__ not in models.__all__
+    with torch.device("cpu" if needs_values else "meta"):
         model = model_class(config).eval()
         tokens = torch.zeros(1, length, dtype=torch.long)
         if of_series:

@@ -455,7 +455,7 @@ def dependency(
     unseen = parse_numbers(unseen_distances, "--unseen_distances") if unseen_distances.strip() else []
     keeping = parse_numbers(state_sizes, "--state_sizes") if state_sizes.strip() else []
     for task in chosen:
-        check_distances(task, [*trained, *unseen])
+        check_distances(task, trained, unseen)
     check_device(device)
     if gradients and keeping:
         raise FlagError("--gradients with --state_sizes: gradients are drawn at equal parameters; leave one out.")

@@ -22,6 +22,7 @@ from ..diagnostics import (
     measure_gradient_flow,
 )
 from ..training import write_json
+from ..training.bar import counted
 from ..visualization import plot_clipping, plot_gradient_flow
 from ..visualization.page import html_row, html_table, list_of, page_of, picture_of
 from .models import NamedModel, TrustRemoteCode, load_model
@@ -100,6 +101,7 @@ def gradflow(
     curves: dict[str, tuple[TrainingCurve, TrainingCurve]] = {}
     flows: dict[str, GradientFlow] = {}
     architectures: dict[str, str] = {}
+    takes_target = False
     for source in models:
         named = load_model(source, trust_remote_code)
         name = named.name if named.name not in flows else source
@@ -107,6 +109,9 @@ def gradflow(
         flows[name] = _measure(named, texts, target, distance, windows, max_grad_norm)
         if training_rate is not None:
             curves[name] = _train_anew(named, texts, training_rate, training_steps, flows[name].max_grad_norm)
+        takes_target = takes_target or loss_kind(named.model) == "seq2seq"
+    if target and not takes_target:
+        raise DiagnosticsError(f"--target is for encoder-decoders, and there is none among {', '.join(models)}.")
     make_folder(output.parent, f"--output {output}")
     plot_gradient_flow(flows, output, architectures, finding(flows))
     write_json(numbers, {name: flow.as_dict() for name, flow in flows.items()})
@@ -244,12 +249,12 @@ def _windows(
     named: NamedModel, tokenizer, kind: str, texts: list[str], targets: list[str] | None, distance: int, count: int
 ) -> Iterator[Window]:
     """Pieces of the texts in which some token is `distance` tokens from the loss, or the whole of a short text."""
-    length = min(distance + 1, getattr(named.model.config, "max_position_embeddings", None) or math.inf)
+    length = min(distance + 1, named.num_positions or math.inf)
     if kind == "seq2seq":
         if len(targets or ()) != len(texts):
             raise DiagnosticsError(
-                f"an encoder-decoder needs a --target for each text; there are {len(texts)} texts and "
-                f"{len(targets or ())} targets."
+                f"an encoder-decoder needs a --target for each text; there are {counted(len(texts), 'text')} and "
+                f"{counted(len(targets or ()), 'target')}."
             )
         writer = named.target_tokenizer()
         for text, target in list(zip(texts, targets, strict=True))[:count]:

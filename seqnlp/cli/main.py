@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..inert import inert
+from .flags import check_words
 from .verbs import Verbs
 
 
@@ -49,11 +51,12 @@ def main() -> None:
     Run a verb; an error that seqnlp raises for the user is printed as one line, without a traceback, and exits with 2.
     """
     try:
+        check_words(sys.argv[1:])
         app(prog_name="seqnlp")  # else that of whatever module runs it, which no shell completes
     except Exception as error:
         if not type(error).__module__.startswith("seqnlp."):
             raise  # a bug or the machine's trouble: the traceback tells
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {inert(str(error))}\n")
         sys.exit(2)
 
 

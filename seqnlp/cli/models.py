@@ -60,13 +60,24 @@ class NamedModel:
         """The kind of recurrent cell, `transformer` for our own, or the type of a model of others."""
         return architecture_name(self.model.config)
 
+    @property
+    def num_positions(self) -> int | None:
+        """How many tokens it can read at once; `None` where its configuration sets no bound."""
+        bound = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        # RoBERTa and its kin count positions from behind that of padding.
+        tables = [table for name, table in self.model.named_modules() if name.endswith(".position_embeddings")]
+        unused = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
+        return bound and bound - max(unused, default=0)
+
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """
         Its tokenizer.
 
         Raises:
-            ModelError: If there is none.
+            ModelError: If there is none, or the model reads no text.
         """
+        if self.model.main_input_name != "input_ids":
+            raise ModelError(f"Model {self.source!r} is a {type(self.model).__name__}, which reads no text.")
         return self._load(AutoTokenizer, "tokenizer")
 
     def target_tokenizer(self) -> PreTrainedTokenizerBase:

@@ -88,7 +88,9 @@ def write_report(comparison: Comparison, runs: list[ScaledRun], budget: float | 
         folded("Versions", versions_of(first["versions"])),
     ]
     law = laws.by_parameters
-    title = f"{task.title}, {architecture}: loss falls with parameters to the power of -{law.exponent:.3g}"
+    falls = f"loss falls with parameters to the power of {-law.exponent:.3g}"
+    found = falls if law.is_settled else "whether loss falls with parameters is not settled"
+    title = f"{task.title}, {architecture}: {found}"
     (folder / PAGE).write_text(page_of(title, parts), encoding="utf-8")
     table = tabulate(rows, headers, disable_numparse=True)
     return "\n".join([table, "", *answers, "", *notes, "", f"The page to show is {folder / PAGE}."])
@@ -104,12 +106,12 @@ def _told(law: PowerLaw | None, what: str, symbol: str) -> str:
         few = "Too few validations lie on the frontier for a law of"
         return f"{few} {what}: validate more often, by --flags '--eval_steps N'."
     offset = f"{law.offset:.3g} + " if law.has_offset else ""
-    shown = f"L({symbol}) = {offset}{law.scale:.3g} ({symbol} / {law.reference:.3g})^-{law.exponent:.3g}"
+    shown = f"L({symbol}) = {offset}{law.scale:.3g} ({symbol} / {law.reference:.3g})^{-law.exponent:.3g}"
     around = "no interval, with as many numbers as points"
     if law.interval is not None:
         around = f"95 % interval {law.interval[0]:.3g} to {law.interval[1]:.3g}"
     text = f"By {what}: {shown}; exponent {law.exponent:.3g}, {around}."
-    if law.exponent <= 0 or (law.interval is not None and law.interval[0] <= 0):
+    if not law.is_settled:
         return f"{text} Whether the loss falls with {what} at all is not settled."
     part = "its part above the first number" if law.has_offset else "it"
     return f"{text} To halve {part} takes {law.factor_to_halve:.3g} times as much."

@@ -100,9 +100,8 @@ def best_config(sweep: Sweep, values: dict[str, Any]) -> str:
     if overrides:
         content[OVERRIDES] = overrides
     flagged = f" with {public_flags(comparison)}" if comparison.flags else ""
-    head = (
-        f"# The best of {counted(len(sweep.finished), 'trial')} of {comparison.config.name}{flagged}, by validation.\n"
-    )
+    trials = counted(len(sweep.finished), "trial")
+    head = f"# The best of {trials} of {comparison.config.name}{flagged}, by validation with --seed {sweep.seed}.\n"
     return head + write_yaml(content)
 
 

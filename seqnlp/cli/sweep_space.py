@@ -107,6 +107,8 @@ def read_space(path: Path, task: type[Task]) -> Space:
             raise SpaceError(f"{path}: --{name} is not searched: trials would not be comparable. Leave it out.")
         as_flag = partial(_as_flag, path, name, task=task)
         space[name] = _read_dimension(path, name, written, as_flag, number_type(fields[name]))
+    if not space:
+        raise SpaceError(f"--space {path}: {OVERRIDES} names no field, so there is nothing to search.")
     return space
 
 

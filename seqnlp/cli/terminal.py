@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 from functools import singledispatch
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from ..data.loading import printable
 from ..demo import (
     Answer,
     ClassAnswer,
@@ -19,6 +21,7 @@ from ..demo import (
     TuneAnswer,
 )
 from ..demo.answers import Scored, pieces_of, visible
+from ..inert import inert
 
 
 BAR = 24
@@ -26,6 +29,19 @@ TALLEST_PLOT = 10
 MOST_CLASSES = 5
 SHADES = " ░▒▓█"
 _LABEL_COLORS = ("cyan", "magenta", "yellow", "green", "blue", "red", "bright_cyan", "bright_magenta")
+
+
+class Terminal(Console):
+    """A console for what people and models wrote, which is seen there and does nothing else."""
+
+    def __init__(self):
+        super().__init__(markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def print(self, *texts: Text, **how: Any) -> None:
+        """As any console does."""
+        for text in texts:
+            text.plain = inert(text.plain)  # as many characters, so that styles stay where they are
+        super().print(*texts, **how)
 
 
 def show(answer: Answer, console: Console) -> None:
@@ -65,7 +81,7 @@ def _show_class(answer: ClassAnswer, console: Console) -> None:
         console.print(line)
     most = sorted(measured, key=lambda word: -abs(word.weight))[:MOST_CLASSES]
     sign = "" if answer.weights == "attention pooling" else "+"
-    shown = "   ".join(f"{word.text} {word.weight:{sign}.2f}" for word in most)
+    shown = "   ".join(f"{printable(word.text)} {word.weight:{sign}.2f}" for word in most)
     console.print(Text(f"{answer.weights}: {shown}", style="dim"))
 
 
@@ -130,8 +146,9 @@ def _show_translation(answer: TranslationAnswer, console: Console) -> None:
         best = sorted(range(len(shares)), key=lambda place: -shares[place])[:2]
         looked = ", ".join(f"{visible(answer.source_tokens[place])} {shares[place]:.0%}" for place in best)
         console.print(Text(f"  {visible(token):>14}  <-  {looked}", style="dim"))
-    probability = math.exp(answer.score)
-    console.print(Text(f"each token was given {probability:.1%} on average", style="dim"))
+    if answer.translation:
+        probability = math.exp(answer.score)
+        console.print(Text(f"each token was given {probability:.1%} on average", style="dim"))
 
 
 @show_kind.register

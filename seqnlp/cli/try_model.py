@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from ..data import DataError
@@ -24,7 +23,7 @@ from ..demo import (
 )
 from .models import CompileGeneration, ModelName, TrustRemoteCode, compile_writing, load_model
 from .outputs import make_folder
-from .terminal import show, show_candidates
+from .terminal import Terminal, show, show_candidates
 from .texts import piped_lines
 
 
@@ -84,16 +83,15 @@ def try_model(
     answerer = answerer_for(named)
     options = Options(temperature, num_beams, max_new_tokens, seed)
     answerer.check(options)
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
     is_asked = not text and not file and sys.stdin.isatty() and not as_json
-    tries = _Tries(answerer, options, None if as_json else console, output)
+    tries = _Tries(answerer, options, None if as_json else Terminal(), output)
     try:
         if is_asked:
             _converse(tries, named.name)
             return
         for number, (given, origin) in enumerate(_given(answerer, text or [], file or []), start=1):
             if number > 1 and not as_json:
-                console.print()
+                tries.console.print()
             try:
                 tries.answer(given)
             except (DemoError, DataError) as error:
@@ -108,7 +106,7 @@ def try_model(
 class _Tries:
     """Answers one thing after another: to the console, or as lines of JSON where there is none."""
 
-    def __init__(self, answerer: Answerer, options: Options, console: Console | None, output: Path):
+    def __init__(self, answerer: Answerer, options: Options, console: Terminal | None, output: Path):
         self.answerer, self.options, self.console, self.output = answerer, options, console, output
         self.num_tunes = 0
 

@@ -90,8 +90,12 @@ class Weights:
             raise MarianFileError(f"{path} cannot be read: {reason}. Give Marian's model.npz.") from None
         if CONFIG not in self.arrays:
             raise MarianFileError(f"{path} holds no {CONFIG}, in which Marian says what a model is built of.")
-        text = self.arrays.pop(CONFIG).tobytes().split(b"\0")[0].decode("utf-8")
-        self.options: dict[str, Any] = yaml.safe_load(text)
+        try:
+            self.options: dict[str, Any] = yaml.safe_load(self.arrays.pop(CONFIG).tobytes().split(b"\0")[0])
+        except (yaml.YAMLError, UnicodeDecodeError):
+            self.options = {}
+        if not isinstance(self.options, dict) or not self.options:
+            raise MarianFileError(f"{CONFIG} in {path} is damaged: it is no YAML of options, as Marian writes it.")
         self.left = {name for name in self.arrays if not name.startswith("special:")}
         self.count = len(self.left)
 
@@ -107,8 +111,19 @@ class Weights:
             raise MarianFileError(
                 f"{name} in {self.path} is of type {array.dtype}: quantized models are not read, give the float32 one."
             )
+        if array.ndim != 2:
+            raise MarianFileError(f"{name} in {self.path} has {array.ndim} dimensions, and Marian's arrays have two.")
+        if not np.isfinite(array).all():
+            raise MarianFileError(f"{name} in {self.path} holds what is no number: the model has diverged.")
         self.left.discard(name)
         return torch.from_numpy(array.astype(np.float32))
+
+    def whole_number(self, option: str) -> int:
+        """An option that counts something."""
+        value = self.options.get(option)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise MarianFileError(f"{option}: {value!r} in {CONFIG} of {self.path} is no number of at least 1.")
+        return value
 
     def vector(self, name: str) -> torch.Tensor:
         """`(1, size)` there, `(size,)` here."""
@@ -143,19 +158,27 @@ def read_marian(
         raise MarianFileError(f"{len(files)} vocabularies: give one, or that of the source and that of the target.")
     refuse_options(weights)
     tokenizers = [read_vocabulary(file) for file in files]
-    model = TransformerForConditionalGeneration(_config(weights, tokenizers[-1], max_position_embeddings)).eval()
+    config = _config(weights, tokenizers[-1], max_position_embeddings)
+    model = TransformerForConditionalGeneration(config).eval()
     for file, tokenizer in zip(files, tokenizers, strict=True):
         if len(tokenizer) != model.config.vocab_size:
             raise MarianFileError(
                 f"{file} has {len(tokenizer) - 1} pieces and {path} embeddings of {model.config.vocab_size - 1}: they "
                 "belong to different models."
             )
-    model.load_state_dict(_state_dict(weights, model.config))
+    state = _state_dict(weights, model.config)
+    for name, parameter in model.state_dict().items():
+        if state[name].shape != parameter.shape:
+            raise MarianFileError(
+                f"{path}: what is to be {name} has the shape {tuple(state[name].shape)}, and by {CONFIG} it has "
+                f"{tuple(parameter.shape)}: the file is damaged, or of another layout."
+            )
+    model.load_state_dict(state)
     if weights.left:
         shown = ", ".join(sorted(weights.left)[:5])
         raise MarianFileError(f"{len(weights.left)} arrays of {path} have no place here, such as {shown}.")
     model.generation_config.update(max_length=max_position_embeddings)
-    options, config = weights.options, model.config
+    options = weights.options
     cell = f", decoder with {options['dec-cell']}" if config.decoder_cell else ""
     summary = (
         f"{weights.count} arrays: Transformer of {config.num_hidden_layers} + {config.decoder_layers} layers, "
@@ -191,13 +214,19 @@ def _config(weights: Weights, writer: PreTrainedTokenizerFast, max_position_embe
             f"transformer-decoder-dim-ffn: {options.get('transformer-decoder-dim-ffn')} in {CONFIG} of {weights.path} "
             "differs from transformer-dim-ffn, and here both stacks have feed-forwards of one width."
         )
+    heads = weights.whole_number("transformer-heads")
+    if embeddings.shape[1] % heads:
+        raise MarianFileError(
+            f"transformer-heads: {heads} in {CONFIG} of {weights.path} do not divide embeddings of "
+            f"{embeddings.shape[1]} into equal parts."
+        )
     return TransformerConfig(
         vocab_size=len(embeddings) + 1,
         hidden_size=embeddings.shape[1],
         intermediate_size=inner,
-        num_hidden_layers=options["enc-depth"],
-        decoder_layers=options["dec-depth"],
-        num_attention_heads=options["transformer-heads"],
+        num_hidden_layers=weights.whole_number("enc-depth"),
+        decoder_layers=weights.whole_number("dec-depth"),
+        num_attention_heads=heads,
         decoder_cell="ssru" if options.get("transformer-decoder-autoreg") == "rnn" else None,
         position_embedding_type="learned",
         max_position_embeddings=max_position_embeddings,

@@ -78,6 +78,8 @@ def attention_maps(
             continue
         if any(layer is None for layer in layers):
             raise _not_available(model)
+        if layers[0].dim() != 4:  # what RWKV calls so are no weights of tokens over tokens
+            continue
         if field == "cross_attentions" and not getattr(outputs, "encoder_attentions", None):
             name = "alignment"  # of a recurrent decoder, which is what attention was first called for
         maps.append(AttentionMap(name, [layer[0].float().cpu() for layer in layers], queries, keys, grid))

@@ -46,6 +46,7 @@ class DependencyTask:
         chance: Accuracy of the best answer that does not look at the inputs.
         make: Makes examples: their number, the distance and a random generator are given, on whose device they lie.
         published: What is known from the literature, with its source.
+        longest: Of a distance, the steps of its longest example: more where lengths are drawn.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DependencyTask:
     chance: float
     make: Callable[[int, int, torch.Generator], Batch]
     published: str
+    longest: Callable[[int], int] = int
 
 
 COPIED = 5
@@ -76,6 +78,11 @@ def make_copy(num_examples: int, distance: int, generator: torch.Generator) -> B
     return Batch(inputs, targets, asked)
 
 
+def longest_adding(distance: int) -> int:
+    """The most numbers in an example of [`make_adding`]."""
+    return distance + distance // 10
+
+
 def make_adding(num_examples: int, distance: int, generator: torch.Generator) -> Batch:
     """
     The sum of two marked numbers among `distance` to `1.1 * distance` of them (Hochreiter & Schmidhuber 1997, section
@@ -85,7 +92,7 @@ def make_adding(num_examples: int, distance: int, generator: torch.Generator) ->
     The examples of a batch share their length.
     """
     on = {"generator": generator, "device": generator.device}
-    length = distance + int(torch.randint(distance // 10 + 1, (1,), **on))
+    length = int(torch.randint(distance, longest_adding(distance) + 1, (1,), **on))
     numbers = torch.rand(num_examples, length, **on) * 2 - 1
     marks = torch.zeros_like(numbers)
     marks[:, 0] = marks[:, -1] = -1.0
@@ -189,6 +196,7 @@ DEPENDENCY_TASKS = {
             make_adding,
             "Hochreiter & Schmidhuber 1996 (NIPS 9), experiment 1: an LSTM learns it, and no other recurrent net "
             "that they knew of did in reasonable time; right is an error below 0.04, as here.",
+            longest_adding,
         ),
         DependencyTask(
             "recall",
@@ -221,26 +229,35 @@ DEPENDENCY_TASKS = {
 }
 
 
-def check_distances(task: DependencyTask, distances: Sequence[int]) -> None:
+def check_distances(task: DependencyTask, distances: Sequence[int], unseen_distances: Sequence[int] = ()) -> None:
     """
-    Refuse distances that leave a task no room.
+    Refuse distances that leave a task no room, and unseen ones that training sees.
 
     Raises:
-        DependencyError: If there is none, or one is below 8.
+        DependencyError: If there is none, one is below 8, or an unseen one has examples as long as training's.
     """
-    if not distances or min(distances) < 8:
-        raise DependencyError(f"Distances {list(distances)} of the task {task.name}: give some, each at least 8.")
+    together = [*distances, *unseen_distances]
+    if not distances or min(together) < 8:
+        raise DependencyError(f"Distances {together} of the task {task.name}: give some, each at least 8.")
+    for unseen in unseen_distances:
+        for seen in distances:
+            if unseen <= task.longest(seen) and seen <= task.longest(unseen):
+                raise DependencyError(
+                    f"Unseen distance {unseen} of the task {task.name}: training at distance {seen} sees it, with "
+                    f"examples of up to {task.longest(seen)} steps. Give another one, or leave it out."
+                )
 
 
 def is_right(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
     """
     Which answers are right, one entry for each that is asked for: the likeliest class is the target, or the number is
-    within 0.04 of it (Hochreiter & Schmidhuber 1997, section 5.4).
+    within 0.04 of it (Hochreiter & Schmidhuber 1997, section 5.4). Of a net that has diverged, whose outputs are no
+    numbers, none is.
     """
     outputs, targets = outputs[batch.asked], batch.targets[batch.asked]
     if outputs.shape[-1] == 1:
         return (outputs.squeeze(-1) - targets).abs() < MARGIN
-    return outputs.argmax(dim=-1) == targets
+    return (outputs.argmax(dim=-1) == targets) & outputs.isfinite().all(dim=-1)
 
 
 def task_loss(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -287,7 +304,7 @@ def measure_dependency(
         right answers), `chance`, `parameters`, `steps`, `batch_size`, `learning_rate`, `device`,
         `seconds` and `seed`.
     """
-    check_distances(task, [*distances, *unseen_distances])
+    check_distances(task, distances, unseen_distances)
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
     model = build(task).to(device).train()

@@ -143,6 +143,7 @@ LOSSES = {
     "seq2seq": "cross-entropy of the target's last token, given the source and the target's tokens before it",
     "masked": "cross-entropy of the last token that is not special, masked",
     "classifier": "cross-entropy of the class that the model finds least likely",
+    "several labels": "binary cross-entropy of the label that the model finds least likely, taken to be there",
     "token classifier": "cross-entropy of the last token's least likely class",
     "regression": "the predicted number itself",
 }
@@ -166,6 +167,8 @@ def loss_kind(model: PreTrainedModel) -> str:
     if "ForTokenClassification" in name:
         return "token classifier"
     if "ForSequenceClassification" in name:
+        if model.config.problem_type == "multi_label_classification":
+            return "several labels"
         return "regression" if model.config.num_labels == 1 else "classifier"
     if model.can_generate() and model.main_input_name == "input_ids":
         return "causal"
@@ -310,6 +313,8 @@ def _run(model, batch: list[Window], kind: str, mask_token_id, special_token_ids
         logits = outputs.logits if outputs.logits.dim() == 2 else outputs.logits[:, -1]  # (B, classes)
         if kind == "regression":
             return outputs, logits.sum()
+        if kind == "several labels":
+            return outputs, functional.softplus(-logits.float().amin(dim=-1)).sum()
         targets = logits.argmin(dim=-1) if targets is None else targets[:, -1]
     return outputs, functional.cross_entropy(logits.float(), targets, reduction="sum")
 

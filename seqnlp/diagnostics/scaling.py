@@ -46,8 +46,14 @@ class PowerLaw:
 
     @property
     def factor_to_halve(self) -> float:
-        """How many times as much it takes to halve the part of the loss that falls."""
-        return 2 ** (1 / self.exponent)
+        """How many times as much it takes to halve the part of the loss that falls; infinity beyond all numbers."""
+        with np.errstate(over="ignore"):
+            return float(np.exp2(1 / self.exponent))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the loss falls at all: neither the exponent nor its interval reaches down to 0."""
+        return self.exponent > 0 and (self.interval is None or self.interval[0] > 0)
 
 
 def fit_power_law(
@@ -82,8 +88,9 @@ def fit_power_law(
     different = len(np.unique(sizes))
     if different < LEAST_SIZES:
         raise DiagnosticsError(f"A power law needs {LEAST_SIZES} different sizes, and there is {different}.")
-    if not (np.isfinite(losses).all() and (losses > 0).all() and (sizes > 0).all()):
-        raise DiagnosticsError("A power law is fitted to logarithms: every size and every loss must be above 0.")
+    numbers = np.concatenate([sizes, losses])
+    if not (np.isfinite(numbers).all() and (numbers > 0).all()):
+        raise DiagnosticsError("A power law is fitted to logarithms: every size and loss must be above 0, and finite.")
     has_offset = different >= SIZES_FOR_OFFSET if with_offset is None else with_offset
     reference = float(np.exp(np.log(sizes).mean()))
     places = np.log(sizes / reference)

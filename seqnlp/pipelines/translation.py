@@ -62,11 +62,6 @@ class TranslationPipeline(Pipeline):
             inputs = list(inputs)
             if not inputs:
                 return []
-            wrong = next((text for text in inputs if not isinstance(text, str)), "")
-        else:
-            wrong = inputs if inputs is None or isinstance(inputs, int | float | bytes | Mapping | Set) else ""
-        if not isinstance(wrong, str):
-            raise ValueError(f"{TASK} translates strings, and was given a {type(wrong).__name__}.")
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(
@@ -87,8 +82,10 @@ class TranslationPipeline(Pipeline):
         One sentence to tokens.
 
         Raises:
-            ValueError: If the model has no position for some of them.
+            ValueError: If it is no string, or the model has no position for some of them.
         """
+        if not isinstance(text, str):
+            raise ValueError(f"{TASK} translates strings, and was given a {type(text).__name__}.")
         encoded = self.tokenizer(text, return_tensors="pt")
         length, positions = encoded["input_ids"].shape[1], self._num_positions()
         if positions is not None and length > positions:

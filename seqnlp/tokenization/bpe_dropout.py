@@ -30,7 +30,8 @@ class BPEDropout:
         variants: Segmentations drawn of a word.
 
     Raises:
-        TokenizationError: For a tokenizer that is not BPE, and a probability outside [0, 1).
+        TokenizationError: For a tokenizer that is not BPE, or whose pieces are not those of its merges alone (since it
+            marks the ends of words, or finds further tokens in a text), and a probability outside [0, 1).
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class BPEDropout:
         self.vocabulary: dict[str, int] = model["vocab"]
         self.ranks = {tuple(pair): rank for rank, pair in enumerate(model["merges"])}
         known: dict[str, int] = {}
-        backend = tokenizer.backend_tokenizer
+        normalizer, divider = tokenizer.backend_tokenizer.normalizer, tokenizer.backend_tokenizer.pre_tokenizer
         self.texts = []  # each text as the numbers of its words
         for text in texts:
-            pieces = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))
-            self.texts.append([known.setdefault(word, len(known)) for word, _ in pieces])
+            normal = text if normalizer is None else normalizer.normalize_str(text)
+            words = [normal] if divider is None else [word for word, _ in divider.pre_tokenize_str(normal)]
+            self.texts.append([known.setdefault(word, len(known)) for word in words])
+        self._refuse_other_pieces(tokenizer, texts, known)
         chance = random.Random(seed)
         self.segmentations = [[self._segment(word, chance) for _ in range(variants)] for word in known]
 
@@ -64,17 +67,30 @@ class BPEDropout:
         """The token ids of text `row`, without special tokens, in pieces drawn anew."""
         return [token for word in self.texts[row] for token in random.choice(self.segmentations[word])]
 
-    def _segment(self, word: str, chance: random.Random) -> list[int]:
-        """BPE (Sennrich et al. 2016, arXiv 1508.07909, section 3.2), each merge skipped with its probability."""
+    def _refuse_other_pieces(
+        self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], known: dict[str, int]
+    ) -> None:
+        """See that without dropout a text has the pieces of its tokenizer."""
+        segmentations = [self._segment(word) for word in known]
+        for text, words in zip(texts, self.texts, strict=True):
+            ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+            if [token for word in words for token in segmentations[word]] != ids:
+                raise TokenizationError(
+                    f"BPE dropout: the pieces of {text[:40]!r} are not those of this tokenizer's merges alone, which "
+                    "a tokenizer trained here has. Leave the dropout out, or train a tokenizer."
+                )
+
+    def _segment(self, word: str, chance: random.Random | None = None) -> list[int | None]:
+        """BPE (Sennrich et al. 2016, arXiv 1508.07909, section 3.2), merges skipped at random if there is `chance`."""
         pieces = list(word)
         while len(pieces) > 1:
             merges = [
                 (self.ranks[pair], place)
                 for place, pair in enumerate(pairwise(pieces))
-                if pair in self.ranks and (not self.dropout or chance.random() >= self.dropout)
+                if pair in self.ranks and (chance is None or not self.dropout or chance.random() >= self.dropout)
             ]
             if not merges:
                 break
             place = min(merges)[1]
             pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
-        return [self.vocabulary[piece] for piece in pieces]
+        return [self.vocabulary.get(piece) for piece in pieces]

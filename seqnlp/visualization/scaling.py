@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -59,12 +60,13 @@ def plot_scaling(
     FigureCanvasAgg(figure)
     sizes, compute = figure.subplots(1, 2)
     (look,) = looks_of([architecture])
-    shades = np.linspace(0.35, 1.0, 1 + max(curve.place for curve in curves))
+    shades = np.linspace(1.0, 0.35, 1 + max(curve.place for curve in curves))  # the larger, the darker
     seen = set()
     for curve in curves:
         label = None if curve.place in seen else curve.label
         seen.add(curve.place)
-        how = {"color": look.color, "alpha": shades[curve.place], "marker": MARKERS[curve.place % len(MARKERS)]}
+        color = shades[curve.place] * np.array(to_rgb(look.color))
+        how = {"color": color, "marker": MARKERS[curve.place % len(MARKERS)]}
         sizes.plot(curve.parameters, curve.loss, **how, markersize=7, linestyle="")
         if curve.points:
             compute.plot(*zip(*curve.points, strict=True), **how, markersize=4, linewidth=1.2, label=label)

@@ -14,7 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from transformers import BertForSequenceClassification, PatchTSTForPrediction
+from transformers import (
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    PatchTSTForPrediction,
+)
 from typer.testing import CliRunner
 
 from seqnlp import (
@@ -326,6 +332,17 @@ def test_operations_by_hand():
     projections = 2 * (4 * 16 * 16 + 3 * 16 * 40) + 16 * vocab  # two layers, and the output matrix
     similarities = 2 * 2 * length * length * 16  # two layers, Q K^T and the weighted sum of V
     assert count_flops(TransformerDecoderForCausalLM, config, length) == 2 * (length * projections + similarities)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "outputs"), [(GPT2LMHeadModel, 8 * 50), (GPT2ForSequenceClassification, 8 * 3)]
+)
+def test_operations_of_a_decoder_of_others_by_hand(model_class, outputs):
+    length = 8
+    config = GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=4, num_labels=3, pad_token_id=0)
+    projections = 2 * (4 * 16 * 16 + 2 * 16 * 64)
+    similarities = 2 * 2 * length * length * 16
+    assert count_flops(model_class, config, length) == 2 * (length * projections + similarities + 16 * outputs)
 
 
 def test_what_a_model_reads_is_a_fact_of_its_class():

@@ -18,6 +18,8 @@ from transformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
     ViTImageProcessorPil,
 )
 
@@ -76,6 +78,15 @@ def models(tmp_path_factory):
         "gpt2": GPT2LMHeadModel(GPT2Config(**foreign, n_embd=8, n_layer=2, n_head=2, n_positions=12)),
         "bert": BertForSequenceClassification(
             BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+        ),
+        "roberta": RobertaForSequenceClassification(
+            RobertaConfig(
+                **sizes | {"pad_token_id": 1},
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=8,
+                max_position_embeddings=12,
+            )
         ),
     }
     for name, model in made.items():
@@ -334,6 +345,33 @@ def test_attention_says_what_the_model_answers(models, seqnlp, tmp_path):
     assert list(map(float, found)) == pytest.approx([100 * share for share in likely.values.tolist()], abs=0.06)
 
 
+@pytest.mark.parametrize(
+    ("name", "flags", "length", "why"),
+    [
+        ("gpt2", [], 12, "more than the model has positions for"),
+        ("roberta", [], 10, "more than the model has positions for"),  # from 2 on, since 1 is that of padding
+        ("roberta", ["--max_tokens", 7], 7, "--max_tokens 7"),
+    ],
+)
+def test_what_is_cut_off_is_said(name, flags, length, why, models, seqnlp, tmp_path):
+    text = "The cat  sat, zebra! " * 10  # of which the vocabulary lacks some words
+    status, out, _ = seqnlp("attention", models / name, "--text", text, *flags, "--output", tmp_path / "page.html")
+    assert status == 0
+    count = len(AutoTokenizer.from_pretrained(models / name)(text, verbose=False).input_ids)
+    assert f"{length} x {length} weights each" in out
+    assert f"{count - length} of {count} tokens of the text are cut off ({why})." in out
+    status, _, _ = seqnlp("gradflow", models / name, "--text", text, "--output", tmp_path / "flow.png")
+    assert status == 0
+    if name == "gpt2":
+        return
+    tokenizer = AutoTokenizer.from_pretrained(models / name)
+    model = RobertaForSequenceClassification.from_pretrained(models / name).eval()
+    with torch.no_grad():
+        read = tokenizer(text, truncation=True, max_length=length, return_tensors="pt")
+        likely = model(input_ids=read.input_ids).logits.softmax(-1).max()
+    assert f"({likely:.1%})" in out.splitlines()[0]  # of the part that is shown, and not of what is written of it
+
+
 @pytest.mark.parametrize("name", ["transformer", "bart"])
 def test_encoder_decoders_show_three_kinds_of_attention_and_their_gradient(name, models, seqnlp, tmp_path):
     given = ["--text", "the cat sat on the mat", "--target", "the dog looked at"]
@@ -363,6 +401,7 @@ REFUSED = {
     "gradflow {images} --text cat": "has no such head",
     "gradflow {series} --text cat": "this model has no such head",
     "gradflow {translation} --text cat": "needs a --target for each text",
+    "gradflow {elman} --text cat+sat+on --target cat": "--target is for encoder-decoders, and there is none among",
     "gradflow {empty} --text cat": "holds no model",
     "gradflow {headless} --text cat": "names no class under 'architectures'",
     "gradflow {root}/none --text cat": "There is no folder",
@@ -373,6 +412,8 @@ REFUSED = {
     "gradflow {elman} --text cat+sat+on --output {elman}/config.json/flow.png": "config.json cannot be made",
     "attention {gpt2} --text cat+sat --output {elman}/config.json/page.html": "config.json cannot be made",
     "attention {lstm} --text cat+sat": "has no attention",
+    "attention {series} --text cat+sat": "is a RecurrentForTimeSeriesPrediction, which reads no text",
+    "states {images} --text cat+sat": "is a VisionTransformerForImageClassification, which reads no text",
     "attention {gpt2} --text cat": "1 token to this model",
     "attention {gpt2} --text cat+sat --target cat": "--target is for encoder-decoders",
     "attention {gpt2}": "Give either --text or --image",

@@ -105,3 +105,20 @@ def test_only_our_own_errors_lose_their_traceback(monkeypatch, capsys, error, is
     if is_ours:
         assert stopped.value.code == 2
         assert capsys.readouterr().err == "error: no such column\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["try", "model", "--text", "zwei caf\udce9 heute"],
+        ["nothing", "caf\udce9"],
+        ["train", "--output_dir=caf\udce9"],
+    ],
+)
+def test_a_word_of_another_encoding_is_refused_whatever_the_verb(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["seqnlp", *words])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: A word of the command is no text at '.*caf\\xe9.*', which .* in UTF-8, .*\n", error)

@@ -117,6 +117,18 @@ def test_three_sizes_have_no_offset_and_few_validations_no_law_of_compute():
     assert len(laws.front) == 3
 
 
+def test_a_loss_that_rises_with_size_is_no_law(launched, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "law", lambda parameters, epoch: parameters**0.25 / 10)
+    result = CliRunner().invoke(
+        app, ["scale", "lm.yaml", "--sizes", "5k,20k,80k", "--output_dir", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.output
+    assert "^0.25; exponent -0.25" in result.output
+    assert "Whether the loss falls with parameters at all is not settled." in result.output
+    page = (tmp_path / "out" / "scale.html").read_text()
+    assert "lstm: whether loss falls with parameters is not settled</h1>" in page
+
+
 def test_operations_are_those_of_the_mean_text_where_texts_are_rows():
     record = record_of({}, 1.0)
     record["model"]["class"] = "RecurrentForSequenceClassification"

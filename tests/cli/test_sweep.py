@@ -100,7 +100,9 @@ def test_it_finds_what_is_better_and_writes_a_config_that_the_recipe_takes(quick
     best = max(complete, key=lambda trial: trial["value"])
     assert best["value"] > 0.75
     assert sum(record["importances"].values()) == pytest.approx(1)
-    content = yaml.safe_load((quick / "out" / "best.yaml").read_text())
+    written = (quick / "out" / "best.yaml").read_text()
+    assert re.match(r"# The best of 12 trials of \w+\.yaml with .*, by validation with --seed 1\.\n", written)
+    content = yaml.safe_load(written)
     assert content["learning_rate"] == best["values"]["learning_rate"]
     assert content["num_train_epochs"] == 4
     assert content["config_overrides"] == {"hidden_size": 40, "dropout": best["values"]["config_overrides.dropout"]}
@@ -408,6 +410,7 @@ def test_a_value_is_on_a_grid_of_fractions():
         ("weight_decay: {low: 0, high: 1, step: 3}", "step 3 must be a number above 0 that fits in"),
         ("config_overrides: {drop: [0, 1]}", "no model of sentiment_analysis has a field 'drop'"),
         ("config_overrides: {dropout: [0, 1.5]}", "config_overrides dropout=1.5 must be at least 0 and below 1"),
+        ("config_overrides: {}", "config_overrides names no field, so there is nothing to search"),
         ("config_overrides: 3", "config_overrides must map fields to values"),
         ("- a", "must map flags to values"),
         ("a: [", "cannot be read"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import unicodedata
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from seqnlp import (
     VisionTransformerConfig,
     VisionTransformerForImageClassification,
 )
-from seqnlp.cli.terminal import plot, show, show_kind
+from seqnlp.cli.terminal import Terminal, plot, show, show_kind
 from seqnlp.demo import Answer, ClassAnswer, SeriesAnswer, TagAnswer, TranslationAnswer
 from seqnlp.demo.answers import Scored, Span, Tag, Word
 from seqnlp.tokenization import train_tokenizer
@@ -228,3 +229,19 @@ def test_a_plot_has_its_ends_at_its_edges():
     sure = shown(SeriesAnswer(["a"], "m", [[1.0]], [[1.0], [2.0]], 2.0, "s", [[0.5], [0.25]], [[1.5], [4.0]]))
     assert "4 |  :" in sure  # the highest of all, two steps ahead
     assert "2 (0.25 to 4)" in sure
+
+
+def test_what_is_shown_does_nothing_to_the_terminal_but_be_seen(root, seqnlp):
+    given = "the\x1b[31m cat\x9b2J \x1b]0;title\x07 \u202esat \u200d 日本"
+    for model, options in (("reviews", []), ("lm", ["--seed", 1, "--max_new_tokens", 2])):
+        status, out, _ = seqnlp(root / model, "--text", given, *options)
+        assert status == 0
+        assert not {character for character in out if unicodedata.category(character) == "Cc"} - {"\n"}
+        assert "\u202e" not in out
+    assert "the·[31m cat·2J ·]0;title ·sat \u200d 日本" in out  # joiners and other scripts are text
+    status, _, error = seqnlp("nowhere\x1b[31m")
+    assert (status, "\x1b" in error) == (2, False)
+    console = Terminal()
+    with console.capture() as shown:
+        show(TagAnswer("a\x1bb", [Tag("a\x1bb", 0, 3, "X\x9b", 1.0)], [], remarks=["c\x1b"]), console)
+    assert shown.get() == "a·b[X·]\nc·\n"

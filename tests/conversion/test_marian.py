@@ -257,12 +257,28 @@ def test_what_is_not_read_is_refused_with_its_name(vocabulary, tmp_path):
     refused("22 arrays of .* have no place here, such as ", **{"dec-cell": "ssru"}, arrays=arrays | more_arrays())
     quantized = arrays | {"Wemb": arrays["Wemb"].astype(np.int8)}
     refused("Wemb in .* is of type int8: quantized models are not read", arrays=quantized)
+    for option in ("enc-depth", "dec-depth", "transformer-heads"):
+        for value in (None, "2x", 0, True):
+            refused(f"{option}: {value!r} in special:model.yml of .* is no number of at least 1", **{option: value})
+    refused("transformer-heads: 5 in .* do not divide embeddings of 12", **{"transformer-heads": 5})
+    narrow = arrays | {"encoder_l2_self_Wq": arrays["encoder_l2_self_Wq"][:, :5]}
+    refused(r"layers.1.self_attn.q_proj.weight has the shape \(5, 12\), and by .* \(12, 12\)", arrays=narrow)
+    refused("Wemb in .* has 1 dimensions", arrays=arrays | {"Wemb": arrays["Wemb"][0]})
+    for number in (np.nan, np.inf):
+        broken = arrays["Wemb"].copy()
+        broken[1, 2] = number
+        refused("Wemb in .* holds what is no number", arrays=arrays | {"Wemb": broken})
     other = write_vocabulary(tmp_path / "other.spm", vocab_size=30)
     refused(r"other.spm has \d+ pieces and .* embeddings of \d+", vocabularies=[other])
     refused("model.npz is no SentencePiece model", vocabularies=[path])
     np.savez(path, **arrays)
     with pytest.raises(MarianFileError, match=r"holds no special:model.yml"):
         read_marian(path, [vocabulary])
+    for text in (b"enc-depth: [1\0", b"- 6\0", b"type: \xe9\0", b""):
+        np.savez(path, **{"special:model.yml": np.frombuffer(text, dtype=np.uint8)}, **arrays)
+        with pytest.raises(MarianFileError, match=r"special:model.yml in .*model.npz is damaged") as error:
+            read_marian(path, [vocabulary])
+        assert "\n" not in str(error.value)
     with pytest.raises(MarianFileError, match=r"vocab.spm cannot be read: it is no archive of arrays"):
         read_marian(vocabulary, [vocabulary])
     bpe = write_vocabulary(tmp_path / "bpe.spm", model_type="bpe")

@@ -2,7 +2,16 @@
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, ViTConfig, ViTForImageClassification
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    RwkvConfig,
+    RwkvForCausalLM,
+    ViTConfig,
+    ViTForImageClassification,
+)
 
 from seqnlp import (
     RecurrentConfig,
@@ -121,6 +130,8 @@ def test_vision_transformers_look_at_patches(family):
 def test_what_has_no_attention_to_show_is_refused_in_one_line(monkeypatch):
     with pytest.raises(DiagnosticsError, match="RecurrentForCausalLM has no attention"):
         attention_maps(RecurrentForCausalLM(RecurrentConfig(**SIZES)), {"input_ids": ids(6)}, READ)
+    with pytest.raises(DiagnosticsError, match="RwkvForCausalLM has no attention"):  # what it calls so has no keys
+        attention_maps(RwkvForCausalLM(RwkvConfig(**SIZES)), {"input_ids": ids(6)}, READ)
 
     model = GPT2LMHeadModel(GPT2Config(vocab_size=30, n_embd=16, n_layer=2, n_head=4, n_positions=20))
     with pytest.raises(DiagnosticsError, match="6 by 6, but there are 5 by 5 tokens"):

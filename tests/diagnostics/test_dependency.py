@@ -12,6 +12,7 @@ from seqnlp.diagnostics.dependency import (
     SYMBOLS,
     Batch,
     DependencyError,
+    check_distances,
     is_right,
     make_adding,
     make_copy,
@@ -60,6 +61,8 @@ def test_right_is_a_number_within_the_margin_or_the_likeliest_class():
     assert is_right(torch.tensor([[[0.0], [0.539], [0.541]]]), numbers).tolist() == [True, False]
     classes = Batch(torch.zeros(1, 3), torch.tensor([[0, 1, 0]]), asked)
     assert is_right(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]]), classes).tolist() == [True, False]
+    nan = float("nan")  # of a net that has diverged, whose likeliest class would be the first
+    assert is_right(torch.tensor([[[nan, nan], [0.0, 1.0], [nan, nan]]]), classes).tolist() == [True, False]
 
 
 def test_copy_asks_for_the_symbols_after_the_gap():
@@ -153,6 +156,32 @@ def test_a_recurrent_net_learns_parity_and_the_same_run_gives_the_same_numbers()
 def test_distances_without_room_are_refused():
     with pytest.raises(DependencyError, match="task copy: give some, each at least 8"):
         measure_dependency(Reader, DEPENDENCY_TASKS["copy"], [4])
+
+
+@pytest.mark.parametrize(
+    ("task", "distances", "unseen", "refused"),
+    [
+        ("copy", [8, 16], [16], 16),
+        ("copy", [8, 16], [17, 9], None),
+        ("adding", [100], [400, 105], 105),  # 105 to 115 numbers, where training has 100 to 110
+        ("adding", [100], [95], 95),  # up to 104
+        ("adding", [100], [90, 111], None),  # up to 99, and from 111 on
+    ],
+)
+def test_an_unseen_distance_is_one_that_no_example_of_training_has(task, distances, unseen, refused):
+    task = DEPENDENCY_TASKS[task]
+
+    def lengths(distance):
+        drawn = (torch.Generator().manual_seed(seed) for seed in range(200))
+        return {task.make(1, distance, chance).inputs.shape[1] for chance in drawn}
+
+    trained = set().union(*map(lengths, distances))
+    assert [distance for distance in unseen if trained & lengths(distance)] == ([refused] if refused else [])
+    if refused is None:
+        check_distances(task, distances, unseen)
+        return
+    with pytest.raises(DependencyError, match=f"Unseen distance {refused} of the task {task.name}: training at"):
+        check_distances(task, distances, unseen)
 
 
 class Oracle(nn.Module):

@@ -148,6 +148,22 @@ def test_of_a_head_that_reads_all_tokens_the_last_alone_is_followed():
     assert found["layer 1, backward"] == pytest.approx([0.25**distance for distance in range(5)], rel=1e-5)
 
 
+def test_the_loss_of_several_labels_is_that_of_the_least_likely_one():
+    """By hand: `d -log sigmoid(z) / dh = -(1 - sigmoid(z)) w` for `z = w h + b`."""
+    config = RecurrentConfig(
+        **SIZES, cell_type="gru", pooling="last", num_labels=3, problem_type="multi_label_classification"
+    )
+    model = RecurrentForSequenceClassification(config).eval()
+    window = some_windows(1, 6)[0]
+    flow = measure_gradient_flow(model, [window])
+    with torch.no_grad():
+        logits = model(input_ids=window.token_ids[None]).logits[0]
+    least = logits.argmin()
+    expected = (1 - logits[least].sigmoid()) * model.score.weight[least].norm()
+    assert flow.series[-1].norms[0] == pytest.approx(expected.item(), rel=1e-5)
+    assert flow.loss.startswith("binary cross-entropy of the label")
+
+
 def test_above_the_last_layer_a_transformer_that_reads_all_tokens_has_a_gradient_at_the_last_alone():
     model = TransformerEncoderForSequenceClassification(TransformerEncoderConfig(**SMALL, pooling="mean"))
     flow = measure_gradient_flow(model, some_windows(2, 6))

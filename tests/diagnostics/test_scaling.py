@@ -1,5 +1,7 @@
 """Power laws: by hand, made up with noise, and what has none."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,20 @@ def test_what_has_no_law_is_refused():
     for losses in ([1, 0], [1, -1], [1, float("nan")]):
         with pytest.raises(DiagnosticsError, match="must be above 0"):
             fit_power_law([1, 2], losses)
+    with pytest.raises(DiagnosticsError, match="must be above 0, and finite"):
+        fit_power_law([float("inf"), 1, 2], [3, 2, 1])
+
+
+def test_a_loss_that_does_not_fall_is_not_settled():
+    sizes = [1e5, 1e6, 1e7]
+    rising = fit_power_law(sizes, [2.0, 2.1, 2.2])
+    assert rising.exponent == pytest.approx(-math.log10(1.1) / 2)  # of a straight line through three even places
+    assert not rising.is_settled
+    assert not fit_power_law(sizes, [2.0, 2.1, 1.9]).is_settled
+    assert fit_power_law(sizes, [2.2, 2.1, 2.0]).is_settled
+    assert fit_power_law(sizes, [2.2, 2.1, 2.0]).factor_to_halve == pytest.approx(2 ** (2 / math.log10(1.1)))
+    slow = fit_power_law([1.0, 2.0, 4.0], [2**-0.0001, 2**-0.0002, 2**-0.0003])
+    assert slow.factor_to_halve == math.inf  # 2 to the power of 10,000
 
 
 def test_the_frontier_is_what_nothing_beats():

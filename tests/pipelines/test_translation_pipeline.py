@@ -178,7 +178,9 @@ def test_what_cannot_be_translated_or_aligned_is_said_in_one_line(tokenizer):
         translate("one", return_alignment=True)
     with pytest.raises(ValueError, match="translates strings, and was given a int"):
         translate(["one", 2])
-    for given in (None, {"text": "one"}, {"one"}, b"one"):
+    with pytest.raises(ValueError, match="translates strings, and was given a dict"):
+        list(translate(row for row in [{"text": "one"}]))
+    for given in (None, {"text": "one"}, {"one"}, b"one", Dataset.from_dict({"text": ["one"]})):
         with pytest.raises(ValueError, match=f"translates strings, and was given a {type(given).__name__}"):
             translate(given)
     with pytest.raises(ValueError, match="leave num_return_sequences out"):
