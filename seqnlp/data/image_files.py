@@ -66,7 +66,7 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
         return prepared
     if least < 0:
         raise DataError(f"Dataset {name!r}: its pixels go from {least:g} to {most:g}; write them as grays from 0 up.")
-    white = next((white for white in WHITES if most <= white), most)
+    white = _white_for(most)
     shades = round(most * 255 / white) - round(least * 255 / white) + 1
     few = f" Only {shades} of 256 shades are left: spread the grays before." if shades < FEW_SHADES else ""
     remarks.append(
@@ -78,6 +78,34 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
         return {"image": [_in_256_shades(image, white) for image in rows["image"]]}
 
     return {split: map_once(part, convert, batch_size=32, features=part.features) for split, part in prepared.items()}
+
+
+def in_8_bits(image: PILImage.Image, what: str) -> tuple[PILImage.Image, list[str]]:
+    """
+    One image by the rules of [`looked_at`], its white by its own pixels, and a line for what is converted or left
+    out.
+
+    Args:
+        image: The image.
+        what: What it is called where it is refused.
+
+    Raises:
+        DataError: As [`looked_at`] does.
+    """
+    if image.mode not in DEEP_MODES:
+        is_clear = image.has_transparency_data and _is_clear(image, what)
+        return image, ["It is transparent in part: the colors below are read, as pipelines do."] if is_clear else []
+    pixels = np.asarray(image)
+    least, most = float(pixels.min()), float(pixels.max())
+    if not 0 <= least <= most < np.inf:
+        raise DataError(f"{what}: its pixels go from {least:g} to {most:g}; write them as grays from 0 up.")
+    white = _white_for(most)
+    told = f"It has deep grays, from {least:g} to {most:g}: it is brought to 8 bits, with white at {white:g}."
+    return _in_256_shades(image, white), [told]
+
+
+def _white_for(most: float) -> float:
+    return next((white for white in WHITES if most <= white), most)
 
 
 def _in_256_shades(image: PILImage.Image, white: float) -> PILImage.Image:

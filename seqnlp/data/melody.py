@@ -97,6 +97,10 @@ class Melody(NamedTuple):
         ]
 
 
+_ENDLESS_METRE = re.compile(r"M:\s*(0*[1-9]\d{2,}\s*/\s*\d+)")
+"""One of a hundred beats or more, over which music21 computes for minutes."""
+
+
 class ReadTune:
     """
     A tune that was read: once if [`spell_out`] leaves it as it is, or else once as it is written and, when its melody
@@ -116,6 +120,9 @@ class ReadTune:
         self.abc = abc
         self.bars: list[Bar] = []
         self.bar_length, self.problem = 0.0, ""
+        if metre := _ENDLESS_METRE.search(abc):
+            self.problem = f"the metre {metre.group(1)[:20]} has too many beats"
+            return
         written = _with_long_signs(abc)
         try:
             with _listening() as said:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.loading import listed, printable
 from ..visualization.plain import tokens_of
 from .answers import Answer, Options, Scored
 from .errors import DemoError
@@ -118,6 +119,8 @@ class Answerer:
         """The answer as it comes: each one holds more than the one before, and the last one is whole."""
         options = options or Options()
         self.check(options)
+        if isinstance(given, str):
+            _check_text(given)
         if options.seed is not None:
             torch.manual_seed(options.seed)
         yield from self.respond(given, options)
@@ -183,8 +186,7 @@ class Answerer:
         encoded = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
         pairs = zip(encoded.input_ids, encoded.offset_mapping, strict=True)
         parts = list(dict.fromkeys(text[start:end] for token, (start, end) in pairs if token == unknown))
-        shown = ", ".join(parts[:5]) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")
-        return [f"The tokenizer does not know {shown}."] if parts else []
+        return [f"The tokenizer does not know {listed(parts, 5)}."] if parts else []
 
 
 def answerer_for(named: Named) -> Answerer:
@@ -201,6 +203,22 @@ def answerer_for(named: Named) -> Answerer:
             "language model, a translator, or a classifier or predictor."
         )
     return found[-1](named)
+
+
+def _check_text(text: str) -> None:
+    """
+    Refuse what is no text of Unicode, such as the bytes of another encoding on a command line.
+
+    Raises:
+        DemoError: With the first character that is none.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DemoError(
+            f"'{printable(text)}' is no text: its character {error.start + 1}, {text[error.start]!r}, is half of one "
+            "or a byte of another encoding. Give UTF-8."
+        ) from error
 
 
 def spread(rows: Sequence[Any], count: int) -> list[Any]:

@@ -150,7 +150,7 @@ class TagAnswer(Answer):
 
     def in_words(self) -> str:
         """What is labeled."""
-        return f"It answers {' '.join(f'{part.text}/{part.label}' for part in self.labeled) or 'no entity'}."
+        return f"It answers {' '.join(f'{visible(part.text)}/{part.label}' for part in self.labeled) or 'no entity'}."
 
 
 @dataclass

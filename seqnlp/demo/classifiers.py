@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
+from ..data.image_files import in_8_bits
 from ..diagnostics import DiagnosticsError, attention_maps
 from ..metrics import entities_of, entity_scheme
 from .answerers import COUNT, Answerer, Named, ranked, spread
@@ -189,7 +190,9 @@ class GapFiller(Answerer):
                 top = logits[place].softmax(dim=-1).topk(min(MOST_NAMED, logits.shape[1]))
                 gaps.append(ranked(self.tokens_of(top.indices.tolist()), top.values))
                 filled[place] = int(top.indices[0])
-        text = self.tokenizer.decode(filled, skip_special_tokens=True)
+        # Words that it does not know keep their places.
+        left_out = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
+        text = self.tokenizer.decode([token for token in filled if token not in left_out])
         yield MaskAnswer(given, text, gaps, remarks=self.unknown_remark(" ".join(parts)))
 
 
@@ -217,12 +220,13 @@ class ImageClassifier(Answerer):
 
     def respond(self, given: Image.Image, options: Options) -> Iterator[ImageAnswer]:
         """At once."""
-        pixels = self.pixels(given)
+        seen, remarks = in_8_bits(given, "The image")
+        pixels = self.pixels(seen)
         with torch.no_grad():
             probabilities = self.model(pixels).logits[0].float().softmax(dim=-1)
         config = self.model.config
         scores = ranked([str(config.id2label[index]) for index in range(config.num_labels)], probabilities)
-        yield ImageAnswer(scores[0].text, scores, self._attention(pixels))
+        yield ImageAnswer(scores[0].text, scores, self._attention(pixels), remarks=remarks)
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
         """`(1, channels, height, width)`, as the model reads an image."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForTimeSeriesPrediction
 
+from ..data.loading import listed
 from .answerers import COUNT, Answerer, Named, spread
 from .answers import Options, SeriesAnswer
 from .errors import DemoError
@@ -66,6 +67,10 @@ class Forecaster(Answerer):
         if context and len(values) > context:
             remarks.append(f"Of {len(values):,} steps the last {context} are read, as many as it was trained on.")
             values = values[-context:]
+        beyond = np.abs(values) > np.finfo(np.float32).max
+        if beyond.any():
+            values = np.where(beyond, np.nan, values)
+            remarks.append(f"{beyond.sum():,} values are infinite or too large for the model's numbers, and gaps.")
         if not np.isfinite(values).any():
             raise DemoError("There is no number in what the model would read.")
         shown = values
@@ -83,6 +88,11 @@ class Forecaster(Answerer):
         forecast, ends = found.double().numpy(), self._interval(past, length)
         if self.has_logarithm:
             forecast, ends = np.exp(forecast), None if ends is None else np.exp(ends)
+        if not np.isfinite(forecast).all():
+            raise DemoError(
+                f"The forecast is no number: values from {np.nanmin(shown):g} to {np.nanmax(shown):g} are too far "
+                "apart or too large for the model's numbers."
+            )
         lower, upper = (None, None) if ends is None else ends.tolist()
         yield SeriesAnswer(
             self.channels,
@@ -111,18 +121,16 @@ class Forecaster(Answerer):
         """The model's channels, by name where they have the names of its own, and in their order else."""
         if set(self.channels) <= set(given.channels):
             left = [name for name in given.channels if name not in self.channels]
-            remarks = [f"Not read: {', '.join(left)}."] if left else []
+            remarks = [f"Not read: {listed(left)}."] if left else []
             return given.values[:, [given.channels.index(name) for name in self.channels]], [*given.remarks, *remarks]
         if given.values.shape[1] != self.num_channels:
-            found = (
-                f"{given.values.shape[1]} ({', '.join(given.channels)})" if given.channels else given.values.shape[1]
-            )
+            found = f"{given.values.shape[1]} ({listed(given.channels)})" if given.channels else given.values.shape[1]
             raise DemoError(
-                f"The model reads {self.num_channels} channels ({', '.join(self.channels)}), not {found}. A step of a "
+                f"The model reads {self.num_channels} channels ({listed(self.channels)}), not {found}. A step of a "
                 "typed series ends with a semicolon, as in 1 2; 3 4, and a file has a column for each."
             )
         pairs = [f"{one} as {other}" for one, other in zip(given.channels, self.channels, strict=False)]
-        return given.values, [*given.remarks, *([f"Read: {', '.join(pairs)}."] if pairs else [])]
+        return given.values, [*given.remarks, *([f"Read: {listed(pairs)}."] if pairs else [])]
 
 
 def _is_whole(steps: list[list[float | None]]) -> bool:

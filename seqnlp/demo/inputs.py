@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..data import read_series_file
 from .errors import DemoError
@@ -29,7 +29,7 @@ class Series:
 
 def read_image(path: str | Path) -> Image.Image:
     """
-    An image from a file.
+    An image from a file, turned as its camera says.
 
     Raises:
         DemoError: If it is not there or cannot be read.
@@ -37,6 +37,7 @@ def read_image(path: str | Path) -> Image.Image:
     try:
         image = Image.open(Path(path).expanduser())
         image.load()
+        image = ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise DemoError(f"There is no image {str(path)!r}.") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:

@@ -60,8 +60,8 @@ def build_page(answerer: Answerer, examples: Sequence[Any] = ()) -> gr.Blocks:
             options = _options(dict(zip(sliders, values, strict=True)))
             try:
                 for answer in answerer.stream(panel.read(given), options):
-                    told = "<br>".join(html.escape(remark) for remark in answer.remarks)
-                    yield [*panel.show(answer), told]
+                    shown = panel.show(answer)  # which may remark on what it shows
+                    yield [*shown, "<br>".join(html.escape(remark) for remark in answer.remarks)]
             except ValueError as error:
                 if not type(error).__module__.startswith("seqnlp."):
                     raise

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageChops
 
+from ..data.image_files import in_8_bits
+from ..data.loading import listed, printable
 from ..visualization import heat_over_image, plot_attention
 from ..visualization.colors import HUES
 from ..visualization.page import drawing_of
@@ -31,7 +33,7 @@ from .answers import (
 from .classifiers import GAP, GapFiller, ImageClassifier, TextClassifier, TokenClassifier
 from .errors import DemoError
 from .forecasters import Forecaster
-from .inputs import Series, read_series
+from .inputs import Series, read_image, read_series
 from .writers import TextWriter, Translator, TuneWriter, alignment_map
 
 
@@ -273,7 +275,9 @@ class ImagePanel(Panel):
                     self._add_canvas()
                     self.sort = gr.Button(self.button, variant="primary")
             with gr.Tab("Upload", id="upload"):
-                self.main = gr.Image(type="pil", label="Image", height=300, elem_classes="pixels", elem_id="given")
+                # Its file as it is: gradio would cut deep grays off.
+                how = {"type": "filepath", "image_mode": None}
+                self.main = gr.Image(**how, label="Image", height=300, elem_classes="pixels", elem_id="given")
 
     def _add_canvas(self) -> None:
         black = Image.new("RGB", (self.canvas, self.canvas))
@@ -309,10 +313,10 @@ class ImagePanel(Panel):
     def read(self, given: Any) -> Image.Image:
         """A drawing is cut to its ink, as the digits of data sets are, with a rim of one eighth."""
         self.is_drawing = isinstance(given, dict)
-        image = cut_to_ink(given["composite"]) if self.is_drawing else given
+        image = cut_to_ink(given["composite"]) if self.is_drawing else given and read_image(given)
         if image is None:
             raise DemoError("There is nothing to look at: draw something, or upload an image.")
-        self.seen = image.convert("RGB")
+        self.seen = in_8_bits(image, "The image")[0].convert("RGB")
         return image
 
     def show(self, answer: ImageAnswer) -> list[Any]:
@@ -363,9 +367,16 @@ class SeriesPanel(Panel):
         """A file, or the rows that hold a number."""
         if isinstance(given, str):
             return read_series(given, self.answerer.channels)
+        channels = self.answerer.channels
+        for row in given:
+            if len(row) != len(channels):
+                raise DemoError(f"A row has {len(row)} cells: give one for each of {listed(channels)}.")
         rows = np.array([[_number(cell) for cell in row] for row in given], dtype=np.float64)
-        rows = rows.reshape(-1, len(self.answerer.channels))
-        return Series(rows[~np.isnan(rows).all(axis=1)], self.answerer.channels)
+        rows = rows.reshape(-1, len(channels))
+        words = [cell for row in given for cell in row if isinstance(cell, str) and cell.strip()]
+        words = [word for word in words if np.isnan(_number(word))]
+        told = [f"{len(words):,} cells hold no number, e.g. {printable(words[0], 20)}, and are gaps."] if words else []
+        return Series(rows[~np.isnan(rows).all(axis=1)], channels, told)
 
     def show(self, answer: SeriesAnswer) -> list[Any]:
         """Times count from the last step that was given. A channel has one color, and is named once."""

@@ -30,6 +30,8 @@ CANDIDATES = 5
 """Likeliest next tokens that are told."""
 TEMPERATURE = 0.8
 NEW_TOKENS = 100
+MOST_TRANSLATED = 1_000
+"""Tokens of a text that is translated at once: memory grows by their square, and no bound is learned."""
 
 
 class TextWriter(Answerer):
@@ -296,6 +298,12 @@ class Translator(Answerer):
 
     def respond(self, given: str, options: Options) -> Iterator[TranslationAnswer]:
         """At once."""
+        length = len(self.tokenizer(given, verbose=False).input_ids)
+        if length > MOST_TRANSLATED:
+            raise DemoError(
+                f"The text is {length:,} tokens long, and {MOST_TRANSLATED:,} are translated at once: give its "
+                "sentences one by one, or a file of them to `seqnlp translate`."
+            )
         how: dict[str, Any] = {"do_sample": False}
         if options.temperature:
             how = {"do_sample": True, "temperature": options.temperature, "top_k": 0}

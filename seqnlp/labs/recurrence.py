@@ -99,6 +99,12 @@ def next_characters(answer):
         },
         "`targets`",
     )
+    missing = "where a text ends with a full row, the last target is missing."
+    try:
+        inputs, targets = unpack(call(answer, ids[: rows * length], length), ("inputs", "targets"))
+    except Wrong as wrong:
+        raise Wrong(missing) from wrong
+    same(inputs, right[:-1], {missing: right}, "`inputs` of a text that ends with a full row,")
 
 
 @exercise

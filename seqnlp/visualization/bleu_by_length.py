@@ -35,7 +35,7 @@ def plot_bleu_by_length(
     looks = looks_of([architectures.get(name, name) for name in scores])
     for look, (label, bins) in zip(looks, scores.items(), strict=True):
         bleu = [item["bleu"] for item in bins]
-        axis.plot(range(len(bins)), bleu, **look.line(), label=label, markersize=5)
+        axis.plot(range(len(bins)), bleu, **look.line(), label=plain(label), markersize=5)
     first = next(iter(scores.values()))
     axis.set_xticks(
         range(len(first)), [f"{item['from']}-{item['to']}\n({item['sentences']:,})" for item in first], fontsize=9

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .colors import looks_of
 from .page import folded, html_table, list_of, page_of, picture_of
+from .plain import plain
 
 
 WIDE = 30
@@ -58,19 +59,23 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
             place, row["mean"], yerr=row["interval"], fmt=marker, color=color, capsize=6, markersize=9, linewidth=1.6
         )
         if len(row["values"]) > 1:
-            quality.plot([place + 0.18] * len(row["values"]), row["values"], ".", color=color, alpha=0.6)
+            quality.plot([place + 0.18] * len(row["values"]), row["values"], ".", color=color)
         for number, curve in enumerate(row["curves"]):
-            label = row["architecture"] if number == 0 else None
-            shown = {**look.line(), "markersize": 3.5, "linewidth": 1.2, "label": label, "alpha": 0.85}
+            label = plain(row["architecture"]) if number == 0 else None
+            shown = {**look.line(), "markersize": 3.5, "linewidth": 1.2, "label": label}
             learning.plot(*zip(*curve, strict=True), **shown)
         speed.plot(row["targets_per_second"], row["mean"], marker, color=color, markersize=9)
         speed.annotate(
-            row["architecture"], (row["targets_per_second"], row["mean"]), (7, 5), textcoords="offset points"
+            plain(row["architecture"]),
+            (row["targets_per_second"], row["mean"]),
+            (7, 5),
+            textcoords="offset points",
         )
-    names = [row["architecture"] for row in rows]
+    names = [plain(row["architecture"]) for row in rows]
     turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > WIDE else {}
     quality.set_xticks(range(len(rows)), names, **turned)
     quality.set_xlim(-0.6, len(rows) - 0.4)
+    metric, curve_metric = plain(metric), plain(curve_metric)
     quality.set_ylabel(metric)
     quality.set_title(
         "quality: mean, 95 % interval, seeds" if len(rows[0]["values"]) > 1 else "quality, one seed each"
@@ -80,11 +85,12 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     learning.set_title("learning curves, one per seed")
     learning.xaxis.set_major_locator(MaxNLocator(integer=True))
     drawn = [value for row in rows for curve in row["curves"] for _, value in curve]
-    if min(drawn) > 0 and max(drawn) > STEEP * min(drawn):
+    if drawn and min(drawn) > 0 and max(drawn) > STEEP * min(drawn):
         learning.set_yscale("log")
         learning.yaxis.set_major_formatter("{x:g}")
         learning.set_ylabel(f"validation {curve_metric}, log scale")
-    learning.legend(fontsize=8.5 if len(rows) > 4 else None)
+    if drawn:
+        learning.legend(fontsize=8.5 if len(rows) > 4 else None)
     speed.set_xlabel("training speed (targets per second)")
     speed.xaxis.set_major_formatter("{x:,.0f}")
     speed.xaxis.set_major_locator(MaxNLocator(4))
@@ -94,7 +100,7 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     speed.set_xlim(left=0, right=1.35 * max(row["targets_per_second"] for row in rows))
     for axis in (quality, learning, speed):
         axis.grid(alpha=0.3)
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=130)
     return file.getvalue()

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .colors import looks_of
+from .plain import plain
 
 
 def name_of(entry: dict[str, Any]) -> str:
@@ -68,7 +69,7 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
         axis.grid(alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)
 
 
@@ -118,5 +119,5 @@ def plot_state_sizes(results: Sequence[dict[str, Any]], path: str | Path, title:
         axis.set_ylabel("right answers (%)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
-    figure.suptitle(title)
+    figure.suptitle(plain(title))
     figure.savefig(path, dpi=120)

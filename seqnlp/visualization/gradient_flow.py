@@ -104,9 +104,9 @@ def _draw_all(axis, flows: dict[str, GradientFlow], architectures: list[str]) ->
 def _draw_layers(axis, name: str, flow: GradientFlow, is_first: bool) -> None:
     # Those of which only the token at the loss has a gradient, as a Transformer's last layer, would be a lone point.
     drawn = [series for series in flow.series if sum(norm > _FLOOR for norm in series.norms) > 1]
-    shades = colormaps["viridis"]
+    shades = colormaps["viridis"]  # whose upper end is too pale on white
     for index, series in enumerate(drawn):
-        shade = shades(0.8 * index / max(1, len(drawn) - 1))
+        shade = shades(0.55 * index / max(1, len(drawn) - 1))
         dashes = DASHES[index % len(DASHES)]
         axis.plot(*_points(series.norms), color=shade, linestyle=dashes, linewidth=1.6, label=series.name)
     axis.set_yscale("log")

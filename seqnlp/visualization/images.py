@@ -45,6 +45,8 @@ def plot_image_errors(
         axis.set_axis_off()
     for axis, row in zip(axes, chosen, strict=False):
         image = images[int(row)]
+        if image.mode != "L":
+            image = image.convert("RGB")  # as the model reads it
         axis.imshow(np.asarray(image), cmap="gray" if image.mode == "L" else None)
         shown = f"{class_names[predicted[row]]} ({probabilities[row].max():.0%})"
         axis.set_title(plain(f"is {class_names[labels[row]]}\nread as {shown}"), fontsize=8)

@@ -52,3 +52,9 @@ def test_a_tune_is_read_again_only_where_it_sounds_otherwise_than_music21_reads_
 def test_what_is_no_note_stays_as_it_is():
     tune = 'X:1\nT:C D ^E::F\nM:4/4\nK:C\n"^C"C {^D}D !f!E [P:^F]F|% ^G::x\nw:^a b\n^c [c^e] z4|\n'
     assert spell_out(tune) == tune.replace("[c^e]", "[^c^e]")
+
+
+def test_a_metre_that_music21_cannot_be_given_is_refused_at_once():
+    assert ReadTune("X:1\nM:9999/8\nL:1/8\nK:G\nAB|\n").problem == "the metre 9999/8 has too many beats"
+    assert ReadTune("X:1\nM:6/8\nL:1/8\nK:G\nABA ABA|[M:500/4]A|\n").problem == "the metre 500/4 has too many beats"
+    assert not ReadTune("X:1\nM:99/8\nL:1/8\nK:G\nABA ABA ABA ABA|ABA ABA ABA ABA|\n").problem

@@ -1,10 +1,12 @@
 """Classifiers: beside transformers' pipelines, and weights computed a second time."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import pipeline
 
+from seqnlp.data import DataError
 from seqnlp.demo import DemoError, Options
 from seqnlp.demo.answers import Tag
 from seqnlp.demo.classifiers import MOST_WORDS, spans_of
@@ -146,3 +148,38 @@ def test_an_option_that_changes_nothing_is_refused(ask):
 def test_a_model_without_a_head_answers_nothing(ask):
     with pytest.raises(DemoError, match="RecurrentModel, of 'states', has no head that answers"):
         ask("states")
+
+
+def test_a_long_unknown_word_is_told_in_a_short_line(ask):
+    (remark,) = ask("last").answer("the " + 3000 * "x").remarks
+    assert remark == f"The tokenizer does not know {60 * 'x'}...."
+    (remark,) = ask("last").answer("the " + " ".join(f"un{letter}" for letter in "abcdefg")).remarks
+    assert remark == "The tokenizer does not know una, unb, unc, und, une and 2 more."
+
+
+@pytest.mark.parametrize("name", ["last", "tagger", "masked", "lm", "translator", "music"])
+def test_half_a_character_is_no_text(name, ask):
+    with pytest.raises(DemoError, match=r"'cat \\udcff' is no text: its character 5, '\\udcff', is half of one"):
+        ask(name).answer("cat \udcff")
+
+
+def test_words_that_a_gap_filler_does_not_know_keep_their_places(ask):
+    found = ask("masked").answer("the ___ unicorn sat")
+    assert found.filled.split() == ["the", found.gaps[0][0].text, "<unk>", "sat"]
+
+
+def test_an_image_is_brought_to_8_bits_as_those_of_training_are(ask):
+    gray = np.linspace(0, 255, 64).round().astype(np.uint8).reshape(8, 8)
+    wanted = ask("images").answer(Image.fromarray(gray)).scores
+    deep = ask("images").answer(Image.fromarray(gray.astype(np.uint16) * 257))
+    assert deep.scores == wanted
+    assert deep.remarks == ["It has deep grays, from 0 to 65535: it is brought to 8 bits, with white at 65535."]
+    clear = np.stack([gray] * 3 + [np.full_like(gray, 200)], axis=-1)
+    found = ask("images").answer(Image.fromarray(clear))
+    assert found.scores == wanted
+    assert found.remarks == ["It is transparent in part: the colors below are read, as pipelines do."]
+    drawn = np.stack([np.zeros_like(gray)] * 3 + [gray], axis=-1)
+    with pytest.raises(DataError, match="drawn by its transparency alone"):
+        ask("images").answer(Image.fromarray(drawn))
+    with pytest.raises(DataError, match="its pixels go from -1 to 1"):
+        ask("images").answer(Image.fromarray(np.linspace(-1, 1, 64, dtype=np.float32).reshape(8, 8)))

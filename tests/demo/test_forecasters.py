@@ -1,8 +1,11 @@
 """Series: which numbers are read, and that the forecast is the model's."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from seqnlp import RecurrentConfig, RecurrentForTimeSeriesPrediction
 from seqnlp.cli.models import load_model
@@ -99,3 +102,24 @@ def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "text.png").write_text("text")
     with pytest.raises(DemoError, match="cannot be read"):
         read_image(tmp_path / "text.png")
+
+
+def test_a_photo_is_turned_as_its_camera_says(tmp_path):
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    exif = Image.Exif()
+    exif[274] = 3  # upside down
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=exif)
+    assert np.asarray(read_image(tmp_path / "photo.png")).tolist() == pixels[::-1, ::-1].tolist()
+
+
+def test_what_the_models_numbers_do_not_hold_is_a_gap_and_no_forecast_is_no_number(ask, named, monkeypatch):
+    values = np.array([[1.0, 2.0], [np.inf, 3.0], [2.0, -1e39]])
+    found = ask("series").answer(Series(values))
+    assert found.past == [[1.0, 2.0], [None, 3.0], [2.0, None]]
+    assert found.remarks == ["2 values are infinite or too large for the model's numbers, and gaps."]
+    assert found.forecast == ask("series").answer(Series(np.where(abs(values) > 1e38, np.nan, values))).forecast
+    answerer = answerer_for(named("series"))
+    nothing = SimpleNamespace(prediction_outputs=torch.full((1, 3, 2), np.nan))
+    monkeypatch.setattr(answerer, "model", lambda *_, **__: nothing)
+    with pytest.raises(DemoError, match=r"The forecast is no number: values from -3e\+38 to 3e\+38 are too far apart"):
+        answerer.answer(Series(np.array([[3e38, -3e38], [-3e38, 3e38]])))

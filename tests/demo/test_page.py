@@ -42,10 +42,11 @@ def asked(page):
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_a_page_shows_the_answer_of_its_model(name, ask):
+def test_a_page_shows_the_answer_of_its_model(name, ask, tmp_path):
     answerer, given = ask(name), GIVEN[name]
     page = build_page(answerer, [[[1.0, 2.0], [3.0, 4.0]] if name == "series" else given])
-    shown = asked(page)(given)[-1]
+    DIGIT.save(tmp_path / "digit.png")
+    shown = asked(page)(str(tmp_path / "digit.png") if name == "images" else given)[-1]
     assert len(shown) == len(next(f for f in page.fns.values() if f.api_name == "answer").outputs)
     if name in ("pooling", "last", "several"):
         assert shown[0] == {one.text: one.probability for one in answerer.answer(given).scores}
@@ -130,3 +131,29 @@ def build_page_of_nothing():
     with gr.Blocks() as page:
         pass
     return page
+
+
+def test_a_row_of_another_width_and_a_word_among_numbers_are_told(ask):
+    answer = asked(build_page(ask("series")))
+    for rows in ([[1.0], [2.0]], [[1.0, 2.0, 3.0]], [[1.0, 2.0], [3.0]]):
+        assert "cells: give one for each of" in answer(rows)[-1][-1]
+    assert "1 cells hold no number, e.g. 1,5, and are gaps." in answer([["1,5", 2.0], [3.0, 4.0]])[-1][-1]
+
+
+def test_a_file_of_an_image_is_read_as_the_terminal_reads_it(ask, tmp_path):
+    gray = (np.arange(64, dtype=np.uint16) * 1040).reshape(8, 8)
+    Image.fromarray(gray).save(tmp_path / "deep.png")
+    answerer, answer = ask("images"), asked(build_page(ask("images")))
+    shown = answer(str(tmp_path / "deep.png"))[-1]
+    wanted = answerer.answer(answerer.read(tmp_path / "deep.png"))
+    assert shown[0] == {one.text: one.probability for one in wanted.scores}
+    assert "white at 65535" in shown[-1]
+    (tmp_path / "text.png").write_text("text")
+    assert "cannot be read" in answer(str(tmp_path / "text.png"))[-1][-1]
+
+
+def test_a_tune_that_cannot_be_played_is_told_on_the_page(ask, monkeypatch):
+    answerer = ask("music")
+    monkeypatch.setattr(answerer, "finish", lambda answer: setattr(answer, "problem", "music21 cannot read it"))
+    remark = asked(build_page(answerer))("6/8 G")[-1][-1]
+    assert "This tune cannot be played: music21 cannot read it. Try again." in remark

@@ -170,3 +170,8 @@ def test_without_attention_there_is_no_alignment_and_it_is_said(ask):
     found = ask("blind").answer("the cat sat", Options(max_new_tokens=4))
     assert found.alignment is None
     assert found.remarks == ["The model has no attention, so there is no alignment."]
+
+
+def test_a_text_that_takes_all_memory_is_refused(ask):
+    with pytest.raises(DemoError, match=r"The text is 5,00\d tokens long, and 1,000 are translated at once"):
+        ask("translator").answer("cat " * 5000)

@@ -54,7 +54,10 @@ def elman_step(x, h, W, U, b):
 
 
 def next_characters(ids, length):
-    rows = (len(ids) - 1) // length
+    return next_characters_of(ids, length, (len(ids) - 1) // length)
+
+
+def next_characters_of(ids, length, rows):
     return ids[: rows * length].view(rows, length), ids[1 : rows * length + 1].view(rows, length)
 
 
@@ -211,6 +214,7 @@ WRONG = [
     ),
     ("next_characters", lambda ids, n: (ids[:20].view(n, -1).T, next_characters(ids, n)[1]), "down the columns"),
     ("next_characters", lambda ids, n: (ids.unfold(0, n, 1)[:-1], ids.unfold(0, n, 1)[1:]), "overlap"),
+    ("next_characters", lambda ids, n: next_characters_of(ids, n, len(ids) // n), "the last target is missing"),
     ("cross_entropy", lambda x, y: functional.cross_entropy(x, y, reduction="sum"), "sum over the targets"),
     ("cross_entropy", lambda x, y: -functional.cross_entropy(x, y), "sign is wrong"),
     ("cross_entropy", lambda x, y: functional.nll_loss(x, y), "softmax is missing"),

@@ -1,12 +1,20 @@
 """One color per architecture, and learning curves that say what they show."""
 
+import re
+
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from seqnlp.diagnostics.gradient_flow import GradientFlow, GradientSeries
+from seqnlp.diagnostics.scaling import PowerLaw
 from seqnlp.tasks import ARCHITECTURES
 from seqnlp.visualization import plot_learning_curves
-from seqnlp.visualization.colors import LOOKS, OTHER, looks_of
+from seqnlp.visualization.colors import GRAY, HUES, LOOKS, OTHER, looks_of
 from seqnlp.visualization.comparison import plot_comparison
+from seqnlp.visualization.gradient_flow import plot_gradient_flow
+from seqnlp.visualization.page import STYLE
+from seqnlp.visualization.scaling import Curve, plot_scaling
 
 
 HISTORY = [
@@ -73,3 +81,30 @@ def test_many_names_are_turned_and_steep_curves_are_drawn_on_a_log_scale(monkeyp
     assert learning.get_yscale() == ("log" if is_steep else "linear")
     assert ("log scale" in learning.get_ylabel()) == is_steep
     assert {label.get_rotation() for label in quality.get_xticklabels()} == {30.0 if is_steep else 0.0}
+
+
+def luminance(color):
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_color_is_seen_on_white_and_on_a_dark_page():
+    dark = re.search(r"prefers-color-scheme: dark.*?--back: (#\w+)", STYLE, re.DOTALL)[1]
+    for color in (*HUES, GRAY):
+        on_white, on_dark = 1.05 / (luminance(color) + 0.05), (luminance(color) + 0.05) / (luminance(dark) + 0.05)
+        assert min(on_white, on_dark) >= 3, color  # WCAG 2.1, 1.4.11
+
+
+def test_lines_are_as_dark_as_their_colors(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.extend(figure.axes))
+    law = PowerLaw(exponent=0.1, scale=1.0, reference=10.0, offset=0.0, interval=None, has_offset=False)
+    curves = [Curve(str(place), place, 10.0**place, 1.0, [(1.0, 2.0), (2.0, 1.0)]) for place in range(4)]
+    plot_scaling("transformer", curves, law, None, [], "loss")
+    flow = GradientFlow("the loss", 1, [GradientSeries(f"layer {n}", [1.0, 0.5, 0.2]) for n in range(6)])
+    plot_gradient_flow({"lstm": flow}, "unused.png")
+    lines = [line for axis in drawn for line in axis.lines if len(line.get_xdata()) > 0]
+    assert len(lines) > 10
+    for line in lines:
+        assert line.get_alpha() is None
+        assert 1.05 / (luminance(line.get_color()) + 0.05) >= 3, line.get_color()
