@@ -205,7 +205,14 @@ class MusicGeneration(LanguageModeling):
     def prepare(
         self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
     ) -> PreparedData:
-        """A tune is a row, from `<s>` to `</s>`, whose characters and `</s>` are predicted."""
+        """
+        A tune is a row, from `<s>` to `</s>`, whose characters and `</s>` are predicted.
+
+        Raises:
+            DataError: Before a training whose tunes are to begin with what no training tune has.
+        """
+        if self.generation_args.num_tunes and splits is None:
+            self.prompt(loaded)
         examples, counts = {}, {}
         for split in splits or loaded.splits:
             texts = self.training_texts(loaded) if split == "train" else list(values_of(loaded.splits[split], "text"))
@@ -228,15 +235,15 @@ class MusicGeneration(LanguageModeling):
             found[GENERATED] = self.judge(self.write(evaluator, data), data, split)[0]
         return found
 
-    def prompt(self, data: PreparedData) -> str:
+    def prompt(self, loaded: LoadedData) -> str:
         """What each tune that is written begins with."""
         arguments = self.generation_args
-        return prompt_for(arguments.key, arguments.metre, self.training_texts(data.loaded), arguments.form)
+        return prompt_for(arguments.key, arguments.metre, self.training_texts(loaded), arguments.form)
 
     def write(self, evaluator: Evaluator, data: PreparedData) -> list[str]:
         """Tunes by the model, in the form of the data. Called by every process."""
         arguments, length = self.generation_args, self.model_args.max_length
-        prompt = self.prompt(data)
+        prompt = self.prompt(data.loaded)
         return write_texts(evaluator, data.processor, prompt, arguments.num_tunes, length, arguments.temperature)
 
     def judge(self, tunes: list[str], data: PreparedData, split: str) -> tuple[dict[str, Any], list[TuneCheck]]:
@@ -281,9 +288,9 @@ class MusicGeneration(LanguageModeling):
     def sample(self, evaluator: Evaluator, data: PreparedData, predictions: Any) -> str:
         """The beginning of a tune."""
         arguments = self.generation_args
-        return (
-            self.continuation(evaluator, data, self.prompt(data), arguments.temperature) if arguments.num_tunes else ""
-        )
+        if arguments.num_tunes == 0:
+            return ""
+        return self.continuation(evaluator, data, self.prompt(data.loaded), arguments.temperature)
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
         """Write tunes, judge them, and keep some to hear and to see."""

@@ -96,6 +96,7 @@ def small(words: Words) -> list[str]:
     """A command of training, for two steps."""
     name = recipe_of(words)
     unread = {"num_trajectories"} if any("--dataset_name" in word or "series_" in word for word in words) else set()
+    unread |= {"max_train_samples"} if "--form" in words else set()  # no tune of the first 60 has one
     flags = [f"--{flag}={value}" for flag, value in SMALL.items() if flag in TASKS[name].fields().keys() - unread]
     return [*words, *flags, *([] if "--output_dir" in words else [f"--output_dir={IN_THE_WAY}"])]
 

@@ -155,11 +155,18 @@ def test_forms_are_asked_for_and_found(tmp_path):
     loaded = task.load_data(run)
     tokenizer = train_tokenizer(loaded.splits["train"]["text"], **task.model_args.tokenizer_settings())
     data = task.prepare_data(run, loaded, tokenizer)
-    assert task.prompt(data) == "M:4/4\nL:1/8\nK:Dmaj\nR:reel\n"
-    written = [f"{task.prompt(data)}BGGB ADDA|c8|\nT:A", "M:6/8\nL:1/8\nK:Gmaj\nR:reel\nBGG ADD|c6|\nT:B", TUNE]
+    assert task.prompt(loaded) == "M:4/4\nL:1/8\nK:Dmaj\nR:reel\n"
+    written = [f"{task.prompt(loaded)}BGGB ADDA|c8|\nT:A", "M:6/8\nL:1/8\nK:Gmaj\nR:reel\nBGG ADD|c6|\nT:B", TUNE]
     scores, _ = task.judge(written, data, "test")
     assert scores["in_form"] == 0.5  # of the two that say their form, one is a jig
     assert task.baselines(data, "test")["held_out_tunes"]["generated"]["in_form"] == 1.0
+    task.generation_args.form = "waltz"
+    with pytest.raises(
+        DataError, match="--form waltz: no training tune is one; their forms are "
+    ):
+        task.prepare_data(run, loaded, tokenizer)
+    task.generation_args.num_tunes = 0
+    task.prepare_data(run, loaded, tokenizer)
 
 
 def test_as_many_tunes_are_written_anew_as_the_record_has_shares_of():
