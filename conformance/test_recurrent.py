@@ -11,6 +11,7 @@ from seqnlp import (
     RecurrentForTokenClassification,
     RecurrentModel,
 )
+from seqnlp.models.cells import CELLS
 
 from .family import FamilyTest, RecurrentStates
 
@@ -77,3 +78,11 @@ class TestResidual(RecurrentGenerationTest, unittest.TestCase):
 
 class TestMinLSTM(RecurrentGenerationTest, unittest.TestCase):
     config_fields = {"cell_type": "minlstm", "recurrence_implementation": "eager", "pooling": "mean"}
+
+
+# Every other cell by itself.
+_NAMED = {family.config_fields["cell_type"] for family in RecurrentGenerationTest.__subclasses__()}
+for _name in CELLS.keys() - _NAMED:
+    globals()[f"Test_{_name}"] = type(
+        f"Test_{_name}", (RecurrentGenerationTest, unittest.TestCase), {"config_fields": {"cell_type": _name}}
+    )

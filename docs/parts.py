@@ -17,7 +17,7 @@ import seqnlp
 from seqnlp.cli.main import app
 from seqnlp.data import SAMPLES
 from seqnlp.diagnostics import DEPENDENCY_TASKS
-from seqnlp.models.cells import CELLS
+from seqnlp.models.cells import CELLS, LinearCell
 from seqnlp.models.requirements import Range
 from seqnlp.tasks import TASKS
 from seqnlp.training.flags import ROLES
@@ -42,8 +42,8 @@ API = {
 LATEX = {
     r"\bsigmoid\b": r"\\sigma",
     r"\btanh\b": r"\\tanh",
-    r"\brelu\b": r"\\operatorname{relu}",
-    r"\bact\b": r"\\operatorname{act}",
+    r"(?<!\\)\b([a-z]{2,})(?=\()": r"\\operatorname{\1}",
+    r"\^\(([^()]*)\)": r"^{\1}",
     r" \* ": r" \\odot ",
     r">=": r"\\ge",
     r" if ": r"\\ \\text{ if }\\ ",
@@ -240,7 +240,7 @@ def cells() -> str:
             "parity": f"`torch.nn.{cell.torch_class.__name__}`: `from_torch` and `to_torch`"
             if cell.torch_class
             else "with the step-by-step loop, `eager`",
-            "all steps at once": "no" if cell.has_recurrent_map else "yes, by a scan",
+            "all steps at once": "yes, by a scan" if issubclass(cell, LinearCell) else "no",
         }
         parts.append(
             f"## {cell.title}\n\n```math\n{equations}\n```\n\n{table(('source', cell.citation), facts.items())}"

@@ -28,7 +28,7 @@ from mutation.runner import Job, Slot, copy_repository, import_libraries, run_jo
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / ".mutation.jsonl"
-MODELS = ("cells", "recurrence", "attention", "losses")
+MODELS = ("cells", "recurrent_cell", "recurrence", "attention", "losses")
 TARGETS = ["seqnlp/training", "seqnlp/tasks", "seqnlp/metrics", *(f"seqnlp/models/{name}.py" for name in MODELS)]
 MOST_TESTS = 8  # test files that are looked at for one source
 

@@ -318,6 +318,11 @@ def launch_run(
     record = read_json(folder / RECORD)
     if code != 0 or record is None:
         raise CompareError(f"{comparison.recipe.stem}, {name}: {reason_of(folder)}")
+    if record["task"] not in TASKS:
+        raise CompareError(
+            f"{comparison.recipe}: its runs are of the task {record['task']!r}, which is none of seqnlp's, so that "
+            "nothing is known of its scores. A task is a file in seqnlp/tasks."
+        )
     return record
 
 

@@ -40,13 +40,16 @@ def find_recipe(name: str) -> Path:
     Raises:
         RecipesError: If there is none of that name.
     """
-    places = [Path("recipes"), recipes_folder()]
-    found = [place / f"{name}.py" for place in places if re.fullmatch(r"\w+", name)]
-    script = next((path for path in found if path.is_file()), None)
-    if script is None:
-        known = ", ".join(recipe_names())
-        raise RecipesError(f"There is no recipe {name!r}; there is {known}.")
-    return script
+    scripts = recipe_scripts()
+    if name not in scripts:
+        raise RecipesError(f"There is no recipe {name!r}; there is {', '.join(scripts)}.")
+    return scripts[name]
+
+
+def recipe_scripts() -> dict[str, Path]:
+    """The script of each recipe by its name; of those in `recipes/` of the working folder before that of seqnlp."""
+    paths = (path for place in (recipes_folder(), Path("recipes")) for path in place.glob("*.py"))
+    return dict(sorted((path.stem, path) for path in paths if re.fullmatch(r"\w+", path.stem)))
 
 
 def find_config(name: str) -> Path:
@@ -67,7 +70,8 @@ def find_config(name: str) -> Path:
 @app.callback()
 def recipes(context: typer.Context) -> None:
     """
-    List the recipes, what each does and what to expect of its default run; or copy one to edit it.
+    List the recipes, what each does and what to expect of its default run; or copy one to edit it. Those in `recipes/`
+    of the working folder are among them.
 
     Examples:
 
@@ -78,12 +82,20 @@ def recipes(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     rows = []
-    for script in sorted(recipes_folder().glob("*.py")):
-        text = " ".join((ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").split())
+    for name, script in recipe_scripts().items():
+        text = _told_by(script)
         expected = re.search(r"Expect (.*?)\.(?:\s|$)(?!\d)", text)
-        rows.append([script.stem, re.split(r"(?<=[.?])\s", text)[0], expected.group(1) if expected else ""])
+        rows.append([name, re.split(r"(?<=[.?])\s", text)[0], expected.group(1) if expected else ""])
     typer.echo(tabulate(rows, headers=["recipe", "what", "expect"], maxcolwidths=[None, 50, 50], tablefmt="grid"))
     typer.echo("\nStart one by `seqnlp train RECIPE`, read its flags by `seqnlp train RECIPE --help`.")
+
+
+def _told_by(script: Path) -> str:
+    """What a script says of itself."""
+    try:
+        return " ".join((ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").split())
+    except (OSError, ValueError, SyntaxError):
+        return f"{script} cannot be read as Python."
 
 
 @app.command()
@@ -94,6 +106,8 @@ def copy(
     """Copy a recipe and its configs into the working folder, to read and to edit; `seqnlp train` takes the copy."""
     source = recipes_folder()
     script = source / find_recipe(name).name
+    if not script.is_file():
+        raise RecipesError(f"{name} is no recipe of seqnlp's: it lies in {find_recipe(name)}, to be edited there.")
     configs = [
         path
         for path in sorted((source / "configs").glob("*.yaml"))
@@ -111,7 +125,7 @@ def copy(
 
 def recipe_names() -> list[str]:
     """The names of the recipes, as a shell completes them."""
-    return [path.stem for path in sorted(recipes_folder().glob("*.py"))]
+    return list(recipe_scripts())
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Configuration of the recurrent family: Elman RNN, GRU, LSTM, minGRU and minLSTM."""
+"""Configuration of the recurrent family: every cell of `cells.py`."""
 
 # First, since it says what is missing before another import fails.
 from .requirements import check_fields, check_series, check_tied_sizes, check_words, ranged
@@ -61,11 +61,11 @@ class RecurrentConfig(PreTrainedConfig):
             `[1/hidden_size, 1 - 1/hidden_size]` (Gu et al. 2020, arXiv 1910.09890, uniform gate initialization). In
             both a gate that admits what is new starts as the mirror of the one that keeps.
         max_dependency_length: The longest time, in tokens, over which a net with `"chrono"` gates is to remember.
-        forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with (Gers et al. 2000; Jozefowicz et
-            al. 2015, section 2.3).
+        forget_gate_bias: Bias that a `forget_gate` starts with which keeps the old state where it is open, as that of
+            LSTM, minLSTM and SSRU does (Gers et al. 2000; Jozefowicz et al. 2015, section 2.3).
         initializer_range: Standard deviation of the embeddings and of the classifiers' heads at the start. A language
-            model's output matrix, and embeddings tied to it, start with `2 / sqrt(hidden_size)` over Elman cells,
-            `4 / sqrt(hidden_size)` over GRU and LSTM and `1 / sqrt(hidden_size)` over the minimal ones instead.
+            model's output matrix, and embeddings tied to it, start with `output_gain / sqrt(hidden_size)` instead: 2
+            over Elman cells, 4 over GRU, LSTM and SSRU, 1 over minGRU and minLSTM, and 0.5 behind residual blocks.
         tie_word_embeddings: Whether the language model's output matrix is its embedding matrix (Press & Wolf 2017,
             arXiv 1608.05859). Needs `embedding_size == hidden_size`.
         use_cache: Whether the state after the last token is returned as `past_key_values`.
@@ -182,8 +182,8 @@ class RecurrentConfig(PreTrainedConfig):
         if self.recurrent_initializer not in cell.initializers:
             raise ValueError(
                 f"recurrent_initializer={self.recurrent_initializer!r} is for "
-                f"{_cells_with('initializers', self.recurrent_initializer)} (Le et al. 2015), not {self.cell_type!r}, "
-                "whose gates multiply the state anyway: use 'orthogonal'."
+                f"{_cells_with('initializers', self.recurrent_initializer)}; {self.cell_type!r} has "
+                f"{' and '.join(map(repr, cell.initializers))}."
             )
         for name in ("conv_kernel_size", "mlp_ratio"):
             value = getattr(self, name)

@@ -49,7 +49,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             [`RecurrentConfig`]; not with `input_feeding`, which would draw them anew for each token.
         recurrent_initializer: `"orthogonal"`, `"identity"` or `"uniform"`, as in [`RecurrentConfig`].
         gate_initializer, max_dependency_length: What gates keep at first, as in [`RecurrentConfig`].
-        forget_gate_bias: Bias that the forget gate of LSTM and minLSTM starts with.
+        forget_gate_bias: Bias that a `forget_gate` starts with which keeps the old state where it is open.
         initializer_range: Standard deviation of the embeddings and of every map outside the cells at the start. The
             output matrix, and embeddings tied to it, start as those of a [`RecurrentForCausalLM`] do.
         share_embeddings: Whether source and target tokens are embedded by one matrix.

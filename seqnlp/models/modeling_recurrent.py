@@ -109,7 +109,7 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
     def _draw_gate_biases(self, biases: dict[str, torch.Tensor]) -> None:
         config, cell = self.config, CELLS[self.config.cell_type]
         if config.gate_initializer == "constant":
-            if "forget_gate" in biases:
+            if "forget_gate" in cell.keeping_gates:  # an open one may forget instead, as the minimal gated unit's does
                 biases["forget_gate"].fill_(config.forget_gate_bias)
             return
         # What a gate keeps of the state in each step; the same for a unit's every gate, as what it keeps and what it

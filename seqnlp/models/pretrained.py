@@ -1,6 +1,7 @@
 """What every model here is: a `PreTrainedModel` whose weights lie, once loaded, where new ones lie."""
 
 import torch
+from torch import nn
 from transformers import Cache, PreTrainedModel
 
 from .compiled_generation import StaticMasks, fixed_length, writes_compiled
@@ -33,6 +34,12 @@ class BasePreTrainedModel(PreTrainedModel):
                 if parameter.device.type == "cpu" and parameter.data_ptr() % ALIGNMENT:
                     parameter.data = parameter.data.clone()
         return loaded
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if hasattr(module, "start_own_tensors"):  # a cell, whose file a model without cells does without
+            module.start_own_tensors()
 
     def embed(
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, prefix: str = ""

@@ -87,7 +87,7 @@ def build_card(
         unpublished=unpublished,
         title=task.title_of(record) if record["task"] in TASKS else escape(task.title),
         architecture=architecture,
-        article="an" if architecture and architecture.title[0] in "AEIOULaeiou" else "a",
+        article=architecture and article_of(architecture.title),
         parameters=record.get("model", {}).get("parameters"),
         use=task.use,
         limits=[*_limits(task, record), *_measured_limits(record)],
@@ -120,6 +120,12 @@ def project_address() -> str | None:
     urls = importlib.metadata.metadata("seqnlp").get_all("Project-URL") or []
     named = dict(url.split(", ", 1) for url in urls)
     return named.get("Repository")
+
+
+def article_of(title: str) -> str:
+    """What stands before a title that is read aloud: `a GRU`, `an LSTM`, `an Elman network`."""
+    is_spelled_out = title[:2].isupper()
+    return "an" if title[0] in ("AEFHILMNORSX" if is_spelled_out else "AEIOUaeiou") else "a"
 
 
 def _command(record: dict[str, Any]) -> str:

@@ -69,7 +69,7 @@ class Task(FineTuning, Telling):
         auto_class: The Auto class that loads its models.
         model_classes: The class of a recurrent model and of a Transformer.
         scores: Every number that it may report.
-        validated: Keys of those that each validation gives: by one of them the best model is kept.
+        validated: Keys of those that each validation gives: by one the best model is kept, by loss or else the first.
         compared_by: Key of the one that ranks models which read other tokens, where the one that chose weights cannot.
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
         published: What others reported of a dataset, by its name and configuration, with who did.
@@ -161,14 +161,15 @@ class Task(FineTuning, Telling):
 
     @classmethod
     def _from_flags(cls, description: str | None, argv: list[str], defaults: dict[str, Any]):
-        types = cls.argument_types()
-        # What an existing model or tokenizer settles is not set unless a user has said it.
-        unsaid = dict.fromkeys(settled_flags(cls.model_arguments))
+        usual = cls.fields()["metric_for_best_model"].default
+        if usual not in (None, *cls.validated):
+            defaults = {"metric_for_best_model": cls.validated[0], **defaults}
         parsed = parse_arguments(
-            *types,
+            *cls.argument_types(),
             recipe=cls.name,
             description=description,
-            defaults={**defaults, **unsaid},
+            # What an existing model or tokenizer settles is not set unless a user has said it.
+            defaults={**defaults, **dict.fromkeys(settled_flags(cls.model_arguments))},
             argv=argv,
             example=cls.example_flags,
             recipes_own=defaults,
@@ -237,8 +238,7 @@ class Task(FineTuning, Telling):
             record: The content of `run.json`.
         """
         split = reported_split(record)
-        score = cls.chosen_score(record, split)
-        if score is None:
+        if (score := cls.chosen_score(record, split)) is None:
             return None
         value = record["metrics"][split][score.key]
         unit = cls.unit_of(score.key, record["hyperparameters"]) or score.unit

@@ -384,6 +384,17 @@ def test_values_of_a_yaml_are_what_they_say(quick):
     assert read_comparison(quick, "", quick.parent.parent / "out").overrides == {"hidden_size": 10, "a": False}
 
 
+def test_a_task_that_is_not_known_is_refused_after_one_step(quick, without_accelerate):
+    (quick.parent.parent / "quick.py").write_text(RECIPE.replace('"task": "sentiment_analysis"', '"task": "juggling"'))
+    result = compare(quick)
+    assert isinstance(result.exception, CompareError)
+    assert str(result.exception) == (
+        "recipes/quick.py: its runs are of the task 'juggling', which is none of seqnlp's, so that nothing is known "
+        "of its scores. A task is a file in seqnlp/tasks."
+    )
+    assert len(launched(quick)) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

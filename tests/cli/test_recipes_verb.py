@@ -42,6 +42,29 @@ def test_a_copy_goes_before_the_original_and_is_never_written_over(seqnlp, tmp_p
     assert "recipes/translation.py is there already" in error
 
 
+def test_a_recipe_of_ones_own_is_listed_and_named_beside_the_others(seqnlp, tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "juggling.py").write_text('"""Juggling: how many balls? Expect three. More later."""')
+    (tmp_path / "recipes" / "broken.py").write_text("def (")
+    (tmp_path / "recipes" / "tagging.py").write_text('"""My own way of tagging."""')
+    code, out, _ = seqnlp("recipes")
+    assert code == 0
+    row = next(line for line in out.splitlines() if line.startswith("| juggling "))
+    assert [part.strip() for part in row.split("|")[1:-1]] == ["juggling", "Juggling: how many balls?", "three"]
+    assert "recipes/broken.py cannot be read as Python." in out
+    assert "My own way of tagging." in out
+    assert out.count("| tagging ") == 1
+    assert "| translation " in out
+    code, _, error = seqnlp("train", "jugling")
+    assert code == 2
+    assert "there is broken, image_classification, juggling, language_modeling," in error
+    code, _, error = seqnlp("recipes", "copy", "juggling", "--folder", "elsewhere")
+    assert (code, error) == (
+        2,
+        "error: juggling is no recipe of seqnlp's: it lies in recipes/juggling.py, to be edited there.\n",
+    )
+
+
 @pytest.mark.parametrize("name", ["nothing", "../translation", "/etc/passwd", "translation.py", ""])
 def test_a_recipe_is_a_name_and_never_a_path(seqnlp, name):
     code, _, error = seqnlp("train", name)

@@ -94,6 +94,7 @@ def test_equations_become_latex():
     line = "r_t = sigmoid(W_r x_t + b_r)      reset gate"
     assert to_latex(line) == r"r_t = \sigma(W_r x_t + b_r)\qquad\text{reset gate}"
     assert to_latex("h_t = o_t * tanh(c_t)") == r"h_t = o_t \odot \tanh(c_t)"
+    assert to_latex("a_t = exp(l)^(8 * r_t)") == r"a_t = \operatorname{exp}(l)^{8 \odot r_t}"
 
 
 def test_a_cell_whose_candidate_has_no_tanh_names_none():

@@ -18,6 +18,8 @@ from seqnlp import (
     RecurrentModel,
     RecurrentSeq2SeqConfig,
     RecurrentSeq2SeqForConditionalGeneration,
+    TransformerConfig,
+    TransformerForConditionalGeneration,
 )
 from seqnlp.diagnostics.recurrent_layers import _TORCH_GATES, find_cells, watch_cells
 from seqnlp.models import recurrence
@@ -53,8 +55,9 @@ def test_a_cell_is_complete(cell_class):
 
 def by_the_printed_equations(cell, inputs, state):
     """One step for one row, from the text that a card shows: `W_i x_t` is a product, and so is `U_i h_{t-1}`."""
-    letters = re.findall(r"^(\w)_t = .*W_\1 x_t", cell.equations, re.MULTILINE) or [""]
-    names = {"act": torch.tanh, "tanh": torch.tanh, "sigmoid": sigmoid, "x_t": inputs}
+    letters = re.findall(r"W_(\w) x_t", cell.equations) or [""]
+    names = {"act": torch.tanh, "tanh": torch.tanh, "sigmoid": sigmoid, "sqrt": torch.sqrt, "x_t": inputs}
+    names |= dict(cell.named_parameters(recurse=False))
     names["relu"] = lambda values: values.clamp(min=0)
     lines = cell.equations.splitlines()
     if lines[-1].startswith("g(x) = "):  # said of one number
@@ -72,7 +75,7 @@ def by_the_printed_equations(cell, inputs, state):
             names |= {f"b{end}": b, f"c{end}": b_u}
     for line in lines:
         line = re.sub(r"([hc])_\{t-1\}", r"\1_before", re.split(r"\s{2,}", line)[0])
-        line = re.sub(r"([WU]\w*) (x_t|h_before)", r"(\1 @ \2)", line)
+        line = re.sub(r"([WU]\w*) (x_t|h_before)", r"(\1 @ \2)", line).replace("^", "**")
         name, formula = line.split(" = ")
         names[name] = eval(formula, {}, names)
     return [names[f"{symbol}_t"] for symbol in symbols], names["h_t"]
@@ -188,6 +191,66 @@ def define_decaying_memory():
     return DecayingMemory, step
 
 
+def define_independent_units():
+    class IndependentUnits(RecurrentCell):
+        """Li et al. 2018 (arXiv 1803.04831), equation 2: a vector of its own in place of the map from the state."""
+
+        cell_type = "independent_units"
+        title = "IndRNN"
+        equations = "h_t = act(W x_t + u * h_{t-1} + b)"
+        citation = "Li et al. 2018"
+        gates = ("hidden_candidate",)
+        has_recurrent_map = False
+
+        def __init__(self, input_size, hidden_size, hidden_act="tanh"):
+            super().__init__(input_size, hidden_size, hidden_act)
+            self.u = torch.nn.Parameter(torch.linspace(0.5, 1.0, hidden_size))
+
+        def forward(self, projected_input, state):
+            return (torch.tanh(projected_input + self.u * state[0]),), {}
+
+    def step(x, state, w, b, u):
+        return [torch.tanh(w @ x + u * state[0] + b)]
+
+    return IndependentUnits, step
+
+
+def define_gated_decay():
+    class GatedDecay(LinearCell):
+        """De et al. 2024 (arXiv 2402.19427), section 2.4, over a map of the input; with a vector of its own."""
+
+        cell_type = "gated_decay"
+        title = "RG-LRU"
+        equations = """r_t = sigmoid(W_r x_t + b_r)                               recurrence gate
+i_t = sigmoid(W_i x_t + b_i)                               input gate
+a_t = sigmoid(l)^(8 * r_t)
+h_t = a_t * h_{t-1} + sqrt(1 - a_t^2) * (i_t * (W_n x_t + b_n))"""
+        citation = "De et al. 2024"
+        gates = ("recurrence_gate", "input_gate", "hidden_candidate")
+        candidate_act = "linear"
+
+        def __init__(self, input_size, hidden_size, hidden_act="tanh"):
+            super().__init__(input_size, hidden_size, hidden_act)
+            self.l = torch.nn.Parameter(torch.linspace(2.0, 4.0, hidden_size))
+
+        def coefficients(self, projected_input):
+            from_input = projected_input.chunk(3, -1)
+            recurrence_gate, input_gate = torch.sigmoid(from_input[0]), torch.sigmoid(from_input[1])
+            decay = torch.exp(8 * recurrence_gate * torch.nn.functional.logsigmoid(self.l))
+            gates = {"recurrence_gate": recurrence_gate, "input_gate": input_gate}
+            return decay, torch.sqrt(1 - decay**2) * input_gate * from_input[2], gates
+
+    def step(x, state, w, b, decay):
+        (w_r, w_i, w_n), (b_r, b_i, b_n) = w.split(len(w) // 3), b.split(len(b) // 3)
+        a = sigmoid(decay) ** (8 * sigmoid(w_r @ x + b_r))
+        return [a * state[0] + (1 - a * a) ** 0.5 * sigmoid(w_i @ x + b_i) * (w_n @ x + b_n)]
+
+    return GatedDecay, step
+
+
+OWN_PARAMETERS = (define_independent_units, define_gated_decay)
+
+
 def shipped(cell_type):
     """The plain loop of a cell of ours, from the equations of Feng et al. 2024 (3.1, 3.2) and Kim et al. 2019 (3)."""
 
@@ -214,7 +277,15 @@ def shipped(cell_type):
 
 
 @pytest.fixture(
-    params=[define_minimal_gated_unit, define_leaky_integrator, define_decaying_memory, "mingru", "minlstm", "ssru"],
+    params=[
+        define_minimal_gated_unit,
+        define_leaky_integrator,
+        define_decaying_memory,
+        *OWN_PARAMETERS,
+        "mingru",
+        "minlstm",
+        "ssru",
+    ],
     ids=lambda param: getattr(param, "__name__", param),
 )
 def new_cell(request, monkeypatch):
@@ -238,7 +309,7 @@ def run_plainly(step, cell, rows, masks, reverse=False):
         hidden = [torch.zeros(cell.hidden_size, dtype=row.dtype)] * len(row)
         for index in reversed(range(len(row))) if reverse else range(len(row)):
             if mask[index]:
-                state = step(row[index], state, *cell.torch_weights())
+                state = step(row[index], state, *cell.torch_weights(), *cell.parameters(recurse=False))
                 hidden[index] = state[0].clamp(min=0) if cell.cell_type == "ssru" else state[0]
         outputs.append(torch.stack(hidden))
         finals.append(state)
@@ -365,3 +436,62 @@ def test_the_steps_of_a_new_cell_can_be_watched(new_cell):
     seen = cells[1].module.output(torch.stack(cells[1].states_in_time(0), dim=1))
     assert torch.equal(seen, outputs.last_hidden_state)
     assert len(cells[0].states[0]) == len(new_cell[0].states)
+
+
+@pytest.fixture(params=OWN_PARAMETERS, ids=lambda param: param.__name__)
+def cell_with_own(request):
+    """The class of a cell with a parameter beside those of its maps, known for as long as the test runs."""
+    cell_class, _ = request.param()
+    yield cell_class
+    del CELLS[cell_class.cell_type]
+
+
+def test_equations_may_name_what_a_cell_has_of_its_own(cell_with_own):
+    test_a_cell_computes_what_its_printed_equations_say(cell_with_own)
+
+
+def test_what_a_cell_has_of_its_own_starts_as_in_a_new_cell_where_a_checkpoint_lacks_it(cell_with_own, tmp_path):
+    name = cell_with_own.cell_type
+    sizes = {"hidden_size": 8, **WORDS}
+    models = [
+        RecurrentModel(config_of(cell_with_own, bidirectional=True)),
+        RecurrentSeq2SeqForConditionalGeneration(RecurrentSeq2SeqConfig(cell_type=name, **sizes)),
+    ]
+    if issubclass(cell_with_own, LinearCell):
+        config = TransformerConfig(decoder_cell=name, num_attention_heads=2, **sizes)
+        models.append(TransformerForConditionalGeneration(config))
+    (own,) = (key for key, _ in cell_with_own(2, 8).named_parameters(recurse=False))
+    start = getattr(cell_with_own(2, 8), own)
+    for model in models:
+        cells = [part for part in model.modules() if isinstance(part, RecurrentCell)]
+        assert all(torch.equal(getattr(cell, own), start) for cell in cells)
+        for cell in cells:
+            getattr(cell, own).data += 1  # as training would
+        model.save_pretrained(tmp_path)
+        loaded = type(model).from_pretrained(tmp_path)
+        assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+
+        kept = {key: value for key, value in model.state_dict().items() if not key.endswith(f".{own}")}
+        model.save_pretrained(tmp_path, state_dict=kept)
+        loaded = type(model).from_pretrained(tmp_path)
+        found = [part for part in loaded.modules() if isinstance(part, RecurrentCell)]
+        assert len(found) == len(cells)
+        assert all(torch.equal(getattr(cell, own), start) for cell in found)
+
+
+def test_a_forget_gate_that_admits_what_is_new_starts_with_no_bias():
+    """The gates of a minimal gated unit forget where they are open: a bias of one would shorten its memory."""
+    cell_class, _ = define_minimal_gated_unit()
+    try:
+        cell = RecurrentModel(config_of(cell_class)).layers[0].forward_cell
+        assert not cell.input_proj.bias.any()
+        cell_class.keeping_gates = ("forget_gate",)
+        cell = RecurrentModel(config_of(cell_class)).layers[0].forward_cell
+        assert cell.input_proj.bias.tolist() == [1.0] * 8 + [0.0] * 8
+    finally:
+        del CELLS[cell_class.cell_type]
+
+
+def test_an_initializer_that_a_cell_lacks_is_refused_with_those_that_it_has(cell_with_own):
+    with pytest.raises(Exception, match=r"is for cell_type='elman'; '\w+' has 'orthogonal' and 'uniform'"):
+        config_of(cell_with_own, recurrent_initializer="identity")

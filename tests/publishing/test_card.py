@@ -8,7 +8,7 @@ from local_hub import card_errors
 from transformers import CONFIG_MAPPING
 
 from benchmarks import cards as cards_module
-from seqnlp.publishing.card import MACHINE_FLAGS, build_card, task_class_of
+from seqnlp.publishing.card import MACHINE_FLAGS, article_of, build_card, task_class_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -199,3 +199,10 @@ def test_what_others_wrote_stays_text():
     assert [" ".join(label.replace("_", " ").split()), "test", "12.5%"] in rows
     assert [label, "3", "0a1b"] in rows
     assert ["torch", label] in rows
+
+
+def test_an_article_is_that_of_a_title_read_aloud():
+    titles = ("LSTM", "SSRU", "MGU", "RG-LRU", "Elman network", "IndRNN")
+    assert [article_of(title) for title in titles] == ["an"] * 6
+    titles = ("GRU", "minGRU", "UGRNN", "bidirectional LSTM", "Transformer encoder", "Vision Transformer", "Long one")
+    assert [article_of(title) for title in titles] == ["a"] * 7

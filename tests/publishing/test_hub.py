@@ -35,6 +35,7 @@ FILES = {
     "projections.py",
     "recurrence.py",
     "recurrent_cache.py",
+    "recurrent_cell.py",
     "recurrent_layer.py",
     "requirements.py",
     "residual_recurrent_layer.py",

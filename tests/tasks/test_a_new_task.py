@@ -6,12 +6,15 @@ import pytest
 from toy_tagging import TAGS, WORDS, ToyTagging
 
 from benchmarks.results import results
+from seqnlp.cli.list_runs import row_of
+from seqnlp.cli.models import load_model
 from seqnlp.data import LengthGroupedBatchSampler
+from seqnlp.demo import answerer_for
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks import TASKS
 from seqnlp.tokenization import train_tokenizer
-from seqnlp.training import Run, TrainingLoop
+from seqnlp.training import ArgumentsError, Run, TrainingLoop
 
 
 pytestmark = pytest.mark.goes_on_without("The baselines")  # the toy's fail: a run goes on
@@ -27,7 +30,7 @@ def registered(monkeypatch):
 
 def recipe(*argv):
     """What the recipe of a new task comes to."""
-    task = ToyTagging.from_command_line(argv=[*map(str, argv)], metric_for_best_model="accuracy", learning_rate=0.05)
+    task = ToyTagging.from_command_line(argv=[*map(str, argv)], learning_rate=0.05)
     run = task.start()
     words = task.load_data(run)
     tokenizer = train_tokenizer([" ".join(WORDS)], "word", 20)
@@ -75,6 +78,22 @@ def test_the_whole_way(architecture, tmp_path, capsys, caplog):
     assert "pipeline_tag: token-classification" in card
     assert "100.0%" in results([record], lambda record, text: text)
     assert run.record.metrics["validation"]["accuracy"] == 1.0
+    assert row_of(record, tmp_path)[1:5] == ["toy_tagging", "simulated:ball", architecture, "Accuracy 100.0% (test)"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Accuracy" in page
+    assert "100.0%" in page
+    answer = answerer_for(load_model(str(tmp_path))).answer("the dog sleeps")
+    assert [tag.label for tag in answer.tags] == ["DET", "NOUN", "VERB"]
+
+
+def test_the_best_model_is_kept_by_the_first_number_where_validations_give_no_loss():
+    assert ToyTagging.from_command_line(argv=[]).training_args.metric_for_best_model == "accuracy"
+    assert ToyTagging.from_command_line(argv=[]).training_args.greater_is_better
+    with pytest.raises(ArgumentsError, match="--metric_for_best_model loss: each validation of toy_tagging gives"):
+        ToyTagging.from_command_line(argv=["--metric_for_best_model", "loss"])
+    for name in ("sentiment_analysis", "tagging", "translation"):
+        field = TASKS[name].fields()["metric_for_best_model"]
+        assert field.default in (None, *TASKS[name].validated)
 
 
 def test_processes_part_when_nothing_but_python_holds_them_together(tmp_path, monkeypatch):

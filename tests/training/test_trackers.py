@@ -8,7 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, register_tracker_class
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.io.gfile import LocalFileSystem
 from tiny_runs import TOKENIZER, Interrupted, make_loop
@@ -56,9 +56,8 @@ class Notebook(GeneralTracker):
 def notebook(monkeypatch):
     monkeypatch.setattr(Notebook, "told", [], raising=False)
     monkeypatch.setattr(Notebook, "fails", None)
-    register_tracker_class(Notebook)
-    yield Notebook
-    LOGGER_TYPE_TO_CLASS.pop("notebook")
+    monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "notebook", Notebook)
+    return Notebook
 
 
 def finished(folder, report_to, **settings):
