@@ -148,7 +148,7 @@ class SeveralLabels(OneClass):
                     f"The split {split!r} has {texts:,} labels that no training text has ({listed(missing)}): no "
                     "model can find them, and they count as missed."
                 )
-                names += [label for label in missing if label not in names]
+                names = list(dict.fromkeys([*names, *missing]))
         ids = {label: number for number, label in enumerate(names)}
         features = Features({"text": Value("string"), "label": List(ClassLabel(names=names))})
         encoded = {}

@@ -351,7 +351,7 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[Dataset, list
         lines, rows = zip(*part, strict=True)
         uneven = [sum(both) for both in zip(uneven, _square(file, header, rows, lines), strict=True)]
         first, count = first if count else lines[0], count + len(rows)
-        spanning = spanning or next((at for at, cells in part if any("\n" in cell for cell in cells)), 0)
+        spanning = spanning or next((at for at, cells in part if "\n" in "".join(cells)), 0)
         for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
             column.add(cells)
     if not count:
@@ -532,9 +532,10 @@ class _Cells:
 
     def add(self, cells: Sequence[str]) -> None:
         """Some more cells; an empty one is missing."""
-        filled = [cell for cell in cells if cell]
+        filled = list(filter(None, cells))
         self.is_blank = self.is_blank and not any(cell.strip() for cell in filled)
-        self.spaced += sum(cell[0] == " " and cell.lstrip(" ").startswith('"') for cell in filled)
+        if ' "' in "\n".join(filled):
+            self.spaced += sum(cell[0] == " " and cell.lstrip(" ").startswith('"') for cell in filled)
         self._kinds = [kind for kind in self._kinds if all(map(kind[0].fullmatch, filled))]
         self._parts.append(pa.array([cell or None for cell in cells], pa.string()))
 
@@ -543,5 +544,11 @@ class _Cells:
         if not self._kinds or not any(part.null_count < len(part) for part in self._parts):
             return pa.chunked_array(self._parts, pa.string())
         _, kind, convert = self._kinds[0]
-        numbers = ([cell if cell is None else convert(cell) for cell in part.to_pylist()] for part in self._parts)
-        return pa.chunked_array([pa.array(part, kind) for part in numbers], kind)
+        return pa.chunked_array([_as_numbers(part, kind, convert) for part in self._parts], kind)
+
+
+def _as_numbers(cells: pa.Array, kind: pa.DataType, convert: type) -> pa.Array:
+    try:
+        return cells.cast(kind)
+    except pa.ArrowInvalid:  # Python reads what Arrow does not, such as +5 and 1e400
+        return pa.array([cell if cell is None else convert(cell) for cell in cells.to_pylist()], kind)

@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, LargeList, List
 
 from .arguments import TaggingArguments
 from .classification import lookalikes
-from .columns import rows_where, values_of
+from .columns import rows_where, values_of, without_looking_for_cycles
 from .conll import read_annotated
 from .errors import DataError
 from .loaded import LoadedData
@@ -23,6 +23,7 @@ NO_LABEL = None
 """In the column `tags`: of a word that nobody labeled."""
 
 
+@without_looking_for_cycles()
 def load_tagging(arguments: TaggingArguments) -> LoadedData:
     """
     The splits of a dataset of labeled words, with the columns `tokens` (strings) and `tags` (of a `ClassLabel`, `None`
@@ -84,7 +85,8 @@ def _annotated(part: Dataset, where: str, remarks: list[str]) -> Dataset:
         found = read_annotated(text, where if len(part) == 1 else f"{where}, file {number}")
         if columns and list(found.columns) != list(columns):
             raise DataError(f"{where}: its files have columns of different kinds.")
-        columns = {name: columns.get(name, []) + rows for name, rows in found.columns.items()}
+        for name, rows in found.columns.items():
+            columns.setdefault(name, []).extend(rows)
         counts.update(found.counts)
     remarks += [f"{where}: {count:,} {what} are left out." for what, count in counts.items()]
     features = Features({name: List(Value("string")) for name in columns})
@@ -99,7 +101,7 @@ def _find_columns(part: Dataset, asked: tuple, name: str, split: str, remarks: l
         # The last one is the one that shared tasks ask for.
         usual = [column for column in reversed(part.column_names) if column != tokens]
     is_unnamed = asked[0] is None and tokens == "column 1" and _inner(part, tokens) is not None
-    if is_unnamed and (why := _no_words(part[tokens])):
+    if is_unnamed and (why := _no_words(values_of(part, tokens))):
         raise DataError(
             f"Dataset {name!r}, split {split!r}: its first column {why}, which are no words. Say by --text_column "
             f"which of {listed(part.column_names[1:])} holds the words."

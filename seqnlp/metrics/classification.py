@@ -1,7 +1,9 @@
 """Accuracy and F1, computed by scikit-learn, and what a classifier got right and wrong as text."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -18,6 +20,9 @@ from tabulate import tabulate
 from .score import ONE_EXAMPLE, OfflineMetric, Score
 
 
+MOST_ROWS = 100
+"""Classes in a table of a report; a reader takes in no more."""
+MOST_PAIRS = 20
 _INPUTS = """
 Args:
     predictions: The predicted class ids.
@@ -158,7 +163,8 @@ def classification_report(
 ) -> str:
     """
     Scores side by side, those of each class, the confusion matrix, and the errors the classifier was surest of, with
-    handles masked.
+    handles masked. Of more than [`MOST_ROWS`] classes the most frequent ones are shown, and what is confused most in
+    the place of the matrix, which grows with their square.
 
     Args:
         class_names: Name of each class.
@@ -179,8 +185,7 @@ def classification_report(
         [name, *(f"{share:.1%}" if number else "-" for share in shares), f"{number:,}"]  # nothing to be right about
         for name, *shares, number in zip(class_names, *columns, strict=True)
     ]
-    counts = confusion_matrix(labels, predicted, labels=range(len(class_names))).tolist()
-    matrix = [[name, *row] for name, row in zip(class_names, counts, strict=True)]
+    chosen = most_frequent(columns[-1])
     shown = [
         (
             class_names[labels[row]],
@@ -192,10 +197,13 @@ def classification_report(
     parts = [
         f"{len(labels):,} examples",
         compared(scores, CLASSIFICATION_SCORES),
-        "Classes",
-        tabulate(of_classes, headers=["", "precision", "recall", "F1", "number"], disable_numparse=True),
-        "Confusion matrix (rows: true class, columns: predicted class)",
-        tabulate(matrix, headers=["", *class_names]),
+        "Classes" + told_of_rest(chosen, of_classes),
+        tabulate(
+            [of_classes[row] for row in chosen],
+            headers=["", "precision", "recall", "F1", "number"],
+            disable_numparse=True,
+        ),
+        *_confusions(class_names, predicted, labels),
     ]
     if shown:
         count = f"{len(shown)} errors" if len(shown) > 1 else "one error"
@@ -204,6 +212,31 @@ def classification_report(
             tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
         ]
     return "\n\n".join(parts)
+
+
+def most_frequent(counts: Sequence[int]) -> list[int]:
+    """The rows of a table of classes that are shown: all, or of more than [`MOST_ROWS`] those with most examples."""
+    most_first = np.argsort(-np.asarray(counts), kind="stable")
+    return sorted(most_first[:MOST_ROWS].tolist()) if len(counts) > MOST_ROWS else list(range(len(counts)))
+
+
+def told_of_rest(chosen: Sequence[int], rows: Sequence[Any]) -> str:
+    """What to say behind the heading of such a table."""
+    return f" (the {len(chosen)} most frequent of {len(rows):,})" if len(chosen) < len(rows) else ""
+
+
+def _confusions(class_names: Sequence[str], predicted: np.ndarray, labels: np.ndarray) -> list[str]:
+    """The confusion matrix under its heading; of many classes the pairs that are confused most."""
+    if len(class_names) <= MOST_ROWS:
+        counts = confusion_matrix(labels, predicted, labels=range(len(class_names))).tolist()
+        matrix = [[name, *row] for name, row in zip(class_names, counts, strict=True)]
+        heading = "Confusion matrix (rows: true class, columns: predicted class)"
+        return [heading, tabulate(matrix, headers=["", *class_names])]
+    wrong = predicted != labels
+    pairs = Counter(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)).most_common(MOST_PAIRS)
+    rows = [(class_names[right], class_names[found], f"{count:,}") for (right, found), count in pairs]
+    heading = "The most frequent confusions"
+    return [heading, tabulate(rows, headers=["true", "predicted", "number"], disable_numparse=True)] if rows else []
 
 
 def compared(scores: dict[str, dict[str, float]], known: Sequence[Score]) -> str:

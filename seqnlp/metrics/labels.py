@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 from tabulate import tabulate
 
-from .classification import F1, CrossEntropy, compared, without_handles
+from .classification import F1, CrossEntropy, compared, most_frequent, told_of_rest, without_handles
 from .score import ONE_EXAMPLE, OfflineMetric, Score
 
 
@@ -190,8 +190,8 @@ def several_labels_report(
     num_errors: int = 5,
 ) -> str:
     """
-    Scores side by side, those of each label, and the texts whose right labels it found least likely, with handles
-    masked.
+    Scores side by side, those of each label, of many the most frequent ones, and the texts whose right labels it found
+    least likely, with handles masked.
 
     Args:
         names: Of the labels.
@@ -207,6 +207,7 @@ def several_labels_report(
         [name, *(f"{share:.1%}" for share in shares), f"{number:,}"]
         for name, *shares, number in zip(names, *columns, strict=True)
     ]
+    chosen = most_frequent(columns[-1])
     nats = np.logaddexp(0, np.where(right == 1, -logits, logits)).sum(axis=1)
     worst = [row for row in np.argsort(-nats, kind="stable") if (predicted[row] != right[row]).any()][:num_errors]
     shown = [
@@ -215,8 +216,12 @@ def several_labels_report(
     parts = [
         f"{len(texts):,} texts, with {right.sum() / max(1, len(texts)):.2f} labels each",
         compared(scores, SEVERAL_LABELS_SCORES),
-        "Labels",
-        tabulate(of_labels, headers=["", "precision", "recall", "F1", "number"], disable_numparse=True),
+        "Labels" + told_of_rest(chosen, of_labels),
+        tabulate(
+            [of_labels[row] for row in chosen],
+            headers=["", "precision", "recall", "F1", "number"],
+            disable_numparse=True,
+        ),
         f"The {len(shown)} texts whose labels it was most wrong of",
         tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[20, 20, 70]),
     ]

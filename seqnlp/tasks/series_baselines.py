@@ -5,7 +5,7 @@ Shapes: `N` forecasts, `P` steps of the future, `D` channels, `S` draws.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ LONGEST_FIT = 2000
 """Steps before the first forecast of a series on which its smoothing is fitted, at most: the last ones."""
 MOST_FITS = 200
 """Series, times their channels, to which smoothing is fitted."""
+MOST_FORECASTS = 20_000
+"""Forecasts, times their channels, that are made: each takes milliseconds, and a long table has a million of them."""
 LONGEST_SEASON = 24
 """Of exponential smoothing, whose state holds a number for each step of a season (as in R's forecast package)."""
 FORMS = ({}, {"trend": "add"}, {"trend": "add", "damped_trend": True})
@@ -63,7 +65,8 @@ class Histories:
     """
     The series of a split with all that came before, and the places of its forecasts.
 
-    Gaps hold the last value before them, as models read them, and 0 before the first.
+    Gaps hold the last value before them, as models read them, and 0 before the first. Of more than [`MOST_FORECASTS`]
+    forecasts some are made, evenly spread.
 
     Args:
         splits: All splits, in time; a series goes on where the next split has one of its name at the same place.
@@ -86,7 +89,8 @@ class Histories:
             filled = np.take_along_axis(np.nan_to_num(whole), last.clip(min=0), axis=0)
             self.values.append(np.where(last >= 0, filled, 0.0))
         self.origins: dict[int, list[Origin]] = {}
-        for row, (place, start) in enumerate(windows.windows):
+        for row in _spread(range(len(windows)), max(1, MOST_FORECASTS // self.num_channels)):
+            place, start = windows.windows[row]
             now = starts[place] + start + windows.context_length
             self.origins.setdefault(place, []).append(Origin(row, now))
         self.steps = windows.length - windows.context_length
@@ -98,8 +102,12 @@ class Histories:
 
     def spread(self, count: int) -> list[int]:
         """At most `count` of the series that are forecast, evenly spread."""
-        places = list(self.origins)
-        return [places[int(one)] for one in np.linspace(0, len(places) - 1, min(count, len(places))).round()]
+        return _spread(list(self.origins), count)
+
+
+def _spread(items: Sequence[int], count: int) -> list[int]:
+    """At most `count` of some items, evenly spread."""
+    return [items[int(one)] for one in np.linspace(0, len(items) - 1, min(count, len(items))).round()]
 
 
 def seasonal_naive(histories: Histories, season: int) -> Baseline:
@@ -135,6 +143,7 @@ def seasonal_naive(histories: Histories, season: int) -> Baseline:
     else:
         remarks.append(f"The season of the seasonal-naive forecast has {season:,} steps.")
     found = _drawn(histories, list(histories.origins), forecasts, remarks)
+    found.remarks.extend(_told_of_rest("It", found, histories))
     if too_short:
         found.remarks.append(f"{too_short:,} of its forecasts come before a whole season and say the last value.")
     return found
@@ -202,13 +211,18 @@ def exponential_smoothing(histories: Histories, season: int) -> Baseline:
     remarks = found.remarks
     if season > LONGEST_SEASON:
         remarks.append(f"ETS has no season here: {season:,} steps are more than {LONGEST_SEASON}.")
-    if len(found.rows) < len(histories.windows):
-        remarks.append(f"ETS made {len(found.rows):,} of the {len(histories.windows):,} forecasts, evenly spread.")
+    remarks.extend(_told_of_rest("ETS", found, histories))
     if fits["unfitted"]:
         remarks.append(f"{fits['unfitted']:,} of {fits['fits']:,} series were too short or even for ETS: last value.")
     if fits["unconverged"]:
         remarks.append(f"{fits['unconverged']:,} of {fits['fits']:,} fits of ETS did not converge; they were used.")
     return found
+
+
+def _told_of_rest(name: str, found: Baseline, histories: Histories) -> list[str]:
+    """A line if a baseline made some of the forecasts alone."""
+    made, asked = len(found.rows), len(histories.windows)
+    return [f"{name} made {made:,} of the {asked:,} forecasts, evenly spread."] if made < asked else []
 
 
 def _best_fit(model: type, values: np.ndarray, forms: list[dict]) -> tuple[dict, object] | None:

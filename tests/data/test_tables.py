@@ -221,3 +221,11 @@ def test_no_digit_of_a_whole_number_is_lost(read):
     rows, _ = read("a.csv", f"id,mixed,n\n{ids[0]},9007199254740993,1e20\n{ids[1]},0.5,12345678.25\n")
     assert rows == {"id": ids, "mixed": ["9007199254740993", "0.5"], "n": [1e20, 12345678.25]}
     assert "'1234567890123456789' is a number" in refusal(read, "a.csv", f"{ids[0]}\n{ids[1]}\n")
+
+
+def test_numbers_that_arrow_reads_otherwise_than_python_are_python_s(tmp_path):
+    written = [".5", "5.", "1E5", "1e400", "-0.0", "5e-324", "9007199254740993.0", "0.30000000000000004", "+5", ""]
+    for kept in (written, written[:3] + written[4:8]):
+        (tmp_path / "cells.csv").write_text("number,word\n" + "".join(f"{cell},a\n" for cell in kept))
+        values = read_file(str(tmp_path / "cells.csv"))[0]["number"]
+        assert list(map(repr, values)) == [repr(float(cell) if cell else None) for cell in kept]

@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -193,3 +194,16 @@ def test_an_interval_of_chrf_where_some_samples_share_nothing_with_the_reference
     """One sentence of three is right: 8 in 27 samples lack it and score 0, 1 in 27 has nothing else and scores 100."""
     found = ChrF().compute(predictions=["aaaa", "", ""], references=["aaaa", "b", "b"], num_resamples=1000)
     assert found["interval"] == 50.0  # more than 2.5 % of the samples at either end
+
+
+@pytest.mark.parametrize("metric", [BLEU, ChrF])
+def test_an_interval_takes_no_more_memory_for_having_a_thousand_samples(metric):
+    texts = {"predictions": REFERENCES * 1000, "references": REFERENCES[::-1] * 1000}
+    metric().compute(**texts)
+    peaks = []
+    for count in (10, 1000):
+        tracemalloc.start()
+        metric().compute(**texts, num_resamples=count)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2**22  # the statistics of all samples would take 160 MB

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,18 @@ def test_report_shows_the_surest_errors_first_and_masks_handles():
     assert "50.0%" in report
     assert "glad (100.0%)" in report
     assert ["sad", "1", "2"] in [line.split() for line in report.splitlines()]
+
+
+def test_a_report_of_many_classes_shows_the_most_frequent_ones_and_no_matrix():
+    names, labels = [f"class {number}" for number in range(300)], np.array([*range(300), *[7] * 3, *[250] * 2])
+    predicted = labels.copy()
+    predicted[-2:] = 11
+    logits = np.eye(300)[predicted]
+    text = classification_report(names, ["text"] * len(labels), logits, labels, {"net": {"accuracy": 0.99}})
+    assert "Confusion matrix" not in text
+    assert "Classes (the 100 most frequent of 300)" in text
+    assert [row for row in names if f"\n{row} " in text] == sorted({*names[:99], "class 250"}, key=names.index)
+    assert re.search(r"The most frequent confusions\n\n.*\n-.*\nclass 250 +class 11 +2\n", text)
+    few = classification_report(names[:100], ["text"] * 100, logits[:100, :100], labels[:100], {"net": {}})
+    assert "Confusion matrix" in few
+    assert "most frequent" not in few

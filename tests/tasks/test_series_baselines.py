@@ -116,3 +116,11 @@ def test_many_series_are_sampled(monkeypatch):
     found = exponential_smoothing(Histories(splits, "test", SeriesWindows(values, 9, 3)), 1)
     assert found.rows.tolist() == [0, 4, 8]
     assert "ETS made 3 of the 9 forecasts, evenly spread." in found.remarks
+
+
+def test_of_many_forecasts_some_are_made_evenly_spread(monkeypatch):
+    monkeypatch.setattr(series_baselines, "MOST_FORECASTS", 3)
+    found = seasonal_naive(histories_of([], np.arange(15.0) ** 2, steps=3), 1)
+    assert found.rows.tolist() == [0, 4, 8]
+    assert found.predictions[:, 0, 0].tolist() == [9, 49, 121]
+    assert "It made 3 of the 9 forecasts, evenly spread." in found.remarks

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 from given_models import bert, run
 from transformers import AutoModelForSequenceClassification, pipeline
 from uniform_models import begin, outcome_of, uniform
@@ -13,6 +13,7 @@ from uniform_models import begin, outcome_of, uniform
 import seqnlp  # noqa: F401
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
+from seqnlp.tasks import text_problems
 from seqnlp.tasks.sentiment_analysis import SentimentAnalysis
 from seqnlp.tasks.text_problems import BASELINE, COMMON_LABELS, MEAN, PROBLEMS, RIDGE, _tfidf
 from seqnlp.tokenization import train_tokenizer
@@ -198,3 +199,28 @@ def test_a_card_asks_for_all_labels_where_a_text_may_have_several():
     ]
     assert [example.endswith(", top_k=None))") for example in examples] == [False, True, False]
     assert all(example.count("(") == example.count(")") for example in examples)
+
+
+def texts_of(names, *rows):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+    return Dataset.from_dict({"text": [text for text, _ in rows], "label": [label for _, label in rows]}, features)
+
+
+def test_the_baseline_of_classes_of_which_training_lacks_one_by_hand():
+    rows = ("good day", 0), ("bad day", 2), ("good night", 0), ("bad night", 2)
+    train, held_out = texts_of(["good", "odd", "bad"], *rows), texts_of(["good", "odd", "bad"], rows[1], ("odd", 1))
+    found = PROBLEMS["single_label_classification"].baselines({"train": train, "validation": held_out}, "validation")
+    assert found[BASELINE]["validation"]["accuracy"] == 0.5  # the third class is called the third, not the second
+
+
+def test_there_is_no_logistic_regression_of_more_weights_than_memory_holds(monkeypatch):
+    rows = ("good day", 0), ("bad day", 1), ("good night", 0), ("odd night", 2)
+    splits = dict.fromkeys(("train", "validation"), texts_of(["good", "bad", "odd"], *rows))
+    for weights, names in ((9, [BASELINE]), (8, [])):  # of 3 classes and of good, day and night
+        monkeypatch.setattr(text_problems, "MOST_WEIGHTS", weights)
+        assert list(PROBLEMS["single_label_classification"].baselines(splits, "validation")) == names
+
+
+def test_a_row_of_results_without_a_baseline():
+    record = {"metrics": {"validation": {"accuracy": 0.5}}, "baselines": {}}
+    assert PROBLEMS["single_label_classification"].results_row([record], "validation")["TF-IDF + log. reg."] == ""
