@@ -161,9 +161,7 @@ def test_forms_are_asked_for_and_found(tmp_path):
     assert scores["in_form"] == 0.5  # of the two that say their form, one is a jig
     assert task.baselines(data, "test")["held_out_tunes"]["generated"]["in_form"] == 1.0
     task.generation_args.form = "waltz"
-    with pytest.raises(
-        DataError, match="--form waltz: no training tune is one; their forms are "
-    ):
+    with pytest.raises(DataError, match="--form waltz: no training tune is one; their forms are "):
         task.prepare_data(run, loaded, tokenizer)
     task.generation_args.num_tunes = 0
     task.prepare_data(run, loaded, tokenizer)
