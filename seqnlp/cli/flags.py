@@ -1,29 +1,10 @@
-"""Words of a command: that each is text, and what is in those that hold lists."""
+"""Words of a command that hold lists."""
 
-import os
 from collections.abc import Iterable
 
 
 class FlagError(ValueError):
     """A flag whose value cannot be read; the message says which and what would do."""
-
-
-def check_words(words: Iterable[str]) -> None:
-    """
-    Refuse a word of a command that is no text, in whatever flag: no tokenizer, page or record could take it.
-
-    Raises:
-        FlagError: For bytes that are not of the encoding of the command line, which is UTF-8 nearly everywhere.
-    """
-    for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError as error:
-            near = os.fsencode(word[max(0, error.start - 20) : error.start + 20]).decode(errors="backslashreplace")
-            raise FlagError(
-                f"A word of the command is no text at '{near}', which holds bytes of another encoding. Type it in "
-                "UTF-8, or convert it, e.g. by `iconv -f CP1252 -t UTF-8`."
-            ) from error
 
 
 def parse_list(text: str, known: Iterable[str] | None = None, flag: str = "") -> list[str]:

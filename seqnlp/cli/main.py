@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..inert import inert
-from .flags import check_words
+from ..inert import inert, no_text_in
+from .flags import FlagError
 from .verbs import Verbs
 
 
@@ -51,7 +51,8 @@ def main() -> None:
     Run a verb; an error that seqnlp raises for the user is printed as one line, without a traceback, and exits with 2.
     """
     try:
-        check_words(sys.argv[1:])
+        if problem := no_text_in(sys.argv[1:]):
+            raise FlagError(problem)
         app(prog_name="seqnlp")  # else that of whatever module runs it, which no shell completes
     except Exception as error:
         if not type(error).__module__.startswith("seqnlp."):

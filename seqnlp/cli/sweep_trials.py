@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..tasks import TASKS
+from ..tasks.reporting.results import validation_of
 from ..training.output_folder import RECORD
 from ..training.started_runs import read_json
 from ..training.yaml_files import write_yaml
@@ -215,10 +217,8 @@ class Sweep:
         return dataclasses.replace(self.comparison, config=config, hyperparameters=kept)
 
     def value_of(self, record: dict[str, Any]) -> float | None:
-        """The validation score by which a finished run's weights were chosen; none if it was no number."""
-        kept = record.get("kept") or {}
-        scores = record.get("metrics", {}).get("validation", {})
-        value = kept["value"] if "value" in kept else scores.get(self.objective.metric)
+        """The validation of a finished run, see [`validation_of`]; none if it was no number."""
+        value = validation_of(TASKS[self.comparison.recipe.stem], record, self.objective.metric)
         return value if isinstance(value, int | float) and math.isfinite(value) else None
 
     def _flaw_of(self, record: dict[str, Any]) -> str | None:
@@ -250,19 +250,16 @@ class Sweep:
 
 
 def validations(log: Path) -> Iterator[dict[str, Any]]:
-    """The validations that a run has written, each step once: one that went on has repeated some."""
+    """The validations that a run has written."""
     try:
         lines = log.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
-    by_step = {}
     for line in lines:
         try:
-            entry = json.loads(line)
+            yield json.loads(line)
         except ValueError:  # a line that is being written
             continue
-        by_step[entry["step"]] = entry
-    yield from by_step.values()
 
 
 def shown_values(values: dict[str, Any]) -> str:

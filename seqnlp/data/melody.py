@@ -99,6 +99,9 @@ class Melody(NamedTuple):
 
 _ENDLESS_METRE = re.compile(r"M:\s*(0*[1-9]\d{2,}\s*/\s*\d+)")
 """One of a hundred beats or more, over which music21 computes for minutes."""
+MOST_UNITS_OF_A_BAR = 300
+"""Of the unit of length. For what a bar holds beyond its metre music21 seeks a metre, for minutes too."""
+_LENGTH = re.compile(r"[A-Ga-gxz][,']*(\d*)(/*)(\d*)")
 
 
 class ReadTune:
@@ -122,6 +125,9 @@ class ReadTune:
         self.bar_length, self.problem = 0.0, ""
         if metre := _ENDLESS_METRE.search(abc):
             self.problem = f"the metre {metre.group(1)[:20]} has too many beats"
+            return
+        if any(_units_in(bar) > MOST_UNITS_OF_A_BAR for bar in _bars_as_written(abc)):
+            self.problem = f"a bar is longer than {MOST_UNITS_OF_A_BAR} of its units of length"
             return
         written = _with_long_signs(abc)
         try:
@@ -192,6 +198,18 @@ def _bars_of(part: Any) -> tuple[list[Bar], float]:
     ]
     # The tune's own: music21 gives a bar that it has cut off an overfull one a metre that fits it.
     return found, float(bars[0].barDuration.quarterLength) if bars else 0.0
+
+
+def _bars_as_written(abc: str) -> list[str]:
+    return "\n".join(line for line in abc.splitlines() if not _LINE_FIELD.match(line)).split("|")
+
+
+def _units_in(bar: str) -> float:
+    """How many units of length the notes and rests of a bar take; those of a chord are counted one by one."""
+    return sum(
+        float(number or 1) * (1 / max(1.0, float(divisor)) if divisor else 0.5 ** len(slashes))
+        for number, slashes, divisor in _LENGTH.findall(bar)
+    )
 
 
 def _is_border(barline: Any) -> bool:

@@ -33,6 +33,10 @@ class Named(Protocol):
     auto_class: type
     run: dict[str, Any]
 
+    @property
+    def num_positions(self) -> int | None:
+        """How many tokens it can read at once; `None` where its configuration sets no bound."""
+
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """What makes its inputs of a text."""
 
@@ -77,6 +81,7 @@ class Answerer:
 
     def __init__(self, named: Named):
         self.name, self.model, self.run = named.name, named.model, named.run
+        self.num_positions = named.num_positions
         self.settings = self.run.get("hyperparameters") or {}
         self.prepare(named)
 
@@ -163,9 +168,8 @@ class Answerer:
 
     def longest(self) -> int:
         """How many tokens the model reads at most."""
-        learned = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        bounds = [bound for bound in (self.tokenizer.model_max_length, learned) if bound and bound < _NO_BOUND]
-        return min(bounds, default=sys.maxsize)
+        bounds = (self.tokenizer.model_max_length, self.num_positions)
+        return min((bound for bound in bounds if bound and bound < _NO_BOUND), default=sys.maxsize)
 
     def encode(self, texts: str | list[str], **options: Any) -> BatchEncoding:
         """What the model reads of texts, as tensors: what is longer is cut, see [`cut_remark`]."""

@@ -19,7 +19,7 @@ from ..diagnostics import AttentionMap
 from ..extras import install
 from ..metrics.tune_validity import check_tune
 from ..pipelines import TranslationPipeline
-from ..visualization.music import save_tune
+from ..visualization.music import save_tune, sound_remark
 from ..visualization.sheet_music import SheetMusicError, save_sheet_music
 from .answerers import Answerer, Named, ranked
 from .answers import Options, Scored, TextAnswer, TranslationAnswer, TuneAnswer
@@ -266,7 +266,9 @@ class TuneWriter(TextWriter):
             path: The files' name without its ending; in a new folder by default.
         """
         path = path or Path(tempfile.mkdtemp()) / "tune"
-        files = save_tune(ReadTune(answer.abc), path)
+        tune = ReadTune(answer.abc)
+        files = save_tune(tune, path)
+        answer.remarks += filter(None, [sound_remark(tune.melody)])
         try:
             files.append(save_sheet_music(answer.abc, path))
         except SheetMusicError as error:

@@ -24,8 +24,9 @@ _NOT_HERE = {
     "partial_rotary_factor": "rotary positions turn whole heads",
     "sliding_window": "attention sees all tokens",
 }
-# What others read of a configuration, not a model: its code, the weights' format, a translator's second tokenizer.
-_CARRIED = {"auto_map", "custom_pipelines", "quantization_config", "target_tokenizer"}
+# What others read of a configuration or put there, not a model: its code, the weights' format, a translator's second
+# tokenizer, and what transformers' Trainer says of the cache to every model.
+_CARRIED = {"auto_map", "custom_pipelines", "quantization_config", "target_tokenizer", "use_cache"}
 # How the maps of a layer are divided among devices, and what a stage of a pipeline hands to the next.
 LAYER_PLAN = {
     "layers.*.self_attn.q_proj": "colwise",

@@ -117,9 +117,10 @@ class ImageClassification(Task):
         batches = {part: data.collator(list(data.examples[part])) for part in parts}
         pixels = {part: batch["pixel_values"].flatten(1).numpy() for part, batch in batches.items()}
         labels = {part: batch["labels"].numpy() for part, batch in batches.items()}
+        neighbors = [count for count in (1, 3, 5) if count <= len(labels["train"])]
         found = {}
         for name, models in {
-            "nearest neighbours": [KNeighborsClassifier(count) for count in (1, 3, 5)],
+            "nearest neighbours": [KNeighborsClassifier(count) for count in neighbors],
             "logistic regression": [LogisticRegression(C=c, max_iter=1000) for c in (0.01, 0.1, 1)],
         }.items():
             fitted = [model.fit(pixels["train"], labels["train"]) for model in models]

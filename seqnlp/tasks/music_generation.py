@@ -44,7 +44,7 @@ from ..metrics.tune_validity import TUNE_SCORES, TuneCheck, check_tune, copied_s
 from ..tokenization import encode_documents
 from ..training import TrainingLoop
 from ..training.flags import flag, flag_as_in
-from ..visualization.music import save_tune
+from ..visualization.music import save_tune, sound_remark
 from ..visualization.page import data_uri, drawing_of, folded, picture_of
 from ..visualization.sheet_music import save_sheet_music
 from ..visualization.tune_histograms import Panel, plot_tune_histograms
@@ -310,6 +310,8 @@ class MusicGeneration(LanguageModeling):
         for number, tune in enumerate(played, start=1):
             path = outcome.file(f"tune-{number}")
             save_tune(tune, path)
+            if remark := sound_remark(tune.melody):
+                outcome.run.tell(f"\n{path.name}: {remark}")
             outcome.run.attempt(f"The sheet music of {path.name}", partial(save_sheet_music, tune.abc, path))
             outcome.run.tell(f"\n{tune.abc}")
 
@@ -374,6 +376,8 @@ class MusicGeneration(LanguageModeling):
             parts.append(f"<h3>{html.escape(f'{path.stem}: {title}' if title else path.stem)}</h3>")
             sound = data_uri(path.with_suffix(".wav").read_bytes(), "audio/wav")
             parts.append(f'<audio controls src="{sound}" aria-label="{html.escape(path.stem)}"></audio>')
+            if (melody := ReadTune(abc).melody) and (remark := sound_remark(melody)):
+                parts.append(f"<p>{html.escape(remark)}</p>")
             notes = path.with_suffix(".svg")
             if is_of_this_run(notes, outcome):
                 parts.append(drawing_of(notes.read_bytes(), f"Sheet music of {path.stem}"))

@@ -20,6 +20,7 @@ from ..training.output_folder import LOGS, RECORD, OutputFolder, folder_for
 from ..training.run import RunElsewhere
 from ..training.started_runs import Team, finished_record, flags_to_go_on, read_json, run_script
 from ..visualization.tables import Table, readable_tables
+from .reporting.results import validation_of
 from .reporting.run_page import REPORT, header_of
 from .reporting.seeds_page import SeedsTables, write_seeds_page
 
@@ -191,12 +192,11 @@ def gather(task: type["Task"], records: dict[int, dict[str, Any]], command: str)
             f"--seeds {','.join(map(str, records))}: their runs have read different data, which has changed in "
             "between. Begin anew by --overwrite_output_dir."
         )
-    kept = {seed: record.get("kept", {}) for seed, record in records.items()}
-    key = next((one["metric"] for one in kept.values() if "metric" in one), None)
-    chosen, values = next(iter(records)), {seed: one.get("value") for seed, one in kept.items()}
-    if any("average_of" in one for one in kept.values()):
-        # What chose a step is of that step's weights, and not of the mean that the model has.
-        values = {seed: _validated(task, record, key) for seed, record in records.items()}
+    kept = [record.get("kept", {}) for record in records.values()]
+    key = next((one["metric"] for one in kept if "metric" in one), None)
+    chosen, values = next(iter(records)), dict.fromkeys(records)
+    if key is not None:
+        values = {seed: validation_of(task, record, key) for seed, record in records.items()}
     valued = [seed for seed in records if isinstance(values[seed], int | float)]
     if key is not None and valued:
         sign = 1 if next(iter(records.values()))["hyperparameters"]["greater_is_better"] else -1
@@ -215,11 +215,6 @@ def gather(task: type["Task"], records: dict[int, dict[str, Any]], command: str)
     ]
     seeds = {"chosen": chosen, "by": key if valued else None, "runs": runs, "metrics": spreads, "left_out": left_out}
     return {**records[chosen], "command": command, "seeds": seeds}
-
-
-def _validated(task: type["Task"], record: dict[str, Any], key: str) -> Any:
-    """What a run reports of its validation, after training, by the name of the score that its validations gave."""
-    return record["metrics"].get("validation", {}).get(task.reported_key(record, key))
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, dict[str, float]]:

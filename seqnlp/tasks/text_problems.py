@@ -7,7 +7,7 @@ from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from ..data import map_once, values_of
+from ..data import DataError, map_once, values_of
 from ..metrics import (
     CLASSIFICATION_SCORES,
     NUMBER_SCORES,
@@ -23,6 +23,7 @@ from ..metrics import (
     several_labels_scores,
 )
 from ..training import Predictions
+from ..training.bar import counted
 from .base import Scores
 from .reporting.results import Record, decimals, spread
 
@@ -283,11 +284,18 @@ def _tfidf(splits: dict[str, Dataset], split: str) -> dict[str, Any]:
     """
     TF-IDF of the words and word pairs of the splits that a baseline needs; of up to three characters where no spaces
     part the words.
+
+    Raises:
+        DataError: Where no two training texts share any.
     """
     units = {"ngram_range": (1, 2)}
     if puts_no_spaces(values_of(splits["train"], "text")):
         units = {"ngram_range": (1, 3), "analyzer": "char"}
-    vectorizer = TfidfVectorizer(**units, min_df=2).fit(values_of(splits["train"], "text"))
+    try:
+        vectorizer = TfidfVectorizer(**units, min_df=2).fit(values_of(splits["train"], "text"))
+    except ValueError as error:
+        count = counted(len(splits["train"]), "training text")
+        raise DataError(f"TF-IDF needs a word that two training texts have; there is none in {count}.") from error
     parts = dict.fromkeys(("train", "validation", split))
     return {part: vectorizer.transform(values_of(splits[part], "text")) for part in parts}
 

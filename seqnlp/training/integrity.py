@@ -127,10 +127,11 @@ def full_disk_behind(error: BaseException | None) -> BaseException | None:
 
 
 def named(error: BaseException) -> str:
-    """An error of another library in one line, by its class and what it says."""
+    """An error in one line, by what it says; one of another library by its class too."""
     if is_full_disk(error):
         return "no space is left on the disk"
-    return f"{type(error).__name__}: {in_one_line(error, 300)}".rstrip(": ")
+    said = in_one_line(error, 300)
+    return said if type(error).__module__.startswith("seqnlp.") else f"{type(error).__name__}: {said}".rstrip(": ")
 
 
 def remove_at_once(folder: Path) -> None:

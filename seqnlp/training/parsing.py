@@ -15,6 +15,7 @@ import yaml
 from transformers import HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import string_to_bool
 
+from ..inert import no_text_in
 from .errors import ArgumentsError, in_one_line
 from .flags import GROUPS, check_values, fields_of, role_of, without_flags
 from .yaml_files import read_yaml, value_of, write_yaml
@@ -123,6 +124,8 @@ def parse_arguments(
         ArgumentsError: For a flag, key or value that does not fit, in one line.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if problem := no_text_in(argv):
+        raise ArgumentsError(problem)
     path, argv = _take_config_flag(argv)
     given = typed_flags(argv)
     fields = fields_of(*dataclass_types)

@@ -61,6 +61,7 @@ class Run:
         while_validating: Called with the training loop by every process at each validation, while the weights that are
             validated are in the model.
         on_validation: Called with the entry of the history of each validation, by every process.
+        validation_log: The file of `--validation_log`, in the main process.
     """
 
     accelerator: Accelerator
@@ -73,6 +74,7 @@ class Run:
     on_train_begin: list[Callable[[Any], None]] = field(default_factory=list)
     while_validating: list[Callable[[Any], None]] = field(default_factory=list)
     on_validation: list[Callable[[dict[str, Any]], None]] = field(default_factory=list)
+    validation_log: ValidationLog | None = None
 
     def __post_init__(self):
         self.folder = OutputFolder(self.output_dir)
@@ -114,8 +116,13 @@ class Run:
         return found[0] if found else function()
 
     def begin_logging(self, step: int) -> None:
-        """Start the trackers at a step; the logs of the run before go, unless this one goes on with it."""
+        """
+        Start the trackers at a step; the logs of the run before go, unless this one goes on with it. A log of
+        validations holds those of the history from now on.
+        """
         names = trackers_of(self.arguments.report_to)
+        if self.validation_log is not None:
+            self.validation_log.take_up(self.record.history)
         if not names or not self.accelerator.is_main_process:
             return
         if not self.folder.is_resumed(self.arguments.resume_from_checkpoint):
@@ -334,6 +341,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
         log = ValidationLog(training.validation_log)
         run.on_main_process(lambda: log.begin(run.folder.is_resumed(training.resume_from_checkpoint)))
         if accelerator.is_main_process:
+            run.validation_log = log
             run.on_validation.append(log.append)
     return run
 

@@ -1,6 +1,7 @@
 """The file of `--validation_log`, to which each validation is written as it comes, as a line of JSON."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,22 @@ class ValidationLog:
         except OSError as error:
             raise ArgumentsError(f"--validation_log {self.path} cannot be written: {error.strerror}.") from error
 
+    def take_up(self, history: Iterable[dict[str, Any]]) -> None:
+        """
+        Hold the validations of a history, that of the checkpoint from which a run goes on: what a killed run has
+        written of later ones will come again.
+        """
+        self._write("w", [entry for entry in history if any(name.startswith("validation_") for name in entry)])
+
     def append(self, entry: dict[str, Any]) -> None:
-        """Write the entry of the history of a validation; where that fails, the run goes on."""
+        """Write the entry of the history of a validation."""
+        self._write("a", [entry])
+
+    def _write(self, mode: str, entries: list[dict[str, Any]]) -> None:
+        """Write entries; where that fails, the run goes on."""
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(plain(entry)) + "\n")
+            with self.path.open(mode, encoding="utf-8") as file:
+                file.writelines(json.dumps(plain(entry)) + "\n" for entry in entries)
         except OSError as error:
             logger.warning(f"A validation could not be written to --validation_log: {in_one_line(error, 200)}")
 

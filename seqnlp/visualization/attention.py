@@ -18,6 +18,7 @@ from PIL import Image
 from ..diagnostics import AttentionMap
 from .page import data_uri, filled_page
 from .plain import plain
+from .saving import save_figure
 
 
 # More tokens than that cannot be read beside a small panel, or beside a single large one.
@@ -95,7 +96,7 @@ def plot_attention(
     figure.colorbar(ScalarMappable(scale, "Blues"), ax=axis, label=label, shrink=0.9, aspect=30, pad=0.03)
     what = found.name if image is None else f"{found.name}, {_onlooker(found)}"
     figure.suptitle(plain(f"{title}: {what}" if title else what), fontsize=12)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _label(

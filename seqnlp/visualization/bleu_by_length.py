@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from .colors import looks_of
 from .plain import plain
+from .saving import save_figure
 
 
 def plot_bleu_by_length(
@@ -47,4 +48,4 @@ def plot_bleu_by_length(
     axis.legend()
     figure.suptitle(plain(title))
     axis.set_title(plain(subtitle), fontsize=9)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from .colors import looks_of
 from .page import folded, html_table, list_of, page_of, picture_of
 from .plain import plain
+from .saving import save_figure
 
 
 WIDE = 30
@@ -102,7 +103,7 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
         axis.grid(alpha=0.3)
     figure.suptitle(plain(title))
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=130)
+    save_figure(figure, file, format="png", dpi=130)
     return file.getvalue()
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from .colors import looks_of
 from .plain import plain
+from .saving import save_figure
 
 
 def name_of(entry: dict[str, Any]) -> str:
@@ -70,7 +71,7 @@ def plot_dependency(results: Sequence[dict[str, Any]], path: str | Path, title: 
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
     figure.suptitle(plain(title))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def _columns_of(labels: list[str], width: float) -> int:
@@ -120,4 +121,4 @@ def plot_state_sizes(results: Sequence[dict[str, Any]], path: str | Path, title:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=_columns_of(labels, figure.get_figwidth()))
     figure.suptitle(plain(title))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from .colors import BLUE, GRAY, GREEN, ORANGE, looks_of
 from .plain import plain
+from .saving import save_figure
 
 
 def plot_examples(
@@ -106,7 +107,7 @@ def plot_paths(
         axis.set_ylabel(plain(f"height ({unit})"))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(plain(title))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def plot_forecasts(
@@ -152,7 +153,7 @@ def plot_forecasts(
         axis.set_ylabel(plain(value_name))
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     figure.suptitle(plain(title))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def plot_memory(
@@ -191,7 +192,7 @@ def plot_memory(
     axis.grid(alpha=0.3)
     axis.legend()
     axis.set_title(plain(title))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def _panels(count: int, width: float, height: float):

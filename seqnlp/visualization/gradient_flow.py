@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from ..diagnostics import GradientFlow, TrainingCurve
 from .colors import BLUE, DASHES, ORANGE, looks_of
 from .plain import plain
+from .saving import save_figure
 
 
 # Below this a gradient is nothing beside the others that an update adds to it, and axes would be all empty space.
@@ -60,7 +61,7 @@ def plot_gradient_flow(
             part.legend(*drawn.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     heading = plain(title or "How far back does the gradient of the loss reach?")
     figure.suptitle(textwrap.fill(heading, int(9 * width)), fontsize=13)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def _points(norms: list[float], scale: float = 1.0) -> tuple[list[int], list[float]]:
@@ -176,4 +177,4 @@ def plot_clipping(curves: dict[str, tuple[TrainingCurve, TrainingCurve]], path: 
         axes[1].axhline(clipped.max_grad_norm, color="0.4", linewidth=0.8)
         axes[0].legend(fontsize=9)
     figure.suptitle(plain(title), fontsize=13)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .plain import plain
+from .saving import save_figure
 
 
 def plot_image_errors(
@@ -52,4 +53,4 @@ def plot_image_errors(
         axis.set_title(plain(f"is {class_names[labels[row]]}\nread as {shown}"), fontsize=8)
     wrong = int((predicted != labels).sum())
     figure.suptitle(plain(f"{title}: {len(chosen)} of {wrong} errors among {len(labels):,} images"))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

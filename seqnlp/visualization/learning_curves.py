@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .colors import SCORES, TRAINING, VALIDATION
 from .plain import plain
+from .saving import save_figure
 
 
 PREFIX = "validation_"
@@ -70,7 +71,7 @@ def plot_learning_curves(
         if axis.lines:
             axis.legend()
     figure.suptitle(plain(title))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def _draw(axis, history, name, label, look, scale) -> None:

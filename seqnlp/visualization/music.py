@@ -12,11 +12,14 @@ from scipy.io import wavfile
 from ..data.melody import Melody, ReadTune
 from .colors import BLUE
 from .plain import plain
+from .saving import save_figure
 
 
 FIDDLE = 40  # General MIDI's violin, counted from 0
 SAMPLE_RATE = 22050
 QUARTERS_PER_MINUTE = 140.0
+MOST_SECONDS = 300.0
+"""Of a tune's sound: 13 MB of it, which a page holds with its other tunes."""
 
 
 def bars_of(melody: Melody, quarters_per_minute: float = QUARTERS_PER_MINUTE) -> dict[int, float]:
@@ -52,9 +55,22 @@ def to_midi(melody: Melody, quarters_per_minute: float = QUARTERS_PER_MINUTE):
     return midi
 
 
+def sound_remark(melody: Melody, quarters_per_minute: float = QUARTERS_PER_MINUTE) -> str:
+    """
+    A line where a tune is longer than its sound may be; empty for all others.
+
+    Args:
+        melody: The melody of a tune that was read.
+        quarters_per_minute: The tempo.
+    """
+    seconds = max((start + length for _, start, length in melody.notes), default=0.0) * 60.0 / quarters_per_minute
+    return f"The sound is the first {MOST_SECONDS:g} of {seconds:,.0f} seconds." if seconds > MOST_SECONDS else ""
+
+
 def save_tune(tune: ReadTune, path: str | Path) -> list[Path]:
     """
-    Write a tune as `.abc`, `.mid`, `.wav` and, as a piano roll, `.png`.
+    Write a tune as `.abc`, `.mid`, `.wav` and, as a piano roll, `.png`; of a tune longer than `MOST_SECONDS` the sound
+    is the beginning, see [`sound_remark`].
 
     Args:
         tune: A tune that has a melody.
@@ -76,10 +92,11 @@ def save_tune(tune: ReadTune, path: str | Path) -> list[Path]:
 
 def _sound(midi) -> np.ndarray:
     """A tone with three overtones for each note, swelling and fading, so that no speaker cracks."""
-    length = int((midi.get_end_time() + 0.5) * SAMPLE_RATE)
+    length = int((min(midi.get_end_time(), MOST_SECONDS) + 0.5) * SAMPLE_RATE)
     sound = np.zeros(length, dtype=np.float32)
     for note in midi.instruments[0].notes:
-        time = np.arange(int((note.end - note.start) * SAMPLE_RATE)) / SAMPLE_RATE
+        end = min(note.end, MOST_SECONDS)
+        time = np.arange(int((end - note.start) * SAMPLE_RATE)) / SAMPLE_RATE  # empty where it begins later
         frequency = 440.0 * 2 ** ((note.pitch - 69) / 12)
         tone = sum(np.sin(2 * np.pi * k * frequency * time) / k**2 for k in (1, 2, 3, 4))
         envelope = np.minimum(1, np.minimum(time / 0.01, (time[-1] - time) / 0.03)) if len(time) else time
@@ -130,4 +147,4 @@ def plot_piano_roll(
     axis.set_axisbelow(True)
     axis.grid(alpha=0.3)
     axis.set_title(plain(title))
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from ..diagnostics.scaling import PowerLaw
 from .colors import GRAY, MARKERS, ORANGE, looks_of
 from .plain import plain
+from .saving import save_figure
 
 
 class Curve(NamedTuple):
@@ -87,7 +88,7 @@ def plot_scaling(
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, file, format="png", dpi=120)
     return file.getvalue()
 
 

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .colors import DASHES, GRAY, MARKERS, looks_of
 from .plain import plain
+from .saving import save_figure
 
 
 def plot_seeds(
@@ -61,5 +62,5 @@ def plot_seeds(
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize="small")
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, file, format="png", dpi=120)
     return file.getvalue()

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..diagnostics import Reading, Response, Trace
 from .colors import BLUE, ORANGE
 from .page import filled_page
 from .plain import plain
+from .saving import save_figure
 
 
 _COLUMNS, _ROWS = 96, 5  # characters of a line, and lines, that a picture shows of a text
@@ -87,11 +87,9 @@ def plot_states(reading: Reading, shown: list[ShownUnit], path: str | Path, titl
     note = "blue: above 0, orange: below, strongest at the unit's largest absolute value; underlined: where it holds"
     figure.text(0.5, 1 - 0.34 / height, note, ha="center", va="top", fontsize=8.5, color="0.3")
     drawn = io.BytesIO()
-    # Hinting would widen each letter to whole pixels, beside its cell. A letter that the font lacks is an empty box
-    # here, and itself on the page: no line for each of them.
-    with rc_context({"text.hinting": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(drawn, dpi=100)
+    # Hinting would widen each letter to whole pixels, beside its cell.
+    with rc_context({"text.hinting": "none"}):
+        save_figure(figure, drawn, dpi=100)
     # A palette: in full colors, the many small cells would take three times the bytes.
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 

@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from .colors import BLUE, GRAY, ORANGE
 from .plain import plain
+from .saving import save_figure
 
 
 MOST_PANELS = 4  # of what mattered most
@@ -68,7 +69,7 @@ def plot_sweep(
     for axis in axes:
         axis.set_axis_off()
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, file, format="png", dpi=120)
     return file.getvalue()
 
 

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .colors import BLUE, GRAY, ORANGE, Look
 from .plain import plain
+from .saving import save_figure
 
 
 COLUMNS = 4
@@ -57,7 +58,7 @@ def plot_tune_histograms(panels: Sequence[Panel], labels: Sequence[str], path: s
         axis.set_axis_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(labels))
     figure.suptitle(plain(title))
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _draw(axis, panel: Panel, labels: Sequence[str]) -> None:

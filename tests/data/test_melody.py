@@ -54,6 +54,21 @@ def test_what_is_no_note_stays_as_it_is():
     assert spell_out(tune) == tune.replace("[c^e]", "[^c^e]")
 
 
+@pytest.mark.parametrize(
+    ("notes", "is_refused"),
+    [
+        ("A9999|B|", True),
+        ("AB|z400 A|", True),
+        (f"{'ABc' * 101}|B|", True),
+        ("A302//|B|", False),  # 75.5 units
+        ("A99/|B|", False),
+    ],
+)
+def test_a_bar_for_which_music21_would_seek_a_metre_for_minutes_is_refused_at_once(notes, is_refused):
+    tune = ReadTune(f"X:1\nT:{'a' * 400}\nM:4/4\nL:1/8\nK:C\n{notes}\n")
+    assert tune.problem == ("a bar is longer than 300 of its units of length" if is_refused else "")
+
+
 def test_a_metre_that_music21_cannot_be_given_is_refused_at_once():
     assert ReadTune("X:1\nM:9999/8\nL:1/8\nK:G\nAB|\n").problem == "the metre 9999/8 has too many beats"
     assert ReadTune("X:1\nM:6/8\nL:1/8\nK:G\nABA ABA|[M:500/4]A|\n").problem == "the metre 500/4 has too many beats"

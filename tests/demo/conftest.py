@@ -11,6 +11,8 @@ from transformers import (
     BertForTokenClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
     ViTImageProcessorPil,
 )
 
@@ -109,6 +111,10 @@ def folders(tmp_path_factory):
         ),
         "series": (RecurrentForTimeSeriesPrediction(series), None, SERIES),
         "states": (RecurrentModel(RecurrentConfig(**ours(words))), words),
+        "unbounded": (
+            RobertaForSequenceClassification(RobertaConfig(**{**bert, "pad_token_id": 1}, max_position_embeddings=10)),
+            train_tokenizer([TEXT] * 3, "word", 40, min_frequency=1),
+        ),
     }
     for name, parts in made.items():
         make(root / name, *parts)

@@ -72,6 +72,9 @@ def test_what_is_cut_unknown_or_not_weighed_is_told(ask):
     found = ask("last").answer(" ".join(["cat"] * 20))
     assert found.remarks == ["The last 4 of 20 tokens are cut off."]
     assert [word.weight is None for word in found.words] == [False] * 20
+    # RoBERTa's: of ten positions two stand before the first token; its tokenizer says no length.
+    found = ask("unbounded").answer(" ".join(["cat"] * 20))
+    assert found.remarks == ["The last 12 of 20 tokens are cut off."]
     assert ask("last").answer("the unicorn sat").remarks == ["The tokenizer does not know unicorn."]
     found = ask("number").answer(" ".join(["cat"] * (MOST_WORDS + 3)))
     assert found.remarks == [f"3 words after the first {MOST_WORDS} are not weighed."]

@@ -53,6 +53,7 @@ def test_what_no_model_reads_is_told(config_class, caplog, tmp_path):
     requirements.logger.warning_once.cache_clear()
     config = config_class(num_labels=1, return_dict=True, output_attentions=True, label2id={"a": 0}, id2label={0: "a"})
     config.auto_map, config.target_tokenizer = {"AutoModel": "modeling.Model"}, "target_tokenizer"
+    config.use_cache = False  # as transformers' Trainer does, whatever the model
     config.save_pretrained(tmp_path)
     config_class.from_pretrained(tmp_path)
     assert caplog.messages == []

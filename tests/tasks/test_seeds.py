@@ -146,6 +146,7 @@ def test_where_weights_were_averaged_the_validation_of_those_that_were_kept_coun
 def test_less_may_be_better_and_what_a_run_lacks_is_told(three):
     for seed, value in ((1, 0.3), (2, 0.2), (3, 0.4)):
         three[seed]["kept"] = {"metric": "loss", "value": value, "step": 1, "epoch": 1.0}
+        three[seed]["metrics"]["validation"]["loss"] = value
         three[seed]["hyperparameters"]["greater_is_better"] = False
     three[3]["metrics"]["test"]["loss"] = None  # as JSON has what is no number
     record = gather(SENTIMENT, three, "c")

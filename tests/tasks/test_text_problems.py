@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from uniform_models import begin, outcome_of, uniform
 
 import seqnlp  # noqa: F401
+from seqnlp.data import DataError
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks import text_problems
@@ -183,6 +184,18 @@ def test_the_baseline_reads_words_and_their_pairs_and_without_spaces_up_to_three
 
     assert features_of("one two three") == 3 + 2
     assert features_of("\u4e00\u4e8c\u4e09\u56db") == 4 + 3 + 2
+
+
+@pytest.mark.parametrize("texts", [["a good film"], ["good film", "bad book"]])
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
+def test_where_training_texts_share_no_word_that_is_why_there_is_no_baseline(texts, problem):
+    several = problem.name == "multi_label_classification"
+    kind = Value("float32") if problem.name == "regression" else ClassLabel(names=["bad", "good"])
+    features = Features({"text": Value("string"), "label": [kind] if several else kind})
+    labels = [[1] if several else 1 for _ in texts]
+    rows = Dataset.from_dict({"text": texts, "label": labels}, features=features)
+    with pytest.raises(DataError, match=f"two training texts have; there is none in {len(texts)} training texts?"):
+        problem.baselines({"train": rows, "validation": rows, "test": rows}, "test")
 
 
 def test_each_kind_of_label_is_complete():

@@ -57,6 +57,8 @@ def test_flags_win_over_yaml_which_wins_over_defaults(yaml_file):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--train_file", "caf\udce9.csv"], r"A word of the command is no text at 'caf\\xe9.csv', which .* in UTF-8"),
+        (["--caf\udce9", "1"], r"A word of the command is no text at '--caf\\xe9', which "),
         (["--learnin_rate", "1"], r"There is no flag --learnin_rate .did you mean --learning_rate\?"),
         (["--learn", "1"], "There is no flag --learn"),  # no abbreviations: they change meaning as flags are added
         (["stray"], "'stray' belongs to no flag"),

@@ -93,6 +93,27 @@ def test_a_log_of_validations_takes_the_place_of_no_other_file(tmp_path):
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2, 3]
 
 
+def test_what_a_killed_run_has_logged_of_steps_that_come_again_goes(tmp_path):
+    log, settings = tmp_path / "log", {"eval_steps": 1, "max_train_steps": 4, "checkpointing_steps": "2"}
+    run, loop = make_loop(tmp_path / "run", validation_log=str(log), **settings)
+
+    def kill(entry):
+        if entry["step"] == 3:  # validated, and one step after the checkpoint
+            raise Interrupted
+
+    run.on_validation.append(kill)
+    with pytest.raises(Interrupted):
+        loop.train()
+    written = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["step"] for entry in written] == [1, 2, 3]
+    run.folder.release()
+    again = finish(tmp_path / "run", validation_log=str(log), resume_from_checkpoint="latest", **settings)
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["step"] for entry in found] == [1, 2, 3, 4]
+    assert found == [entry for entry in again.record.history if "validation_accuracy" in entry]
+    assert found[:3] == written
+
+
 def test_a_folder_that_is_everybodys_is_no_runs_own(tmp_path, monkeypatch):
     home = tmp_path / "users" / "me"
     home.mkdir(parents=True)

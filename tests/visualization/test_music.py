@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import wavfile
 
 from seqnlp.data import ReadTune, TuneArguments, load_tunes, to_abc
-from seqnlp.visualization.music import bars_of, plot_piano_roll, save_tune, to_midi
+from seqnlp.visualization.music import bars_of, plot_piano_roll, save_tune, sound_remark, to_midi
 
 
 TUNE = "X:1\nT:A Tune\nM:4/4\nL:1/8\nK:Dmaj\nD2 F2 A4|d4- d2 z2|[FA]4 (3ABA F2|\n"
@@ -37,6 +37,19 @@ def test_a_tune_to_read_to_hear_and_to_see(tmp_path):
     assert np.abs(sound).max() > 20000
     pixels = np.asarray(Image.open(files[3]).convert("RGB"))
     assert pixels.std() > 10
+
+
+def test_the_sound_of_a_tune_that_does_not_end_is_its_beginning(tmp_path):
+    # 1,200 quarters, 60 seconds for 140 of them.
+    tune = ReadTune(TUNE.replace("L:1/8", "L:2/1").replace("D2 F2 A4|", "D150|"))
+    assert [length for _, _, length in tune.melody.notes[:1]] == [1200.0]
+    files = save_tune(tune, tmp_path / "tune")
+    rate, sound = wavfile.read(files[2])
+    assert len(sound) / rate == pytest.approx(300.5, abs=0.01)
+    last = max(start + length for _, start, length in tune.melody.notes) * 60 / 140
+    assert sound_remark(tune.melody) == f"The sound is the first 300 of {last:.0f} seconds."
+    assert pretty_midi.PrettyMIDI(str(files[1])).get_end_time() > 500
+    assert sound_remark(MELODY) == ""
 
 
 def test_the_piano_roll_names_every_note_and_counts_bars(tmp_path, monkeypatch):

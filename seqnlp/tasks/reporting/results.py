@@ -3,13 +3,16 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tabulate import tabulate
 
 from ...data import SAMPLES, Sample
 from ...metrics import spread_of
 
+
+if TYPE_CHECKING:
+    from ..base import Task
 
 Record = dict[str, Any]
 Link = Callable[[Record, str], str]
@@ -100,6 +103,22 @@ def reported_split(record: Record) -> str:
     splits = record.get("dataset", {}).get("splits", {})
     tests = [split for split in record.get("metrics", {}) if split in splits and split not in ("train", "validation")]
     return (tests or ["validation"])[0]
+
+
+def validation_of(task: type["Task"], record: Record, key: str) -> Any:
+    """
+    The validation by which a run is judged beside others, such as those of other seeds: the one that it reports of its
+    model after training. What chose a step is of the weights of that step, and not of a mean that the model may have;
+    it stands in where the score that chose is not reported.
+
+    Args:
+        task: The run's task.
+        record: The content of `run.json`.
+        key: The score that chooses, as validations call it.
+    """
+    reported = record.get("metrics", {}).get("validation", {})
+    name = task.reported_key(record, key)
+    return reported[name] if name in reported else record.get("kept", {}).get("value")
 
 
 def shown_model(records: list[Record], link: Link) -> str:
