@@ -258,13 +258,14 @@ def _load_folder(
     if any(mark in str(folder) for mark in "*?["):
         raise DataError(f"The folder {name!r}: `datasets` takes *, ? and [ for patterns. Rename it without them.")
     try:
-        builder = load_dataset_builder(str(folder), config)
-        if builder.name in _BUILDERS:
-            files = {str(split): [str(file) for file in part] for split, part in builder.config.data_files.items()}
-            files = {split: part for split, part in files.items() if split not in unread}
-            return _read_files(files, source, whole, streaming)
         pictures = [file for file in found if file.suffix.lower() in images]
         files = None if config is not None or _has_configs(folder) else _image_splits(folder, pictures)
+        if files is None or kinds:  # what images alone are is known: it would look at each one twice
+            builder = load_dataset_builder(str(folder), config)
+            if builder.name in _BUILDERS:
+                parts = {str(split): list(map(str, part)) for split, part in builder.config.data_files.items()}
+                parts = {split: part for split, part in parts.items() if split not in unread}
+                return _read_files(parts, source, whole, streaming)
         splits = load_dataset(str(folder), config, data_files=files, streaming=streaming)
         return LoadedData(_without(splits, unread), source)
     except DataError:
