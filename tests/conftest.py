@@ -36,7 +36,7 @@ def _nothing_is_left_unmade(request, monkeypatch):
     if training is not None:
         attempt = training.Run.attempt
 
-        def watched(run, what, function, everywhere=False):
+        def watched(what, function):
             def called():
                 try:
                     return function()
@@ -44,9 +44,20 @@ def _nothing_is_left_unmade(request, monkeypatch):
                     failed[what] = error
                     raise
 
-            return attempt(run, what, called, everywhere)
+            return called
 
-        monkeypatch.setattr(training.Run, "attempt", watched)
+        monkeypatch.setattr(
+            training.Run,
+            "attempt",
+            lambda run, what, function, everywhere=False: attempt(run, what, watched(what, function), everywhere),
+        )
+        if base := sys.modules.get("seqnlp.tasks.base"):
+            each = base.Task.each_by_itself
+            monkeypatch.setattr(
+                base.Task,
+                "each_by_itself",
+                lambda task, ways, split: each(task, {name: watched(name, way) for name, way in ways.items()}, split),
+            )
     yield
     named = {name for mark in request.node.iter_markers("goes_on_without") for name in mark.args}
     assert failed.keys() <= named, failed

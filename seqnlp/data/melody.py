@@ -101,6 +101,8 @@ _ENDLESS_METRE = re.compile(r"M:\s*(0*[1-9]\d{2,}\s*/\s*\d+)")
 """One of a hundred beats or more, over which music21 computes for minutes."""
 MOST_UNITS_OF_A_BAR = 300
 """Of the unit of length. For what a bar holds beyond its metre music21 seeks a metre, for minutes too."""
+MOST_BARS = 500
+"""Over a thousand, music21 computes for half a minute: for each it goes through all that are before it."""
 _LENGTH = re.compile(r"[A-Ga-gxz][,']*(\d*)(/*)(\d*)")
 
 
@@ -126,7 +128,11 @@ class ReadTune:
         if metre := _ENDLESS_METRE.search(abc):
             self.problem = f"the metre {metre.group(1)[:20]} has too many beats"
             return
-        if any(_units_in(bar) > MOST_UNITS_OF_A_BAR for bar in _bars_as_written(abc)):
+        as_written = _bars_as_written(abc)
+        if len(as_written) > MOST_BARS:
+            self.problem = f"it has more than {MOST_BARS} bars"
+            return
+        if any(_units_in(bar) > MOST_UNITS_OF_A_BAR for bar in as_written):
             self.problem = f"a bar is longer than {MOST_UNITS_OF_A_BAR} of its units of length"
             return
         written = _with_long_signs(abc)

@@ -69,9 +69,10 @@ def build_page(answerer: Answerer, examples: Sequence[Any] = ()) -> gr.Blocks:
 
         # One at a time: seeds, and which attention computes, belong to the whole process.
         how = {"outputs": outputs, "concurrency_id": "model", "concurrency_limit": 1, "show_progress": "minimal"}
-        controls = list(sliders.values())
+        controls, names = list(sliders.values()), iter(["answer"])
         for trigger, source in panel.triggers(start):
-            trigger(respond, inputs=[source, *controls], api_name="answer" if source is panel.main else False, **how)
+            name = next(names, False) if source is panel.main else False  # once: others would be answer_1, answer_2
+            trigger(respond, inputs=[source, *controls], api_name=name, **how)
         panel.add_examples(lambda given: list(respond(given, *(one.value for one in controls)))[-1], outputs)
         gr.HTML(f"<p class='remarks'>{html.escape(_about(answerer))}</p>")
     return page

@@ -229,7 +229,8 @@ class TuneWriter(TextWriter):
             DemoError: For what is no metre, key or line of a tune.
         """
         if ":" in given:
-            return given.replace("\\n", "\n")
+            lines = given.replace("\\n", "\n").split("\n")
+            return "\n".join(line for line in lines if not line.startswith("X:"))  # the number of a tune in a book
         words = given.split()
         metres = [word for word in words if re.fullmatch(r"\d+/\d+|C\|", word)]
         others = [word for word in words if word not in metres]

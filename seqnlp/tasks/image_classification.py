@@ -19,7 +19,7 @@ from ..training.flags import flag, flag_as_in
 from ..visualization import plot_image_errors
 from .arguments import TRANSFORMER, ModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
-from .reporting.results import plain_name, spread
+from .reporting.results import of_baseline, plain_name, spread
 from .reporting.telling import surest_error
 
 
@@ -157,9 +157,8 @@ class ImageClassification(Task):
             right = round(records[0]["metrics"][split]["accuracy"] * rows)
             low, high = binomtest(right, rows).proportion_ci(method="wilson")
             accuracy += f" [{100 * low:.1f}, {100 * high:.1f}]"
-        baselines = records[0]["baselines"].items()
         return {
             "validation": spread(record["metrics"]["validation"]["accuracy"] for record in records),
             "accuracy, %": f"{accuracy} ({split})",
-            **{name: f"{100 * scores[split]['accuracy']:.1f}" for name, scores in baselines},
+            **{name: spread(of_baseline(records, name, split, "accuracy")) for name in records[0]["baselines"]},
         }

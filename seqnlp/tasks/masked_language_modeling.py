@@ -32,7 +32,7 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TRANSFORMER, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
-from .reporting.results import decimals, spread
+from .reporting.results import decimals, of_baseline, spread
 from .reporting.unknown import UNKNOWN_SHARE, shown_unknown
 
 
@@ -197,12 +197,11 @@ class MaskedLanguageModeling(Task):
     @classmethod
     def results_row(cls, records: list[Record], split: str) -> dict[str, str]:
         """Perplexity and accuracy over the seeds, beside the frequencies' on the same split."""
-        base = records[0]["baselines"].get(BASELINE, {}).get(split)
         return {
             "validation": decimals(record["metrics"]["validation"]["perplexity"] for record in records),
             "perplexity of hidden tokens": (
                 f"{decimals(record['metrics'][split]['perplexity'] for record in records)} ({split})"
             ),
             "accuracy, %": spread(record["metrics"][split]["accuracy"] for record in records),
-            "frequencies alone": "" if base is None else decimals([base["perplexity"]]),
+            "frequencies alone": decimals(of_baseline(records, BASELINE, split, "perplexity")),
         }

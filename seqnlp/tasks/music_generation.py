@@ -51,7 +51,7 @@ from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, SampleArguments, count_spelled
-from .reporting.results import over_seeds, spread
+from .reporting.results import of_baseline, over_seeds, spread
 from .reporting.run_page import is_of_this_run
 from .writing import write_texts
 
@@ -350,7 +350,7 @@ class MusicGeneration(LanguageModeling):
         if not all(self._melodies.get(one) for one in sets.values()):
             return
         found = outcome.run.record.metrics[GENERATED]["overlaps"]
-        known = outcome.run.record.baselines["training_tunes"][GENERATED]["overlaps"]
+        known = outcome.run.record.baselines.get("training_tunes", {}).get(GENERATED, {}).get("overlaps", {})
         panels = [
             Panel(
                 statistic.name,
@@ -413,7 +413,11 @@ class MusicGeneration(LanguageModeling):
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """Bits per character; the share of valid tunes beside that of training tunes; what was copied."""
         tunes = [record["metrics"][GENERATED] for record in records]
-        known = records[0]["baselines"]["training_tunes"]
+        known = {
+            "valid": spread(of_baseline(records, "training_tunes", GENERATED, "valid")),
+            "copied": spread(of_baseline(records, "training_tunes", split, "copied")),
+        }
+        known = {key: f" ({shown})" if shown else "" for key, shown in known.items()}
         bits = {
             part: over_seeds([record["metrics"][part] for record in records], "bits_per_character", ".3f")
             for part in ("validation", split)
@@ -422,19 +426,17 @@ class MusicGeneration(LanguageModeling):
         return {
             "validation": bits["validation"],
             "bits per character": f"{bits[split]} ({split})",
-            "valid tunes, % (training tunes)": f"{valid} ({spread([known[GENERATED]['valid']])})",
-            "copied runs, % (held-out tunes)": (
-                f"{spread(tune['copied'] for tune in tunes)} ({spread([known[split]['copied']])})"
-            ),
+            "valid tunes, % (training tunes)": f"{valid}{known['valid']}",
+            "copied runs, % (held-out tunes)": f"{spread(tune['copied'] for tune in tunes)}{known['copied']}",
         }
 
     @classmethod
     def in_short(cls, records: list[dict], split: str) -> tuple[str, str]:
         """The share of valid tunes, with that of the tunes which people wrote."""
         tunes = [record["metrics"][GENERATED] for record in records]
-        known = records[0]["baselines"]["training_tunes"][GENERATED]
         valid = spread(tune["valid"] for tune in tunes)
-        return f"valid tunes, %: {valid} of {tunes[0]['tunes']}", f"{spread([known['valid']])} (training tunes)"
+        known = spread(of_baseline(records, "training_tunes", GENERATED, "valid"))
+        return f"valid tunes, %: {valid} of {tunes[0]['tunes']}", f"{known} (training tunes)" if known else ""
 
 
 def melodies_of(tunes: Iterable[str], read: Iterable[ReadTune]) -> list[Melody]:

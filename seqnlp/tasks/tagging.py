@@ -32,7 +32,7 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
-from .reporting.results import spread
+from .reporting.results import of_baseline, spread
 from .reporting.telling import LONGEST_TRIAL, shortened
 from .reporting.unknown import shown_unknown, tell_unknown
 from .starting.distillation import LOGITS, TEACHER, DistillationArguments, check_student, tell_teacher
@@ -305,22 +305,26 @@ class Tagging(Task):
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:
         """Each word's most frequent label in training; an unseen word has that of the unseen words of validation."""
         splits, rows, counts = data.loaded.splits, data.loaded.splits[split], data.counts[split]
-        names, sentences = labels_of(rows), values_of(rows, "tokens")
-        found = most_frequent_labels(splits["train"], splits["validation"], sentences)
-        predicted = [
-            [names[labels[place]] for place in scored] for labels, scored in zip(found, counts["scored"], strict=True)
-        ]
-        rest = right_names(data, split), counts["unseen"], scheme_of(data)
-        baselines = {BASELINE: {split: tagging_scores(predicted, *rest)}}
-        if self.teacher is not None:
-            heard = values_of(WordAnswers(self.teacher).of(rows), LOGITS)
-            unread = name_of_unread(names)
+        names, rest = labels_of(rows), (right_names(data, split), counts["unseen"], scheme_of(data))
+
+        def most_frequent() -> dict[str, float]:
+            found = most_frequent_labels(splits["train"], splits["validation"], values_of(rows, "tokens"))
+            predicted = [
+                [names[labels[place]] for place in scored]
+                for labels, scored in zip(found, counts["scored"], strict=True)
+            ]
+            return tagging_scores(predicted, *rest)
+
+        def teacher() -> dict[str, float]:
+            heard, unread = values_of(WordAnswers(self.teacher).of(rows), LOGITS), name_of_unread(names)
             said = [
                 [best_name(logits[place], names, unread) for place in scored]
                 for logits, scored in zip(heard, counts["scored"], strict=True)
             ]
-            baselines[TEACHER] = {split: tagging_scores(said, *rest)}
-        return baselines
+            return tagging_scores(said, *rest)
+
+        ways = {BASELINE: most_frequent} | ({} if self.teacher is None else {TEACHER: teacher})
+        return self.each_by_itself(ways, split)
 
     def report(self, outcome: Outcome) -> str:
         """Scores beside the most frequent label's, each label's own, and what is confused most."""
@@ -347,7 +351,7 @@ class Tagging(Task):
             "validation": spread(record["metrics"]["validation"][key] for record in records),
             f"{name}, %": f"{spread(record['metrics'][split][key] for record in records)} ({split})",
             "unseen words": spread(record["metrics"][split]["unseen_accuracy"] for record in records),
-            "most frequent label": spread([records[0]["baselines"][BASELINE][split][key]]),
+            "most frequent label": spread(of_baseline(records, BASELINE, split, key)),
         }
 
 

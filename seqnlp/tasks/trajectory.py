@@ -25,7 +25,7 @@ from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTime
 from ..training import ArgumentsError
 from ..visualization import plot_examples, plot_memory
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
-from .reporting.results import mean_and_deviation, plain_name
+from .reporting.results import mean_and_deviation, of_baseline, plain_name
 from .series_baselines import Baseline, Histories, exponential_smoothing, seasonal_naive
 from .series_paths import summarize_paths
 
@@ -287,12 +287,12 @@ class Trajectory(Task):
         The error of whole forecasts beside that of the last value and of ETS; where intervals were forecast, the CRPS
         beside that of the season before and of ETS, and how much of what came was in the 80 % interval.
         """
-        arguments, baselines = records[0]["hyperparameters"], records[0]["baselines"]
+        arguments = records[0]["hyperparameters"]
         steps, unit = arguments["prediction_length"], unit_of_values(arguments)
 
         def cell(key: str, form: str, *others: str) -> str:
             own = [record["metrics"][split][key] for record in records if key in record["metrics"][split]]
-            beside = [baselines[name][split][key] for name in others if name in baselines]
+            beside = [value for name in others for value in of_baseline(records, name, split, key)]
             shown = ", ".join(f"{value:{form}}" for value in beside)
             return " ".join([mean_and_deviation(own, form), *([f"({shown})"] if shown else [])]) if own else ""
 
@@ -308,5 +308,5 @@ class Trajectory(Task):
         """The error of whole forecasts, with that of the last value."""
         forecast, *_ = cls.results_row(records, split).values()
         error = mean_and_deviation([record["metrics"][split]["rmse"] for record in records], "#.3g")
-        last = f"{records[0]['baselines']['last_value'][split]['rmse']:#.3g}"
-        return f"RMSE over {forecast}: {error} ({split})", f"{last} (last value)"
+        last = mean_and_deviation(of_baseline(records, "last_value", split, "rmse"), "#.3g")
+        return f"RMSE over {forecast}: {error} ({split})", f"{last} (last value)" if last else ""

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from .colors import looks_of
 from .plain import plain
+from .room import add_legend, room_for_legend
 from .saving import save_figure
 
 
@@ -30,7 +31,8 @@ def plot_bleu_by_length(
         subtitle: Stands below it, smaller; for instance which sentences they are.
         architectures: That of each model by its name, for its color; by default the name is one.
     """
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    width, height = room_for_legend(list(scores), 5.7, 2.8)
+    figure = Figure(figsize=(6.5 + width, max(4, height + 1.2)), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     looks = looks_of([architectures.get(name, name) for name in scores])
@@ -45,7 +47,7 @@ def plot_bleu_by_length(
     axis.set_ylabel("BLEU, lower case (%)")
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
-    axis.legend()
+    add_legend(axis, is_within=not width)
     figure.suptitle(plain(title))
     axis.set_title(plain(subtitle), fontsize=9)
     save_figure(figure, path, dpi=120)

@@ -12,11 +12,20 @@ from matplotlib.ticker import MaxNLocator
 from .colors import looks_of
 from .page import folded, html_table, list_of, page_of, picture_of
 from .plain import plain
+from .room import (
+    SIZE,
+    add_legend,
+    fit_beside_each_other,
+    name_points,
+    room_for_legend,
+    room_for_turned,
+    write_below,
+)
 from .saving import save_figure
 
 
-WIDE = 30
-"""Letters of all names that stand beside each other below a panel; with more they are turned."""
+PANEL = 3.4
+"""Inches of the panel of quality where the three stand beside each other."""
 STEEP = 20
 """How often the least value of the curves fits into the largest where they are drawn on a linear scale, at most."""
 
@@ -38,7 +47,8 @@ class TableRow(NamedTuple):
 
 def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: str, title: str = "") -> bytes:
     """
-    Draw quality with its interval, the learning curves of all seeds, and quality against speed.
+    Draw quality with its interval, the learning curves of all seeds, and quality against speed: beside each other, or
+    below each other where many or long names need the room.
 
     Args:
         rows: One per architecture: `architecture`, `values` (the metric per seed), `mean`, `interval` (half
@@ -50,10 +60,23 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     Returns:
         A PNG.
     """
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    names = [row["architecture"] for row in rows]
+    size = SIZE if len(rows) <= 4 else 8.5
+    beside, listed = room_for_legend(names, 4.4, 3.2, size)
+    turned, below = (0.0, 0.0) if fit_beside_each_other(names, PANEL) else room_for_turned(names)
+    is_column = bool(beside) or turned > PANEL
+    if is_column:
+        width, heights = max(13.0, turned + 2), (3.7 + below, max(4.2, listed + 1), max(4.2, listed * SIZE / size + 1))
+        figure = Figure(figsize=(width, 0.4 + sum(heights)), layout="constrained")
+        # Each for itself: a wide legend would narrow the panels above and below it.
+        parts = figure.subfigures(3, 1, height_ratios=heights)
+        quality, learning, speed = (part.subplots() for part in parts)
+    else:
+        width = PANEL
+        figure = Figure(figsize=(13, 4.2), layout="constrained")
+        quality, learning, speed = figure.subplots(1, 3, width_ratios=(1, 1.3, 1))
     FigureCanvasAgg(figure)
-    quality, learning, speed = figure.subplots(1, 3, width_ratios=(1, 1.3, 1))
-    looks = looks_of([row["architecture"] for row in rows])
+    looks = looks_of(names)
     for place, (row, look) in enumerate(zip(rows, looks, strict=True)):
         color, marker = look.color, look.marker
         quality.errorbar(
@@ -66,15 +89,7 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
             shown = {**look.line(), "markersize": 3.5, "linewidth": 1.2, "label": label}
             learning.plot(*zip(*curve, strict=True), **shown)
         speed.plot(row["targets_per_second"], row["mean"], marker, color=color, markersize=9)
-        speed.annotate(
-            plain(row["architecture"]),
-            (row["targets_per_second"], row["mean"]),
-            (7, 5),
-            textcoords="offset points",
-        )
-    names = [plain(row["architecture"]) for row in rows]
-    turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > WIDE else {}
-    quality.set_xticks(range(len(rows)), names, **turned)
+    write_below(quality, names, width - 1 if is_column else width)
     quality.set_xlim(-0.6, len(rows) - 0.4)
     metric, curve_metric = plain(metric), plain(curve_metric)
     quality.set_ylabel(metric)
@@ -91,7 +106,7 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
         learning.yaxis.set_major_formatter("{x:g}")
         learning.set_ylabel(f"validation {curve_metric}, log scale")
     if drawn:
-        learning.legend(fontsize=8.5 if len(rows) > 4 else None)
+        add_legend(learning, is_within=not is_column, size=size)
     speed.set_xlabel("training speed (targets per second)")
     speed.xaxis.set_major_formatter("{x:,.0f}")
     speed.xaxis.set_major_locator(MaxNLocator(4))
@@ -102,6 +117,7 @@ def plot_comparison(rows: Sequence[dict[str, Any]], metric: str, curve_metric: s
     for axis in (quality, learning, speed):
         axis.grid(alpha=0.3)
     figure.suptitle(plain(title))
+    name_points(speed, names, [(row["targets_per_second"], row["mean"]) for row in rows])
     file = io.BytesIO()
     save_figure(figure, file, format="png", dpi=130)
     return file.getvalue()

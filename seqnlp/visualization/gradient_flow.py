@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from ..diagnostics import GradientFlow, TrainingCurve
 from .colors import BLUE, DASHES, ORANGE, looks_of
 from .plain import plain
+from .room import width_of
 from .saving import save_figure
 
 
@@ -41,7 +42,7 @@ def plot_gradient_flow(
     rows = (["all"] if len(flows) > 1 else []) + ["layers"] + (["gates"] if has_gates else [])
     most_gates = max((len(flow.saturation) for flow in flows.values()), default=0)
     heights = {"all": 4.2, "layers": 3.4, "gates": 1.2 + 0.25 * most_gates}
-    width = max(8.0, min(16.0, 3.6 * len(flows)))
+    width = max(8.0, min(16.0, 3.6 * len(flows)), len(flows) * max(2.4, width_of(list(flows), 11) + 0.9))
     figure = Figure(figsize=(width, 0.4 + sum(heights[row] for row in rows)), layout="constrained")
     FigureCanvasAgg(figure)
     # Each row of panels for itself: the long names of gates would narrow the panels above them.
@@ -153,7 +154,8 @@ def plot_clipping(curves: dict[str, tuple[TrainingCurve, TrainingCurve]], path: 
         path: Where the PNG goes.
         title: Stands above the picture.
     """
-    figure = Figure(figsize=(9.5, 0.4 + 3.4 * len(curves)), layout="constrained")
+    width = max(9.5, 2 * (width_of(list(curves), 11) + 0.9))
+    figure = Figure(figsize=(width, 0.4 + 3.4 * len(curves)), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, (clipped, unclipped)) in zip(
         figure.subplots(len(curves), 2, squeeze=False), curves.items(), strict=True

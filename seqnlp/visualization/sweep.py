@@ -1,20 +1,24 @@
 """A search for better flags, as one picture: how it went, what mattered, and the score by each of those."""
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from .colors import BLUE, GRAY, ORANGE
 from .plain import plain
+from .room import fit_beside_each_other, height_of, room_for_turned, width_of, write_below
 from .saving import save_figure
 
 
 MOST_PANELS = 4  # of what mattered most
 COLUMNS = 3
+PANEL = 3.4
+"""Inches of an axis, at least."""
 
 
 class Point(NamedTuple):
@@ -58,16 +62,22 @@ def plot_sweep(
     shown = list(importances)[:MOST_PANELS] or list(points[0].values)[:MOST_PANELS]
     panels = 1 + bool(importances) + len(shown)
     rows = -(-panels // COLUMNS)
-    figure = Figure(figsize=(4.3 * min(panels, COLUMNS), 3.5 * rows), layout="constrained")
+    words = [found for name in shown if (found := _words(points, name))]
+    turned = [room_for_turned(one) for one in words if not fit_beside_each_other(one, PANEL)]
+    names = [plain(_short(name)) for name in importances]
+    needed = [width_of([_short(name) for name in shown], 12), width_of(names) + 1.5, *(width for width, _ in turned)]
+    width = max(PANEL, *needed) + 0.9
+    height = max(3.5, height_of(len(names)) + 1, *(3 + below for _, below in turned))
+    figure = Figure(figsize=(width * min(panels, COLUMNS), height * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = list(figure.subplots(rows, min(panels, COLUMNS), squeeze=False).flat)
+    # Each for itself: long names of what mattered would narrow or part the others.
+    parts = figure.subfigures(rows, min(panels, COLUMNS), squeeze=False).flat
+    axes = [part.subplots() for part, _ in zip(parts, range(panels), strict=False)]
     _draw_history(axes.pop(0), points, metric, greater_is_better)
     if importances:
         _draw_importances(axes.pop(0), importances)
     for name in shown:
-        _draw_by_value(axes.pop(0), points, name, name in log, metric)
-    for axis in axes:
-        axis.set_axis_off()
+        _draw_by_value(axes.pop(0), points, name, name in log, metric, width - 0.9)
     file = io.BytesIO()
     save_figure(figure, file, format="png", dpi=120)
     return file.getvalue()
@@ -106,19 +116,28 @@ def _draw_importances(axis, importances: dict[str, float]) -> None:
     axis.grid(alpha=0.3, axis="x")
 
 
-def _draw_by_value(axis, points: Sequence[Point], name: str, is_log: bool, metric: str) -> None:
+def _words(points: Sequence[Point], name: str) -> list[str]:
+    """What was tried, each once and in words; nothing where all are numbers."""
+    values = [point.values[name] for point in points if name in point.values]
+    has_words = any(not isinstance(value, int | float) or isinstance(value, bool) for value in values)
+    return sorted({str(value) for value in values}) if has_words else []
+
+
+def _draw_by_value(axis, points: Sequence[Point], name: str, is_log: bool, metric: str, width: float) -> None:
     points = [point for point in points if name in point.values]
     values = [point.values[name] for point in points]
-    if any(not isinstance(value, int | float) or isinstance(value, bool) for value in values):
-        words = sorted({str(value) for value in values})
-        axis.set_xticks(range(len(words)), [plain(word) for word in words])
-        axis.margins(x=0.3)
+    if words := _words(points, name):
+        write_below(axis, words, width)
+        axis.set_xlim(-0.5, len(words) - 0.5)
         values = [words.index(str(value)) for value in values]
     elif is_log:
         axis.set_xscale("log")
-        axis.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        for set_formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-            set_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))))
+        if fit_beside_each_other([f"{first * 10.0**decade:g}" for decade in decades for first in (1, 2, 5)], width):
+            axis.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            axis.xaxis.set_minor_formatter(axis.xaxis.get_major_formatter())
     _scatter(axis, points, values)
     axis.set_title(plain(_short(name)))
     axis.set_xlabel(plain(_short(name)))

@@ -69,6 +69,11 @@ def test_a_bar_for_which_music21_would_seek_a_metre_for_minutes_is_refused_at_on
     assert tune.problem == ("a bar is longer than 300 of its units of length" if is_refused else "")
 
 
+def test_a_tune_of_more_bars_than_music21_reads_in_seconds_is_refused_at_once():
+    assert ReadTune(f"X:1\nM:4/4\nL:1/8\nK:D\n{'ABcd|' * 500}\n").problem == "it has more than 500 bars"
+    assert not ReadTune(f"X:1\nM:4/4\nL:1/8\nK:D\n{'ABcd ABcd|' * 20}\n").problem
+
+
 def test_a_metre_that_music21_cannot_be_given_is_refused_at_once():
     assert ReadTune("X:1\nM:9999/8\nL:1/8\nK:G\nAB|\n").problem == "the metre 9999/8 has too many beats"
     assert ReadTune("X:1\nM:6/8\nL:1/8\nK:G\nABA ABA|[M:500/4]A|\n").problem == "the metre 500/4 has too many beats"

@@ -48,6 +48,7 @@ def test_a_page_shows_the_answer_of_its_model(name, ask, tmp_path):
     DIGIT.save(tmp_path / "digit.png")
     shown = asked(page)(str(tmp_path / "digit.png") if name == "images" else given)[-1]
     assert len(shown) == len(next(f for f in page.fns.values() if f.api_name == "answer").outputs)
+    assert [f.api_name for f in page.fns.values() if str(f.api_name).startswith("answer")] == ["answer"]
     if name in ("pooling", "last", "several"):
         assert shown[0] == {one.text: one.probability for one in answerer.answer(given).scores}
         assert "".join(part["token"] for part in shown[1].value) == given

@@ -125,6 +125,7 @@ def test_an_error_while_writing_is_raised_to_who_waits(ask, monkeypatch):
         ("", ""),
         ("9/8 E minor Slip jig", "M:9/8\nL:1/8\nK:Emin\nR:slip jig\n"),
         ("3/4 A minuet", "M:3/4\nL:1/8\nK:Amaj\nR:minuet\n"),
+        ("X:7\nM:4/4\nL:1/8\nK:D\nAB", "M:4/4\nL:1/8\nK:D\nAB"),  # the answer has a number of its own
     ],
 )
 def test_a_tune_begins_as_asked(given, beginning, ask):

@@ -195,6 +195,9 @@ def test_a_row_of_the_readme():
         "valid tunes, %: 70.0 ± 14.1 of 100",
         "92.0 (training tunes)",
     )
+    without = {**record(1.5, 0.8), "baselines": {}}
+    assert list(MusicGeneration.results_row([without], "test").values())[2:] == ["80.0 of 100", "25.0"]
+    assert MusicGeneration.in_short([without], "test") == ("valid tunes, %: 80.0 of 100", "")
 
 
 def test_what_is_tried_first_is_the_metre_that_tunes_begin_with(prepared):

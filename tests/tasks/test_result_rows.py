@@ -60,5 +60,8 @@ def test_series_stand_beside_the_last_value_and_smoothing_in_their_own_unit():
     ]
     short = Trajectory.in_short([record, other], "test")
     assert short == ("RMSE over 12 steps, 60 min, in mg/dl: 26.1 ± 0.1 (test)", "31.0 (last value)")
+    without = {**record, "baselines": {}}
+    assert list(Trajectory.results_row([without], "test").values())[1:] == ["26.1", "12.0", "79.1%"]
+    assert Trajectory.in_short([without], "test")[1] == ""
     record["hyperparameters"]["logarithm"] = True
     assert Trajectory.results_row([record], "test")["forecast"] == "12 steps, 60 min, in ln mg/dl"

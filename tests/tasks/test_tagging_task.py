@@ -177,4 +177,6 @@ def test_a_row_of_the_readme():
 
     row = Tagging.results_row([record(0.8), record(0.9)], "test")
     assert list(row.values()) == ["85.0 ± 7.1", "85.0 ± 7.1 (test)", "50.0 ± 0.0", "75.0"]
+    without = Tagging.results_row([{**record(0.8), "baselines": {}}], "test")
+    assert list(without.values()) == ["80.0", "80.0 (test)", "50.0", ""]
     assert list(Tagging.results_row([record(0.8, f1=0.5)], "test").items())[1] == ("entity F1, %", "50.0 (test)")

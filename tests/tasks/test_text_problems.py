@@ -1,6 +1,7 @@
 """Several labels per text, and numbers: the loss by hand, what is told of baselines, and whole runs."""
 
 import json
+import logging
 import math
 
 import pytest
@@ -195,7 +196,7 @@ def test_where_training_texts_share_no_word_that_is_why_there_is_no_baseline(tex
     labels = [[1] if several else 1 for _ in texts]
     rows = Dataset.from_dict({"text": texts, "label": labels}, features=features)
     with pytest.raises(DataError, match=f"two training texts have; there is none in {len(texts)} training texts?"):
-        problem.baselines({"train": rows, "validation": rows, "test": rows}, "test")
+        next(iter(problem.baselines({"train": rows, "validation": rows, "test": rows}, "test").values()))()
 
 
 def test_each_kind_of_label_is_complete():
@@ -222,18 +223,47 @@ def texts_of(names, *rows):
 def test_the_baseline_of_classes_of_which_training_lacks_one_by_hand():
     rows = ("good day", 0), ("bad day", 2), ("good night", 0), ("bad night", 2)
     train, held_out = texts_of(["good", "odd", "bad"], *rows), texts_of(["good", "odd", "bad"], rows[1], ("odd", 1))
-    found = PROBLEMS["single_label_classification"].baselines({"train": train, "validation": held_out}, "validation")
-    assert found[BASELINE]["validation"]["accuracy"] == 0.5  # the third class is called the third, not the second
+    splits = {"train": train, "validation": held_out}
+    found = PROBLEMS["single_label_classification"].baselines(splits, "validation")[BASELINE]()
+    assert found["accuracy"] == 0.5  # the third class is called the third, not the second
 
 
 def test_there_is_no_logistic_regression_of_more_weights_than_memory_holds(monkeypatch):
     rows = ("good day", 0), ("bad day", 1), ("good night", 0), ("odd night", 2)
     splits = dict.fromkeys(("train", "validation"), texts_of(["good", "bad", "odd"], *rows))
-    for weights, names in ((9, [BASELINE]), (8, [])):  # of 3 classes and of good, day and night
+    for weights, is_made in ((9, True), (8, False)):  # of 3 classes and of good, day and night
         monkeypatch.setattr(text_problems, "MOST_WEIGHTS", weights)
-        assert list(PROBLEMS["single_label_classification"].baselines(splits, "validation")) == names
+        found = PROBLEMS["single_label_classification"].baselines(splits, "validation")[BASELINE]()
+        assert bool(found) is is_made
 
 
-def test_a_row_of_results_without_a_baseline():
-    record = {"metrics": {"validation": {"accuracy": 0.5}}, "baselines": {}}
-    assert PROBLEMS["single_label_classification"].results_row([record], "validation")["TF-IDF + log. reg."] == ""
+@pytest.mark.goes_on_without(BASELINE, RIDGE)
+@pytest.mark.parametrize(
+    ("kind", "flags", "lost", "kept"),
+    [("several", SEVERAL, BASELINE, COMMON_LABELS), ("stars", NUMBERS, RIDGE, MEAN)],
+)
+def test_where_one_baseline_cannot_be_made_the_others_are(
+    folder, tmp_path, monkeypatch, caplog, kind, flags, lost, kept
+):
+    task, _, data = prepared(folder, tmp_path, kind, flags)
+    whole = task.baselines(data, "test")
+
+    def fails(*_):
+        raise DataError("no word is there")
+
+    monkeypatch.setattr(text_problems, "_tfidf", fails)
+    monkeypatch.setattr(logging.getLogger("seqnlp"), "propagate", True)
+    assert task.baselines(data, "test") == {kept: whole[kept]}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The baseline {lost} could not be made: no word is there"
+    ]
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_row_of_results_without_a_baseline(name):
+    problem = PROBLEMS[name]
+    metrics = dict.fromkeys((score.key for score in problem.scores), 0.5)
+    record = {"metrics": {"validation": metrics}, "baselines": {}}
+    *_, (column, cell) = problem.results_row([record], "validation").items()
+    assert column.startswith("TF-IDF")
+    assert cell == ""

@@ -177,8 +177,11 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
 def mean_and_deviation(values: Iterable[float], form: str, interval: float | None = None) -> str:
     """
     Mean and standard deviation, the one written in this form and the other with as many decimals; one value alone has
-    half its 95 % interval instead, if that is known.
+    half its 95 % interval instead, if that is known. Empty without values.
     """
+    values = list(values)
+    if not values:
+        return ""
     mean, deviation = spread_of(values)
     shown, around = f"{mean:{form}}", interval if deviation is None else deviation
     if around is None:
@@ -191,6 +194,12 @@ def over_seeds(scores: list[dict[str, Any]], key: str, form: str) -> str:
     """One of the scores of a split over the seeds, see [`mean_and_deviation`]."""
     interval = scores[0].get("intervals", {}).get(key) if len(scores) == 1 else None
     return mean_and_deviation((one[key] for one in scores), form, interval)
+
+
+def of_baseline(records: list[Record], name: str, split: str, key: str) -> list[float]:
+    """The score of a baseline on a split; none where it could not be made or the record is older than it."""
+    scores = records[0]["baselines"].get(name, {}).get(split, {})
+    return [scores[key]] if key in scores else []
 
 
 def spread(values: Iterable[float]) -> str:
