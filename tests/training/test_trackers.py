@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -100,6 +101,7 @@ def test_tensorboard_shows_each_step_once_of_a_run_that_was_interrupted(tmp_path
     with pytest.raises(Interrupted):
         cut.train()
     run.trackers.close()
+    time.sleep(1.1)  # TensorBoard reads files in the order of the seconds in which they began
     run, loop = make_loop(tmp_path, resume_from_checkpoint="latest", **settings)
     loop.train()
     run.trackers.close()
