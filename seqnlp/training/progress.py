@@ -167,8 +167,8 @@ class Meter:
     def load(self, state: dict[str, float]) -> None:
         """Take up what [`Meter.state`] gave."""
         self._steps = state["steps"]
-        self._loss.fill_(state["loss"])
-        self._clipped.fill_(state["clipped"])
+        self._loss.fill_(float(state["loss"]))  # of any size: a tensor takes no whole number beyond 64 bits
+        self._clipped.fill_(float(state["clipped"]))
 
 
 class BestModel:

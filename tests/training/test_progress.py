@@ -57,6 +57,12 @@ def test_the_meter_gives_means_over_steps_and_leaves_out_pauses():
     assert again.read() == {"train_loss": 5.5, "targets_per_second": 3.0, "clipped_share": 0.0}
 
 
+def test_a_meter_takes_up_numbers_of_any_size():
+    meter = Meter(Clock(Hands()), torch.device("cpu"))
+    meter.load({"steps": 2, "loss": 10**30, "clipped": 1})
+    assert meter.state() == {"steps": 2, "loss": pytest.approx(1e30), "clipped": 1.0}
+
+
 @pytest.mark.parametrize(("greater_is_better", "best"), [(True, (0.7, 2)), (False, (0.4, 4))])
 def test_the_best_model_is_the_first_with_the_best_metric_and_nan_is_none(greater_is_better, best):
     found = BestModel(TrainingArguments(greater_is_better=greater_is_better))
