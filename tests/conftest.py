@@ -32,11 +32,11 @@ def _seeded():
 @pytest.fixture(autouse=True)
 def _nothing_is_left_unmade(request, monkeypatch):
     """A run goes on without a picture that fails. A test does not, but for what the mark `goes_on_without` names."""
-    training, failed = sys.modules.get("seqnlp.training.run"), {}
-    if training is not None:
-        attempt = training.Run.attempt
+    attempts, failed = sys.modules.get("seqnlp.training.attempts"), {}
+    if attempts is not None:
+        attempt = attempts.attempt
 
-        def watched(what, function):
+        def watched(what, function, is_told=True):
             def called():
                 try:
                     return function()
@@ -44,20 +44,9 @@ def _nothing_is_left_unmade(request, monkeypatch):
                     failed[what] = error
                     raise
 
-            return called
+            return attempt(what, called, is_told)
 
-        monkeypatch.setattr(
-            training.Run,
-            "attempt",
-            lambda run, what, function, everywhere=False: attempt(run, what, watched(what, function), everywhere),
-        )
-        if base := sys.modules.get("seqnlp.tasks.base"):
-            each = base.Task.each_by_itself
-            monkeypatch.setattr(
-                base.Task,
-                "each_by_itself",
-                lambda task, ways, split: each(task, {name: watched(name, way) for name, way in ways.items()}, split),
-            )
+        monkeypatch.setattr(attempts, "attempt", watched)
     yield
     named = {name for mark in request.node.iter_markers("goes_on_without") for name in mark.args}
     assert failed.keys() <= named, failed

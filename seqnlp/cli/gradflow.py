@@ -21,6 +21,7 @@ from ..diagnostics import (
     loss_kind,
     measure_gradient_flow,
 )
+from ..diagnostics.gradient_flow import LOSSES
 from ..training import write_json
 from ..training.bar import counted
 from ..visualization import plot_clipping, plot_gradient_flow
@@ -101,7 +102,6 @@ def gradflow(
     curves: dict[str, tuple[TrainingCurve, TrainingCurve]] = {}
     flows: dict[str, GradientFlow] = {}
     architectures: dict[str, str] = {}
-    takes_target = False
     for source in models:
         named = load_model(source, trust_remote_code)
         name = named.name if named.name not in flows else source
@@ -109,8 +109,7 @@ def gradflow(
         flows[name] = _measure(named, texts, target, distance, windows, max_grad_norm)
         if training_rate is not None:
             curves[name] = _train_anew(named, texts, training_rate, training_steps, flows[name].max_grad_norm)
-        takes_target = takes_target or loss_kind(named.model) == "seq2seq"
-    if target and not takes_target:
+    if target and not any(flow.loss == LOSSES["seq2seq"] for flow in flows.values()):
         raise DiagnosticsError(f"--target is for encoder-decoders, and there is none among {', '.join(models)}.")
     make_folder(output.parent, f"--output {output}")
     plot_gradient_flow(flows, output, architectures, finding(flows))

@@ -105,9 +105,10 @@ def copy(
 ) -> None:
     """Copy a recipe and its configs into the working folder, to read and to edit; `seqnlp train` takes the copy."""
     source = recipes_folder()
-    script = source / find_recipe(name).name
+    found = find_recipe(name)
+    script = source / found.name
     if not script.is_file():
-        raise RecipesError(f"{name} is no recipe of seqnlp's: it lies in {find_recipe(name)}, to be edited there.")
+        raise RecipesError(f"{name} is no recipe of seqnlp's: it lies in {found}, to be edited there.")
     configs = [
         path
         for path in sorted((source / "configs").glob("*.yaml"))

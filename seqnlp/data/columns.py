@@ -3,7 +3,7 @@
 import gc
 import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,11 @@ def values_of(dataset: Dataset, column: str) -> Iterator[Any]:
     values = dataset[column]
     for start in range(0, len(values), ROWS_AT_ONCE):
         yield from values[start : start + ROWS_AT_ONCE]
+
+
+def evenly_spread(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of some items, from the first to the last at equal distances."""
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, min(count, len(items))).round()]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.columns import evenly_spread
 from ..data.loading import listed, printable
 from ..visualization.plain import tokens_of
 from .answers import Answer, Options, Scored
@@ -105,7 +106,7 @@ class Answerer:
 
     def examples(self, values: Sequence[Any]) -> list[Any]:
         """Some of the inputs in a column of data, spread evenly: of texts, those that can be shown whole."""
-        return spread([text for text in values if 0 < len(text) <= LONGEST] or list(values), COUNT)
+        return evenly_spread([text for text in values if 0 < len(text) <= LONGEST] or list(values), COUNT)
 
     def answer(self, given: Any, options: Options | None = None) -> Answer:
         """
@@ -223,12 +224,6 @@ def _check_text(text: str) -> None:
             f"'{printable(text)}' is no text: its character {error.start + 1}, {text[error.start]!r}, is half of one "
             "or a byte of another encoding. Give UTF-8."
         ) from error
-
-
-def spread(rows: Sequence[Any], count: int) -> list[Any]:
-    """As many rows, from the first to the last at equal distances; all where there are no more."""
-    count = min(count, len(rows))
-    return [rows[round(place * (len(rows) - 1) / max(1, count - 1))] for place in range(count)]
 
 
 def ranked(names: list[str], probabilities: torch.Tensor, count: int | None = None) -> list[Scored]:

@@ -14,10 +14,11 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
+from ..data.columns import evenly_spread
 from ..data.image_files import in_8_bits
 from ..diagnostics import DiagnosticsError, attention_maps
 from ..metrics import entities_of, entity_scheme
-from .answerers import COUNT, Answerer, Named, ranked, spread
+from .answerers import COUNT, Answerer, Named, ranked
 from .answers import MOST_NAMED, ClassAnswer, ImageAnswer, MaskAnswer, Options, Span, Tag, TagAnswer, Word
 from .errors import DemoError
 from .inputs import read_image
@@ -216,7 +217,7 @@ class ImageClassifier(Answerer):
 
     def examples(self, values: Sequence[Image.Image]) -> list[Image.Image]:
         """More of them: they take less room than texts."""
-        return spread(values, 2 * COUNT)
+        return evenly_spread(values, 2 * COUNT)
 
     def respond(self, given: Image.Image, options: Options) -> Iterator[ImageAnswer]:
         """At once."""

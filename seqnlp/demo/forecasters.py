@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForTimeSeriesPrediction
 
+from ..data.columns import evenly_spread
 from ..data.loading import listed
-from .answerers import COUNT, Answerer, Named, spread
+from .answerers import COUNT, Answerer, Named
 from .answers import Options, SeriesAnswer
 from .errors import DemoError
 from .inputs import Series, parse_series, read_series
@@ -53,7 +54,7 @@ class Forecaster(Answerer):
         length = int(self.settings["context_length"])
         windows = [(series, start) for series in values for start in range(len(series) - length + 1)]
         whole = [(series, start) for series, start in windows if _is_whole(series[start : start + length])]
-        return [series[start : start + length] for series, start in spread(whole or windows, COUNT)]
+        return [series[start : start + length] for series, start in evenly_spread(whole or windows, COUNT)]
 
     def usual_options(self) -> Options:
         """As many steps as its run predicted."""

@@ -14,6 +14,7 @@ from sacrebleu.metrics import CHRF as SacreCHRF
 from tabulate import tabulate
 
 from .score import ONE_SENTENCE, OfflineMetric, Score
+from .spread import NUM_RESAMPLES
 from .words import count_words
 
 
@@ -23,7 +24,6 @@ Args:
     references: For each of them the right translation, or a list of right ones.
 """
 MOSES = "moses:"
-NUM_RESAMPLES = 1000
 RESAMPLING_SEED = 12345  # of sacrebleu
 BLEU_TOKENIZERS = ("13a", "intl", "zh", "ja-mecab", "ko-mecab", "char")
 """sacrebleu's tokenizers that need no network; Japanese and Korean need `sacrebleu[ja]` and `sacrebleu[ko]`."""

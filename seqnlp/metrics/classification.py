@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
 import numpy as np
@@ -185,7 +184,6 @@ def classification_report(
         [name, *(f"{share:.1%}" if number else "-" for share in shares), f"{number:,}"]  # nothing to be right about
         for name, *shares, number in zip(class_names, *columns, strict=True)
     ]
-    chosen = most_frequent(columns[-1])
     shown = [
         (
             class_names[labels[row]],
@@ -197,12 +195,7 @@ def classification_report(
     parts = [
         f"{len(labels):,} examples",
         compared(scores, CLASSIFICATION_SCORES),
-        "Classes" + told_of_rest(chosen, of_classes),
-        tabulate(
-            [of_classes[row] for row in chosen],
-            headers=["", "precision", "recall", "F1", "number"],
-            disable_numparse=True,
-        ),
+        *table_of_classes("Classes", of_classes, columns[-1]),
         *_confusions(class_names, predicted, labels),
     ]
     if shown:
@@ -214,15 +207,21 @@ def classification_report(
     return "\n\n".join(parts)
 
 
-def most_frequent(counts: Sequence[int]) -> list[int]:
-    """The rows of a table of classes that are shown: all, or of more than [`MOST_ROWS`] those with most examples."""
-    most_first = np.argsort(-np.asarray(counts), kind="stable")
-    return sorted(most_first[:MOST_ROWS].tolist()) if len(counts) > MOST_ROWS else list(range(len(counts)))
+def table_of_classes(heading: str, rows: Sequence[Sequence[str]], counts: Sequence[int]) -> list[str]:
+    """
+    Precision, recall and F1 of classes under a heading; of more than [`MOST_ROWS`] the most frequent ones.
 
-
-def told_of_rest(chosen: Sequence[int], rows: Sequence[Any]) -> str:
-    """What to say behind the heading of such a table."""
-    return f" (the {len(chosen)} most frequent of {len(rows):,})" if len(chosen) < len(rows) else ""
+    Args:
+        heading: Stands above the table.
+        rows: Of each class its name, the three scores and its number of examples, as they are shown.
+        counts: The numbers of examples.
+    """
+    if len(rows) > MOST_ROWS:
+        heading = f"{heading} (the {MOST_ROWS} most frequent of {len(rows):,})"
+        most_first = np.argsort(-np.asarray(counts), kind="stable")
+        rows = [rows[row] for row in sorted(most_first[:MOST_ROWS].tolist())]
+    headers = ["", "precision", "recall", "F1", "number"]
+    return [heading, tabulate(rows, headers=headers, disable_numparse=True)]
 
 
 def _confusions(class_names: Sequence[str], predicted: np.ndarray, labels: np.ndarray) -> list[str]:

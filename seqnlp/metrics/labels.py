@@ -16,7 +16,7 @@ from sklearn.metrics import (
 )
 from tabulate import tabulate
 
-from .classification import F1, CrossEntropy, compared, most_frequent, told_of_rest, without_handles
+from .classification import F1, CrossEntropy, compared, table_of_classes, without_handles
 from .score import ONE_EXAMPLE, OfflineMetric, Score
 
 
@@ -207,7 +207,6 @@ def several_labels_report(
         [name, *(f"{share:.1%}" for share in shares), f"{number:,}"]
         for name, *shares, number in zip(names, *columns, strict=True)
     ]
-    chosen = most_frequent(columns[-1])
     nats = np.logaddexp(0, np.where(right == 1, -logits, logits)).sum(axis=1)
     worst = [row for row in np.argsort(-nats, kind="stable") if (predicted[row] != right[row]).any()][:num_errors]
     shown = [
@@ -216,12 +215,7 @@ def several_labels_report(
     parts = [
         f"{len(texts):,} texts, with {right.sum() / max(1, len(texts)):.2f} labels each",
         compared(scores, SEVERAL_LABELS_SCORES),
-        "Labels" + told_of_rest(chosen, of_labels),
-        tabulate(
-            [of_labels[row] for row in chosen],
-            headers=["", "precision", "recall", "F1", "number"],
-            disable_numparse=True,
-        ),
+        *table_of_classes("Labels", of_labels, columns[-1]),
         f"The {len(shown)} texts whose labels it was most wrong of",
         tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[20, 20, 70]),
     ]

@@ -12,11 +12,11 @@ from scipy.stats import bootstrap
 from tabulate import tabulate
 
 from .score import OfflineMetric, Score
+from .spread import NUM_RESAMPLES
 
 
 STRETCH = 128
 """Scored tokens that are drawn together for an interval: what is easy or hard for a model is so for a while."""
-NUM_RESAMPLES = 1000
 DRAWN_AT_ONCE = 1 << 22  # stretches, so that a large text takes no more memory than a small one
 
 _INPUTS = """
@@ -167,7 +167,7 @@ def language_modeling_scores(
         **NegativeLogLikelihood().compute(predictions=total, references=[tokens]),
         **Perplexity().compute(predictions=total, references=[tokens]),
     }
-    nats_of = {"loss": 1.0}
+    factors = {"loss": 1.0}
     if characters:
         per_word = Perplexity().compute(predictions=total, references=[words])["perplexity"] if words else None
         scores |= {
@@ -175,14 +175,14 @@ def language_modeling_scores(
             **BitsPerCharacter().compute(predictions=total, references=[characters]),
             "nats_per_character": total[0] / characters,
         }
-        nats_of |= {
+        factors |= {
             "bits_per_character": tokens / characters / math.log(2),
             "nats_per_character": tokens / characters,
         }
     scores["unknown_share"] = unknown / tokens
     if len(stretches) > 1:
         interval = loss_interval(stretches)
-        scores["intervals"] = {name: factor * interval for name, factor in nats_of.items()}
+        scores["intervals"] = {name: factor * interval for name, factor in factors.items()}
     return scores
 
 

@@ -5,6 +5,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
+NUM_RESAMPLES = 1000
+"""Samples of the held-out data behind an interval by the bootstrap."""
+
+
 class Spread(NamedTuple):
     """
     Mean and deviation of the values of a number.

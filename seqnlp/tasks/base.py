@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from ..data import DataArguments, LoadedData, unread_flags
 from ..data.loading import named_as_typed
@@ -28,7 +27,6 @@ from ..training import (
 )
 from ..training.evaluation import Evaluator
 from ..training.flags import fields_of, role_of, settled_flags
-from ..training.integrity import named
 from ..training.parsing import read_overrides, typed_flags
 from ..visualization import plot_learning_curves
 from .arguments import ARCHITECTURES, TRANSFORMER, GenerationArguments, ModelArguments
@@ -40,8 +38,6 @@ from .reporting.watching import show_embeddings, watch_attention
 from .seeds import run_seeds
 from .starting.fine_tuning import FineTuning
 
-
-logger = logging.get_logger(__name__)
 
 TASKS: dict[str, type["Task"]] = {}
 """Every task by its name."""
@@ -165,8 +161,7 @@ class Task(FineTuning, Telling):
 
     @classmethod
     def _from_flags(cls, description: str | None, argv: list[str], defaults: dict[str, Any]):
-        usual = cls.fields()["metric_for_best_model"].default
-        if usual not in (None, *cls.validated):
+        if cls.fields()["metric_for_best_model"].default not in (None, *cls.validated):
             defaults = {"metric_for_best_model": cls.validated[0], **defaults}
         parsed = parse_arguments(
             *cls.argument_types(),
@@ -242,7 +237,8 @@ class Task(FineTuning, Telling):
             record: The content of `run.json`.
         """
         split = reported_split(record)
-        if (score := cls.chosen_score(record, split)) is None:
+        score = cls.chosen_score(record, split)
+        if score is None:
             return None
         value = record["metrics"][split][score.key]
         unit = cls.unit_of(score.key, record["hyperparameters"]) or score.unit
@@ -586,18 +582,6 @@ class Task(FineTuning, Telling):
         """The data as its user has named it; records have `<local:NAME>` for a path."""
         name, config = self.data_args.dataset_name or self.data_args.train_file, data.loaded.source.config
         return f"Data: {name}{f', {config}' if config else ''}"
-
-    def each_by_itself(self, ways: Mapping[str, Callable[[], dict[str, Any]]], split: str) -> dict[str, Scores]:
-        """The scores of baselines on a split; of one that cannot be made there is a line, and the others are made."""
-        found = {}
-        for name, way in ways.items():
-            try:
-                scores = way()
-            except Exception as error:
-                logger.warning(f"The baseline {name} could not be made: {named(error)}")
-            else:
-                found |= {name: {split: scores}} if scores else {}
-        return found
 
     def _compare(self, outcome: Outcome) -> None:
         found = self.baselines(outcome.data, outcome.split)

@@ -39,7 +39,7 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments, WritingArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Task
-from .reporting.results import dataset_of, decimals, over_seeds
+from .reporting.results import dataset_of, decimals, decimals_over_seeds, of_baseline
 from .starting.distillation import DistillationArguments, check_student, tell_teacher
 from .starting.language_model_teacher import NextTokenTeacher, reads_ahead
 from .writing import write_on
@@ -323,15 +323,11 @@ class LanguageModeling(Task):
     @classmethod
     def results_row(cls, records: list[dict], split: str) -> dict[str, str]:
         """Nats per character, with what the compressor xz needs, and what was published."""
-        bits = records[0]["baselines"].get("xz", {}).get(split, {}).get("bits_per_character")
-        others = ["" if bits is None else f"{bits * math.log(2):.2f} (xz)", cls.published.get(dataset_of(records[0]))]
-        shown = {
-            part: over_seeds([record["metrics"][part] for record in records], "nats_per_character", ".3f")
-            for part in ("validation", split)
-        }
+        known = of_baseline(records, "xz", split, "bits_per_character")
+        others = [*(f"{bits * math.log(2):.2f} (xz)" for bits in known), cls.published.get(dataset_of(records[0]))]
         return {
-            "validation": shown["validation"],
-            "nats per character": f"{shown[split]} ({split})",
+            "validation": decimals_over_seeds(records, "validation", "nats_per_character"),
+            "nats per character": f"{decimals_over_seeds(records, split, 'nats_per_character')} ({split})",
             "all held-out text": decimals(nats_over_all(record) for record in records),
             "others": ", ".join(filter(None, others)),
         }

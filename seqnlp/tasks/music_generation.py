@@ -51,7 +51,7 @@ from ..visualization.tune_histograms import Panel, plot_tune_histograms
 from .arguments import WritingArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData
 from .language_modeling import LanguageModelArguments, LanguageModeling, SampleArguments, count_spelled
-from .reporting.results import of_baseline, over_seeds, spread
+from .reporting.results import decimals_over_seeds, of_baseline, spread
 from .reporting.run_page import is_of_this_run
 from .writing import write_texts
 
@@ -148,6 +148,7 @@ class MusicGeneration(LanguageModeling):
         self._training_texts: list[str] | None = None
         self._finder: FormFinder | None = None
         self._melodies: dict[str, list[Melody]] = {}  # by set of tunes
+        self._remarks: dict[str, str] = {}  # on tunes that were kept, by the names of their files
         arguments = self.generation_args  # refused before anything is read, or not at all
         if arguments.form is None:
             prompt_for(arguments.key, arguments.metre)
@@ -311,6 +312,7 @@ class MusicGeneration(LanguageModeling):
             path = outcome.file(f"tune-{number}")
             save_tune(tune, path)
             if remark := sound_remark(tune.melody):
+                self._remarks[path.name] = remark
                 outcome.run.tell(f"\n{path.name}: {remark}")
             outcome.run.attempt(f"The sheet music of {path.name}", partial(save_sheet_music, tune.abc, path))
             outcome.run.tell(f"\n{tune.abc}")
@@ -376,7 +378,7 @@ class MusicGeneration(LanguageModeling):
             parts.append(f"<h3>{html.escape(f'{path.stem}: {title}' if title else path.stem)}</h3>")
             sound = data_uri(path.with_suffix(".wav").read_bytes(), "audio/wav")
             parts.append(f'<audio controls src="{sound}" aria-label="{html.escape(path.stem)}"></audio>')
-            if (melody := ReadTune(abc).melody) and (remark := sound_remark(melody)):
+            if remark := self._remarks.get(path.stem):
                 parts.append(f"<p>{html.escape(remark)}</p>")
             notes = path.with_suffix(".svg")
             if is_of_this_run(notes, outcome):
@@ -418,14 +420,10 @@ class MusicGeneration(LanguageModeling):
             "copied": spread(of_baseline(records, "training_tunes", split, "copied")),
         }
         known = {key: f" ({shown})" if shown else "" for key, shown in known.items()}
-        bits = {
-            part: over_seeds([record["metrics"][part] for record in records], "bits_per_character", ".3f")
-            for part in ("validation", split)
-        }
         valid = f"{spread(tune['valid'] for tune in tunes)} of {tunes[0]['tunes']}"
         return {
-            "validation": bits["validation"],
-            "bits per character": f"{bits[split]} ({split})",
+            "validation": decimals_over_seeds(records, "validation", "bits_per_character"),
+            "bits per character": f"{decimals_over_seeds(records, split, 'bits_per_character')} ({split})",
             "valid tunes, % (training tunes)": f"{valid}{known['valid']}",
             "copied runs, % (held-out tunes)": f"{spread(tune['copied'] for tune in tunes)}{known['copied']}",
         }

@@ -198,7 +198,7 @@ def gather(task: type["Task"], records: dict[int, dict[str, Any]], command: str)
     if key is not None:
         values = {seed: validation_of(task, record, key) for seed, record in records.items()}
     valued = [seed for seed in records if isinstance(values[seed], int | float)]
-    if key is not None and valued:
+    if valued:
         sign = 1 if next(iter(records.values()))["hyperparameters"]["greater_is_better"] else -1
         chosen = max(valued, key=lambda seed: sign * values[seed])
     spreads, left_out = _spreads(list(records.values()))

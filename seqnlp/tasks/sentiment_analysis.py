@@ -26,6 +26,7 @@ from ..training.batches import Batch
 from ..training.flags import flag, public_value
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Record, Task
+from .baselines import each_by_itself
 from .reporting.telling import surest_error
 from .reporting.unknown import shown_unknown, tell_unknown
 from .starting.distillation import (
@@ -306,7 +307,7 @@ class SentimentAnalysis(Task):
         if self.teacher is not None:
             labels = np.array(list(values_of(splits[split], "label")))
             ways[TEACHER] = lambda: classification_scores(agreement(self.teacher, splits[split]).numpy(), labels)
-        return self.each_by_itself(ways, split)
+        return each_by_itself(ways, split)
 
     def report(self, outcome: Outcome) -> str:
         """Scores beside those of the baselines, and what it got wrong."""

@@ -5,13 +5,14 @@ Shapes: `N` forecasts, `P` steps of the future, `D` channels, `S` draws.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from datasets import DatasetDict
 
 from ..data import SeriesWindows
+from ..data.columns import evenly_spread
 from ..metrics import crps_of_paths, intervals_of_paths
 
 
@@ -89,7 +90,7 @@ class Histories:
             filled = np.take_along_axis(np.nan_to_num(whole), last.clip(min=0), axis=0)
             self.values.append(np.where(last >= 0, filled, 0.0))
         self.origins: dict[int, list[Origin]] = {}
-        for row in _spread(range(len(windows)), max(1, MOST_FORECASTS // self.num_channels)):
+        for row in evenly_spread(range(len(windows)), max(1, MOST_FORECASTS // self.num_channels)):
             place, start = windows.windows[row]
             now = starts[place] + start + windows.context_length
             self.origins.setdefault(place, []).append(Origin(row, now))
@@ -102,12 +103,7 @@ class Histories:
 
     def spread(self, count: int) -> list[int]:
         """At most `count` of the series that are forecast, evenly spread."""
-        return _spread(list(self.origins), count)
-
-
-def _spread(items: Sequence[int], count: int) -> list[int]:
-    """At most `count` of some items, evenly spread."""
-    return [items[int(one)] for one in np.linspace(0, len(items) - 1, min(count, len(items))).round()]
+        return evenly_spread(list(self.origins), count)
 
 
 def seasonal_naive(histories: Histories, season: int) -> Baseline:

@@ -32,6 +32,7 @@ from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
 from .arguments import TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
+from .baselines import each_by_itself
 from .reporting.results import of_baseline, spread
 from .reporting.telling import LONGEST_TRIAL, shortened
 from .reporting.unknown import shown_unknown, tell_unknown
@@ -324,7 +325,7 @@ class Tagging(Task):
             return tagging_scores(said, *rest)
 
         ways = {BASELINE: most_frequent} | ({} if self.teacher is None else {TEACHER: teacher})
-        return self.each_by_itself(ways, split)
+        return each_by_itself(ways, split)
 
     def report(self, outcome: Outcome) -> str:
         """Scores beside the most frequent label's, each label's own, and what is confused most."""

@@ -72,8 +72,8 @@ class BPEDropout:
     ) -> None:
         """See that without dropout a text has the pieces of its tokenizer."""
         segmentations = [self._segment(word) for word in known]
-        for text, words in zip(texts, self.texts, strict=True):
-            ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids if texts else []
+        for text, words, ids in zip(texts, self.texts, encoded, strict=True):
             if [token for word in words for token in segmentations[word]] != ids:
                 raise TokenizationError(
                     f"BPE dropout: the pieces of {text[:40]!r} are not those of this tokenizer's merges alone, which "

@@ -22,11 +22,12 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from ..inert import inert
+from . import attempts
 from .arguments import TrainingArguments
 from .checkpoints import UnwrittenError
 from .errors import ArgumentsError, in_one_line
 from .flags import command_of, fields_of, role_of
-from .integrity import WEIGHTS, WriteError, full_disk_behind, is_full_disk, named, weights_hash, write_together
+from .integrity import WEIGHTS, WriteError, full_disk_behind, is_full_disk, weights_hash, write_together
 from .kept_elsewhere import keep_results
 from .optimizers import OPTIMIZERS
 from .output_folder import RECORD, OutputFolder, folder_for
@@ -220,12 +221,7 @@ class Run:
         """
         if not (everywhere or self.accelerator.is_main_process):
             return None
-        try:
-            return function()
-        except Exception as error:
-            if self.accelerator.is_main_process:
-                logger.warning(f"{what} could not be made: {named(error)}")
-            return None
+        return attempts.attempt(what, function, is_told=self.accelerator.is_main_process)
 
     def finish(self) -> None:
         """

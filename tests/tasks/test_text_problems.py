@@ -237,7 +237,7 @@ def test_there_is_no_logistic_regression_of_more_weights_than_memory_holds(monke
         assert bool(found) is is_made
 
 
-@pytest.mark.goes_on_without(BASELINE, RIDGE)
+@pytest.mark.goes_on_without(f"The baseline {BASELINE}", f"The baseline {RIDGE}")
 @pytest.mark.parametrize(
     ("kind", "flags", "lost", "kept"),
     [("several", SEVERAL, BASELINE, COMMON_LABELS), ("stars", NUMBERS, RIDGE, MEAN)],

@@ -196,6 +196,11 @@ def over_seeds(scores: list[dict[str, Any]], key: str, form: str) -> str:
     return mean_and_deviation((one[key] for one in scores), form, interval)
 
 
+def decimals_over_seeds(records: list[Record], split: str, key: str) -> str:
+    """One of the scores of a split over the seeds, with three decimals."""
+    return over_seeds([record["metrics"][split] for record in records], key, ".3f")
+
+
 def of_baseline(records: list[Record], name: str, split: str, key: str) -> list[float]:
     """The score of a baseline on a split; none where it could not be made or the record is older than it."""
     scores = records[0]["baselines"].get(name, {}).get(split, {})
