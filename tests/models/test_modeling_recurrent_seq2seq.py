@@ -34,14 +34,6 @@ every_cell = pytest.mark.parametrize("cell_type", CELLS)
 every_decoder = pytest.mark.parametrize("decoder", DECODERS)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def config_of(decoder="additive", **kwargs):
     sizes = {"vocab_size": 30, "hidden_size": 12, "num_hidden_layers": 2, "initializer_range": 0.5}
     tokens = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}

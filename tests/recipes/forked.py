@@ -5,25 +5,14 @@ import runpy
 import socket
 import sys
 import tempfile
-from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 
 import datasets
+from clean_processes import CLEAN
 
 
 ROOT = Path(__file__).parents[2]
-# What takes long to import in any recipe, by names that need no path of the tests.
-IMPORTED = ["seqnlp.publishing", "seqnlp.training", "seqnlp.data", "seqnlp.visualization.music", "seqnlp.metrics"]
-IMPORTED += ["sklearn.linear_model", "sklearn.neighbors", "sklearn.feature_extraction.text", "sklearn.datasets"]
-IMPORTED += [
-    "matplotlib.pyplot",
-    "music21",
-    "accelerate",
-    "transformers.data",
-    "transformers.generation",
-    "torch._dynamo",
-]
 
 
 class ForkedRun:
@@ -41,15 +30,13 @@ class ForkedRun:
     """
 
     def __init__(self, recipe, arguments, processes, log, cache=None, temporary=None, errors=None):
-        context = get_context("forkserver")  # a fork of this process would share its threads' locks
-        context.set_forkserver_preload(IMPORTED)
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
         self.log = log
         common = processes, port, str(log), str(errors or log), cache and str(cache), temporary and str(temporary)
         self.members = [
-            context.Process(target=run, args=(recipe, list(map(str, arguments)), number, *common))
+            CLEAN.Process(target=run, args=(recipe, list(map(str, arguments)), number, *common))
             for number in range(processes)
         ]
         for member in self.members:

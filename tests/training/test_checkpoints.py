@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from clean_processes import CLEAN
 from tiny_runs import Interrupted, make_loop, weights
 
 from seqnlp.training import CheckpointError, CheckpointFolder, TrainingError, integrity
@@ -375,7 +375,7 @@ def test_killed_while_checkpoints_are_written_it_goes_on_with_a_whole_one(tmp_pa
     whole.train()
     folder, points = tmp_path / "killed", ("nothing is sealed", "it is sealed", "it is renamed")
     for step, point in enumerate((*points, "the one before it is half removed"), 3):
-        child = multiprocessing.get_context("fork").Process(target=die_at, args=(folder, point, step), kwargs=settings)
+        child = CLEAN.Process(target=die_at, args=(folder, point, step), kwargs=settings)
         child.start()
         child.join(120)
         assert child.exitcode == -signal.SIGKILL

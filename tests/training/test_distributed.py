@@ -1,6 +1,5 @@
 """Two and four processes over gloo, two nodes, and the death of one."""
 
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import distributed_checks
 import pytest
 import torch
+from clean_processes import CLEAN
 from safetensors.torch import load_file
 from tiny_runs import DATA, make_loop
 
@@ -70,14 +70,9 @@ def check_going_on_alone(folder):
 
 
 def run_together(processes, folder, check):
-    """
-    Forked from a process that has imported everything and done nothing else: forked from this one, they would wait for
-    threads that tests before have started here.
-    """
-    context, port = multiprocessing.get_context("forkserver"), free_port()
-    context.set_forkserver_preload(["distributed_checks"])
+    port = free_port()
     group = [
-        context.Process(target=one_of, args=(number, processes, port, folder, check), daemon=True)
+        CLEAN.Process(target=one_of, args=(number, processes, port, folder, check), daemon=True)
         for number in range(processes)
     ]
     for process in group:

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clean_processes import CLEAN
 from tiny_runs import TOKENIZER, make_loop
 from transformers import AutoTokenizer
 
@@ -199,18 +199,19 @@ def test_a_reader_that_leaves_does_not_lose_the_model(tmp_path, unbuffered):
 
 def test_a_terminal_that_is_closed_does_not_lose_the_model(tmp_path):
     ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
 
     def main():
+        terminal = os.open(name, os.O_RDWR | os.O_NOCTTY)
         for stream in (1, 2):
-            os.dup2(theirs, stream)
+            os.dup2(terminal, stream)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        os.close(ours)
         run_recipe(lambda: (print("one line\n" * 9999), (tmp_path / "result").write_text("saved")))
 
-    child = multiprocessing.get_context("fork").Process(target=main)
+    child = CLEAN.Process(target=main)
     child.start()
-    os.close(theirs)
     assert os.read(ours, 8) == b"one line"
+    os.close(theirs)
     os.close(ours)
     child.join(60)
     assert child.exitcode == 0

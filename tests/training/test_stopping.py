@@ -11,16 +11,16 @@ import time
 
 import pytest
 import torch
+from clean_processes import CLEAN
 from tiny_runs import DATA, entries, make_loop, weights
 from transformers import StoppingCriteria
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
-from seqnlp.training import CheckpointFolder, run_recipe
+from seqnlp.training import CheckpointFolder, run_recipe, stopping
 from seqnlp.training.evaluation import logits_and_labels
 from seqnlp.training.stopping import SIGNALS, RunStopped, StopSignals, follow_launcher
 
 
-FORK = multiprocessing.get_context("fork")
 SETTINGS = {"checkpointing_steps": "9", "max_train_steps": 18}
 
 
@@ -51,7 +51,7 @@ def train_as_a_recipe(folder, log, hook, settings):
 def trained(tmp_path, hook, **settings):
     """How a run in a process of its own ended, and what it printed."""
     log = tmp_path / "log"
-    child = FORK.Process(target=train_as_a_recipe, args=(tmp_path / "run", log, hook, settings))
+    child = CLEAN.Process(target=train_as_a_recipe, args=(tmp_path / "run", log, hook, settings))
     child.start()
     child.join(120)
     return child.exitcode, log.read_text()
@@ -107,7 +107,7 @@ def test_a_second_interruption_does_not_wait(tmp_path):
     assert "Traceback" not in printed
 
 
-def test_a_second_sigterm_does_not_lose_the_checkpoint(tmp_path, monkeypatch):
+def test_a_second_sigterm_does_not_lose_the_checkpoint(tmp_path):
     """SLURM tells every process, and a launcher tells its workers once more."""
     save = CheckpointFolder.save
 
@@ -118,9 +118,9 @@ def test_a_second_sigterm_does_not_lose_the_checkpoint(tmp_path, monkeypatch):
 
     def tell(loop, micro_batches):
         if loop.step == 4:
+            CheckpointFolder.save = save_and_be_told_again
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(CheckpointFolder, "save", save_and_be_told_again)
     code, printed = trained(tmp_path, tell)
     assert code == 128 + signal.SIGTERM, printed
     assert (tmp_path / "run" / "checkpoints" / "step-00000005").is_dir()
@@ -154,7 +154,7 @@ def test_a_signal_during_a_validation_ends_it_after_its_batch(tmp_path, at_step)
         evaluate = told_in_the_third_batch(signal.SIGUSR1, at_step)
         make_loop(tmp_path / "run", evaluate=evaluate, **SETTINGS, **settings)[1].train()
 
-    child = FORK.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
+    child = CLEAN.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
     child.start()
     child.join(120)
     printed = (tmp_path / "log").read_text()
@@ -203,7 +203,7 @@ def test_a_signal_during_a_generation_ends_it_at_a_token(tmp_path):
         finally:
             print(f"{len(told)} tokens", flush=True)
 
-    child = FORK.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
+    child = CLEAN.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
     child.start()
     child.join(120)
     printed = (tmp_path / "log").read_text()
@@ -230,7 +230,7 @@ def test_before_and_after_training_a_signal_ends_the_run_at_once(tmp_path, name)
         run, _ = make_loop(tmp_path / "run", **SETTINGS)
         run.attempt("The baselines", lambda: os.kill(os.getpid(), number) or time.sleep(60))
 
-    child = FORK.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
+    child = CLEAN.Process(target=run_as_a_recipe, args=(tmp_path / "log", main))
     child.start()
     child.join(30)
     assert child.exitcode == 128 + number
@@ -256,7 +256,7 @@ def test_signals_are_as_before_when_training_is_over():
 
 
 def launch(folder, log, is_launched):
-    """A launcher with one worker, which trains slowly."""
+    """A launcher, itself a clean process, with one worker of its own, which trains slowly."""
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
     os.environ.pop("TORCHELASTIC_RUN_ID", None)
     if is_launched:
@@ -266,7 +266,7 @@ def launch(folder, log, is_launched):
         print(f"{os.getpid()} at {loop.step}", flush=True)
         time.sleep(0.3)
 
-    worker = FORK.Process(target=train_as_a_recipe, args=(folder, log, slow, {}))
+    worker = multiprocessing.get_context("fork").Process(target=train_as_a_recipe, args=(folder, log, slow, {}))
     worker.start()
     worker.join()
 
@@ -275,7 +275,7 @@ def launch(folder, log, is_launched):
 def test_a_worker_ends_with_its_launcher_but_not_with_a_shell(tmp_path, is_launched):
     log = tmp_path / "log"
     log.touch()
-    launcher = FORK.Process(target=launch, args=(tmp_path / "run", log, is_launched))
+    launcher = CLEAN.Process(target=launch, args=(tmp_path / "run", log, is_launched))
     launcher.start()
     wait_for(lambda: " at 2\n" in log.read_text())
     worker = int(re.search(r"(\d+) at 2\n", log.read_text()).group(1))
@@ -310,11 +310,12 @@ def test_the_launcher_is_followed_once(monkeypatch):
     assert [thread.name for thread in threading.enumerate()].count("follow_launcher") == 1
 
 
-def one_of_two(rank, port, folder, log, behave):
+def one_of_two(rank, port, folder, log, behave, seconds_of_silence):
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
     os.environ |= {"ACCELERATE_USE_CPU": "true", **{name: str(value) for name, value in ranks.items()}}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
+    stopping.SECONDS_OF_SILENCE = seconds_of_silence
 
     def hook(loop, micro_batches):
         behave(rank, loop)
@@ -322,12 +323,13 @@ def one_of_two(rank, port, folder, log, behave):
     train_as_a_recipe(folder, log, hook, {})
 
 
-def two(tmp_path, behave):
+def two(tmp_path, behave, seconds_of_silence=stopping.SECONDS_OF_SILENCE):
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     log = tmp_path / "log"
-    pair = [FORK.Process(target=one_of_two, args=(rank, port, tmp_path / "run", log, behave)) for rank in (0, 1)]
+    common = port, tmp_path / "run", log, behave, seconds_of_silence
+    pair = [CLEAN.Process(target=one_of_two, args=(rank, *common)) for rank in (0, 1)]
     for process in pair:
         process.start()
     return pair, log
@@ -348,14 +350,12 @@ def test_two_processes_stop_in_the_same_step_when_one_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("stopped", [0, 1])
-def test_a_process_that_is_stopped_is_named_and_does_not_hold_the_others(tmp_path, monkeypatch, stopped):
-    monkeypatch.setattr("seqnlp.training.stopping.SECONDS_OF_SILENCE", 3.0)
-
+def test_a_process_that_is_stopped_is_named_and_does_not_hold_the_others(tmp_path, stopped):
     def behave(rank, loop):
         if (rank, loop.step) == (stopped, 3):
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    pair, log = two(tmp_path, behave)
+    pair, log = two(tmp_path, behave, seconds_of_silence=3.0)
     try:
         pair[1 - stopped].join(60)
         assert pair[1 - stopped].exitcode == 1, log.read_text()

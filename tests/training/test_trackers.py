@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import multiprocessing
 import os
 import sys
 import time
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+from clean_processes import CLEAN
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.tensorflow_stub.io.gfile import LocalFileSystem
 from tiny_runs import TOKENIZER, Interrupted, make_loop
@@ -180,7 +180,7 @@ def run_with_full_logs(folder, log):
 
 def test_a_disk_that_is_full_for_tensorboard_alone_is_one_line(tmp_path):
     log = tmp_path / "log"
-    child = multiprocessing.get_context("fork").Process(target=run_with_full_logs, args=(tmp_path / "run", log))
+    child = CLEAN.Process(target=run_with_full_logs, args=(tmp_path / "run", log))
     child.start()
     child.join(60)
     printed = log.read_text()
