@@ -362,6 +362,15 @@ class NextTokenDistillationLoss(TokenDistillationLoss):
         return super().__call__(logits, targets, **kwargs)
 
 
+def symmetric_divergence(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """
+    The mean of the Kullback-Leibler divergences of two distributions from each other, `sum_c (p - q) (log p - log q)
+    / 2` in nats: of `(..., C)` logits to `(...)` in float32 (Liang et al. 2021, arXiv 2106.14448, equation 2).
+    """
+    log_p, log_q = first.float().log_softmax(dim=-1), second.float().log_softmax(dim=-1)
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1) / 2
+
+
 def divide_by_items(
     loss: torch.Tensor, labels: torch.Tensor, problem_type: str, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor:

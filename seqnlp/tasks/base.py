@@ -348,8 +348,8 @@ class Task(FineTuning, Telling):
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
-        is_known = self.model_class is not None  # that of a model with code of its own is not, before it is loaded
-        if is_known and issubclass(self.model_class, LanguageModel) and "vocab_size" in fields:
+        kind = None if self.training_args.r_drop else self.model_class  # R-Drop compares all logits
+        if kind is not None and issubclass(kind, LanguageModel) and "vocab_size" in fields:
             # A card fills itself with products of more rows; 512 is what its speed was measured with.
             at_least = 512 if torch.cuda.is_available() else 64
             fields.setdefault("loss_chunk_size", labels_per_chunk(fields["vocab_size"], at_least))

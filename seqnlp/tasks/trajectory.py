@@ -102,6 +102,20 @@ class Trajectory(Task):
             lines.append("print(paths.quantile(torch.tensor([0.1, 0.9]), dim=1))  # the central 80 % of each step")
         return "\n".join(lines)
 
+    def check_start(self) -> None:
+        """
+        Refuse what a model of numbers cannot do.
+
+        Raises:
+            ArgumentsError: For `--r_drop`.
+        """
+        super().check_start()
+        if self.training_args.r_drop:
+            raise ArgumentsError(
+                f"--r_drop {self.training_args.r_drop:g} compares distributions over classes, and numbers are "
+                "predicted here: leave it out."
+            )
+
     @property
     def unit(self) -> str:
         """Of the values that are predicted."""

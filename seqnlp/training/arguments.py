@@ -89,6 +89,13 @@ class TrainingArguments:
         "training",
         "[0, 1)",
     )
+    r_drop: float = flag(
+        0.0,
+        "Read each batch twice under two draws of dropout, and add to the loss half of this times the divergence of "
+        "what they predict: R-Drop, e.g. 1 for classes and 5 for translations (Liang et al. 2021); 0 reads it once.",
+        "training",
+        "[0, inf)",
+    )
     warmup_ratio: float = flag(0.1, "Share of the steps in which the learning rate rises.", "training", "[0, 1)")
     num_warmup_steps: int | None = flag(
         None,

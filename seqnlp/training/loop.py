@@ -35,12 +35,12 @@ from .evaluation import EndOfGeneration, EvaluationEnded, Evaluator
 from .fingerprint import check_optimizer, describe_setup, differences, in_words
 from .integrity import WEIGHTS, find_damage
 from .kept_elsewhere import keep_state
-from .mean_losses import gives_mean
 from .optimization import create_average, create_optimizer, create_scheduler, go_to_step, settings_of, take_settings
 from .parameters import freeze
 from .progress import BestModel, Clock, Meter, Place
 from .run import Run
 from .sharding import join_tied_embeddings, let_shards_generate
+from .step_loss import StepLoss
 from .stopping import SIGNALS, Heartbeats, RunStopped, StopSignals, shared_store
 
 
@@ -112,6 +112,7 @@ class TrainingLoop(Evaluator):
             run.record, run.roles, model.config, tokenizer or getattr(collator, "tokenizer", None)
         )
         self.count_targets = count_targets
+        self.loss = StepLoss(model, count_targets, arguments.r_drop)
         self.carries_state = carries_state
         if batch_sampler is None:
             self.batches = StreamedBatches(train_dataset, collator, accelerator, arguments)
@@ -147,7 +148,6 @@ class TrainingLoop(Evaluator):
         self.on_step_end: list[Callable[[TrainingLoop], None]] = []
         self.place, self.clock, self.best = Place(), Clock(), BestModel(arguments)
         self.meter = Meter(self.clock, accelerator.device)
-        self._gives_mean: bool | None = None  # whether the model's loss is a mean, whatever it is told; not known yet
         self._carried = None  # the cache after a process's last micro-batch
         self._carried_tensors: dict[str, torch.Tensor] | None = None  # the same, as a checkpoint holds it
         self._checkpointed = -1  # the step of the last checkpoint
@@ -238,8 +238,7 @@ class TrainingLoop(Evaluator):
         accelerator = self.accelerator
         if self._carried_tensors is not None:
             self._restore_carried(micro_batches[0].batch)
-        if self._gives_mean is None:
-            self._gives_mean = gives_mean(self.unwrapped_model, micro_batches[0].batch, self.device)
+        self.loss.measure(micro_batches[0].batch, self.device)
         torch.manual_seed((self.arguments.seed * 1_000_003 + self.step) * 4_099 + accelerator.process_index)
         targets, examples = self._agree(micro_batches)
         loss_sum = torch.zeros((), device=accelerator.device)
@@ -382,19 +381,16 @@ class TrainingLoop(Evaluator):
         """This micro-batch's share of the step's loss."""
         carries = self.carries_state and micro.is_real
         carried = {"past_key_values": self._carried, "use_cache": True} if carries else {}
-        outputs = self._compiled(**micro.batch, **carried, num_items_in_batch=targets)
+        items = self.loss.readings * targets
+        outputs = self._compiled(**self.loss.read(micro.batch), **carried, num_items_in_batch=items)
         if carries:
             self._carried = outputs.past_key_values.detach_()
-        if not self._gives_mean:
-            return outputs.loss if micro.is_real else outputs.loss * 0.0
-        # The mean over no targets is no number, and zero times that is none either.
-        count = self.count_targets(micro.batch) if micro.is_real else 0
-        return outputs.loss * (count / targets) if count else outputs.logits.sum() * 0.0
+        return self.loss.share(outputs, micro, targets)
 
     def _restore_carried(self, batch: Batch) -> None:
         """Put the state that a checkpoint held into a cache of the model's own kind, which any forward makes."""
         with torch.no_grad():
-            cache = self.model(**batch, use_cache=True).past_key_values
+            cache = self.model(**self.loss.read(batch), use_cache=True).past_key_values
         try:
             self._carried = tensors_to_cache(self._carried_tensors, cache)
         except (KeyError, RuntimeError) as error:

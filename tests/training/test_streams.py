@@ -73,10 +73,10 @@ def same_weights(a, b):
     )
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_carried_state_goes_from_batch_to_batch_and_through_a_checkpoint(tmp_path, accumulation):
+@pytest.mark.parametrize(("accumulation", "r_drop"), [(1, 0.0), (2, 0.0), (1, 1.0)])
+def test_carried_state_goes_from_batch_to_batch_and_through_a_checkpoint(tmp_path, accumulation, r_drop):
     settings = {"checkpointing_steps": "2", "num_train_epochs": 2.0 * accumulation, "carries_state": True}
-    settings["gradient_accumulation_steps"] = accumulation
+    settings |= {"gradient_accumulation_steps": accumulation, "r_drop": r_drop}
     _, whole = make_loop(tmp_path / "whole", WINDOWS, Windows(), collate, **settings)
     whole.train()
     _, cut = make_loop(tmp_path / "cut", WINDOWS, Windows(), collate, stop_at=9, **settings)
@@ -92,8 +92,9 @@ def test_carried_state_goes_from_batch_to_batch_and_through_a_checkpoint(tmp_pat
     assert not same_weights(whole, fresh)
 
 
-def test_windows_with_carried_state_are_read_as_one_text(tmp_path):
-    arguments = {"carries_state": True, "dropout": 0.0, "num_train_epochs": 2.0, "logging_steps": 1}
+@pytest.mark.parametrize("r_drop", [0.0, 1.0])
+def test_windows_with_carried_state_are_read_as_one_text(r_drop, tmp_path):
+    arguments = {"carries_state": True, "dropout": 0.0, "num_train_epochs": 2.0, "logging_steps": 1, "r_drop": r_drop}
     _, loop = make_loop(tmp_path, WINDOWS, Windows(), collate, **arguments)
     loop.optimizer.step = lambda: None
     loop.train()
