@@ -46,7 +46,15 @@ _SACREBLEU = "sacrebleu, signature {signature}"
 def _percent(key: str, name: str, type: str) -> Score:
     """A corpus score in percent, as sacrebleu gives it."""
     return Score(
-        key, name, _SACREBLEU, greater_is_better=True, unit="%", digits=2, weight_of_an_example=ONE_SENTENCE, type=type
+        key,
+        name,
+        _SACREBLEU,
+        greater_is_better=True,
+        unit="%",
+        digits=2,
+        weight_of_an_example=ONE_SENTENCE,
+        is_of_texts=True,
+        type=type,
     )
 
 

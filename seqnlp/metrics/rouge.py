@@ -40,6 +40,7 @@ class ROUGE(OfflineMetric):
             unit="%",
             digits=2,
             weight_of_an_example=ONE_SENTENCE,
+            is_of_texts=True,
             type="rouge",
         )
         for key, what in _TYPES.items()
