@@ -11,6 +11,8 @@ Shapes: `B` rows, `T` time steps, `N` packed tokens, `D` input width, `H` hidden
 """
 
 import math
+import re
+import warnings
 
 import torch
 from torch import nn
@@ -26,6 +28,9 @@ from .backpropagation_through_time import (
 )
 from .recurrent_cell import CELLS, GateProjection, LinearCell, RecurrentCell, State  # noqa: F401 - CELLS is whole here
 
+
+# On a card cuDNN copies a layer's weights into one place at each call; the remedy that torch names is for its modules.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous", module=re.escape(__name__))
 
 # Far beyond what sigmoid can tell from 0 and 1 in any float type, and within the range of float16.
 _SATURATION = 3.0e4

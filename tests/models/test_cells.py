@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -495,3 +497,15 @@ def test_a_forget_gate_that_admits_what_is_new_starts_with_no_bias():
 def test_an_initializer_that_a_cell_lacks_is_refused_with_those_that_it_has(cell_with_own):
     with pytest.raises(Exception, match=r"is for cell_type='elman'; '\w+' has 'orthogonal' and 'uniform'"):
         config_of(cell_with_own, recurrent_initializer="identity")
+
+
+def test_nobody_is_told_of_a_remedy_that_our_cells_do_not_have():
+    told = "RNN module weights are not part of single contiguous chunk of memory. To compact weights again call ..."
+    lines = [
+        "import warnings, seqnlp.models.cells as cells",
+        f"for text in ({told!r}, 'something else'):",
+        "    warnings.warn_explicit(text, UserWarning, cells.__file__, 1, cells.__name__)",
+    ]
+    found = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True).stderr
+    assert "something else" in found
+    assert "contiguous" not in found
