@@ -1,8 +1,9 @@
 """`pytest labs/grade.py STUDENT.ipynb ...`: the checks of a lab on students' notebooks, one test per exercise.
 
-Of a notebook its imports, functions, classes and plain constants are executed, in a fresh namespace, and nothing else:
-no training, no pictures, no shell commands. The last definition of a name counts, as in a notebook that was run from
-top to bottom. Which checks there are says the lab's source, not the notebook, in which a check may have been changed.
+Of a notebook its imports, functions, classes and assignments that call nothing (constants, a lambda, another name for
+a function) are executed, in a fresh namespace, and nothing else: no training, no pictures, no shell commands. The last
+definition of a name counts, as in a notebook that was run from top to bottom. Which checks there are says the lab's
+source, not the notebook, in which a check may have been changed.
 
 What is executed is the student's code: grade where it may do no harm, in a container or on a machine kept for it.
 """
@@ -37,8 +38,8 @@ def lab_of(notebook: dict[str, Any], path: Path) -> Path:
 
 
 def definitions(notebook: dict[str, Any]) -> list[ast.stmt]:
-    """The imports, functions, classes and plain constants of its code cells, in order; what cannot be parsed is left
-    out, cell by cell."""
+    """The imports, functions, classes and assignments that call nothing of its code cells, in order; what cannot be
+    parsed is left out, cell by cell."""
     kept = []
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
@@ -54,13 +55,16 @@ def definitions(notebook: dict[str, Any]) -> list[ast.stmt]:
 
 
 def _is_definition(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Assign):
-        try:
-            ast.literal_eval(node.value)
-        except ValueError:
-            return False
-        return True
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return node.value is not None and not _calls(node.value)
     return isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
+
+
+def _calls(node: ast.AST) -> bool:
+    """Whether an expression calls something now; what a lambda calls, it calls later."""
+    if isinstance(node, (ast.Call, ast.Lambda)):
+        return isinstance(node, ast.Call)
+    return any(_calls(child) for child in ast.iter_child_nodes(node))
 
 
 def namespace_of(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +74,8 @@ def namespace_of(notebook: dict[str, Any]) -> dict[str, Any]:
         try:
             exec(compile(ast.Module([node], []), "notebook", "exec"), names)
         except Exception as error:
-            names.setdefault("__errors__", []).append(f"{type(error).__name__}: {error}")
+            if not isinstance(node, (ast.Assign, ast.AnnAssign)):  # these follow from what is not executed here
+                names.setdefault("__errors__", []).append(f"{type(error).__name__}: {error}")
     return names
 
 
@@ -98,7 +103,10 @@ def grade(path: Path) -> list[Verdict]:
         if expression in names:
             verdicts.append(check(name, names[expression]))
         else:
-            errors = "; ".join(names.get("__errors__", [])) or "the cell is gone, or Python cannot parse it"
+            errors = (
+                "; ".join(names.get("__errors__", []))
+                or "the cell is gone, Python cannot parse it, or it is the result of a call"
+            )
             verdicts.append(Verdict(name, False, f"there is no {expression} in the notebook ({errors})."))
     return verdicts
 

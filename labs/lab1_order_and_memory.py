@@ -161,8 +161,8 @@ check("straight_line", straight_line)
 
 # %%
 errors = {
-    "the last place": rmse(inputs[:, -1], targets).item(),
-    "the straight line": rmse(straight_line(inputs, AHEAD), targets).item(),
+    "the last place": float(rmse(inputs[:, -1], targets)),
+    "the straight line": float(rmse(straight_line(inputs, AHEAD), targets)),
 }
 for name, error in errors.items():
     print(f"{name:20} {error:.3f} m")
@@ -218,7 +218,7 @@ lengths = [1, 2, 3, 4, 6, 8, 12]
 linear = {}
 for length in lengths:
     weights = fit_linear(known[:, -length:].flatten(1), wanted)
-    linear[length] = rmse(apply_linear(weights, inputs[:, -length:].flatten(1)), targets).item()
+    linear[length] = float(rmse(apply_linear(weights, inputs[:, -length:].flatten(1)), targets))
     print(f"linear, window of {length:2}: {linear[length]:.3f} m, {weights.numel()} weights")
 
 # %% [markdown]
@@ -314,7 +314,7 @@ print("loss, square meters:", " ".join(f"{loss:.3f}" for loss in fit(forecaster,
 
 # %%
 with torch.no_grad():
-    recurrent = {length: rmse(forecaster(inputs[:, -length:]), targets).item() for length in lengths}
+    recurrent = {length: float(rmse(forecaster(inputs[:, -length:]), targets)) for length in lengths}
 errors |= {
     "linear, 1 place": linear[1],
     "linear, 12 places": linear[12],

@@ -10,7 +10,7 @@
 #
 # 1. derive and write the gradients of a recurrent net, and check them against autograd;
 # 2. say why gradients vanish or explode, from the product of Jacobians;
-# 3. predict which of the two happens, from the singular values of $U$ and the slope of tanh;
+# 3. predict which of the two happens, from the spectral radius of $U$ and the slope of tanh;
 # 4. clip a gradient, and say what that mends and what it does not;
 # 5. read a picture of a gradient's way back in a real model.
 #

@@ -2,7 +2,7 @@
 
 import torch
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
+from .checking import Wrong, call, case, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
 
 
 @exercise
@@ -28,8 +28,16 @@ def masked_softmax(answer):
         "the table of weights",
     )
     gradient_reaches(got.square(), {"the scores": leaf})
-    if not torch.isfinite(tensor(call(answer, 500 * scores, mask))).all():
-        raise Wrong("large scores overflow: subtract the largest first, or use `softmax` of torch.")
+    if (got[~mask] != 0).any():
+        raise Wrong("what is masked has little weight; it is to have none at all.")
+    with case("at scores of some hundreds, where `exp` overflows"):
+        right = (500 * scores).masked_fill(~mask, -1e9).softmax(-1)
+        same(call(answer, 500 * scores, mask), right, what="the table of weights")
+    with case("for several queries of each text"):
+        scores, mask = randn(2, 3, 5, seed=1), mask.expand(2, 3, 5)
+        hidden = scores.masked_fill(~mask, -1e9)
+        mistakes = {"the softmax runs over the queries, not over the keys.": hidden.softmax(1)}
+        same(call(answer, scores, mask), hidden.softmax(-1), mistakes, "the table of weights")
 
 
 @exercise
@@ -60,6 +68,8 @@ def additive_scores(answer):
         "the table of scores",
     )
     gradient_reaches(got, leaves)
+    with case("for a batch of one text"):
+        same(call(answer, query[:1], keys[:1], W, U, v), right[:1], what="the table of scores")
 
 
 @exercise
@@ -84,6 +94,8 @@ def context(answer):
         "the context",
     )
     gradient_reaches(got, {"the weights": leaf})
+    with case("for a batch of one text"):
+        same(call(answer, weights[:1], values[:1]), weighted[:1].sum(1), what="the context")
 
 
 @exercise
@@ -96,6 +108,10 @@ def attention(answer):
         weights = (Q @ keys.transpose(1, 2) * scale).masked_fill(hidden, -1e9).softmax(dim)
         return weights @ values, weights
 
+    def masked_late():
+        weights = (Q @ K.transpose(1, 2) / 3).softmax(-1) * mask
+        return weights @ V, weights
+
     leaves = with_gradients(Q=Q, K=K, V=V)
     got, weights = unpack(call(answer, *leaves.values(), mask), ("the output", "the weights"))
     right, right_weights = run()
@@ -105,6 +121,7 @@ def attention(answer):
         "the scores are multiplied by the root of the width; they are to be divided.": run(scale=3),
         "the softmax runs over the queries: each query's weights are to sum to one.": run(dim=1),
         "the mask is not used: a query sees what comes after it.": run(hidden=torch.zeros_like(mask)),
+        "the weights do not sum to one: what is masked must be left out before the softmax.": masked_late(),
         "keys and values are swapped: values are what is averaged.": run(keys=V, values=K),
         "the keys are averaged; it is the values that are told.": run(values=K),
         "the mask is turned round: where it is true a query may look.": run(hidden=mask),

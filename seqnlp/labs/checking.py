@@ -7,7 +7,8 @@ common mistakes would give is compared too, so that the sentence names the mista
 import difflib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,15 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"{'✓' if self.is_right else '✗'} {self.name}: {self.sentence}"
+
+
+@contextmanager
+def case(name: str) -> Iterator[None]:
+    """Say in front of what is wrong in which of several cases it is."""
+    try:
+        yield
+    except Wrong as wrong:
+        raise Wrong(f"{name}: {wrong}") from wrong
 
 
 def exercise(function: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
@@ -100,20 +110,34 @@ def call(answer: Callable, *args: Any) -> Any:
     Raises:
         Wrong: If it is not written yet, raises, returns nothing, or changes an argument in place.
     """
-    before = [arg.detach().clone() if isinstance(arg, torch.Tensor) else None for arg in args]
+    before = [_copied(arg) for arg in args]
     try:
         result = answer(*args)
     except NotImplementedError:
-        raise Wrong("it is not written yet.") from None
+        raise Wrong("it is not written yet: it comes to the line `raise NotImplementedError`.") from None
     except Exception as error:
         said = " ".join(str(error).split())[:160]
         raise Wrong(f"it raises {type(error).__name__}: {said}") from error
     if result is None:
         raise Wrong("it returns nothing: does it end with `return`?")
     for position, (arg, old) in enumerate(zip(args, before, strict=True)):
-        if old is not None and not torch.equal(arg.detach(), old):
+        if not _unchanged(arg, old):
             raise Wrong(f"it changes its argument{_name_of(answer, position)} in place; the caller still needs it.")
     return result
+
+
+def _copied(arg: Any) -> Any:
+    if isinstance(arg, torch.Tensor):
+        return arg.detach().clone()
+    return [_copied(part) for part in arg] if isinstance(arg, list) else arg
+
+
+def _unchanged(arg: Any, old: Any) -> bool:
+    if isinstance(arg, torch.Tensor):
+        return torch.equal(arg.detach(), old)
+    if isinstance(arg, list):
+        return len(arg) == len(old) and all(_unchanged(*parts) for parts in zip(arg, old, strict=True))
+    return arg == old
 
 
 def _name_of(answer: Callable, position: int) -> str:
@@ -174,8 +198,9 @@ def same(
             raise Wrong(sentence)
     if got.shape != right.shape:
         raise Wrong(f"{what} has the shape {_shape(got)}; {_shape(right)} is asked for.")
-    if not torch.isfinite(got).all() and torch.isfinite(right).all():
-        raise Wrong(f"{what} has numbers that are infinite or not a number.")
+    if not torch.equal(torch.isfinite(got), torch.isfinite(right)):
+        others = "" if torch.isfinite(right).all() else " in other places than it is to have"
+        raise Wrong(f"{what} has numbers that are infinite or not a number{others}.")
     difference = (got.detach().double() - right.detach().double()).abs().nan_to_num(posinf=0).max().item()
     raise Wrong(f"{what} has the right shape, but not the right numbers: they differ by up to {difference:.2g}.")
 

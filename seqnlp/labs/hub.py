@@ -11,8 +11,8 @@ from .checking import Wrong, call, equal, exercise, same, unpack
 @exercise
 def leaks(answer):
     """`leaks(training, test)`: the test texts that are among the training texts, case and spaces aside."""
-    training = ["Great crew", "so late", "No  food", "thank you"]
-    test = ["great crew", "never again", " no food ", "so late", "thank", "so late"]
+    training = ["Great crew", "so late", "No  food", "thank you", "to get her"]
+    test = ["great crew", "never again", " no food ", "so late", "thank", "so late", "together"]
     got = call(answer, training, test)
     if not isinstance(got, (list, tuple)):
         raise Wrong(f"a list of texts is asked for, and this is of type {type(got).__name__}.")
@@ -29,7 +29,14 @@ def leaks(answer):
             "so late",
             "No  food",
         ],
-        "these are the clean ones.": ["never again", "thank"],
+        "these are the clean ones.": ["never again", "thank", "together"],
+        "the texts are to be listed as they stand in the test, case and spaces included.": [
+            "no food" if text == " no food " else text for text in right
+        ],
+        "words that run together are other words: only the number of spaces between them is set aside.": [
+            *right,
+            "together",
+        ],
         "a text that is part of a training text is no copy of it.": [*right[:3], "thank", "so late"],
         "a text that occurs twice in the test counts twice in its score.": ["great crew", " no food ", "so late"],
     }

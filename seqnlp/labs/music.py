@@ -10,7 +10,7 @@ def top_k(answer):
     """`top_k(logits, k)`: the logits of the `k` likeliest; minus infinity elsewhere."""
     logits = randn(3, 7)
 
-    def kept(k, largest=True, rest=-1e6):
+    def kept(k, largest=True, rest=float("-inf")):
         places = logits.topk(k, largest=largest).indices
         return torch.full_like(logits, rest).scatter(1, places, logits.gather(1, places))
 
@@ -18,8 +18,9 @@ def top_k(answer):
         whole = logits.flatten().topk(k).values[-1]
         one = logits[:1].topk(k).values[:, -1:]
         right = kept(k)
+        got = tensor(call(answer, logits, k), "the table of logits")
         same(
-            call(answer, logits, k).nan_to_num(neginf=-1e6),
+            got,
             right,
             {
                 "the unlikely ones are kept.": kept(k, largest=False),
@@ -27,11 +28,16 @@ def top_k(answer):
                 "one too few is kept: the smallest of the k counts too.": kept(k - 1),
                 "one too many is kept.": kept(k + 1),
                 "the k likeliest of the whole batch are kept: each row is to have its own.": logits.masked_fill(
-                    logits < whole, -1e6
+                    logits < whole, float("-inf")
                 ),
-                "the threshold of the first row is used for all rows.": logits.masked_fill(logits < one, -1e6),
+                "the threshold of the first row is used for all rows.": logits.masked_fill(
+                    logits < one, float("-inf")
+                ),
                 "these are probabilities: logits are asked for.": right.softmax(-1),
                 "nothing is left out.": logits,
+                "what is left out is another number than minus infinity.": (
+                    got.where(right.isinf(), right) if got.shape == right.shape else None
+                ),
             },
             "the table of logits",
         )
@@ -112,7 +118,13 @@ def copied_share(answer):
 @exercise
 def longest_copy(answer):
     """`longest_copy(text, training)`: the longest piece of a text that occurs in a training text."""
-    for text, right in (("xyABcd!cd ", "ABcd"), ("q cd ABy", "cd AB"), ("???", ""), ("zzABcdz", "zzABcdz")):
+    for text, right in (
+        ("xyABcd!cd ", "ABcd"),
+        ("q cd ABy", "cd AB"),
+        ("xABcd!cd A", "ABcd"),
+        ("???", ""),
+        ("zzABcdz", "zzABcdz"),
+    ):
         got = call(answer, text, list(_TRAINING))
         if not isinstance(got, str):
             raise Wrong(f"a piece of text is asked for, and this is of type {type(got).__name__}.")
@@ -125,11 +137,13 @@ def longest_copy(answer):
             "only pieces at the start of the text are looked at.": begins,
             "only the first training text is looked at.": only_first,
             "a piece that goes across two training texts occurs in none of them.": across,
+            "of several longest pieces the first is asked for, not the last.": _longest(text, _TRAINING, last=True),
         }
         otherwise = f"for {text!r} it is not the longest: there is one of {len(right)} characters."
         equal(got, right, mistakes, otherwise)
 
 
-def _longest(text, training):
+def _longest(text, training, last=False):
     pieces = [text[a:b] for a in range(len(text)) for b in range(a + 1, len(text) + 1)]
+    pieces = pieces[::-1] if last else pieces
     return max((piece for piece in pieces if any(piece in known for known in training)), key=len, default="")

@@ -2,7 +2,7 @@
 
 import torch
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack
+from .checking import Wrong, call, case, exercise, gradient_reaches, randn, same, tensor, unpack
 
 
 @exercise
@@ -97,6 +97,11 @@ def least_squares(answer):
         },
         "the matrix of weights",
     )
+    with case("in double precision, in which the lab calls it"):
+        weights = tensor(call(answer, features.double(), targets.double()), "the matrix of weights")
+        if weights.dtype != torch.float64:
+            raise Wrong(f"the matrix of weights is of type {weights.dtype}: the last digits are lost.")
+        same(weights, right, {}, "the matrix of weights")
     return "right: no linear map comes closer to these targets."
 
 

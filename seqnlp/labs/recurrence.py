@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
+from .checking import Wrong, call, case, exercise, gradient_reaches, randn, same, tensor, unpack, with_gradients
 
 
 @exercise
@@ -125,6 +125,9 @@ def cross_entropy(answer):
             "that is the negative mean probability: the logarithm is missing.": -surprise.neg().exp().mean(),
             "that is the mean probability: the logarithm is missing.": surprise.neg().exp().mean(),
             "the logits are no probabilities yet: the softmax is missing.": -logits.gather(1, targets[:, None]).mean(),
+            "there is a softmax too many: it is taken of probabilities once more.": functional.cross_entropy(
+                logits.softmax(-1), targets
+            ),
             "the softmax runs over the rows, not over the characters.": -functional.log_softmax(logits, dim=0)
             .gather(1, targets[:, None])
             .mean(),
@@ -134,8 +137,8 @@ def cross_entropy(answer):
         "the loss",
     )
     gradient_reaches(got, {"the logits": leaf})
-    if not torch.isfinite(tensor(call(answer, logits * 200, targets))):
-        raise Wrong("logits of some hundreds overflow: subtract the largest before `exp`, or take a log-softmax.")
+    with case("at logits of some hundreds, where `exp` overflows and small probabilities are rounded to zero"):
+        same(call(answer, 200 * logits, targets), functional.cross_entropy(200 * logits, targets), what="the loss")
 
 
 @exercise
@@ -160,5 +163,5 @@ def probabilities(answer):
             },
             "the table of probabilities",
         )
-    if not torch.isfinite(tensor(call(answer, 500 * logits, 0.5))).all():
-        raise Wrong("at a low temperature `exp` overflows: subtract the largest number first.")
+    with case("at a low temperature, where `exp` overflows"):
+        same(call(answer, 500 * logits, 0.5), (1000 * logits).softmax(-1), what="the table of probabilities")

@@ -2,17 +2,25 @@
 
 import torch
 
-from .checking import Wrong, call, exercise, randn, same, tensor, unpack
+from .checking import Wrong, call, case, exercise, randn, same, tensor, unpack
 
 
-def _small_net():
+def _small_net(steps=3):
     """Inputs `(T, D)`, states `(T + 1, H)` with the first one, a target and the weights of a net in float64."""
-    xs, h, target = randn(3, 2).double(), randn(4, seed=1).double() / 2, randn(4, seed=2).double()
+    xs, h, target = randn(steps, 2).double(), randn(4, seed=1).double() / 2, randn(4, seed=2).double()
     W, U, b = (randn(*shape, seed=seed).double() / 2 for shape, seed in (((4, 2), 3), ((4, 4), 4), ((4,), 5)))
     states = [h]
     for x in xs:
         states.append(torch.tanh(W @ x + U @ states[-1] + b))
     return xs, torch.stack(states), target, W, U, b
+
+
+def _by_autograd(xs, states, target, W, U, b):
+    leaves = [value.clone().requires_grad_() for value in (W, U, b)]
+    h = states[0]
+    for x in xs:
+        h = torch.tanh(leaves[0] @ x + leaves[1] @ h + leaves[2])
+    return torch.autograd.grad(((h - target) ** 2).sum() / 2, leaves)
 
 
 def _backward(xs, states, target, U, steps=3, slope=True, transpose=True, before=True, turned=False):
@@ -34,11 +42,7 @@ def _backward(xs, states, target, U, steps=3, slope=True, transpose=True, before
 def bptt(answer):
     """`bptt(xs, states, target, U)`: the gradients of `|h_T - target|^2 / 2` by W, U and b."""
     xs, states, target, W, U, b = _small_net()
-    leaves = [value.clone().requires_grad_() for value in (W, U, b)]
-    h = states[0]
-    for x in xs:
-        h = torch.tanh(leaves[0] @ x + leaves[1] @ h + leaves[2])
-    right = torch.autograd.grad(((h - target) ** 2).sum() / 2, leaves)
+    right = _by_autograd(xs, states, target, W, U, b)
     mistakes = {
         "the gradient stops after the last step: go back through all of them.": _backward(xs, states, target, U, 1),
         "the first step is left out.": _backward(xs, states, target, U, 2),
@@ -57,6 +61,11 @@ def bptt(answer):
     for index, name in enumerate(("dW", "dU", "db")):
         of_this = {sentence: value[index] for sentence, value in mistakes.items()}
         same(got[index], right[index], of_this, f"`{name}`", tolerance=1e-6)
+    with case("over five steps, after three"):
+        xs, states, target, W, U, b = _small_net(steps=5)
+        got = unpack(call(answer, xs, states, target, U), ("dW", "dU", "db"))
+        for name, part, right in zip(("dW", "dU", "db"), got, _by_autograd(xs, states, target, W, U, b), strict=True):
+            same(part, right, what=f"`{name}`", tolerance=1e-6)
     return "right: autograd says the same to the sixth digit."
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from .checking import Wrong, call, exercise, gradient_reaches, randn, same, tensor, with_gradients
+from .checking import Wrong, call, case, exercise, gradient_reaches, randn, same, tensor, with_gradients
 
 
 @exercise
@@ -15,8 +15,9 @@ def sinusoids(answer):
     right = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
     single = positions / 10000 ** (torch.arange(width // 2) / width)
     later = (positions + 1) / 10000 ** (even / width)
+    got = tensor(call(answer, length, width), "the table of positions")
     same(
-        call(answer, length, width),
+        got,
         right,
         {
             "all sines come first and then all cosines; they are to take turns.": torch.cat(
@@ -32,6 +33,8 @@ def sinusoids(answer):
         },
         "the table of positions",
     )
+    if got.dtype != torch.float32:
+        raise Wrong(f"the table has the right entries, but is of type {got.dtype}; it is added to vectors of float32.")
 
 
 @exercise
@@ -55,8 +58,8 @@ def causal_mask(answer):
         raise Wrong(f"the mask has the right entries, but is of type {got.dtype}: true and false are asked for.")
 
 
-def _heads(x, Wq, Wk, Wv, Wo, num_heads, mask, cut=True, join=True, scale=None, output=True):
-    """The output of all heads; without `cut` or `join` they are cut or joined across the tokens."""
+def _heads(x, Wq, Wk, Wv, Wo, num_heads, mask, cut=True, join=True, scale=None, output=True, late=False):
+    """The output of all heads: `cut` and `join` by head, else across the tokens; `late` masks the weights."""
     B, T, width = x.shape
     q, k, v = (x @ W.T for W in (Wq, Wk, Wv))
     if cut:
@@ -64,9 +67,9 @@ def _heads(x, Wq, Wk, Wv, Wo, num_heads, mask, cut=True, join=True, scale=None, 
     else:
         q, k, v = (part.reshape(B, num_heads, T, -1) for part in (q, k, v))
     scores = q @ k.transpose(-2, -1) * ((width // num_heads) ** -0.5 if scale is None else scale)
-    if mask is not None:
+    if mask is not None and not late:
         scores = scores.masked_fill(~mask, -1e9)
-    mixed = scores.softmax(-1) @ v
+    mixed = (scores.softmax(-1) * mask if late else scores.softmax(-1)) @ v
     joined = (mixed.transpose(1, 2) if join else mixed).reshape(B, T, width)
     return joined @ Wo.T if output else joined
 
@@ -97,6 +100,9 @@ def multi_head(answer):
             ),
             "the scores are not scaled.": _heads(x, *weights, 4, mask, scale=1.0),
             "the mask is not used: it is not causal.": _heads(x, *weights, 4, None),
+            "the weights do not sum to one: what is masked must be left out before the softmax.": _heads(
+                x, *weights, 4, mask, late=True
+            ),
             "queries and keys are swapped.": _heads(x, Wk, Wq, Wv, Wo, 4, mask),
             "the mask is turned round: where it is true a query may look.": _heads(x, *weights, 4, ~mask),
         },
@@ -216,3 +222,6 @@ def patches(answer):
         },
         "the patches",
     )
+    with case("for squares of 3 by 3 pixels"):
+        right = functional.unfold(images[:, None, :3], 3, stride=3).transpose(1, 2)
+        same(call(answer, images[:, :3], 3), right, what="the patches")

@@ -12,6 +12,7 @@ from benchmarks.cards import card_name
 from benchmarks.records import file_name
 from seqnlp.tasks.language_modeling import LanguageModeling
 from seqnlp.tasks.music_generation import MusicGeneration
+from seqnlp.tasks.reporting import translation_results
 from seqnlp.tasks.reporting.results import architecture_of, groups_of, model_of
 from seqnlp.tasks.reporting.translation_results import TESTS, draw_bleu_by_length, translation_section
 
@@ -112,6 +113,17 @@ def test_the_bottleneck_is_drawn(tmp_path):
     assert not picture.exists()
     assert draw_bleu_by_length([translation_record(), translation_record("gru", "none", bleu=20.0)], picture)
     assert picture.stat().st_size > 5000
+
+
+def test_the_picture_beside_the_table_has_its_means_over_the_seeds(tmp_path, monkeypatch):
+    records = [translation_record(seed=seed) for seed in (1, 2)]
+    split = next(iter(TESTS))
+    records[1]["metrics"][split] = {**scores(42.0), "bleu_by_source_length": [{**BINS[0], "bleu": 48.0}, BINS[1]]}
+    drawn = []
+    monkeypatch.setattr(translation_results, "plot_bleu_by_length", lambda lines, *_: drawn.append(lines))
+    assert draw_bleu_by_length(records, tmp_path / "a.png")
+    assert [item["bleu"] for item in drawn[0]["transformer"]] == [43.0, 30.0]
+    assert ["transformer", "43.0", "30.0"] in rows_of(translation_section(records, unlinked))
 
 
 def test_a_page_shows_what_its_tasks_draw_and_no_more(tmp_path):

@@ -22,6 +22,12 @@ def append_ones(features):
     return torch.cat([features, torch.ones(len(features), 1)], dim=1)
 
 
+def least_squares_in_single_precision(features, targets):
+    with_one = torch.ones(len(features), features.shape[1] + 1)
+    with_one[:, :-1] = features
+    return torch.linalg.pinv(with_one) @ targets.float()
+
+
 def last_state(step, inputs, h):
     for x in inputs.unbind(1):
         h = step(x, h)
@@ -61,6 +67,11 @@ def next_characters_of(ids, length, rows):
     return ids[: rows * length].view(rows, length), ids[1 : rows * length + 1].view(rows, length)
 
 
+def clamped_probabilities(logits, temperature):
+    scores = (logits / temperature).clamp(max=50).exp()
+    return scores / scores.sum(-1, keepdim=True)
+
+
 # Lab 3.
 
 
@@ -84,6 +95,12 @@ def gradient_norms(jacobians, last):
 
 def norm(gradients):
     return torch.cat([g.flatten() for g in gradients]).norm()
+
+
+def clip_in_place(gradients, max_norm):
+    for gradient, clipped in zip(gradients, clip(gradients, max_norm), strict=True):
+        gradient.copy_(clipped)
+    return gradients
 
 
 def clip(gradients, max_norm):
@@ -185,6 +202,7 @@ WRONG = [
     ("least_squares", lambda x, y: (torch.linalg.pinv(append_ones(x)) @ y).T, "transposed"),
     ("least_squares", lambda x, y: torch.linalg.pinv(append_ones(x).flip(1)) @ y, "not the right numbers"),
     ("least_squares", lambda x, y: torch.linalg.pinv(append_ones(x).roll(1, 1)) @ y, "first row"),
+    ("least_squares", least_squares_in_single_precision, "in double precision"),
     ("last_state", lambda s, x, h: last_state(s, x.flip(1), h), "backwards"),
     ("last_state", only_the_last, "carried on"),
     ("last_state", lambda s, x, h: last_state(s, x[:, :-1], h), "last time step is left out"),
@@ -220,7 +238,10 @@ WRONG = [
     ("cross_entropy", lambda x, y: functional.nll_loss(x, y), "softmax is missing"),
     ("cross_entropy", lambda x, y: functional.cross_entropy(x, y) / 0.6931471805599453, "in bits"),
     ("cross_entropy", lambda x, y: functional.nll_loss(x.softmax(-1).log(), y), "overflow"),
+    ("cross_entropy", lambda x, y: functional.cross_entropy(x.softmax(-1), y), "a softmax too many"),
+    ("cross_entropy", lambda x, y: functional.nll_loss((x.softmax(-1) + 1e-9).log(), y), "logits of some hundreds"),
     ("probabilities", lambda x, t: (x * t).softmax(-1), "hot and cold"),
+    ("probabilities", clamped_probabilities, "at a low temperature"),
     ("probabilities", lambda x, t: x.softmax(-1), "temperature is not used"),
     ("probabilities", lambda x, t: torch.exp(x / t), "sum to one"),
     ("probabilities", lambda x, t: torch.exp(x / t) / torch.exp(x / t).sum(-1, keepdim=True), "overflows"),
@@ -229,6 +250,7 @@ WRONG = [
     ("bptt", lambda xs, s, y, U: bptt(xs, s, y, U, turn=lambda U: U), "transposed"),
     ("bptt", lambda xs, s, y, U: bptt(xs, s, y, U, sign=-1), "sign is wrong"),
     ("bptt", lambda xs, s, y, U: (lambda g: (g[0], g[1].T, g[2]))(bptt(xs, s, y, U)), "by U is transposed"),
+    ("bptt", lambda xs, s, y, U: bptt(xs, s, y, U, steps=3), "over five steps"),
     ("step_jacobian", lambda h, U: U * (1 - h * h), "columns"),
     ("step_jacobian", lambda h, U: U, "slope of tanh is missing"),
     ("step_jacobian", lambda h, U: (torch.diag(1 - h * h) @ U).T, "result is transposed"),
@@ -240,6 +262,7 @@ WRONG = [
     ("clip", lambda g, m: [part.clamp(-m, m) for part in g], "each number"),
     ("clip", lambda g, m: [part * m / norm(g) for part in g], "made longer"),
     ("clip", lambda g, m: g, "nothing is clipped"),
+    ("clip", clip_in_place, "argument `gradients` in place"),
     ("clip", lambda g, m: [q / norm(g) * min(norm(g), m) for q in g], "stay zero"),
     ("lstm_cell", swapped_lstm((1, 0, 2, 3)), "gates i and f are swapped"),
     ("lstm_cell", swapped_lstm((0, 1, 3, 2)), "gates g and o are swapped"),

@@ -36,6 +36,11 @@ def longest_copy(text, training):
     return ""
 
 
+def last_longest_copy(text, training):
+    """The last of the longest pieces: the first one of the reversed texts."""
+    return longest_copy(text[::-1], [known[::-1] for known in training])[::-1]
+
+
 # Lab 8.
 
 
@@ -107,6 +112,7 @@ RIGHT = {
 WRONG = [
     ("top_k", lambda x, k: -top_k(-x, k).nan_to_num(neginf=torch.inf), "unlikely ones"),
     ("top_k", lambda x, k: top_k(x, k).nan_to_num(neginf=0.0), "exp(0) is one"),
+    ("top_k", lambda x, k: top_k(x, k).nan_to_num(neginf=-1e9), "another number than minus infinity"),
     ("top_k", lambda x, k: top_k(x, k - 1), "one too few"),
     ("top_k", lambda x, k: x.masked_fill(x < x.flatten().topk(k).values[-1], -torch.inf), "whole batch"),
     ("runs", lambda t, n: [t[i : i + n] for i in range(len(t) - n)], "last run is missing"),
@@ -126,11 +132,19 @@ WRONG = [
     ("longest_copy", lambda t, known: longest_copy(t, known[:1]), "first training text"),
     ("longest_copy", lambda t, known: len(longest_copy(t, known)), "piece of text is asked for"),
     ("longest_copy", lambda t, known: longest_copy(t, known)[:2], "there is one of 4 characters"),
+    ("longest_copy", last_longest_copy, "the first is asked for"),
     ("leaks", lambda a, b: [t for t in b if t in a], "equal to the letter"),
     ("leaks", lambda a, b: [t for t in a if plain(t) in set(map(plain, b))], "training texts"),
     ("leaks", lambda a, b: list(dict.fromkeys(leaks(a, b))), "counts twice"),
     ("leaks", lambda a, b: [t for t in b if any(plain(t) in plain(k) for k in a)], "part of a training text"),
     ("leaks", lambda a, b: len(leaks(a, b)), "list of texts"),
+    ("leaks", lambda a, b: [plain(text) for text in leaks(a, b)], "as they stand"),
+    (
+        "leaks",
+        lambda a, b: [t for t in b if plain(t).replace(" ", "") in [plain(k).replace(" ", "") for k in a]],
+        "run together",
+    ),
+    ("leaks", lambda a, b: leaks(a, b) if a.sort() is None else None, "in place"),
     ("wilson", normal, "normal approximation"),
     ("wilson", lambda r, n: tuple(100 * end for end in wilson(r, n)), "in percent"),
     ("wilson", lambda r, n: wilson(r, n)[::-1], "swapped"),

@@ -16,6 +16,11 @@ def additive_scores(query, keys, W, U, v, act=torch.tanh):
     return torch.stack(rows, dim=1)
 
 
+def attention_masked_late(Q, K, V, mask=None):
+    weights = attention(Q, K, V)[1] * mask
+    return weights @ V, weights
+
+
 def attention(Q, K, V, mask=None, scale=None):
     weights = torch.einsum("btd,bsd->bts", Q, K) * (Q.shape[-1] ** -0.5 if scale is None else scale)
     weights = weights.softmax(-1) if mask is None else masked_softmax(weights, mask)
@@ -46,7 +51,7 @@ def multi_head(x, Wq, Wk, Wv, Wo, num_heads, mask=None):
     return output.transpose(0, 1)
 
 
-def cut_heads(x, Wq, Wk, Wv, Wo, num_heads, mask=None, cut=True, join=True, scale=None):
+def cut_heads(x, Wq, Wk, Wv, Wo, num_heads, mask=None, cut=True, join=True, scale=None, late=False):
     B, T, D = x.shape
     parts = [x @ W.T for W in (Wq, Wk, Wv)]
     if cut:
@@ -54,7 +59,8 @@ def cut_heads(x, Wq, Wk, Wv, Wo, num_heads, mask=None, cut=True, join=True, scal
     else:
         q, k, v = (part.view(B, num_heads, T, -1) for part in parts)
     scores = q @ k.mT * (scale or (D // num_heads) ** -0.5)
-    heads = (scores if mask is None else scores.masked_fill(~mask, -1e9)).softmax(-1) @ v
+    weights = (scores if mask is None or late else scores.masked_fill(~mask, -1e9)).softmax(-1)
+    heads = (weights * mask if late else weights) @ v
     return (heads.transpose(1, 2) if join else heads).reshape(B, T, D) @ Wo.T
 
 
@@ -100,10 +106,14 @@ WRONG = [
     ("masked_softmax", lambda s, m: (s * m).softmax(-1), "exp(0) is one"),
     ("masked_softmax", lambda s, m: masked_softmax(s, ~m).nan_to_num(0.2), "mask is turned round"),
     ("masked_softmax", lambda s, m: s.exp() * m / (s.exp() * m).sum(-1, keepdim=True), "overflow"),
+    ("masked_softmax", lambda s, m: s.masked_fill(~m, -20.0).softmax(-1), "none at all"),
+    ("masked_softmax", lambda s, m: s.masked_fill(~m, -1e9).softmax(1), "over the queries"),
+    ("additive_scores", lambda q, k, W, U, v: additive_scores(q, k, W, U, v).squeeze(), "batch of one text"),
     ("additive_scores", lambda q, k, W, U, v: additive_scores(q, k, W, U, v, act=lambda x: x), "tanh is missing"),
     ("additive_scores", lambda q, k, W, U, v: additive_scores(0 * q, k, W, U, v), "query is not used"),
     ("additive_scores", lambda q, k, W, U, v: additive_scores(q, k, U, W, v), "swapped"),
     ("additive_scores", lambda q, k, W, U, v: additive_scores(q, k, W, U, v).softmax(-1), "weights already"),
+    ("context", lambda w, v: (w[:, None] @ v).squeeze(), "batch of one text"),
     ("context", lambda w, v: v.mean(1), "plain mean"),
     ("context", lambda w, v: w[..., None] * v, "not summed yet"),
     ("context", lambda w, v: v[torch.arange(2), w.argmax(1)], "largest weight"),
@@ -112,6 +122,7 @@ WRONG = [
     ("attention", lambda Q, K, V, m=None: attention(Q, K, V, m, scale=1.0), "not scaled"),
     ("attention", lambda Q, K, V, m=None: attention(Q, K, V, m, scale=1 / Q.shape[-1]), "its root"),
     ("attention", lambda Q, K, V, m=None: attention(Q, K, V), "what comes after"),
+    ("attention", attention_masked_late, "do not sum to one"),
     ("attention", lambda Q, K, V, m=None: attention(Q, K, K, m), "keys are averaged"),
     ("attention", lambda Q, K, V, m=None: attention(Q, K, V, m)[0], "returns one value"),
     ("attention", lambda Q, K, V, m=None: attention(Q, K, V, m, scale=1 / 3), "without a mask"),
@@ -119,6 +130,7 @@ WRONG = [
     ("sinusoids", lambda n, d: sinusoids(n, d).view(n, -1, 2).flip(2).flatten(1), "sine and cosine are swapped"),
     ("sinusoids", lambda n, d: sinusoids(n, d, base=100.0), "i / width"),
     ("sinusoids", lambda n, d: sinusoids(n, d, first=1), "first position is 0"),
+    ("sinusoids", lambda n, d: sinusoids(n, d).double(), "of type torch.float64"),
     ("causal_mask", lambda n: torch.ones(n, n).triu().bool(), "into the future"),
     ("causal_mask", lambda n: torch.ones(n, n).tril(-1).bool(), "may not see itself"),
     ("causal_mask", lambda n: torch.ones(n, n).triu(1).bool(), "swapped"),
@@ -129,6 +141,7 @@ WRONG = [
     ("multi_head", lambda x, *a: cut_heads(x, *a, cut=False), "cut across the tokens"),
     ("multi_head", lambda x, *a: cut_heads(x, *a, join=False), "joined across the tokens"),
     ("multi_head", lambda x, *a: cut_heads(x, *a, scale=8**-0.5), "whole width"),
+    ("multi_head", lambda x, *a: cut_heads(x, *a, late=True), "do not sum to one"),
     ("layer_norm", lambda x, g, b: (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True) * g + b, "less one"),
     ("layer_norm", lambda x, g, b: norm(x, None, b), "gain is missing"),
     ("layer_norm", lambda x, g, b: norm(x, g, None), "the bias is missing"),
@@ -142,6 +155,7 @@ WRONG = [
     ("block", lambda x, a, f, n, m: block(x, a, f, n, n), "first norm is used twice"),
     ("block", lambda x, a, f, n, m: x + a(n(x)), "feed-forward part is missing"),
     ("patches", lambda x, n: x.reshape(len(x), -1, n * n), "strips"),
+    ("patches", lambda x, n: patches(x, 2), "squares of 3 by 3"),
     ("patches", lambda x, n: patches(x.mT, n), "read transposed"),
     ("patches", lambda x, n: patches(x, n).unflatten(2, (n, n)).mT.flatten(2), "within a square"),
     ("patches", lambda x, n: patches(x, n).unflatten(2, (n, n)), "two-dimensional"),

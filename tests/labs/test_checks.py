@@ -41,7 +41,7 @@ def blank(*arguments):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_blank_is_not_written_yet_and_a_number_is_no_function(name):
-    assert check(name, blank).sentence == "it is not written yet."
+    assert check(name, blank).sentence == "it is not written yet: it comes to the line `raise NotImplementedError`."
     assert "a function or class is asked for" in check(name, 3).sentence
     assert "returns nothing" in check(name, lambda *arguments: None).sentence
     assert "raises ZeroDivisionError" in check(name, lambda *arguments: 1 / 0).sentence

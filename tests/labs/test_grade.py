@@ -36,7 +36,7 @@ def test_a_solution_has_all_exercises_right_and_an_exercise_none(lab, tmp_path):
     assert [verdict.name for verdict in verdicts] == [name for name, _ in checks_of(SOURCES[lab])]
     assert all(verdicts), verdicts
     blank = grade(write(notebooks["exercises"], tmp_path / "student.ipynb"))
-    assert {verdict.sentence for verdict in blank} <= {"it is not written yet."}
+    assert all(verdict.sentence.startswith("it is not written yet") for verdict in blank)
 
 
 def test_what_is_wrong_gone_or_unreadable_is_told_and_the_rest_is_right(tmp_path):
@@ -63,6 +63,34 @@ def test_only_definitions_run_and_the_last_one_counts(tmp_path):
     found = {verdict.name: verdict for verdict in grade(write(notebook, tmp_path / "student.ipynb"))}
     assert not found["rmse"]
     assert found["windows"]
+
+
+def test_an_answer_may_be_a_lambda_another_name_or_use_a_constant_that_is_computed(tmp_path):
+    notebook = changed(build(SOURCES["lab9"])["solutions"], "def lora_parameters(", "def counted(")
+    notebook = changed(notebook, 'check("lora_parameters"', 'lora_parameters = counted\ncheck("lora_parameters"')
+    square = "SQUARE: int = 2\ntimes = lambda factor, loss: factor ** SQUARE * torch.add(loss, 0)\n"
+    notebook = changed(notebook, "def distillation_loss(", f"{square}def distillation_loss(")
+    notebook = changed(
+        notebook,
+        "temperature**2 * (wanted.exp() * (wanted - said)).sum(dim=-1).mean()",
+        "times(temperature, (wanted.exp() * (wanted - said)).sum(dim=-1).mean())",
+    )
+    notebook = changed(
+        notebook,
+        "def merge(W, A, B, alpha):",
+        "merge = lambda W, A, B, alpha: W + alpha / len(A) * B @ A\ndef other(W, A, B, alpha):",
+    )
+    assert all(grade(write(notebook, tmp_path / "student.ipynb")))
+
+
+def test_what_a_notebook_computes_is_no_definition(tmp_path):
+    notebook = changed(
+        build(SOURCES["lab9"])["solutions"], "def merge(", "merge = 1 + (lambda: open(FILE, 'w'))()\ndef other("
+    )
+    notebook.cells[2].source = f"FILE = {str(tmp_path / 'made')!r}\n{notebook.cells[2].source}"
+    found = {verdict.name: verdict for verdict in grade(write(notebook, tmp_path / "student.ipynb"))}
+    assert "it is the result of a call" in found["merge"].sentence
+    assert not (tmp_path / "made").exists()
 
 
 def test_the_lab_is_told_by_metadata_or_name_and_else_asked_for(tmp_path):

@@ -57,13 +57,13 @@ def translation_section(records: list[Record], link: Link) -> str:
 
 def draw_bleu_by_length(records: list[Record], picture: Path) -> bool:
     """
-    Draw BLEU by the length of the source for the first run of each model on Multi30k, over the test set of 2016.
-    Gives whether there is such a run.
+    Draw BLEU by the length of the source for each model on Multi30k, over the test set of 2016: means over the seeds.
+    Gives whether there is such a model.
     """
     lines, architectures = {}, {}
     for name, group in multi30k(records).items():
-        if scores := scores_of_test(group[0], next(iter(TESTS))):
-            lines[name] = scores["bleu_by_source_length"]
+        if bins := _bleu_by_length(group):
+            lines[name] = bins
             architectures[name] = group[0]["hyperparameters"]["architecture"]
     if lines:
         title = "How well sentences of each length are translated"
@@ -113,16 +113,16 @@ def _time_row(name: str, group: list[Record]) -> dict[str, Any]:
     return {"model": shown, "hours": f"{hours:.2f}", "tokens/s": f"{speed:,.0f}", **minutes}
 
 
-def _length_row(name: str, group: list[Record]) -> dict[str, Any]:
-    """Means over the seeds; the sentences, and so the bins, are the same for every model."""
+def _bleu_by_length(group: list[Record]) -> list[dict[str, Any]]:
+    """Means over the seeds; the sentences, and so the bins, are the same for every model. Empty if a seed has none."""
     found = [scores_of_test(record, next(iter(TESTS))) for record in group]
     if not all(found):
-        return {}
+        return []
     bins = zip(*(scores["bleu_by_source_length"] for scores in found), strict=True)
-    cells = {
-        f"{seeds[0]['from']}-{seeds[0]['to']} ({seeds[0]['sentences']})": statistics.mean(
-            item["bleu"] for item in seeds
-        )
-        for seeds in bins
-    }
-    return {"model": name, **{words: f"{bleu:.1f}" for words, bleu in cells.items()}}
+    return [{**seeds[0], "bleu": statistics.mean(item["bleu"] for item in seeds)} for seeds in bins]
+
+
+def _length_row(name: str, group: list[Record]) -> dict[str, Any]:
+    bins = _bleu_by_length(group)
+    cells = {f"{item['from']}-{item['to']} ({item['sentences']})": f"{item['bleu']:.1f}" for item in bins}
+    return {"model": name, **cells} if cells else {}
