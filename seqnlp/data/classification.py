@@ -208,7 +208,7 @@ def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> l
     feature, known = part.features[column], {}  # a name for each value, not for each row: there may be a million rows
     names, stripped, composed, whole = [], 0, 0, 0
     for row, label in enumerate(values_of(part, column)):
-        if _is_missing(label) or (isinstance(label, int | float) and label < 0 and label % 1 == 0):
+        if _is_missing(label) or (isinstance(label, int | float | Decimal) and label < 0 and label % 1 == 0):
             shown = "is blank" if _is_missing(label) else f"holds {label}"
             raise DataError(
                 f"{where}: row {row} is not labeled (it {shown}). Leave such rows out, or choose a labeled split by "
@@ -237,10 +237,10 @@ def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> l
 
 def _written(label: Any, feature: Any, where: str) -> tuple[str, str]:
     """How a label is written, and what its class is called."""
-    if isinstance(label, float) and label.is_integer():
+    if isinstance(label, float | Decimal) and label % 1 == 0:
         label = int(label)
     if not isinstance(label, int | str):
-        other = {float: "regression", list: "multi_label_classification"}.get(type(label))
+        other = {float: "regression", Decimal: "regression", list: "multi_label_classification"}.get(type(label))
         instead = f", or take --problem_type {other}" if other else ""
         raise DataError(
             f"{where}: expected class names or whole numbers, found a {type(label).__name__} ({str(label)[:40]}). "

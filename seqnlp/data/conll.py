@@ -11,6 +11,7 @@ CONLLU_FIELDS = ("form", "lemma", "upos", "xpos", "feats", "head", "deprel", "de
 _ID = re.compile(r"(\d+)(?:([-.])\d+)?")
 _DOCUMENT = "-DOCSTART-"
 _COMMENT = ("# ", "#\t")
+_SPACES = re.compile(r"[ \t]+")  # and no others: a word may hold one that does not break (U+00A0)
 
 
 @dataclass
@@ -53,8 +54,7 @@ def read_annotated(text: str, where: str) -> AnnotatedText:
     cells = first.split("\t")
     if len(cells) == len(CONLLU_FIELDS) + 1 and _ID.fullmatch(cells[0]):
         return _read_conllu(lines, where)
-    delimiter = "\t" if "\t" in first else None
-    return _read_columns(lines, where, delimiter, len(first.split(delimiter)))
+    return _read_columns(lines, where, first)
 
 
 def _read_conllu(lines: list[str], where: str) -> AnnotatedText:
@@ -80,19 +80,21 @@ def _read_conllu(lines: list[str], where: str) -> AnnotatedText:
     return found
 
 
-def _read_columns(lines: list[str], where: str, delimiter: str | None, width: int) -> AnnotatedText:
+def _read_columns(lines: list[str], where: str, first: str) -> AnnotatedText:
+    has_tabs = "\t" in first
+    width = len(_cells_of(first, has_tabs))
     found = AnnotatedText({f"column {place}": [] for place in range(1, width + 1)})
     words = []
     for number, line in enumerate([*lines, ""], start=1):
         if line.startswith(_DOCUMENT):
             found.counts[f"lines that begin with {_DOCUMENT}"] += 1
         elif line.strip():
-            cells = line.split(delimiter)
+            cells = _cells_of(line, has_tabs)
             is_comment = line.startswith(_COMMENT) and not words and len(cells) != width
             if is_comment:
                 found.counts["comments"] += 1
             elif len(cells) != width or width < 2:
-                how = "tabs" if delimiter else "spaces"
+                how = "tabs" if has_tabs else "spaces"
                 _refuse(where, number, line, f"a word and its labels, {max(2, width)} cells between {how}")
             else:
                 words.append(cells)
@@ -100,6 +102,10 @@ def _read_columns(lines: list[str], where: str, delimiter: str | None, width: in
             _add_sentence(found, words, [])
             words = []
     return found
+
+
+def _cells_of(line: str, has_tabs: bool) -> list[str]:
+    return line.split("\t") if has_tabs else _SPACES.split(line.strip(" \t"))
 
 
 def _add_sentence(found: AnnotatedText, words: list[list[str | None]], comments: list[str]) -> None:

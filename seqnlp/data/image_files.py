@@ -126,6 +126,8 @@ def left_out(folder: Path, splits: dict[str, Dataset], column: str) -> list[str]
     passes over what it does not know without a word, such as HEIC; and one if it holds folders without an image.
     """
     read = {_place(path) for part in splits.values() for path in _paths(part, column)}
+    if not any(_place(folder) in path.parents for path in read):
+        return []  # the images lie within tables
     found = [path for path in sorted(folder.rglob("*")) if not is_hidden(path, folder)]
     folders = {parent for path in read for parent in path.parents}
     others = [path for path in found if not path.is_dir() and _place(path) not in read]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from .arguments import LabelArguments
-from .classification import LABEL_COLUMNS, OneClass, load_text_classification, lookalikes
+from .classification import LABEL_COLUMNS, OneClass, is_unlabeled, load_text_classification, lookalikes
 from .columns import dataset_of, values_of
 from .errors import DataError
 from .loaded import LoadedData
@@ -219,9 +219,8 @@ class Number(OneClass):
         return [find_column(train, arguments.label_column, NUMBER_COLUMNS, "label", name, split)]
 
     def is_unlabeled(self, part: Dataset, columns: list[str]) -> bool:
-        """Whether no text has a number."""
-        column = columns[0]
-        return column not in part.column_names or all(value in (None, "") for value in values_of(part, column))
+        """Whether no text has a number: all are blank or -1, as those of the test split of STS-B in GLUE."""
+        return is_unlabeled(part, columns[0])
 
     def read(self, part: Dataset, columns: list[str], where: str, remarks: list[str]) -> list[float]:
         """The number of each text; of a `ClassLabel` whose names are numbers, those."""

@@ -9,17 +9,21 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 from datasets import (
     Dataset,
     DatasetDict,
+    IterableDataset,
     IterableDatasetDict,
     Value,
     concatenate_datasets,
     get_dataset_config_names,
     load_dataset,
     load_dataset_builder,
+    load_from_disk,
 )
+from datasets.config import DATASET_STATE_JSON_FILENAME, DATASETDICT_JSON_FILENAME
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from PIL import Image as PILImage
@@ -36,7 +40,9 @@ from .unread import kind_of
 
 # What a file or folder is called that holds a split, as `datasets` has it too.
 SPLIT_WORDS = {"train": "train|training", "validation": "validation|valid|val|dev", "test": "test|testing|eval"}
+WORDS = Value("string")
 _BUILDERS = ("csv", "json", "parquet", "text")
+_SAVED = (DATASETDICT_JSON_FILENAME, DATASET_STATE_JSON_FILENAME)  # one of them lies in what `save_to_disk` writes
 
 
 def load_splits(
@@ -64,8 +70,14 @@ def load_splits(
     Raises:
         DataError: If there is no such dataset, configuration or file, it cannot be read, or the Hub cannot be reached.
     """
-    if (dataset_name is None) == (not data_files):
-        raise DataError("Give either --dataset_name or --train_file, not both and not neither.")
+    if dataset_name is None and not data_files:
+        raise DataError("There is no data: give either --dataset_name or --train_file.")
+    if dataset_name is not None and data_files:
+        split, file = next(iter(data_files.items()))
+        raise DataError(
+            f"--dataset_name {dataset_name} and --{split}_file {file}: a dataset has its splits, and files are named "
+            "split by split. Give the one or the others."
+        )
     if data_files:
         named = data_files.get("train", next(iter(data_files.values())))
         files = {split: file for split, file in data_files.items() if split not in unread}
@@ -77,9 +89,7 @@ def load_splits(
     kind = kind_of(dataset_name)
     if kind in ("sample", "simulation"):
         splits = _without(load_sample(dataset_name), unread)
-        if streaming:
-            splits = IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
-        return LoadedData(splits, DataSource(dataset_name))
+        return LoadedData(_streamed(splits) if streaming else splits, DataSource(dataset_name))
 
     path = path_of(dataset_name)
     if kind == "file":
@@ -183,18 +193,40 @@ def _read_files(files: dict[str, list[str]], source: DataSource, whole: bool, st
             check_file(name)
     if streaming:
         streams = {
-            split: concatenate_datasets([stream_file(name, whole) for name in names]) for split, names in files.items()
+            split: _join_streams({name: stream_file(name, whole) for name in names}, split)
+            for split, names in files.items()
         }
         return LoadedData(IterableDatasetDict(streams), source)
     splits, remarks = {}, []
     for split, names in files.items():
-        parts = []
-        for name in names:
-            rows, said = read_file(name, whole)
-            parts.append(rows)
-            remarks += said
-        splits[split] = _join(parts, source.name, split)
+        read = [read_file(name, whole) for name in names]
+        kinds = _kinds_of([rows for rows, _ in read])
+        words = {column for column, found in kinds.items() if WORDS in found and len(set(map(_kind, found))) > 1}
+        if words:  # what looks like a number in one of the files stays as it is written there
+            read = [read_file(name, whole, words) for name in names]
+        splits[split] = _join([rows for rows, _ in read], source.name, split)
+        remarks += [remark for _, said in read for remark in said]
     return LoadedData(DatasetDict(splits), source, remarks=remarks)
+
+
+def _join_streams(streams: dict[str, IterableDataset], split: str) -> IterableDataset:
+    """The rows of a split's files, of the columns that all of them have."""
+    columns = [stream.column_names for stream in streams.values()]
+    shared = [column for column in columns[0] if all(column in names for names in columns)]
+    if not shared:
+        shown = listed(
+            (f"{Path(name).name} has {listed(stream.column_names, 3)}" for name, stream in streams.items()), 3
+        )
+        raise DataError(
+            f"The files of {split!r} have no column in common ({shown}). Name the columns alike in all of them."
+        )
+    return concatenate_datasets([stream.select_columns(shared) for stream in streams.values()])
+
+
+def _kinds_of(parts: list[Dataset]) -> dict[str, list[Any]]:
+    """Of each column what it holds in the files that have it."""
+    columns = dict.fromkeys(name for part in parts for name in part.column_names)
+    return {column: [part.features[column] for part in parts if column in part.features] for column in columns}
 
 
 def _join(parts: list[Dataset], name: str, split: str) -> Dataset:
@@ -202,13 +234,10 @@ def _join(parts: list[Dataset], name: str, split: str) -> Dataset:
     The rows of a split's files. As in one file, a column that holds numbers in one and words in another holds words,
     and one of whole numbers and others holds numbers.
     """
-    whole, numbers, words = (Value(kind) for kind in ("int64", "float64", "string"))
-    for column in dict.fromkeys(name for part in parts for name in part.column_names):
-        kinds = [part.features[column] for part in parts if column in part.features]
-        are_numbers = numbers in kinds and all(kind in (whole, numbers) for kind in kinds)
-        wider = words if words in kinds else numbers if are_numbers else None
+    for column, kinds in _kinds_of(parts).items():
+        wider = _wider(kinds)
         try:
-            if wider and any(kind != wider for kind in kinds):
+            if wider:
                 parts = [part.cast_column(column, wider) if column in part.features else part for part in parts]
             concatenate_datasets([part.select_columns(column) for part in parts if column in part.features])
         except (ValueError, TypeError) as error:
@@ -220,6 +249,18 @@ def _join(parts: list[Dataset], name: str, split: str) -> Dataset:
     return concatenate_datasets(parts)
 
 
+def _wider(kinds: list[Any]) -> Value | None:
+    """What holds all that columns of these kinds do, if they differ and there is such."""
+    if len(set(map(_kind, kinds))) == 1:
+        return None
+    if WORDS in kinds:
+        return WORDS
+    types = [kind.pa_type if isinstance(kind, Value) else None for kind in kinds]
+    if not all(kind is not None and (pa.types.is_integer(kind) or pa.types.is_floating(kind)) for kind in types):
+        return None
+    return Value("int64" if all(map(pa.types.is_integer, types)) else "float64")
+
+
 def _kind(feature: Any) -> str:
     """What a column holds, as a line shows it."""
     return feature.dtype if isinstance(feature, Value) else str(feature)
@@ -229,6 +270,8 @@ def _load_folder(
     folder: Path, name: str, config: str | None, whole: bool, streaming: bool, unread: Collection[str]
 ) -> LoadedData:
     source = DataSource(_local_name(name), config)
+    if any((folder / mark).is_file() for mark in _SAVED):
+        return LoadedData(_without(_load_saved(folder, name, config, streaming), unread), source)
     found = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder))
     models = [file.parent for file in found if file.name == CONFIG_NAME and file.parent != folder]
     models = [model for model in models if (model / SAFE_WEIGHTS_NAME).is_file()]  # as `from_pretrained` reads it
@@ -272,6 +315,25 @@ def _load_folder(
         raise
     except Exception as error:
         raise DataError(_explain(error, name, config, is_local=True)) from error
+
+
+def _load_saved(folder: Path, name: str, config: str | None, streaming: bool) -> DatasetDict | IterableDatasetDict:
+    """What the method `save_to_disk` of `datasets` has written."""
+    if config is not None:
+        raise DataError(
+            f"--dataset_config_name {config}: the folder {name!r} was written by `save_to_disk`, which keeps no "
+            "configurations. Leave the flag out."
+        )
+    try:
+        saved = load_from_disk(str(folder))
+    except Exception as error:
+        raise DataError(_explain(error, name, config, is_local=True)) from error
+    splits = saved if isinstance(saved, DatasetDict) else DatasetDict({"train": saved})
+    return _streamed(splits) if streaming else splits
+
+
+def _streamed(splits: DatasetDict) -> IterableDatasetDict:
+    return IterableDatasetDict({split: rows.to_iterable_dataset() for split, rows in splits.items()})
 
 
 def is_hidden(file: Path, folder: Path) -> bool:

@@ -22,7 +22,8 @@ MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "-", "?")
 MOST_STEPS = 10_000_000  # of a regular grid
 UNEVEN = 1.5  # times longer or shorter than most steps: more than months are, which nobody takes for uneven
 _NUMBER = r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*"
-_COMMA_NUMBER = r"[+-]?\d+(,\d+)?"
+_COMMA_NUMBER = _NUMBER.replace("[.,]", ",")
+_POINTS_AND_COMMA = r"[+-]?\d{1,3}(\.\d{3})+,\d+"
 _THOUSANDS = r"[+-]?[1-9]\d{0,2}(,\d{3})+"
 SPLITS = ("train", "validation", "test")
 
@@ -53,8 +54,7 @@ def load_series(arguments: SeriesArguments) -> LoadedData:
     table, source, remarks = _read_table(arguments)
     where = f"Dataset {source.name!r}"
     columns = _find_channels(table, arguments, where, remarks)
-    for column in columns:
-        table[column] = _numbers(table[column], f"{where}, column {column!r}", remarks)
+    table[columns] = _all_numbers(table, columns, where, remarks)
     table = _with_times(table, arguments, where, remarks)
 
     rows = {split: {"series": [], "values": []} for split in SPLITS}
@@ -89,10 +89,10 @@ def read_series_file(file: str, wanted: Sequence[str] = ()) -> tuple[np.ndarray,
     table, where = rows.to_pandas(), f"The file {file!r}"
     columns = list(wanted) if wanted and set(wanted) <= set(table.columns) else None
     found = _find_channels(table, SeriesArguments(columns=columns), where, remarks)
-    values = [_numbers(table[column], f"{where}, column {column!r}", remarks) for column in found]
+    values = _all_numbers(table, found, where, remarks)
     left = [str(column) for column in table.columns if column not in found] if columns else []
     remarks += [f"Not read: {', '.join(left)}."] if left else []
-    return np.stack([column.to_numpy(dtype=np.float64) for column in values], axis=1), found, remarks
+    return values.to_numpy(dtype=np.float64), found, remarks
 
 
 class SeriesWindows(torch.utils.data.Dataset):
@@ -257,12 +257,34 @@ def _without_marks(column: pd.Series) -> pd.Series:
     return column.where(~column.astype(str).str.strip().str.lower().isin(MISSING))
 
 
+def _all_numbers(table: pd.DataFrame, columns: list[str], where: str, remarks: list[str]) -> pd.DataFrame:
+    """The columns in float64, gaps as NaN. Points that may divide thousands are refused where others have commas."""
+    found = {column: _numbers(table[column], f"{where}, column {column!r}", remarks) for column in columns}
+    doubtful = [column for column in columns if _may_be_thousands(found[column])]
+    commas = [column for column in table.columns if doubtful and _tells_decimal_commas(table[column])]
+    for column in doubtful:
+        if commas and column not in commas:
+            number = found[column][found[column] % 1 > 0].iloc[0]
+            raise DataError(
+                f"{where}, column {column!r}: {number:g} may be {number * 1000:.0f}, since the column {commas[0]!r} "
+                "has decimal commas, and points may then stand between thousands. Write all numbers one way."
+            )
+    return pd.DataFrame(found)
+
+
+def _may_be_thousands(numbers: pd.Series) -> bool:
+    """Whether all fractions have one to three digits before and behind the point, as `1.234` has."""
+    fractions = numbers[numbers % 1 > 0].abs()
+    thousands = fractions * 1000
+    is_whole = np.isclose(thousands, thousands.round(), rtol=0, atol=1e-6)
+    return len(fractions) > 0 and bool(fractions.between(1, 1000).all() and is_whole.all())
+
+
 def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
     """A column in float64, gaps as NaN."""
     if not pd.api.types.is_numeric_dtype(column):
         words = _without_marks(column)
-        filled = words.dropna().astype(str).str.strip()
-        if _has_decimal_commas(filled):
+        if _has_decimal_commas(column):
             remarks.append(f"{where}: commas are read as decimal points.")
             words = words.str.replace(",", ".")
         marks = int(words.isna().sum() - column.isna().sum())
@@ -282,7 +304,17 @@ def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
     return values.where(np.isfinite(values))
 
 
-def _has_decimal_commas(words: pd.Series) -> bool:
+def _tells_decimal_commas(column: pd.Series) -> bool:
+    """Whether its numbers have decimal commas; some with marks between thousands, too, which are not read."""
+    if pd.api.types.is_numeric_dtype(column):
+        return False
+    return _has_decimal_commas(column) or bool(column.astype(str).str.strip().str.fullmatch(_POINTS_AND_COMMA).any())
+
+
+def _has_decimal_commas(column: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(column):
+        return False
+    words = _without_marks(column).dropna().astype(str).str.strip()
     commas = words[words.str.contains(",")]
     is_plain = words.str.fullmatch(_COMMA_NUMBER).all()
     return len(commas) > 0 and bool(is_plain) and not commas.str.fullmatch(_THOUSANDS).all()

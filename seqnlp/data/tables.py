@@ -9,7 +9,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -39,13 +39,14 @@ _DELIMITER_LINE = re.compile(r"(?i)sep=([,;|\t])[ \t]*")  # which a spreadsheet 
 
 
 @without_looking_for_cycles()
-def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
+def read_file(file: str, whole: bool = False, words: Collection[str] = ()) -> tuple[Dataset, list[str]]:
     """
     The rows of a json, jsonl, csv, tsv, parquet or txt file, gzipped or not, and remarks on how they were read.
 
     Args:
         file: Its name, which is never a pattern.
         whole: Whether a txt file is one row, instead of each of its lines.
+        words: Columns of a table that hold words, though all cells of this file may be numbers.
 
     Raises:
         DataError: If there is no such file, or it cannot be read by the rules, in one line that says where and why.
@@ -59,8 +60,8 @@ def read_file(file: str, whole: bool = False) -> tuple[Dataset, list[str]]:
         rows = [text] if whole else lines_of(text)
         return dataset_of(pa.table(texts_in_columns({"text": rows}))), []
     if kind == "json":
-        return _read_json(file, text, is_lines=".jsonl" in path.name.lower())
-    return _read_delimited(file, text, "\t" if kind == "tsv" else ",")
+        return _read_json(file, text, ".jsonl" in path.name.lower(), words)
+    return _read_delimited(file, text, "\t" if kind == "tsv" else ",", words)
 
 
 def read_text(file: str) -> str:
@@ -221,13 +222,14 @@ def _each_line(text: str) -> Iterator[str]:
 
 def _read_parquet(file: str, path: Path) -> Dataset:
     try:
-        pq.read_schema(path)  # says less than `datasets`, which logs its traceback
-        return load_dataset("parquet", data_files={"train": [glob.escape(str(path))]}, split="train")
+        if pq.read_metadata(path).num_rows:  # an error of it says less than one of `datasets`, with its traceback
+            return load_dataset("parquet", data_files={"train": [glob.escape(str(path))]}, split="train")
     except Exception as error:
         raise _no_parquet(file, path, error) from error
+    raise DataError(f"The file {file!r} has no rows.")
 
 
-def _read_json(file: str, text: str, is_lines: bool) -> tuple[Dataset, list[str]]:
+def _read_json(file: str, text: str, is_lines: bool, words: Collection[str]) -> tuple[Dataset, list[str]]:
     """An object per line; or, in a file that ends in .json, one list of objects or one object of columns."""
     rows = None if is_lines else _json_rows(file, text)
     values: dict[str, list] = {}
@@ -247,7 +249,7 @@ def _read_json(file: str, text: str, is_lines: bool) -> tuple[Dataset, list[str]
     if not count:
         raise DataError(f"The file {file!r} has no rows.")
     remarks: list[str] = []
-    columns = {name: _json_column(file, name, values.pop(name), remarks) for name in list(values)}
+    columns = {name: _json_column(file, name, values.pop(name), name in words, remarks) for name in list(values)}
     return dataset_of(pa.table(columns)), remarks
 
 
@@ -299,7 +301,11 @@ def _json_rows(file: str, text: str) -> list | None:
     return [dict(zip(whole, row, strict=True)) for row in zip(*whole.values(), strict=True)]
 
 
-def _json_column(file: str, name: str, values: list, remarks: list[str]) -> pa.ChunkedArray | pa.Array:
+def _json_column(
+    file: str, name: str, values: list, are_words: bool, remarks: list[str]
+) -> pa.ChunkedArray | pa.Array:
+    if are_words and all(isinstance(value, str | int | float | None) for value in values):
+        values = [None if value is None else str(value) for value in values]
     try:
         return pa.array(values)
     except UnicodeEncodeError as error:
@@ -309,7 +315,8 @@ def _json_column(file: str, name: str, values: list, remarks: list[str]) -> pa.C
         kinds = sorted({type(value).__name__ for value in values if value is not None})
         if not all(isinstance(value, str | int | float | None) for value in values):
             raise DataError(
-                f"The file {file!r}, column {name!r}: its rows hold things of several kinds ({', '.join(kinds)})."
+                f"The file {file!r}, column {name!r}: its rows hold things of several kinds ({', '.join(kinds)}). "
+                "Write it alike in all of them, or leave it out."
             ) from error
         remarks.append(f"{Path(file).name}, column {name!r}: it holds {' and '.join(kinds)}; all are read as words.")
         return pa.array([None if value is None else str(value) for value in values])
@@ -328,7 +335,7 @@ def _is_broken(value: Any) -> bool:
     return False
 
 
-def _read_delimited(file: str, text: str, delimiter: str) -> tuple[Dataset, list[str]]:
+def _read_delimited(file: str, text: str, delimiter: str, words: Collection[str]) -> tuple[Dataset, list[str]]:
     """The table and remarks; rows become columns as they come, which takes a fraction of the memory."""
     name, remarks = Path(file).name, []
     if delimiter == ",":
@@ -378,7 +385,8 @@ def _read_delimited(file: str, text: str, delimiter: str) -> tuple[Dataset, list
             "cell."
         )
     named = zip(_column_names(header, columns), columns, strict=True)
-    return dataset_of(pa.table({name: column.typed() for name, column in named if name is not None})), remarks
+    typed = {name: column.typed(as_words=name in words) for name, column in named if name is not None}
+    return dataset_of(pa.table(typed)), remarks
 
 
 def _delimiter_of(text: str) -> tuple[str, str]:
@@ -539,9 +547,9 @@ class _Cells:
         self._kinds = [kind for kind in self._kinds if all(map(kind[0].fullmatch, filled))]
         self._parts.append(pa.array([cell or None for cell in cells], pa.string()))
 
-    def typed(self) -> pa.ChunkedArray:
-        """The whole column."""
-        if not self._kinds or not any(part.null_count < len(part) for part in self._parts):
+    def typed(self, as_words: bool = False) -> pa.ChunkedArray:
+        """The whole column; of strings if it is to be one of words."""
+        if as_words or not self._kinds or not any(part.null_count < len(part) for part in self._parts):
             return pa.chunked_array(self._parts, pa.string())
         _, kind, convert = self._kinds[0]
         return pa.chunked_array([_as_numbers(part, kind, convert) for part in self._parts], kind)

@@ -18,6 +18,8 @@ _DATE = re.compile(
     r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?$"
 )
 _MONTH = re.compile(r"(?i)\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)")
+# With the name of a month, and in no format that pandas guesses; a month and two digits may be of a day or a year.
+_NAMED = ("%b %Y", "%B %Y", "%Y %b", "%Y %B", "%d %b %y", "%d %B %y")
 _HAS_ZONE = re.compile(r"\d{1,2}:\d{2}.*(?:Z|UTC|GMT|[+-]\d{2}:?\d{2})\s*$")
 # Digits without marks between them, by their number.
 _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -173,7 +175,7 @@ def _is_day_first(first, second, mark: str, words, where: str, day_first: bool |
 
 
 def _by_first(words: pd.Series, where: str) -> pd.Series:
-    """By the format of the first cell, which pandas guesses: months by their names, such as 5 Jan 2024."""
+    """By the format of the first cell, which pandas guesses: months by their names, such as 5 Jan 2024. Or by ours."""
     nameless = words[~words.str.contains(_MONTH)]
     nameless = nameless[pd.to_datetime(nameless, format="ISO8601", utc=True, errors="coerce").isna()]
     if len(nameless):
@@ -183,6 +185,11 @@ def _by_first(words: pd.Series, where: str) -> pd.Series:
             warnings.simplefilter("error")  # pandas warns, and then guesses anew for each cell
             return pd.to_datetime(words, utc=True)
     except UserWarning as error:
+        parts = words.str.replace(r"[-/., ]+", " ", regex=True)
+        for written in _NAMED:
+            times = pd.to_datetime(parts, format=written, utc=True, errors="coerce")
+            if times.notna().all():
+                return times
         raise DataError(f"{where}: {words.iloc[0][:40]!r} is in no format that is read: write 2024-12-31.") from error
     except (ValueError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:120]

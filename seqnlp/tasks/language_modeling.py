@@ -230,20 +230,26 @@ class LanguageModeling(Task):
         self, loaded: LoadedData, processor: PreTrainedTokenizerBase, splits: Iterable[str] | None = None
     ) -> PreparedData:
         """The segments by which each held-out document is scored whole."""
-        examples, counts = {}, {}
+        examples, counts, remarks = {}, {}, []
         for split in splits or loaded.splits:
             if split != "train":
                 texts = list(values_of(loaded.splits[split], "text"))
                 ids = encode_documents(processor, texts)
+                if begins := sum(int((row == processor.bos_token_id).sum()) for row in ids):
+                    remarks.append(
+                        f"The split {split!r} holds {processor.bos_token} {begins:,} times, which the given tokenizer "
+                        "takes for the beginning of a document: it is scored there, and never learned. Divide the "
+                        "texts at these places."
+                    )
                 examples[split] = HeldOutSegments(ids, processor.bos_token_id, **self.segments)
                 counts[split] = count_spelled(processor, texts, ids)
                 counts[split]["tokens"] = examples[split].num_targets
         share = counts["validation"]["unknown"] / counts["validation"]["tokens"] if "validation" in counts else 0.0
-        remark = unknown_remark(share, self.model_args.tokenizer_type, "the validation text")
+        remarks += filter(None, [unknown_remark(share, self.model_args.tokenizer_type, "the validation text")])
         scored = {split: count["tokens"] for split, count in counts.items()}
         details = {"evaluation": {**self.segments, "carried_state": self.is_recurrent, "tokens": scored}}
         collator = LanguageModelCollator(processor.pad_token_id)
-        return PreparedData(loaded, processor, examples, collator, details, counts, [remark] if remark else [])
+        return PreparedData(loaded, processor, examples, collator, details, counts, remarks)
 
     def unknown_share(self, data: PreparedData) -> float:
         """Of what is scored of validation."""

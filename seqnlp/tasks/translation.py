@@ -51,7 +51,7 @@ from .base import OF_ITS_DATA, Outcome, PreparedData, Task
 from .reporting.results import Link, Record, dataset_of
 from .reporting.translation_results import PUBLISHED, TESTS, bleu_of, draw_bleu_by_length, translation_section
 from .reporting.unknown import shown_unknown, tell_unknown
-from .starting.starting_model import is_ours, load_tokenizer, positions_of
+from .starting.starting_model import end_texts, give_ends, is_ours, load_tokenizer, positions_of
 
 
 BLEU_DISTANCE = 5.0
@@ -292,6 +292,13 @@ class Translation(Task):
             return Tokenizers(source, source)
         options = {"subfolder": TARGET_TOKENIZER, "trust_remote_code": False}
         return Tokenizers(source, AutoTokenizer.from_pretrained(folder, **options))
+
+    def fit_tokenizer(self, tokenizer: PreTrainedTokenizerBase, flag: str) -> None:
+        """A new model begins a translation by one token, and learns to end it by another."""
+        super().fit_tokenizer(tokenizer, flag)
+        if self.start_model is None:
+            give_ends(tokenizer, self.remarks)
+            end_texts(tokenizer, flag, self.remarks)
 
     def load_given_processor(self) -> Tokenizers:
         """Both tokenizers; where there is but one, it is both."""

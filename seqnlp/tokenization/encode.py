@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 PIECE = 10_000  # characters; while it tokenizes, `tokenizers` takes some 400 bytes per character
 AT_ONCE = 32
+CONTEXT = 200  # characters on either side of a cut, by which it is seen that it changes no token
 # A single space or line break between two words: every tokenizer of this package cuts there too, unigram at spaces.
 _BORDER = re.compile(r"(?<=\S)(?: |\r?\n)(?=\S)")
 _UNIGRAM_BORDER = re.compile(r"(?<=\S) (?=\S)")
@@ -37,25 +38,36 @@ def encode_documents(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -
     The token ids of each text, without special tokens, as an array of int32.
 
     They are what `tokenizer(text, add_special_tokens=False)` gives, piece by piece, since a long text as a whole takes
-    hundreds of times its size in memory.
+    hundreds of times its size in memory. Where a cut would change the tokens beside it, as one in front of a line
+    break does for tokenizers of other libraries that put a space before each text, none is made.
     """
     return [np.concatenate(list(_encode(tokenizer, text))) for text in texts]
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> Iterator[np.ndarray]:
     yield np.empty(0, dtype=np.int32)
-    pieces: list[str] = []
+    pieces: list[list[str]] = []
     for piece in pieces_of([text], tokenizer.backend_tokenizer.model):
-        pieces.append(piece)
+        if pieces and not _may_cut(tokenizer, pieces[-1][-1], piece):
+            pieces[-1].append(piece)
+            continue
         if len(pieces) == AT_ONCE:
-            yield _ids(tokenizer, pieces)
+            yield _ids(tokenizer, map("".join, pieces))
             pieces = []
+        pieces.append([piece])
     if pieces:
-        yield _ids(tokenizer, pieces)
+        yield _ids(tokenizer, map("".join, pieces))
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, pieces: list[str]) -> np.ndarray:
-    found = tokenizer(pieces, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+def _may_cut(tokenizer: PreTrainedTokenizerBase, before: str, after: str) -> bool:
+    """Whether the tokens around a cut are those that would be there without it."""
+    sides = before[-CONTEXT:], after[:CONTEXT]
+    whole, *parts = tokenizer(["".join(sides), *sides], add_special_tokens=False, verbose=False)["input_ids"]
+    return whole == [token for part in parts for token in part]
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, pieces: Iterable[str]) -> np.ndarray:
+    found = tokenizer(list(pieces), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
     return np.concatenate([np.array(ids, dtype=np.int32) for ids in found])
 
 

@@ -24,6 +24,7 @@ from seqnlp.data import (
     load_images,
     load_labeled_texts,
     load_series,
+    load_splits,
     load_tagging,
     load_text_classification,
     load_texts,
@@ -137,6 +138,17 @@ def test_a_stream_has_the_columns_of_its_first_row_and_no_blank_or_repeated_rows
     assert rows == [{"text": "a"}, {"text": None}, {"text": "😀"}]
     rows = list(stream_file(write("a.tsv", "text\tn\na\t1\n\n \t\ntext\tn\nb\t2\n")))
     assert rows == [{"text": "a", "n": "1"}, {"text": "b", "n": "2"}]
+
+
+def test_files_of_a_stream_share_their_columns(write, tmp_path):
+    rows = {"a.jsonl": {"id": 1, "text": "x", "note": "n"}, "b.jsonl": {"text": "y", "id": "2"}}
+    for name, row in rows.items():
+        write(name, json.dumps(row) + "\n")
+    stream = load_splits(str(tmp_path), streaming=True).splits["train"]
+    assert list(stream) == [{"id": 1, "text": "x"}, {"id": "2", "text": "y"}]
+    write("b.jsonl", '{"content": "y"}\n')
+    message = "no column in common (a.jsonl has id, text, note, b.jsonl has content)"
+    assert message in refusal(lambda: load_splits(str(tmp_path), streaming=True))
 
 
 def test_results_of_a_run_below_the_data_are_no_data(write, tmp_path, pictures):

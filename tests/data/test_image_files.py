@@ -4,7 +4,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 from transformers import ViTImageProcessorPil
@@ -187,6 +187,17 @@ def test_labels_of_a_metadata_table_are_as_it_says_and_images_without_a_row_are_
     found = {row["image"].getpixel((0, 0))[0]: names[row["label"]] for part in loaded.splits.values() for row in part}
     assert found == dict(enumerate(labels))
     assert loaded.remarks[0].endswith("or without a row of metadata: 12.png, 13.png.")
+
+
+def test_tables_and_folders_that_hold_images_are_not_said_to_be_left_out(tmp_path):
+    images = [Image.new("RGB", (8, 8), (number, 0, 0)) for number in range(20)]
+    kinds = Features({"image": ImageFeature(), "label": ClassLabel(names=["a", "b"])})
+    rows = Dataset.from_dict({"image": images, "label": [0, 1] * 10}, kinds)
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    rows.to_parquet(tmp_path / "hub" / "data" / "train-00000-of-00001.parquet")
+    DatasetDict(train=rows).save_to_disk(tmp_path / "saved")
+    for name in ("hub", "saved"):
+        assert load(tmp_path / name).remarks == []
 
 
 def test_a_choice_of_columns_is_said_and_a_row_without_an_image_is_refused(tmp_path):

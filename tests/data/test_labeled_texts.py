@@ -107,6 +107,16 @@ def test_numbers(tmp_path):
     assert "a standard deviation of 1e+03, and a model learns best what is about 1" in "\n".join(far.remarks)
 
 
+@pytest.mark.parametrize("missing", [-1.0, -1, None, float("nan")])
+def test_a_test_split_without_numbers_is_passed_over(tmp_path, missing):
+    """Each number of the test split of STS-B, in GLUE, is -1."""
+    loaded = load(tmp_path, NUMBERS, texts(-1, 4.5, 2), test=texts(missing, missing))
+    assert set(loaded.splits) == {"train", "validation"}
+    assert loaded.splits["train"]["label"][0] == -1
+    assert "The split 'test' has no labels: it is passed over." in loaded.remarks
+    assert load(tmp_path, NUMBERS, texts(-1, 4.5), test=texts(-1, 3)).splits["test"]["label"][:] == [-1, 3]
+
+
 def test_what_is_no_number_is_refused(tmp_path):
     with pytest.raises(DataError, match="row 1 holds 'four', which is no number"):
         load(tmp_path, NUMBERS, texts("3", "four"))

@@ -1,9 +1,10 @@
 import gzip
 import json
+from decimal import Decimal
 
 import pandas as pd
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from seqnlp.data import (
     DataArguments,
@@ -163,6 +164,10 @@ def test_splits_and_datasets_that_do_not_exist(tmp_path):
         load(dataset_name="stanfordnlp/sst2")
     with pytest.raises(DataError, match="either --dataset_name or --train_file"):
         load()
+    with pytest.raises(
+        DataError, match=r"--dataset_name .*a.jsonl and --validation_file .*a.jsonl: a dataset has its"
+    ):
+        load(dataset_name=path, validation_file=path)
 
 
 def test_errors_are_one_line_and_name_no_path(tmp_path):
@@ -335,6 +340,64 @@ def test_numbers_of_several_files_are_whole_only_if_all_are(tmp_path):
     loaded = load_text_classification(DataArguments(dataset_name=str(tmp_path)))
     assert loaded.splits["train"].features["label"].names == ["1", "2"]
     assert sum(map(len, loaded.splits.values())) == 90
+
+
+def test_numbers_beside_words_of_another_file_stay_as_they_are_written(tmp_path):
+    films, numbers = [f"film {number}" for number in range(30)], ["1.50", "+5", "1e5"]
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"{film},N\n" for film in films))
+    (tmp_path / "b.csv").write_text("text,label\n" + "".join(f"{number},1.0\n" for number in numbers))
+    splits = load(dataset_name=str(tmp_path))
+    assert splits["train"].features["label"].names == ["1.0", "N"]
+    assert {*splits["train"]["text"], *splits["validation"]["text"]} == {*films, *numbers}
+    (tmp_path / "json").mkdir()
+    rows = '{"n": 1.0}\n{"n": 2}\n', '{"n": "1.0"}\n{"n": null}\n'
+    for name, written in zip("ab", rows, strict=True):
+        (tmp_path / "json" / f"{name}.jsonl").write_text(written)
+    (tmp_path / "both.jsonl").write_text("".join(rows))
+    for source in ("json", "both.jsonl"):  # as in one file
+        assert load_splits(str(tmp_path / source)).splits["train"]["n"][:] == ["1.0", "2", "1.0", None]
+
+
+def test_parquet_files_whose_numbers_take_another_number_of_bytes(tmp_path):
+    frame = pd.DataFrame(ROWS[:60]).assign(label=[0, 1] * 30)
+    for kind in ("int32", "int64", "float32"):
+        frame.assign(text=kind + frame["text"], label=frame["label"].astype(kind)).to_parquet(
+            tmp_path / f"{kind}.parquet"
+        )
+    splits = load(dataset_name=str(tmp_path))
+    assert splits["train"].features["label"].names == ["0", "1"]
+    assert sum(map(len, splits.values())) == 180
+
+
+def test_labels_that_a_database_has_written_as_decimals(tmp_path):
+    frame = pd.DataFrame(ROWS).assign(label=[Decimal("0.00"), Decimal("1.00")] * 40)
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert load(dataset_name=str(tmp_path / "a.parquet"))["train"].features["label"].names == ["0", "1"]
+    frame.assign(label=[Decimal("0.5"), Decimal("-1.0")] * 40).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"row 0: expected class names .* found a Decimal \(0.5\).*regression"):
+        load(dataset_name=str(tmp_path / "a.parquet"))
+    frame.assign(label=[Decimal("-1.0"), Decimal("1.0")] * 40).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"row 0 is not labeled \(it holds -1.0\)"):
+        load(dataset_name=str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_folder_that_save_to_disk_has_written(tmp_path, streaming):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+    rows = {"text": ["a film", "b film", "c film"], "label": [1, 0, 1]}
+    whole = Dataset.from_dict(rows, features)
+    whole.save_to_disk(tmp_path / "one")
+    DatasetDict(train=whole, test=whole.select([1])).save_to_disk(tmp_path / "parts")
+    for name, texts in (("one", {"train": rows["text"]}), ("parts", {"train": rows["text"], "test": ["b film"]})):
+        splits = load_splits(str(tmp_path / name), streaming=streaming).splits
+        assert {split: [row["text"] for row in part] for split, part in splits.items()} == texts
+        assert splits["train"].features == features  # classes keep their names
+    assert "test" not in load_splits(str(tmp_path / "parts"), unread=["test"]).splits
+    with pytest.raises(DataError, match=r"--dataset_config_name en: the folder .* was written by `save_to_disk`"):
+        load_splits(str(tmp_path / "one"), "en")
+    next((tmp_path / "one").glob("*.arrow")).unlink()
+    with pytest.raises(DataError, match="one' cannot be read as a dataset: "):
+        load_splits(str(tmp_path / "one"))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from seqnlp.data import (
     channel_statistics,
     cut_windows,
     load_series,
+    read_series_file,
     simulate_balls,
 )
 
@@ -212,6 +213,28 @@ def test_gaps_have_many_names_and_commas_may_be_points(tmp_path):
     path.write_text('a\n"1,234"\n"5,678"\n')  # one and a bit, or a thousand?
     with pytest.raises(DataError, match=r"column 'a': it holds something else than numbers, e.g. '1,234'"):
         load(path, columns=["a"])
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1,2E-05", 1.2e-5), (",5", 0.5), ("-,25", -0.25), ("2,", 2), ("+1,5e3", 1500), ("1e-3", 0.001)],
+)
+def test_numbers_with_a_decimal_comma(tmp_path, written, number):
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\na\n" + "0,5\n" * 19 + f"{written}\n")
+    assert whole(load(path))[:, 0].tolist() == [0.5] * 19 + [number]
+
+
+@pytest.mark.parametrize("other", ["0,5", "1.234,5"])
+def test_beside_decimal_commas_a_point_may_stand_between_thousands(tmp_path, other):
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\na;b\n" + f"1.234;{other}\n987;{other}\n" * 20)
+    with pytest.raises(DataError, match=r"column 'a': 1.234 may be 1234, since the column 'b' has decimal commas"):
+        load(path)
+    with pytest.raises(DataError, match=r"column 'a': 1.234 may be 1234"):
+        read_series_file(str(path))
+    path.write_text("sep=;\na;b\n" + f"1.2345;{other}\n0.5;{other}\n-2000.25;{other}\n" * 20)  # these are none
+    assert whole(load(path, columns=["a"]))[:3, 0].tolist() == [1.2345, 0.5, -2000.25]
 
 
 def test_a_channel_without_numbers_to_train_on_is_named(tmp_path):

@@ -178,6 +178,12 @@ def test_a_table_without_rows(read, content):
     assert "has no rows under its line of column names" in refusal(read, "a.csv", content)
 
 
+def test_a_parquet_file_without_rows(tmp_path):
+    pd.DataFrame({"text": []}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet' has no rows\.$"):
+        read_file(str(tmp_path / "a.parquet"))
+
+
 def test_long_cells(read):
     assert len(read("a.csv", f"text\n{'x' * 200_000}\n")[0]["text"][0]) == 200_000
 

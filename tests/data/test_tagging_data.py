@@ -50,6 +50,8 @@ def test_columns_by_hand():
     assert found.counts == {"lines that begin with -DOCSTART-": 1, "comments": 1}
     with_spaces = read_annotated("New York\tB\n \tO", "a file")  # tabs, so that words may hold spaces
     assert with_spaces.columns["column 1"] == [["New York", " "]]
+    unbroken = read_annotated("10\u00a0000  B\n \u2028x\tO \n", "a file")  # other spaces are parts of words
+    assert unbroken.columns == {"column 1": [["10\u00a0000", "\u2028x"]], "column 2": [["B", "O"]]}
 
 
 @pytest.mark.parametrize(

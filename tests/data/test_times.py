@@ -39,6 +39,18 @@ def test_one_format_per_column(written):
     assert times.tolist() == MOMENTS.tolist()
 
 
+@pytest.mark.parametrize("written", ["%b %Y", "%B %Y", "%Y %b", "%b-%Y", "%d-%b-%y", "%d %B %y", "%d.%b.%y"])
+def test_months_by_their_names(written):
+    months = pd.date_range("1969-01-01", "2068-12-01", freq="MS").to_series(index=range(1200))
+    assert read(months.dt.strftime(written))[0].tolist() == months.tolist()
+
+
+def test_a_month_and_two_digits_may_be_a_day_or_a_year():
+    for cells in (["Jan-20", "Feb-20"], ["20-Jan", "20-Feb"]):
+        with pytest.raises(DataError, match=f"'{cells[0]}' is in no format that is read: write 2024-12-31"):
+            read(cells)
+
+
 def test_the_whole_column_decides_which_number_is_the_day():
     assert read(["03/04/2024", "13/04/2024"])[0].tolist() == [pd.Timestamp(2024, 4, 3), pd.Timestamp(2024, 4, 13)]
     assert read(["03/04/2024", "03/13/2024"])[0].tolist() == [pd.Timestamp(2024, 3, 4), pd.Timestamp(2024, 3, 13)]

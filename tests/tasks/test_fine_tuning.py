@@ -8,6 +8,7 @@ import pytest
 import torch
 from given_models import DATA, run
 from safetensors.torch import load_file
+from tokenizers import processors
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -262,6 +263,41 @@ def test_other_tokens_stand_in_for_those_that_begin_and_end_a_text():
         assert (tokenizer.bos_token, tokenizer.eos_token, len(remarks)) == (*ends, lacking)
     with pytest.raises(ArgumentsError, match="has no token that begins or ends a text"):
         give_ends(PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>"), [])
+
+
+@pytest.mark.parametrize(
+    ("divider", "puts", "ends"),
+    [
+        (None, None, True),
+        (processors.ByteLevel(trim_offsets=False), None, True),
+        (None, "<s> $A", True),
+        (None, "$A </s>", False),
+    ],
+)
+def test_a_new_translator_learns_to_end_by_a_given_tokenizer(tmp_path, divider, puts, ends):
+    backend = given_models.tokenizer().backend_tokenizer
+    special = [(token, backend.token_to_id(token)) for token in ("<s>", "</s>")]
+    templates = [processors.TemplateProcessing(single=puts, special_tokens=special)] if puts else []
+    backend.post_processor = processors.Sequence([*([divider] if divider else []), *templates])
+    given = PreTrainedTokenizerFast(tokenizer_object=backend, cls_token="<s>", sep_token="</s>", pad_token="<pad>")
+    before = given("one text").input_ids
+    given.save_pretrained(tmp_path / "given")
+    made = task("translation", "--tokenizer_name", tmp_path / "given")
+    tokenizer = made.given_processor.target
+    assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")  # a translation begins with the first
+    assert any(line.endswith("puts no end token behind a text: </s> is put there.") for line in made.remarks) == ends
+    tokenizer.save_pretrained(tmp_path / "saved")
+    for known in (tokenizer, AutoTokenizer.from_pretrained(tmp_path / "saved")):
+        assert known("one text").input_ids == [*before, *([known.eos_token_id] * ends)]
+
+
+def test_a_tokenizer_that_ends_texts_by_another_token_is_refused(tmp_path):
+    backend = given_models.tokenizer().backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(single="$A <s>", special_tokens=[("<s>", 2)])
+    given = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    given.save_pretrained(tmp_path)
+    with pytest.raises(ArgumentsError, match="it does not put its end token </s> behind a text, and cannot be told"):
+        task("translation", "--tokenizer_name", tmp_path)
 
 
 def test_the_folder_of_the_given_model_is_never_written_over(folder):

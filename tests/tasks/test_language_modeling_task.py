@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from datasets import IterableDataset
+from datasets import Dataset, IterableDataset
 from transformers import AutoModelForCausalLM, CompileConfig
 from uniform_models import begin, outcome_of, uniform
 
@@ -186,3 +186,13 @@ def test_a_saved_model_reads_each_token_once_and_its_files_agree(architecture, p
         assert getattr(config, name) == getattr(generation, name) == getattr(data.processor, name)
     if architecture == "transformer":
         assert config.max_position_embeddings == 6
+
+
+def test_a_beginning_that_a_given_tokenizer_finds_within_a_text_is_said(prepare):
+    task, _, data = prepare()
+    data.loaded.splits["validation"] = Dataset.from_dict({"text": ["ab<s>ab<s>ab", "ab"]})
+    told = "The split 'validation' holds <s> 2 times, which the given tokenizer takes for the beginning of a document"
+    for are_characters in (True, False):  # as they are for ours
+        data.processor.split_special_tokens = are_characters
+        said = task.prepare(data.loaded, data.processor, ["validation"]).remarks
+        assert any(line.startswith(told) for line in said) != are_characters

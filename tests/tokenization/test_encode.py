@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from seqnlp.tokenization import (
     encode,
@@ -51,6 +53,32 @@ def test_the_tokens_are_those_of_the_whole_text(tokenizer_type, monkeypatch):
     found = encode_documents(tokenizer, texts)
     assert all(ids.dtype == np.int32 for ids in found)
     assert [ids.tolist() for ids in found] == tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+
+LINES_WITH_MARKS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "divider"),
+    [
+        (None, pre_tokenizers.ByteLevel(add_prefix_space=True)),  # as RoBERTa may have it
+        (None, pre_tokenizers.Split(Regex(LINES_WITH_MARKS), "isolated")),  # as Llama 3 and Qwen
+        (normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None),  # as Llama 2
+        (None, pre_tokenizers.Metaspace(prepend_scheme="always")),
+    ],
+)
+def test_the_tokens_of_other_tokenizers_are_those_of_the_whole_text(normalizer, divider, monkeypatch):
+    backend = Tokenizer(models.BPE())
+    if normalizer is not None:
+        backend.normalizer = normalizer
+    if divider is not None:
+        backend.pre_tokenizer = divider
+    text = "Words, words.\nAnd more of them!\nOr not?\n" * 30
+    backend.train_from_iterator([text], trainers.BpeTrainer(vocab_size=200, show_progress=False))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    monkeypatch.setattr(encode, "PIECE", 7)
+    expected = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert encode_documents(tokenizer, [text])[0].tolist() == expected
 
 
 def test_characters_of_a_long_text_take_little_memory():

@@ -12,7 +12,15 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from tokenizers import processors
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
 from transformers.utils.hub import extract_commit_hash, get_checkpoint_shard_files
@@ -452,6 +460,40 @@ def give_ends(tokenizer: PreTrainedTokenizerBase, remarks: list[str]) -> None:
         setattr(tokenizer, f"{role}_token", stand_in)
         word = {"bos": "begins", "eos": "ends"}[role]
         remarks.append(f"The tokenizer {tokenizer.name_or_path} has no token that {word} a text: {stand_in} does.")
+
+
+def end_texts(tokenizer: PreTrainedTokenizerBase, flag: str, remarks: list[str]) -> None:
+    """
+    See that a tokenizer that has an end token puts it behind each text.
+
+    Args:
+        tokenizer: The tokenizer.
+        flag: What named it, with its value, for the error's line.
+        remarks: Gets a line if it has to be told so.
+
+    Raises:
+        ArgumentsError: If it cannot be told so.
+    """
+    ids, of_text = tokenizer("a").input_ids, tokenizer("a", add_special_tokens=False).input_ids
+    if ids[-1:] == [tokenizer.eos_token_id]:
+        return
+    before = ids[: len(ids) - len(of_text)]
+    if not isinstance(tokenizer, PreTrainedTokenizerFast) or ids != [*before, *of_text]:
+        raise ArgumentsError(
+            f"{flag}: it does not put its end token {tokenizer.eos_token} behind a text, and cannot be told to: no "
+            "translation would end. Give another."
+        )
+    end, backend = tokenizer.eos_token, tokenizer.backend_tokenizer
+    begin = tokenizer.convert_ids_to_tokens(before)
+    template = processors.TemplateProcessing(
+        single=[*begin, "$A", end],
+        pair=[*begin, "$A", end, "$B", end],
+        special_tokens=[*zip(begin, before, strict=True), (end, tokenizer.eos_token_id)],
+    )
+    # Two templates, one behind the other, would take what the first has made for a pair.
+    kept = [backend.post_processor] if backend.post_processor is not None and not begin else []
+    backend.post_processor = processors.Sequence([*kept, template])
+    remarks.append(f"The tokenizer {tokenizer.name_or_path} puts no end token behind a text: {end} is put there.")
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, flag: str, start: StartingModel) -> None:
