@@ -54,10 +54,10 @@ def export(
 
 
 def _processors(named: NamedModel) -> dict[str, Any]:
-    """What makes the model's inputs, and what reads its outputs where that is something else."""
+    """What makes the model's inputs, or says how, and what reads its outputs where that is something else."""
     if named.model.main_input_name == "pixel_values":
         return {"processor": named.image_processor()}
     if named.model.main_input_name != "input_ids":
-        return {}
+        return {"settings": named.run.get("hyperparameters")}
     has_two = getattr(named.model.config, "target_tokenizer", None) is not None
     return {"processor": named.tokenizer()} | ({"target_processor": named.target_tokenizer()} if has_two else {})

@@ -84,8 +84,8 @@ class Weights:
         self.path = path
         try:
             with np.load(path) as arrays:
-                self.arrays = dict(arrays)
-        except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:  # an .npy is no archive: a TypeError
+                self.arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # an .npy: a TypeError
             reason = getattr(error, "strerror", None) or "it is no archive of arrays"
             raise MarianFileError(f"{path} cannot be read: {reason}. Give Marian's model.npz.") from None
         if CONFIG not in self.arrays:
@@ -113,10 +113,14 @@ class Weights:
             )
         if array.ndim != 2:
             raise MarianFileError(f"{name} in {self.path} has {array.ndim} dimensions, and Marian's arrays have two.")
+        with np.errstate(over="ignore"):  # beyond float32 it is infinite
+            array = array.astype(np.float32)
+        if not array.size:
+            raise MarianFileError(f"{name} in {self.path} has the shape {array.shape} and no numbers: it is damaged.")
         if not np.isfinite(array).all():
             raise MarianFileError(f"{name} in {self.path} holds what is no number: the model has diverged.")
         self.left.discard(name)
-        return torch.from_numpy(array.astype(np.float32))
+        return torch.from_numpy(array)
 
     def whole_number(self, option: str) -> int:
         """An option that counts something."""
@@ -159,6 +163,7 @@ def read_marian(
     refuse_options(weights)
     tokenizers = [read_vocabulary(file) for file in files]
     config = _config(weights, tokenizers[-1], max_position_embeddings)
+    state = _state_dict(weights, config)  # first: a file that lacks layers is told before they are made
     model = TransformerForConditionalGeneration(config).eval()
     for file, tokenizer in zip(files, tokenizers, strict=True):
         if len(tokenizer) != model.config.vocab_size:
@@ -166,7 +171,6 @@ def read_marian(
                 f"{file} has {len(tokenizer) - 1} pieces and {path} embeddings of {model.config.vocab_size - 1}: they "
                 "belong to different models."
             )
-    state = _state_dict(weights, model.config)
     for name, parameter in model.state_dict().items():
         if state[name].shape != parameter.shape:
             raise MarianFileError(
@@ -271,6 +275,9 @@ def _decoder_layer(weights: Weights, prefix: str) -> dict[str, torch.Tensor]:
         return reads | _attention(weights, f"{prefix}_self", "self_attn")
     gate = weights.vector(f"{prefix}_rnn_bf")
     maps = [weights.matrix(f"{prefix}_rnn_{name}") for name in ("Wf", "W")]
+    if maps[0].shape != maps[1].shape:
+        shapes = " and ".join(str(tuple(one.t().shape)) for one in maps)
+        raise MarianFileError(f"{prefix}_rnn_Wf and _W in {weights.path} have the shapes {shapes}: it is damaged.")
     reads["recurrence.forward_cell.input_proj.weight"] = torch.cat(maps)
     reads["recurrence.forward_cell.input_proj.bias"] = torch.cat([gate, torch.zeros_like(gate)])  # W has none
     return reads | _norm(weights, f"{prefix}_rnn_ffn", "recurrence_norm")

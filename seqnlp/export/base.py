@@ -1,5 +1,6 @@
 """What an export is: files for another runtime, and the proof that they compute what the model computes."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..extras import install
@@ -79,6 +81,7 @@ class Export:
         processor: Any = None,
         *,
         target_processor: Any = None,
+        settings: dict[str, Any] | None = None,
         quantization: str | None = None,
     ):
         """
@@ -86,12 +89,14 @@ class Export:
             model: In float32; it is set to `eval()`.
             processor: What makes its inputs, a tokenizer or an image processor; `None` for series.
             target_processor: The tokenizer of what it writes, where that is another one.
+            settings: The hyperparameters of the run that trained a model of series, which say how it reads one.
             quantization: One of `quantizations`, or `None` for weights as they are.
         """
         self.model = model.eval()
         self.config = model.config
         self.processor = processor
         self.target_processor = target_processor
+        self.settings = settings or {}
         self.quantization = quantization
 
     # What a target has to say.
@@ -157,7 +162,7 @@ class Export:
             What was checked. Where one of them has not passed, nothing was written.
 
         Raises:
-            ExportError: If `folder` cannot be made, or holds something that no export has written.
+            ExportError: If `folder` cannot be made or written to, or holds something that no export has written.
         """
         folder = Path(folder)
         check_folder(folder)
@@ -168,14 +173,16 @@ class Export:
             raise ExportError(f"The folder {folder} cannot be made: {error.strerror}.") from error
         try:
             made = work / "made"
-            made.mkdir()
-            self.write(made)
+            with _writing(folder):
+                made.mkdir()
+                self.write(made)
             checks = self.verify(made)
             if all(check.passed for check in checks):
-                self._write_manifest(made, checks)
-                if folder.exists():
-                    folder.rename(work / "replaced")
-                made.rename(folder)
+                with _writing(folder):
+                    self._write_manifest(made, checks)
+                    if folder.exists():
+                        folder.rename(work / "replaced")
+                    made.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return checks
@@ -191,6 +198,20 @@ class Export:
             "versions": {name: importlib.metadata.version(name) for name in dict.fromkeys(names)},
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors has one of its own for a full disk
+        reason = getattr(error, "strerror", None) or error
+        raise ExportError(f"{folder} cannot be written: {reason}. Nothing of it was kept.") from error
+
+
+def in_python(text: str) -> str:
+    """A text as Python code names it, whatever quotes and backslashes it has."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def create_export(model: PreTrainedModel, target: str, **options: Any) -> Export:

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..models.attention import MultiHeadAttention
 from ..models.transformer_layers import DecoderLayer, GatedFeedForward, TransformerLayer, TransformerStack
-from .base import TARGET_TOKENIZER, Check, Export, ExportError
+from .base import TARGET_TOKENIZER, Check, Export, ExportError, in_python
 from .inputs import NEW_TOKENS, check_alike, check_tokenizer, random_texts, writing_options
 from .positions import position_table
 
@@ -127,19 +127,19 @@ class CTranslate2Export(Export):
 
     def usage(self, folder: str) -> str:
         """Lines that need ctranslate2 and tokenizers alone."""
-        second = f'Tokenizer.from_file("{folder}/{TARGET_TOKENIZER}/tokenizer.json")'
+        second = f"Tokenizer.from_file({in_python(f'{folder}/{TARGET_TOKENIZER}/tokenizer.json')})"
         end = "" if self.end_tokens else ", end_token=[]"
         lines = [
             "import ctranslate2",
             "from tokenizers import Tokenizer",
             "",
-            f'tokenizer = Tokenizer.from_file("{folder}/tokenizer.json")',
+            f"tokenizer = Tokenizer.from_file({in_python(f'{folder}/tokenizer.json')})",
             "tokenizer.encode_special_tokens = True  # the words of a text never become control tokens",
         ]
         if self._is_translator:
             lines += [
                 f"writer = {'tokenizer' if self.target_processor is None else second}",
-                f'translator = ctranslate2.Translator("{folder}")',
+                f"translator = ctranslate2.Translator({in_python(folder)})",
                 'tokens = tokenizer.encode("A man sleeps.").tokens',
                 "# max_input_length=0: nothing is cut off",
                 f"found = translator.translate_batch([tokens], beam_size=5, max_input_length=0{end})[0].hypotheses[0]",
@@ -147,7 +147,7 @@ class CTranslate2Export(Export):
             ]
         else:
             lines += [
-                f'generator = ctranslate2.Generator("{folder}")',
+                f"generator = ctranslate2.Generator({in_python(folder)})",
                 'tokens = tokenizer.encode("In the beginning").tokens',
                 f"found = generator.generate_batch([tokens], max_length=50, sampling_topk=1{end})[0]",
                 "print(tokenizer.decode(found.sequences_ids[0]))",

@@ -1,6 +1,7 @@
 """The target `gguf`: a language model of Llama's shape as one file for llama.cpp and what is built on it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import torch
@@ -177,4 +178,5 @@ class GGUFExport(Export):
 
     def usage(self, folder: str) -> str:
         """With llama.cpp's own program."""
-        return f'llama-cli --model {folder}/{FILE} --temp 0 --predict 50 --no-conversation --prompt "In the beginning"'
+        file = shlex.quote(f"{folder}/{FILE}")
+        return f'llama-cli --model {file} --temp 0 --predict 50 --no-conversation --prompt "In the beginning"'

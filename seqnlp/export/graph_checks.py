@@ -25,6 +25,9 @@ def examples_of(graph: Graph, config: PreTrainedConfig) -> list[tuple[torch.Tens
     num_tokens = getattr(config, "vocab_size", 1)
     sizes = [(2, 2, 0, 2), (2, 3, 0, 3), (3, 2, 5, 4), (3, 6, 4, 8), (1, 7, 0, 5), (1, 2, 3, 1)]
     sizes += [] if shares_heads(config) else [(1, 1, 0, 1), (1, 1, 4, 6), (3, 1, 9, 4)]
+    if hasattr(config, "vocab_size") and getattr(config, "position_embedding_type", None) == "learned":
+        longest = config.max_position_embeddings
+        sizes = [size for size in sizes if max(size[1] + size[2], size[3]) <= longest]
     found = []
     for seed, (rows, tokens, past, source) in enumerate(sizes):
         named = {"rows": rows, "tokens": tokens, "past_tokens": past, "source_tokens": source, "steps": tokens}

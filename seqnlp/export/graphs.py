@@ -33,6 +33,8 @@ from .base import ExportError
 
 PAST, PRESENT = "past_key_values.", "present."
 """What the names of a step's memory begin with, before it and after it."""
+NUM_TOKENS = f"{PAST}num_tokens"
+"""How many tokens a step's memory has read, where its states do not tell."""
 # How many of each an example has that a graph is traced with. No two are alike, and none is 1: a trace takes equal
 # numbers for the same one, and a 1 for a constant.
 EXAMPLE = {"rows": 2, "tokens": 5, "past_tokens": 7, "total_tokens": 12, "source_tokens": 9, "steps": 11}
@@ -70,6 +72,8 @@ class Graph:
             shape = tuple(sizes.get(size, size) for size in shape)
             if name.endswith("_ids"):
                 tensor = torch.randint(num_tokens, shape, generator=generator)
+            elif name == NUM_TOKENS:  # a position: no number at random
+                tensor = torch.full(shape, float(sizes["past_tokens"]))
             elif is_mask(name):
                 tensor = (torch.rand(shape, generator=generator) < 0.7).long()
                 tensor[:, 0], tensor[:, -1] = 0, 1
@@ -224,7 +228,7 @@ def _transformer_seq2seq(model: TransformerForConditionalGeneration) -> list[Gra
     else:
         decoder, memory = CellDecoder(model), _memory(config.recurrent_config(), config.decoder_layers)
         if decoder.counts:  # states do not tell how many tokens they have read
-            memory[f"{PAST}num_tokens"] = ("rows", 1)
+            memory[NUM_TOKENS] = ("rows", 1)
     ids = {"decoder_input_ids": ("rows", "tokens")}
     inputs = {**ids, "attention_mask": source["attention_mask"], **encoded, **memory}
     return [

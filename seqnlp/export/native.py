@@ -2,13 +2,14 @@
 
 import copy
 import json
+import shlex
 from pathlib import Path
 
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
 from ..models import AUTO_CLASSES
-from .base import Check, Export, ExportError
+from .base import Check, Export, ExportError, in_python
 from .inputs import (
     NEW_TOKENS,
     Comparison,
@@ -97,15 +98,16 @@ class TransformersExport(Export):
             call = f'("{read}")'
             if pipeline == "text-generation":
                 call = f'("{read}", max_new_tokens={min(50, self.config.max_position_embeddings // 2)})'
-                call += f")\n# or, as a server: transformers serve {folder}"
+                call += f")\n# or, as a server: transformers serve {shlex.quote(folder)}"
             else:
                 call += ")"
-            return f'from transformers import pipeline\n\nprint(pipeline("{pipeline}", model="{folder}"){call}'
+            made = f'pipeline("{pipeline}", model={in_python(folder)})'
+            return f"from transformers import pipeline\n\nprint({made}{call}"
         lines = [
             f"from transformers import {auto_class.__name__}, AutoTokenizer",
             "",
-            f'model = {auto_class.__name__}.from_pretrained("{folder}")',
-            f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
+            f"model = {auto_class.__name__}.from_pretrained({in_python(folder)})",
+            f"tokenizer = AutoTokenizer.from_pretrained({in_python(folder)})",
             'inputs = tokenizer("A man sleeps.", return_tensors="pt")',
         ]
         if self.model.can_generate():

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import torch
@@ -87,7 +88,8 @@ class OnnxExport(Export):
         what = {"generator": '"The text"', "text": '"The text"', "image": "image.png", "series": "series.csv"}[kind]
         script = "generate" if kind == "generator" else "predict"
         needs = {"image": "pillow", "series": ""}.get(kind, "tokenizers")
-        return f"pip install onnxruntime numpy {needs}".rstrip() + f"\npython {folder}/{script}.py {what}"
+        path = shlex.quote(f"{folder}/{script}.py")
+        return f"pip install onnxruntime numpy {needs}".rstrip() + f"\npython {path} {what}"
 
 
 def write_graph(graph: Graph, path: Path) -> None:

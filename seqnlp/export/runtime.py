@@ -74,7 +74,9 @@ def write_script(export: Export, folder: Path) -> None:
 def _facts(export: Export) -> dict[str, Any]:
     config, kind = export.config, kind_of(export)
     if kind == "series":
-        return {"channels": config.input_size, "prediction_length": config.prediction_length}
+        facts = {"channels": config.input_size, "prediction_length": config.prediction_length}
+        read = {"context_length": export.settings.get("context_length")}  # as many steps as it was trained on
+        return {**facts, **read, "logarithm": bool(export.settings.get("logarithm"))}
     facts = {}
     if kind in ("generator", "text"):
         facts |= {

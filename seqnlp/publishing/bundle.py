@@ -143,7 +143,7 @@ def build_bundle(
             shutil.copy(output_dir / name, folder)
     listed = _copy_target_tokenizer(model, output_dir, folder)
     names = {path.name for path in folder.iterdir()}
-    made = [_add_export(model, folder, target) for target in dict.fromkeys(exports)]
+    made = [_add_export(model, record, folder, target) for target in dict.fromkeys(exports)]
     licenses = {"license": license, "dataset_license": dataset_license}
     card = build_card(
         record, repo_id, tag if pinned else None, names, exports=made, project=project_address(), **licenses
@@ -321,9 +321,9 @@ def _copy_target_tokenizer(model: PreTrainedModel, output_dir: Path, folder: Pat
     return [f"{name}/{file}" for file in found]
 
 
-def _add_export(model: PreTrainedModel, folder: Path, target: str) -> Export:
+def _add_export(model: PreTrainedModel, record: dict[str, Any], folder: Path, target: str) -> Export:
     """The model for another runtime, in a folder below, verified there."""
-    processors = {}
+    processors = {"settings": record.get("hyperparameters")}
     if model.main_input_name == "pixel_values":
         processors["processor"] = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     elif model.main_input_name == "input_ids":

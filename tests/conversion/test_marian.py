@@ -254,6 +254,12 @@ def test_what_is_not_read_is_refused_with_its_name(vocabulary, tmp_path):
     refused("dec-cell: 'gru'", **{"dec-cell": "gru"})
     refused("0 vocabularies", vocabularies=[])
     refused("holds no encoder_l3_self_Wo_ln_scale", **{"enc-depth": 3})
+    refused("holds no encoder_l3_self_Wo_ln_scale", **{"enc-depth": 10**9})  # before that many layers are made
+    narrow = arrays | {"decoder_l1_rnn_W": arrays["decoder_l1_rnn_W"][:5]}
+    refused(r"decoder_l1_rnn_Wf and _W in .* have the shapes \(12, 12\) and \(5, 12\)", arrays=narrow)
+    refused(r"Wemb in .* has the shape \(\d+, 0\) and no numbers", arrays=arrays | {"Wemb": arrays["Wemb"][:, :0]})
+    large = arrays | {"Wemb": arrays["Wemb"].astype(np.float64) * 1e300}
+    refused("Wemb in .* holds what is no number", arrays=large)
     refused("22 arrays of .* have no place here, such as ", **{"dec-cell": "ssru"}, arrays=arrays | more_arrays())
     quantized = arrays | {"Wemb": arrays["Wemb"].astype(np.int8)}
     refused("Wemb in .* is of type int8: quantized models are not read", arrays=quantized)
@@ -281,6 +287,9 @@ def test_what_is_not_read_is_refused_with_its_name(vocabulary, tmp_path):
         assert "\n" not in str(error.value)
     with pytest.raises(MarianFileError, match=r"vocab.spm cannot be read: it is no archive of arrays"):
         read_marian(vocabulary, [vocabulary])
+    path.write_bytes(b"")
+    with pytest.raises(MarianFileError, match=r"model.npz cannot be read: it is no archive of arrays"):
+        read_marian(path, [vocabulary])
     bpe = write_vocabulary(tmp_path / "bpe.spm", model_type="bpe")
     with pytest.raises(MarianFileError, match=r"of type bpe, without <pad> and with </s>"):
         read_vocabulary(bpe)

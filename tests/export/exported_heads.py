@@ -63,6 +63,17 @@ HEADS = {
         TransformerForConditionalGeneration,
         {**ATTENTION, **STARTS, "decoder_cell": "ssru", "decoder_layers": 1, "norm_position": "pre"},
     ),
+    "counting translator": (
+        TransformerForConditionalGeneration,
+        {
+            **ATTENTION,
+            **STARTS,
+            "decoder_cell": "mingru",
+            "decoder_layers": 1,
+            "position_embedding_type": "learned",
+            "max_position_embeddings": 16,
+        },
+    ),
     "lstm classifier": (
         RecurrentForSequenceClassification,
         {**CELLS, "cell_type": "lstm", "bidirectional": True, "pooling": "attention", "num_labels": 3},

@@ -1,10 +1,13 @@
 """What holds for every target: what does not pass is not written, and nothing but an export is replaced."""
 
+import ast
 import json
 import re
+import shlex
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from typer.testing import CliRunner
 
 from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
@@ -97,6 +100,35 @@ def test_only_an_export_is_replaced(model, tmp_path):
     with pytest.raises(ExportError, match="cannot be made: "):
         export(model, None, "weight_sum", tmp_path / "file" / "below")
     assert names(tmp_path) == ["file", "link", "other", "sum"]
+
+
+@pytest.mark.parametrize("failed", [OSError(28, "No space left on device"), SafetensorError("No space left")])
+def test_a_disk_that_is_full_is_told_in_one_line_and_leaves_nothing(failed, model, tmp_path, monkeypatch):
+    assert export(model, None, "weight_sum", tmp_path / "sum")[0].passed
+    before = (tmp_path / "sum" / MANIFEST).read_text()
+
+    def write(self, folder):
+        (folder / "half.txt").write_text("half")
+        raise failed
+
+    monkeypatch.setattr(WeightSum, "write", write)
+    with pytest.raises(ExportError, match=r"sum cannot be written: No space left( on device)?\. Nothing of"):
+        export(model, None, "weight_sum", tmp_path / "sum")
+    assert names(tmp_path) == ["sum"]
+    assert (tmp_path / "sum" / MANIFEST).read_text() == before
+
+
+def test_a_folder_with_spaces_and_quotes_is_named_so_that_it_can_be_copied():
+    folder = 'my "best" models'
+    small = TransformerDecoderConfig(vocab_size=300, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    writer = TransformerDecoderForCausalLM(small)
+    for target in ("onnx", "gguf", "torch", "ctranslate2", "transformers"):
+        usage = EXPORTS[target](writer, train_tokenizer(["a good film"], "bpe", 300)).usage(folder)
+        if EXPORTS[target].language == "bash":
+            assert any(word.startswith(f"{folder}/") for word in shlex.split(usage)), usage
+        else:
+            strings = [node.value for node in ast.walk(ast.parse(usage)) if isinstance(node, ast.Constant)]
+            assert any(str(value).startswith(folder) for value in strings), usage
 
 
 def test_what_cannot_be_exported_is_told_in_one_line(model, monkeypatch):

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForMaskedLM
 from seqnlp import RecurrentConfig, RecurrentForTokenClassification, RecurrentModel, models
 from seqnlp.export import ExportError, create_export
 from seqnlp.export.graph_checks import check_outputs, compare, examples_of
-from seqnlp.export.graphs import graphs_of, has_cells, ready_to_trace
+from seqnlp.export.graphs import NUM_TOKENS, graphs_of, has_cells, ready_to_trace
 
 
 def test_no_head_is_left_out():
@@ -61,6 +61,11 @@ def test_memory_has_names_and_shapes_that_fit():
     assert set(encoder.outputs) < set(decoder.inputs)
     assert decoder.inputs["past_key_values.0.hidden"] == ("rows", 1, 6)
     assert decoder.outputs == ["logits", "present.0.hidden", "present.attentional_vector"]
+    _, counting = graphs_of(head("counting translator"))
+    assert list(counting.inputs)[-1] == NUM_TOKENS
+    for seed in range(9):  # a position at random may be none of the table
+        count = counting.examples({"rows": 2, "tokens": 1, "past_tokens": 3, "source_tokens": 4}, 9, seed)[-1]
+        assert count.tolist() == [[3.0], [3.0]]
     (step,) = graphs_of(head("transformer writer"))
     assert step.inputs["past_key_values.1.value"] == ("rows", 1, "past_tokens", 4)
     assert step.outputs[-1] == "present.1.value"

@@ -23,7 +23,7 @@ from transformers import ViTImageProcessorPil
 
 from seqnlp.export import ExportError, create_export, export
 from seqnlp.export.onnx import OPSET
-from seqnlp.export.scripts import generate, predict_text
+from seqnlp.export.scripts import generate, predict_series, predict_text
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -124,7 +124,9 @@ def test_a_text_that_is_too_long_is_cut_as_transformers_cuts_it(tmp_path, capsys
 def test_a_stranger_reads_an_image_as_the_processor_does(exported, tmp_path):
     model, folder, _ = exported("images")
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 17, 3), dtype=np.uint8))
-    image.save(tmp_path / "noise.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a camera held upright: its orientation, which the pipeline of transformers obeys
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "noise.png", exif=turned)
     expected = model(**image_processor()(image, return_tensors="pt")).logits.softmax(-1)[0]
     found = {label: float(value) for label, value in lines(run(folder / "predict.py", str(tmp_path / "noise.png")))}
     for place in range(3):
@@ -146,17 +148,50 @@ def test_a_stranger_goes_on_from_a_table_with_gaps(exported, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "content",
+    ['\ufeff"x1","x2"\n"1","2"\n"NA","4"\n', "1,2\n\n,4\n\n", "1,2\r\n nan , 4\r\n"],
+)
+def test_tables_as_people_have_them(content, tmp_path):
+    (tmp_path / "series.csv").write_text(content, encoding="utf-8", newline="")
+    np.testing.assert_array_equal(predict_series.read(tmp_path / "series.csv", ",", 2), [[1, 2], [np.nan, 4]])
+
+
+def test_an_empty_line_of_one_channel_is_a_step(tmp_path):
+    (tmp_path / "series.csv").write_text("1\n\n3\n\n")
+    np.testing.assert_array_equal(predict_series.read(tmp_path / "series.csv", ",", 1), [[1], [np.nan], [3]])
+
+
+@torch.no_grad()
+def test_a_run_of_logarithms_reads_as_many_steps_as_it_was_trained_on(tmp_path, capsys):
+    model = head("gru series")
+    settings = {"logarithm": True, "context_length": 4}
+    export(model, None, "onnx", tmp_path / "series", settings=settings)
+    facts = json.loads((tmp_path / "series" / "runtime.json").read_text())
+    session = onnxruntime.InferenceSession(str(tmp_path / "series" / "model.onnx"))
+    past = torch.rand(9, 2, generator=torch.Generator().manual_seed(0)) * 50 + 1
+    expected = model(past[None, -4:].log()).prediction_outputs[0].exp()
+    np.testing.assert_allclose(predict_series.predict(session, facts, past.double().numpy()), expected, rtol=1e-4)
+    assert "the last 4 of 9 steps are read" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="the model reads logarithms, and the least value is -1"):
+        predict_series.predict(session, facts, -np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
     ("name", "script", "content", "message"),
     [
         ("gru series", "predict.py", "1,2,3,4\n5,6,7,8\n", "has 4 columns, and the model reads 2"),
+        ("gru series", "predict.py", "a,b\n1,2\n3,four\n", "line 3 of series.csv: 'four' is no number"),
+        ("gru series", "predict.py", "1,x2\n3,4\n", "line 1 of series.csv: 'x2' is no number"),
+        ("gru series", "predict.py", "a,b\n", "series.csv holds no number"),
         ("learned writer", "generate.py", "a" * 41, "the text has 41 tokens, and the model reads 40 in all"),
     ],
 )
 def test_what_the_model_cannot_read_is_refused(name, script, content, message, exported, tmp_path):
     _, folder, _ = exported(name)
     (tmp_path / "series.csv").write_text(content)
-    given = str(tmp_path / "series.csv") if script == "predict.py" else content
-    done = subprocess.run([sys.executable, str(folder / script), given], capture_output=True, text=True, check=False)
+    given = "series.csv" if script == "predict.py" else content
+    command = [sys.executable, str(folder / script), given]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
 

@@ -42,6 +42,15 @@ def test_a_stranger_loads_it_and_has_the_same_logits(tmp_path):
     assert b"seqnlp/" not in content
 
 
+@torch.no_grad()
+def test_attention_over_a_series_is_held_to_its_numbers_and_not_to_the_bit(tmp_path):
+    # This one's roll-out differs in the last digit.
+    fields = {"num_attention_heads": 2, "hidden_size": 16, "head_dim": 6, "position_embedding_type": "rotary"}
+    checks = export(head("decoder series", **fields), None, "torch", tmp_path / "program")
+    assert [check.name for check in checks] == ["outputs of 3 batches, whole and padded"]
+    assert checks[0].passed, checks
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head(name, tmp_path):

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def pixels(path, facts):
     """An image as `(1, channels, height, width)` numbers, as the model was trained on them."""
     with Image.open(path) as image:
+        image = ImageOps.exif_transpose(image)  # upright, as a camera says that it was held
         image = image.convert("RGB").resize(facts["size"], facts["resample"])
     values = np.asarray(image, np.float32) * np.float32(facts["rescale_factor"])
     values = (values - np.array(facts["mean"], np.float32)) / np.array(facts["std"], np.float32)
