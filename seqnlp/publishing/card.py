@@ -241,7 +241,10 @@ def _base(record: dict[str, Any]) -> str | None:
     if adapter := base.get("adapter"):
         count = format(adapter.get("trained_parameters"), ",")
         method = escape(adapter.get("method"))
-        drawn += f" Trained were adapters by {method} of {count} parameters, merged into the weights."
+        trained = f"adapters by {method} of {count} parameters"
+        if new:
+            trained = f"adapters by {method} and what is new, {count} parameters in all"
+        drawn += f" Trained were {trained}; the adapters are merged into the weights."
     return (
         f"{shown} (SHA-256 of its weights {digest}). Taken over: {escape(base.get('weights_taken'))} weights. "
         f"{drawn} The license of that model is not on record: it may bind this one."

@@ -63,7 +63,25 @@ def check_claims(folder: Path, dataset: str | None, loaded: bool) -> list[Check]
         wrong = str(error)
     if wrong:
         return [*checks, Check("run.json is of these weights", FAILED, wrong)]
+    if wrong := _other_class(record, folder):
+        checks.append(Check("run.json is of these classes", FAILED, wrong))
     return [*checks, *_compute_again(record, folder, dataset)] if loaded else checks
+
+
+def _other_class(record: dict[str, Any], folder: Path) -> str | None:
+    """The first class that `config.json` calls otherwise than the record: a number of the card holds all the same."""
+    config = record["model"].get("config")
+    then = config.get("id2label") if isinstance(config, dict) else None
+    if not isinstance(then, dict):
+        return None
+    try:
+        now = dict(read_json(folder / "config.json").get("id2label") or {})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None  # such a model is not loaded
+    if now == then:
+        return None
+    number = next(number for number in (*then, *now) if then.get(number) != now.get(number))
+    return f"class {number} is {now.get(number)!r} in config.json, {then.get(number)!r} in run.json"
 
 
 def _check_seeds(record: dict[str, Any]) -> Check:

@@ -20,6 +20,7 @@ from transformers.models.auto import modeling_auto
 
 LENGTHS = (3, 7, 5)
 NEW_TOKENS = 6
+ANY_IMAGE_SIZE = 224  # of images for a model whose configuration sets no size, as that of a convolution
 
 
 class NotCheckedError(Exception):
@@ -42,6 +43,8 @@ class Probe:
         self.is_text = self.model.main_input_name == "input_ids"
         self.is_series = self.model.main_input_name == "past_values"
         self.is_encoder_decoder = bool(getattr(self.config, "is_encoder_decoder", False))
+        # As T5's and BART's classifiers, whose decoder reads the same text, and whose answer is that of its end token.
+        self.answers_at_end = self.is_encoder_decoder and type(self.model).__name__.endswith("SequenceClassification")
         self.tokenizer = None
         if any((self.folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
@@ -103,7 +106,8 @@ class Probe:
         for index, (row, single) in enumerate(zip(rows, alone, strict=True)):
             one = together[index]
             if self.is_text and one.dim() == 2 and not self.is_encoder_decoder:
-                one, single = one[: len(row)], single[:, : len(row)]  # the padding's own outputs mean nothing
+                own = slice(len(one) - len(row), None) if self.pads_left() else slice(0, len(row))
+                one = one[own]  # the padding's own outputs mean nothing
             difference = (one - single[0]).abs().max().item()
             worst = max(worst, difference)
             if not difference <= 1e-4 * max(1.0, single.abs().max().item()):  # NaN is alike to nothing
@@ -153,9 +157,11 @@ class Probe:
             special = set(self.tokenizer.all_special_ids if self.tokenizer is not None else ())
             special |= {getattr(config, name, None) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
             plain = torch.tensor([token for token in range(known) if token not in special] or [0])
-            return [plain[torch.randint(len(plain), (length,), generator=generator)] for length in LENGTHS]
-        if self.model.main_input_name == "pixel_values" and getattr(self.config, "image_size", None):
-            size = self.config.image_size
+            rows = [plain[torch.randint(len(plain), (length,), generator=generator)] for length in LENGTHS]
+            end = torch.tensor([config.eos_token_id] if self.answers_at_end else [], dtype=torch.long)
+            return [torch.cat([row, end]) for row in rows]
+        if self.model.main_input_name == "pixel_values":
+            size = getattr(self.config, "image_size", None) or ANY_IMAGE_SIZE
             height, width = (size, size) if isinstance(size, int) else size
             channels = getattr(self.config, "num_channels", 3)
             return [torch.rand(channels, height, width, generator=generator) for _ in LENGTHS]
@@ -168,8 +174,13 @@ class Probe:
             return [mean + scale * torch.randn(length, channels, generator=generator) for length in lengths]
         raise NotCheckedError(f"what goes into it ({self.model.main_input_name}) is not known here")
 
+    def pads_left(self, generates: bool = False) -> bool:
+        """Whether padding is on the left: where a decoder goes on from the last token, or a tokenizer has it so."""
+        is_told = getattr(self.tokenizer, "padding_side", "right") == "left" and not self.model.can_generate()
+        return not self.is_encoder_decoder and (generates or is_told)
+
     def batch(self, rows: list[torch.Tensor], generates: bool = False) -> dict[str, torch.Tensor]:
-        """Several examples padded to one length: on the left where a decoder goes on from the last token."""
+        """Several examples padded to one length."""
         if self.is_series:  # shorter ones end where the others do
             padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left")
             ones = [torch.ones_like(row, dtype=torch.bool) for row in rows]
@@ -183,11 +194,10 @@ class Probe:
         input_ids = torch.full((len(rows), width), pad)
         attention_mask = torch.zeros_like(input_ids)
         for index, row in enumerate(rows):
-            left = generates and not self.is_encoder_decoder
-            place = slice(width - len(row), width) if left else slice(0, len(row))
+            place = slice(width - len(row), width) if self.pads_left(generates) else slice(0, len(row))
             input_ids[index, place], attention_mask[index, place] = row, 1
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self.is_encoder_decoder and not generates:
+        if self.is_encoder_decoder and not generates and not self.answers_at_end:
             inputs["decoder_input_ids"] = self.examples()[0][:3].repeat(len(rows), 1)
         return inputs
 

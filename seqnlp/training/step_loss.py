@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from ..models.losses import next_token_labels, symmetric_divergence
+from ..models.losses import IGNORE_INDEX, next_token_labels, symmetric_divergence
 from .batches import Batch, MicroBatch
 from .errors import ArgumentsError, TrainingError
 
@@ -84,15 +84,20 @@ class StepLoss:
             loss = outputs.loss if micro.is_real else outputs.loss * 0.0
         if self.readings == 1 or not micro.is_real:
             return loss
-        return loss + self.weight / 2 * self._divergence(outputs.logits, micro.batch["labels"]) / targets
+        return loss + self.weight / 2 * self._divergence(outputs.logits, micro.batch) / targets
 
-    def _divergence(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Between the two readings, summed over the targets: of `(2 B, ..., C)` logits and the labels of `B` rows."""
+    def _divergence(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Between the two readings, summed over the targets: of `(2 B, ..., C)` logits and the batch of `B` rows."""
         first, second = logits.chunk(2)
+        labels = batch["labels"]
         if labels.shape == first.shape:  # yes or no to each of several labels: two classes, of logits z and 0
             first, second = (torch.stack([each, torch.zeros_like(each)], dim=-1) for each in (first, second))
         elif first.dim() > 2:  # of tokens, some without a label
-            counts = (next_token_labels(labels) if self.model.loss_type == "ForCausalLM" else labels) != -100
+            if "shift_labels" in batch:
+                labels = batch["shift_labels"]
+            elif self.model.loss_type == "ForCausalLM":
+                labels = next_token_labels(labels)
+            counts = labels != IGNORE_INDEX
             first, second = first[counts], second[counts]
         return symmetric_divergence(first, second).sum()
 
@@ -107,14 +112,18 @@ def gives_mean(model: PreTrainedModel, batch: Batch, device: torch.device) -> bo
         device: Where the model is.
 
     Raises:
-        TrainingError: If its loss follows neither rule, so that the gradient of a step would be a wrong one.
+        TrainingError: If it computes no loss, or one that follows neither rule, so that the gradient of a step would
+            be a wrong one.
     """
     row = {name: tensor[:1] for name, tensor in batch.items()}
     model.eval()
     with torch.no_grad():
         counts = torch.tensor([1, 2], device=device)
-        losses = [float(model(**row, num_items_in_batch=count).loss) for count in counts]
+        found = [getattr(model(**row, num_items_in_batch=count), "loss", None) for count in counts]
     model.train()
+    if any(loss is None for loss in found):
+        raise TrainingError(f"A {type(model).__name__} computes no loss of its labels: start from another model.")
+    losses = [float(loss) for loss in found]
     if math.isnan(losses[0]) and math.isnan(losses[1]):
         return True  # the mean over no targets; their sum is 0
     # However small it is: a model that is sure of its first row has one of 3e-7.

@@ -22,7 +22,7 @@ def _fresh_state():
 def folder(tmp_path_factory):
     """Models of others and of ours, each in a folder of its name, and small data."""
     folder = tmp_path_factory.mktemp("given")
-    for name in ("bert", "masked_bert", "gpt2", "marian", "vit", "lstm"):
+    for name in ("bert", "masked_bert", "gpt2", "marian", "t5", "vit", "deit", "lstm"):
         getattr(given_models, name)(folder / name)
     return given_models.write_data(folder)
 

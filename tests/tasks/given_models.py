@@ -11,11 +11,15 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
+    DeiTConfig,
+    DeiTForImageClassificationWithTeacher,
     GPT2Config,
     GPT2LMHeadModel,
     MarianConfig,
     MarianMTModel,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
     ViTConfig,
     ViTImageProcessorPil,
     ViTModel,
@@ -67,10 +71,26 @@ def marian(folder):
     return save(folder, MarianMTModel, config, vocabulary)
 
 
+def t5(folder):
+    """Its configuration has no field for a token that begins a text."""
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    vocabulary = tokenizer(add_eos_token=True)
+    ends = {"pad_token_id": 0, "eos_token_id": 3, "decoder_start_token_id": 0}
+    return save(folder, T5ForConditionalGeneration, T5Config(vocab_size=len(vocabulary), **sizes, **ends), vocabulary)
+
+
+IMAGES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+IMAGES |= {"image_size": 12, "patch_size": 4}
+
+
 def vit(folder):
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = ViTConfig(**sizes, image_size=12, patch_size=4)
-    return save(folder, ViTModel, config, ViTImageProcessorPil(size={"height": 12, "width": 12}))
+    return save(folder, ViTModel, ViTConfig(**IMAGES), ViTImageProcessorPil(size={"height": 12, "width": 12}))
+
+
+def deit(folder):
+    """As the distilled ones on the Hub: of the one of two classes that computes no loss."""
+    processor = ViTImageProcessorPil(size={"height": 12, "width": 12})
+    return save(folder, DeiTForImageClassificationWithTeacher, DeiTConfig(**IMAGES), processor)
 
 
 def lstm(folder, **fields):

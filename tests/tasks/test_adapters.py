@@ -23,6 +23,7 @@ from seqnlp.publishing.recomputation import evaluate_again
 from seqnlp.tasks import TASKS
 from seqnlp.tasks.starting.adapters import Adapter, read_adapter_config
 from seqnlp.training import ArgumentsError
+from seqnlp.training.parameters import freeze
 
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 8, 5, 4]])
@@ -56,6 +57,15 @@ def test_a_merged_weight_is_the_old_one_and_b_times_a_times_alpha_by_r():
     assert all(torch.equal(after[other], before[other]) for other in before if other != name)
     torch.testing.assert_close(model(input_ids=IDS).logits, adapted)
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_is_frozen_in_an_adapter_is_not_counted_as_trained():
+    model = tiny_bert()
+    config = read_adapter_config("lora", "r=2,target_modules=[query]", AutoModelForSequenceClassification)
+    adapter = Adapter(model, config, ["classifier"], ("x", None))
+    freeze(model, ["*lora_A*"])
+    adapter.merge()
+    assert adapter.described["trained_parameters"] == 8 * 2 + 8 * 2 + 2  # B, and the head with its bias
 
 
 @pytest.mark.parametrize("method", ["lora", "ia3", "adalora", "loha", "lokr", "oft", "vera", "hra"])
@@ -146,7 +156,8 @@ def test_a_recurrent_model_learns_by_lora(folder, lora):
     assert not [name for name in here if "lora" in name]
     found = evaluate_again(record, folder / "lora", str(folder))
     assert found["test"]["loss"] == pytest.approx(record["metrics"]["test"]["loss"], rel=1e-5)
-    assert f"adapters by lora of {trained:,} parameters, merged into the weights" in build_card(record, "alice/x")
+    card = build_card(record, "alice/x")
+    assert f"Trained were adapters by lora and what is new, {trained:,} parameters in all; the adapters are" in card
 
 
 def test_merged_model_and_adapter_alone_say_the_same(folder):

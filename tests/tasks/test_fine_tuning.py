@@ -1,6 +1,7 @@
 """Runs that start from models that exist: what is taken over, what is new, what is told, and what is refused."""
 
 import hashlib
+import json
 import re
 
 import given_models
@@ -14,6 +15,8 @@ from transformers import (
     AutoTokenizer,
     BertForMaskedLM,
     BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
@@ -119,13 +122,20 @@ def test_a_language_model_goes_on_with_a_model_that_lacks_a_padding_token(folder
     assert found["test"]["loss"] == pytest.approx(record["metrics"]["test"]["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize(("recipe", "name"), [("translation", "marian"), ("image_classification", "vit")])
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        ("translation", "marian"),
+        ("translation", "t5"),
+        ("image_classification", "vit"),
+        ("image_classification", "deit"),
+    ],
+)
 def test_other_recipes_start_from_models_of_others(recipe, name, folder, tmp_path):
     record = run(recipe, tmp_path, *SHORT, "--model_name_or_path", folder / name, *DATA[recipe](folder))
     assert record["base_model"]["sha256"] == sha256(folder / name)
     assert record["hyperparameters"]["architecture"] == name
-    expected = {"marian": {}, "vit": {"classifier": 2}}[name]
-    assert record["base_model"]["weights_new"] == expected
+    assert record["base_model"]["weights_new"] == ({"classifier": 2} if recipe == "image_classification" else {})
     found = evaluate_again(record, tmp_path, str(folder) if recipe == "translation" else None)
     assert found["test"]["loss"] == pytest.approx(record["metrics"]["test"]["loss"], rel=1e-5)
 
@@ -248,6 +258,28 @@ def test_fields_that_do_not_are_taken(folder):
     )
     assert model.config.hidden_dropout_prob == 0.4
     assert described["weights_unused"] == {"encoder.layer.1": 16}
+
+
+@pytest.mark.parametrize("recipe", ["language_modeling", "sentiment_analysis"])
+def test_a_loss_in_parts_is_given_up_where_two_readings_are_compared(recipe, tmp_path):
+    given_models.lstm(tmp_path / "lm", loss_chunk_size=8)
+    flags = ("--model_name_or_path", tmp_path / "lm", "--r_drop", 1)
+    assert task(recipe, *flags).build_config().loss_chunk_size is None
+    assert task(recipe, *flags[:2]).build_config().loss_chunk_size == 8
+    asked = task(recipe, *flags, "--config_overrides", "loss_chunk_size=4")
+    assert asked.build_config().loss_chunk_size == 4  # which the loop refuses
+
+
+def test_what_pads_is_what_the_configuration_names(tmp_path):
+    """A classifier of Llama's kind answers at the last token that its configuration does not call padding."""
+    fields = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(given_models.tokenizer()), **fields, bos_token_id=3, eos_token_id=3)
+    for number, token in ((0, "<pad>"), (None, "</s>"), (-1, "</s>")):
+        config.pad_token_id = None
+        folder = given_models.save(tmp_path / str(number), LlamaForCausalLM, config, given_models.without_padding())
+        told = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**told, "pad_token_id": number}))
+        assert task("sentiment_analysis", "--model_name_or_path", folder).given_processor.pad_token == token
 
 
 def test_other_tokens_stand_in_for_those_that_begin_and_end_a_text():

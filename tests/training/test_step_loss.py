@@ -121,6 +121,16 @@ def test_a_loss_that_is_neither_is_refused(tmp_path):
         loop.optimizer_step([MicroBatch(loop.collator(DATA[:8]), is_real=True)])
 
 
+def test_a_model_without_a_loss_is_refused(tmp_path):
+    class Silent(BertForSequenceClassification):
+        def forward(self, *args, labels=None, **kwargs):
+            return super().forward(*args, **kwargs)
+
+    loop = make_loop(tmp_path, Silent(BertConfig(**BERT)))
+    with pytest.raises(TrainingError, match="A Silent computes no loss of its labels: start from another model"):
+        loop.optimizer_step([MicroBatch(loop.collator(DATA[:8]), is_real=True)])
+
+
 def test_the_divergence_is_the_mean_of_both_directions():
     # p = (1/2, 1/2) and q = (9/10, 1/10): KL(p, q) = ln(5/3), KL(q, p) = (9 ln(9/5) - ln 5) / 10.
     both = symmetric_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[9.0, 1.0]]).log() + 3)
@@ -170,6 +180,16 @@ READ_TWICE = {
         divergence_of_several_labels,
     ),
 }
+
+
+def test_windows_are_compared_at_each_label_that_is_shifted_already():
+    """The last token of a window has a label there, and is not left out for want of a token behind it."""
+    loss = StepLoss(RecurrentForCausalLM(RecurrentConfig(vocab_size=20, hidden_size=4)), lambda batch: 8, r_drop=3.0)
+    loss._gives_mean = False
+    logits = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0))
+    batch = {"labels": TAGS, "shift_labels": TAGS}
+    found = loss.share(SimpleNamespace(loss=0.5, logits=logits), MicroBatch(batch, is_real=True), torch.tensor(8))
+    torch.testing.assert_close(found, 0.5 + 3 / 2 * divergence_of_tags(logits, TAGS) / 8)
 
 
 @pytest.mark.parametrize("kind", READ_TWICE)

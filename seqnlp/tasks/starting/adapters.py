@@ -110,8 +110,10 @@ class Adapter:
                 "would drop: add --config_overrides weight_drop=0."
             )
         self._try_merging(method, names)
-        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        self.described = {"method": method, "trained_parameters": trained}
+        self.described = {"method": method, "trained_parameters": self._count_trained()}
+
+    def _count_trained(self) -> int:
+        return sum(parameter.numel() for parameter in self._peft_model.parameters() if parameter.requires_grad)
 
     def _try_merging(self, method: str, names: set[str]) -> None:
         """With a copy now, and not only when the model is trained."""
@@ -130,6 +132,7 @@ class Adapter:
         Returns:
             Saves the adapter alone, as it was before, into the folder `adapter` of the folder that it is given.
         """
+        self.described["trained_parameters"] = self._count_trained()  # fewer, where some were frozen since
         kept = tempfile.TemporaryDirectory()
         self._peft_model.save_pretrained(kept.name, save_embedding_layers=False)  # they are not resized
         model = self._peft_model.merge_and_unload()

@@ -1,5 +1,6 @@
 """How a task starts from a model that exists: what every recipe does with `--model_name_or_path`."""
 
+import inspect
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -191,6 +192,10 @@ class FineTuning:
         start = self.start_model
         if start is not None:
             check_vocabulary(tokenizer, flag, start)
+            # By this id a classifier of Llama's kind finds the end of a text.
+            pad = getattr(start.config.get_text_config(), "pad_token_id", None)
+            if tokenizer.pad_token is None and pad in range(len(tokenizer)):
+                tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad)
         if not self.asks_by_masks:
             take_masks_literally(tokenizer)
         give_padding(tokenizer, start is not None, self.remarks)
@@ -207,7 +212,8 @@ class FineTuning:
     def configure_start(self, fields: dict[str, Any]) -> PreTrainedConfig:
         """
         The configuration of the model that the run starts from: of the fields those alone that the data decides, and
-        the special tokens and the parts of the loss that it lacks.
+        the special tokens and the parts of the loss that it lacks. With R-Drop its loss is in no parts, and of several
+        classes of its kind it is of one that computes a loss.
 
         Raises:
             ArgumentsError: As [`Task.build_config`].
@@ -215,8 +221,25 @@ class FineTuning:
         own = self.start_model.config
         wanted = {name: value for name, value in fields.items() if name in self.fields_of_data}
         lacking = ("pad_token_id", "bos_token_id", "eos_token_id", "loss_chunk_size")
-        wanted |= {name: fields[name] for name in lacking if name in fields and getattr(own, name) is None}
+        wanted |= {name: fields[name] for name in lacking if name in fields and getattr(own, name, None) is None}
+        if self.training_args.r_drop and hasattr(own, "loss_chunk_size"):
+            wanted["loss_chunk_size"] = None
+        if name := self._class_with_a_loss():
+            wanted["architectures"] = [name]
         return self.start_model.configure(self.model_args.config_overrides, wanted)
+
+    def _class_with_a_loss(self) -> str | None:
+        """
+        The class to take where transformers has several for a kind of model and the given one computes no loss, as
+        those of DeiT and LeViT that were taught by another model; `None` where there is nothing to choose.
+        """
+        config = self.start_model.config
+        known = self.auto_class._model_mapping.get(type(config), None)
+        if not isinstance(known, tuple):
+            return None
+        learning = [one.__name__ for one in known if "labels" in inspect.signature(one.forward).parameters]
+        given = (config.architectures or [None])[0]
+        return given if given in learning or not learning else learning[0]
 
     def create_model(self, run: Run, config: PreTrainedConfig) -> PreTrainedModel:
         """
@@ -232,7 +255,8 @@ class FineTuning:
         model, described = run.main_process_first(lambda: start.load(config, self.model_args.config_overrides))
         self.check_model(model)
         if model.can_generate():
-            special = {name: getattr(model.config, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+            names = ("pad_token_id", "bos_token_id", "eos_token_id")
+            special = {name: getattr(model.config, name, None) for name in names}
             lacking = {name for name in special if getattr(model.generation_config, name) is None}
             model.generation_config.update(**{name: special[name] for name in lacking})
         name = public_value(start.source.name, self.fields()["model_name_or_path"])
