@@ -42,6 +42,7 @@ COPIED_FILES = (
     "processor_config.json",
     # The vocabularies of tokenizers that a given model brought.
     "vocab.json",
+    "target_vocab.json",
     "vocab.txt",
     "merges.txt",
     "added_tokens.json",

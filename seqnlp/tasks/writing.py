@@ -78,7 +78,8 @@ def _write(
 ) -> list[str]:
     def write(model, batch: dict[str, torch.Tensor]) -> list[str]:
         # A configuration may be without a cache while it is trained.
-        written = model.generate(**batch, do_sample=True, use_cache=True, **generation)
+        # BART forces its end token at the last place, which is among those that are suppressed.
+        written = model.generate(**batch, do_sample=True, use_cache=True, forced_eos_token_id=None, **generation)
         return tokenizer.batch_decode(written, skip_special_tokens=True)
 
     return evaluator.evaluate_rows([ids] * count, write, _stack)

@@ -18,6 +18,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
 )
 
 from seqnlp.publishing.bundle import build_bundle
@@ -370,6 +372,16 @@ def test_modules_are_named_by_the_highest_that_are_theirs_alone():
         "bert.pooler": 1,
         "cls": 2,
     }
+
+
+def test_a_table_of_positions_may_begin_behind_the_padding():
+    sizes = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = RobertaConfig(max_position_embeddings=12, pad_token_id=1, **sizes)
+    model, most = RobertaModel(config), positions_of(config)
+    assert most == 10
+    model(torch.full((1, most), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, most + 1), 5))
 
 
 def test_positions_of_ours_are_bounded_where_they_are_learned(folder):

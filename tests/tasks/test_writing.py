@@ -43,6 +43,13 @@ def test_a_text_is_no_longer_than_the_places_that_were_learned(tmp_path):
     assert lengths == [5, 7]  # with <s> 6 tokens; and one more than a prompt that fills the room
 
 
+def test_a_model_that_forces_its_end_token_writes_as_long_a_text_as_is_asked_for(tmp_path):
+    """As BART's configuration has it do."""
+    loop = make_writer(tmp_path)
+    loop.model.generation_config.forced_eos_token_id = TOKENIZER.eos_token_id
+    assert [len(text.split()) for text in stream_texts(loop, TOKENIZER, ["a"], 6)] == [7]
+
+
 def test_drawn_texts_are_the_same_again_and_differ_among_themselves(tmp_path):
     loop = make_writer(tmp_path)
     texts = write_texts(loop, TOKENIZER, "a", 6, 10)

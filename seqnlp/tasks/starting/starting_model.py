@@ -16,6 +16,7 @@ from tokenizers import processors
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
+    AutoModel,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -50,9 +51,22 @@ def quiet() -> Iterator[None]:
 def positions_of(config: PreTrainedConfig) -> int | None:
     """Tokens that a model can read at once; `None` where nothing in its configuration bounds them."""
     if not is_ours(config):
-        return getattr(config.get_text_config(), "max_position_embeddings", None)
+        size = getattr(config.get_text_config(), "max_position_embeddings", None)
+        return None if size is None else size - _positions_never_used(config)
     is_learned = getattr(config, "position_embedding_type", None) == "learned"
     return config.max_position_embeddings if is_learned else None
+
+
+def _positions_never_used(config: PreTrainedConfig) -> int:
+    """Rows of a table of positions before that of the first token: RoBERTa's kind counts from behind the padding's."""
+    try:
+        with torch.device("meta"), quiet():
+            model = AutoModel.from_config(config)
+    except Exception:  # whatever code of its own such a model needs
+        return 0
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    paddings = [getattr(table, "padding_idx", None) for table in tables]
+    return max((padding + 1 for padding in paddings if padding is not None), default=0)
 
 
 def is_ours(config: PreTrainedConfig) -> bool:
