@@ -9,11 +9,14 @@ from collections.abc import Callable
 
 import torch
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from ..models.losses import IGNORE_INDEX, next_token_labels, symmetric_divergence
 from .batches import Batch, MicroBatch
 from .errors import ArgumentsError, TrainingError
+
+
+logger = logging.get_logger(__name__)
 
 
 class StepLoss:
@@ -40,6 +43,7 @@ class StepLoss:
         self.weight = r_drop
         self.readings = 2 if r_drop else 1
         self._gives_mean: bool | None = None  # whatever the model is told; not known yet
+        self._has_compared = False
         if r_drop:
             self._check_classes()
 
@@ -84,6 +88,9 @@ class StepLoss:
             loss = outputs.loss if micro.is_real else outputs.loss * 0.0
         if self.readings == 1 or not micro.is_real:
             return loss
+        if not self._has_compared:
+            self._has_compared = True
+            _warn_of_same_readings(outputs.logits.detach(), self.weight)
         return loss + self.weight / 2 * self._divergence(outputs.logits, micro.batch) / targets
 
     def _divergence(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -100,6 +107,15 @@ class StepLoss:
             counts = labels != IGNORE_INDEX
             first, second = first[counts], second[counts]
         return symmetric_divergence(first, second).sum()
+
+
+def _warn_of_same_readings(logits: torch.Tensor, weight: float) -> None:
+    first, second = logits.chunk(2)
+    if torch.allclose(first, second, rtol=1e-4, atol=1e-5):  # a row's place in a batch may change the last digits
+        logger.warning(
+            f"--r_drop {weight:g}: both readings of the first batch are the same. Without dropout it does nothing, "
+            "and each step takes twice as long."
+        )
 
 
 def gives_mean(model: PreTrainedModel, batch: Batch, device: torch.device) -> bool:

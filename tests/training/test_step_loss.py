@@ -25,7 +25,7 @@ from seqnlp import (
 from seqnlp.data import LengthGroupedBatchSampler
 from seqnlp.models.losses import symmetric_divergence
 from seqnlp.tasks import TASKS
-from seqnlp.training import ArgumentsError, TrainingArguments, TrainingError, TrainingLoop, start_run
+from seqnlp.training import ArgumentsError, TrainingArguments, TrainingError, TrainingLoop, start_run, step_loss
 from seqnlp.training.batches import MicroBatch
 from seqnlp.training.step_loss import StepLoss
 
@@ -239,3 +239,15 @@ def test_a_model_that_predicts_numbers_or_never_holds_its_logits_is_refused(tmp_
     chunked = RecurrentForCausalLM(RecurrentConfig(**sizes, loss_chunk_size=8))
     with pytest.raises(ArgumentsError, match="loss_chunk_size=8"):
         StepLoss(chunked, len, r_drop=1.0)
+
+
+@pytest.mark.parametrize(("dropout", "warnings"), [(0.0, 1), (0.5, 0)])
+def test_two_readings_that_are_the_same_are_told_once(dropout, warnings, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(step_loss.logger, "warning", told.append)
+    model = BertForSequenceClassification(BertConfig(**{**BERT, "hidden_dropout_prob": dropout}))
+    loop = make_loop(tmp_path, model, r_drop=1.0)
+    for _ in range(2):
+        loop.optimizer_step([MicroBatch(loop.collator(DATA[:8]), is_real=True)])
+    assert len(told) == warnings
+    assert all("both readings of the first batch are the same" in line for line in told)
