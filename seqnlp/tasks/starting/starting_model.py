@@ -1,6 +1,7 @@
 """The model that a run starts from: a run's folder or one of the Hub, ours or any of transformers."""
 
 import copy
+import functools
 import hashlib
 import inspect
 import json
@@ -52,16 +53,23 @@ def positions_of(config: PreTrainedConfig) -> int | None:
     """Tokens that a model can read at once; `None` where nothing in its configuration bounds them."""
     if not is_ours(config):
         size = getattr(config.get_text_config(), "max_position_embeddings", None)
-        return None if size is None else size - _positions_never_used(config)
+        return None if size is None else size - _positions_never_used(type(config), config.to_json_string())
     is_learned = getattr(config, "position_embedding_type", None) == "learned"
     return config.max_position_embeddings if is_learned else None
 
 
-def _positions_never_used(config: PreTrainedConfig) -> int:
-    """Rows of a table of positions before that of the first token: RoBERTa's kind counts from behind the padding's."""
+@functools.cache  # it is asked for each text that is translated, and a model takes a thirtieth of a second to make
+def _positions_never_used(kind: type[PreTrainedConfig], config: str) -> int:
+    """
+    Rows of a table of positions before that of the first token: RoBERTa's kind counts from behind the padding's.
+
+    Args:
+        kind: Class of the configuration.
+        config: What the configuration says, as JSON.
+    """
     try:
         with torch.device("meta"), quiet():
-            model = AutoModel.from_config(config)
+            model = AutoModel.from_config(kind.from_dict(json.loads(config)))
     except Exception:  # whatever code of its own such a model needs
         return 0
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
