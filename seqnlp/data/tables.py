@@ -304,22 +304,28 @@ def _json_rows(file: str, text: str) -> list | None:
 def _json_column(
     file: str, name: str, values: list, are_words: bool, remarks: list[str]
 ) -> pa.ChunkedArray | pa.Array:
-    if are_words and all(isinstance(value, str | int | float | None) for value in values):
-        values = [None if value is None else str(value) for value in values]
     try:
-        return pa.array(values)
+        return _words(values) if are_words and _are_single(values) else pa.array(values)
     except UnicodeEncodeError as error:
         row = next(row for row, value in enumerate(values) if _is_broken(value))
         raise DataError(f"The file {file!r}, row {row}, column {name!r}: {_HALF_A_CHARACTER}") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, pa.ArrowNotImplementedError) as error:
         kinds = sorted({type(value).__name__ for value in values if value is not None})
-        if not all(isinstance(value, str | int | float | None) for value in values):
+        if not _are_single(values):
             raise DataError(
                 f"The file {file!r}, column {name!r}: its rows hold things of several kinds ({', '.join(kinds)}). "
                 "Write it alike in all of them, or leave it out."
             ) from error
         remarks.append(f"{Path(file).name}, column {name!r}: it holds {' and '.join(kinds)}; all are read as words.")
-        return pa.array([None if value is None else str(value) for value in values])
+        return _words(values)
+
+
+def _are_single(values: list) -> bool:
+    return all(isinstance(value, str | int | float | None) for value in values)
+
+
+def _words(values: list) -> pa.Array:
+    return pa.array([None if value is None else str(value) for value in values])
 
 
 _HALF_A_CHARACTER = (
