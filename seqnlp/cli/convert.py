@@ -20,7 +20,10 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("--output", help="Where the model goes.")],
     max_position_embeddings: Annotated[
-        int, typer.Option("--max_position_embeddings", min=2, help="Tokens of the longest text that it can read.")
+        int,
+        typer.Option(
+            "--max_position_embeddings", min=2, max=2**16, help="Tokens of the longest text that it can read."
+        ),
     ] = 1024,
 ) -> None:
     """

@@ -19,6 +19,7 @@ from .times import dates_of_digits, read_times, unix_unit
 CHANNELS_OF_THE_BALL = ["distance from the left wall", "height"]
 # In a column of numbers, or of times, whatever their case.
 MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "-", "?")
+MINUS = "\N{MINUS SIGN}"  # of typeset tables, where most programs write a hyphen
 MOST_STEPS = 10_000_000  # of a regular grid
 UNEVEN = 1.5  # times longer or shorter than most steps: more than months are, which nobody takes for uneven
 _NUMBER = r"\s*[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?\s*"
@@ -221,7 +222,7 @@ def _holds_numbers(column: pd.Series) -> bool:
         return False
     if pd.api.types.is_numeric_dtype(column):
         return True
-    filled = _without_marks(column).dropna().astype(str)
+    filled = _written_numbers(column).dropna().astype(str)
     return len(filled) > 0 and bool(filled.str.fullmatch(_NUMBER).all())
 
 
@@ -229,7 +230,7 @@ def _no_number(column: pd.Series) -> str:
     """The first cell of a column of something else than numbers that is none; empty for other columns."""
     if _holds_numbers(column):
         return ""
-    filled = _without_marks(column).dropna().astype(str)
+    filled = _written_numbers(column).dropna().astype(str)
     odd = filled[~filled.str.fullmatch(_NUMBER)]
     return repr(printable(odd.iloc[0], 20)) if len(odd) else ""
 
@@ -252,8 +253,9 @@ def _has_equal_steps(column: pd.Series) -> bool:
     return bool((steps > 0).all()) and steps.nunique() == 1
 
 
-def _without_marks(column: pd.Series) -> pd.Series:
-    """The column with the usual words for a missing number as gaps."""
+def _written_numbers(column: pd.Series) -> pd.Series:
+    """The column with a hyphen for each sign of minus, and the usual words for a missing number as gaps."""
+    column = column.replace(MINUS, "-", regex=True)
     return column.where(~column.astype(str).str.strip().str.lower().isin(MISSING))
 
 
@@ -283,13 +285,15 @@ def _may_be_thousands(numbers: pd.Series) -> bool:
 def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
     """A column in float64, gaps as NaN."""
     if not pd.api.types.is_numeric_dtype(column):
-        words = _without_marks(column)
+        words = _written_numbers(column)
         if _has_decimal_commas(column):
             remarks.append(f"{where}: commas are read as decimal points.")
             words = words.str.replace(",", ".")
         marks = int(words.isna().sum() - column.isna().sum())
         if marks:
             remarks.append(f"{where}: {marks:,} cells hold a word for a missing number and are gaps.")
+        if signs := int(column.astype(str).str.contains(MINUS).sum()):
+            remarks.append(f"{where}: {signs:,} cells have the sign U+2212, which is read as minus.")
         column = words
     try:
         values = column.astype("float64")
@@ -308,13 +312,14 @@ def _tells_decimal_commas(column: pd.Series) -> bool:
     """Whether its numbers have decimal commas; some with marks between thousands, too, which are not read."""
     if pd.api.types.is_numeric_dtype(column):
         return False
-    return _has_decimal_commas(column) or bool(column.astype(str).str.strip().str.fullmatch(_POINTS_AND_COMMA).any())
+    words = _written_numbers(column).astype(str).str.strip()
+    return _has_decimal_commas(column) or bool(words.str.fullmatch(_POINTS_AND_COMMA).any())
 
 
 def _has_decimal_commas(column: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(column):
         return False
-    words = _without_marks(column).dropna().astype(str).str.strip()
+    words = _written_numbers(column).dropna().astype(str).str.strip()
     commas = words[words.str.contains(",")]
     is_plain = words.str.fullmatch(_COMMA_NUMBER).all()
     return len(commas) > 0 and bool(is_plain) and not commas.str.fullmatch(_THOUSANDS).all()

@@ -30,6 +30,7 @@ from ..training import ArgumentsError
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
+from ..visualization.plain import tokens_of
 from .arguments import TRANSFORMER, TextModelArguments
 from .base import OF_ITS_DATA, Outcome, PreparedData, Record, Task
 from .reporting.results import decimals, of_baseline, spread
@@ -161,7 +162,7 @@ class MaskedLanguageModeling(Task):
             ]
 
         pairs = evaluator.evaluate_rows([data.examples["validation"][0]], likeliest, data.collator)[0]
-        shown = (tuple(map(data.processor.convert_ids_to_tokens, pair)) for pair in pairs[:SHOWN_TOKENS])
+        shown = (tokens_of(data.processor, pair) for pair in pairs[:SHOWN_TOKENS])
         return "Hidden, and taken for: " + ", ".join(f"{right!r} {taken!r}" for right, taken in shown)
 
     def baselines(self, data: PreparedData, split: str) -> dict[str, dict[str, dict[str, float]]]:

@@ -23,6 +23,7 @@ from ..metrics import (
 )
 from ..models import RecurrentForTimeSeriesPrediction, TransformerDecoderForTimeSeriesPrediction
 from ..training import ArgumentsError
+from ..training.step_loss import needs_classes
 from ..visualization import plot_examples, plot_memory
 from .base import OF_ITS_DATA, Evaluator, Outcome, PreparedData, Task
 from .reporting.results import mean_and_deviation, of_baseline, plain_name
@@ -111,10 +112,7 @@ class Trajectory(Task):
         """
         super().check_start()
         if self.training_args.r_drop:
-            raise ArgumentsError(
-                f"--r_drop {self.training_args.r_drop:g} compares distributions over classes, and numbers are "
-                "predicted here: leave it out."
-            )
+            raise needs_classes(self.training_args.r_drop)
 
     @property
     def unit(self) -> str:

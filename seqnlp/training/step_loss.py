@@ -55,10 +55,7 @@ class StepLoss:
                 f"and --r_drop {self.weight:g} compares them. Leave one of the two out."
             )
         if getattr(config, "problem_type", None) == "regression":
-            raise ArgumentsError(
-                f"--r_drop {self.weight:g} compares distributions over classes, and this model predicts numbers: "
-                "leave it out."
-            )
+            raise needs_classes(self.weight)
 
     def measure(self, batch: Batch, device: torch.device) -> None:
         """Find out, once, whether the model gives a sum or a mean; the arguments are those of [`gives_mean`]."""
@@ -107,6 +104,13 @@ class StepLoss:
             counts = labels != IGNORE_INDEX
             first, second = first[counts], second[counts]
         return symmetric_divergence(first, second).sum()
+
+
+def needs_classes(weight: float) -> ArgumentsError:
+    """What to say of `--r_drop` where numbers are predicted."""
+    return ArgumentsError(
+        f"--r_drop {weight:g} compares distributions over classes, and this model predicts numbers: leave it out."
+    )
 
 
 def _warn_of_same_readings(logits: torch.Tensor, weight: float) -> None:

@@ -6,8 +6,13 @@ from transformers import PreTrainedTokenizerBase
 
 
 def tokens_of(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[str]:
-    """Each token as it reads, decoded one by one: byte-level tokens do not show their characters."""
-    return [tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) for token in ids]
+    """
+    Each token as it reads, decoded one by one: byte-level tokens do not show their characters. A model may have more
+    rows than its tokenizer has tokens.
+    """
+    return [
+        tokenizer.decode([token]) or tokenizer.convert_ids_to_tokens(token) or f"[no token {token}]" for token in ids
+    ]
 
 
 def plain(text: str) -> str:

@@ -217,7 +217,15 @@ def test_gaps_have_many_names_and_commas_may_be_points(tmp_path):
 
 @pytest.mark.parametrize(
     ("written", "number"),
-    [("1,2E-05", 1.2e-5), (",5", 0.5), ("-,25", -0.25), ("2,", 2), ("+1,5e3", 1500), ("1e-3", 0.001)],
+    [
+        ("1,2E-05", 1.2e-5),
+        (",5", 0.5),
+        ("-,25", -0.25),
+        ("2,", 2),
+        ("+1,5e3", 1500),
+        ("1e-3", 0.001),
+        ("\u22122,5", -2.5),
+    ],
 )
 def test_numbers_with_a_decimal_comma(tmp_path, written, number):
     path = tmp_path / "t.csv"
@@ -225,7 +233,19 @@ def test_numbers_with_a_decimal_comma(tmp_path, written, number):
     assert whole(load(path))[:, 0].tolist() == [0.5] * 19 + [number]
 
 
-@pytest.mark.parametrize("other", ["0,5", "1.234,5"])
+def test_the_sign_of_typeset_tables_is_minus(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "0.5,1\n" * 19 + "\u22121e\u22125,\u2212\n", encoding="utf-8")
+    loaded = load(path)
+    np.testing.assert_array_equal(whole(loaded), [[0.5, 1]] * 19 + [[-1e-5, np.nan]])
+    assert [remark.split("column ")[-1] for remark in loaded.remarks] == [
+        "'a': 1 cells have the sign U+2212, which is read as minus.",
+        "'b': 1 cells hold a word for a missing number and are gaps.",
+        "'b': 1 cells have the sign U+2212, which is read as minus.",
+    ]
+
+
+@pytest.mark.parametrize("other", ["0,5", "1.234,5", "\u22121.234,5"])
 def test_beside_decimal_commas_a_point_may_stand_between_thousands(tmp_path, other):
     path = tmp_path / "t.csv"
     path.write_text("sep=;\na;b\n" + f"1.234;{other}\n987;{other}\n" * 20)

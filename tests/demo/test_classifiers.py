@@ -1,5 +1,7 @@
 """Classifiers: beside transformers' pipelines, and weights computed a second time."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,18 @@ def test_gaps_are_filled_as_the_pipeline_fills_them(named, ask):
     assert found.filled.split() == ["the", first[0], "sat", "on", "the", first[1], "mat"]
     with pytest.raises(DemoError, match="There is no gap in 'the cat'"):
         ask("masked").answer("the cat")
+
+
+def test_a_row_that_no_token_has_is_named(ask):
+    answerer = ask("masked")
+    size = len(answerer.tokenizer)
+    answerer.model = copy.deepcopy(answerer.model)
+    answerer.model.resize_token_embeddings(size + 3)
+    with torch.no_grad():
+        answerer.model.get_output_embeddings().bias[-1] = 99
+    found = answerer.answer("the ___ sat")
+    assert found.gaps[0][0].text == f"[no token {size + 2}]"
+    assert f"[no token {size + 2}] (100.0%)" in found.in_words()
 
 
 def test_an_image_and_where_the_class_token_looks(named, ask):

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import ViTImageProcessorPil
 
+from seqnlp.data import series
 from seqnlp.export import ExportError, create_export, export
 from seqnlp.export.onnx import OPSET
 from seqnlp.export.scripts import generate, predict_series, predict_text
@@ -149,11 +150,16 @@ def test_a_stranger_goes_on_from_a_table_with_gaps(exported, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ['\ufeff"x1","x2"\n"1","2"\n"NA","4"\n', "1,2\n\n,4\n\n", "1,2\r\n nan , 4\r\n"],
+    ['\ufeff"x1","x2"\n"1","2"\n"NA","4"\n', "1,2\n\n,4\n\n", "1,2\r\n nan , 4\r\n", "1,2\n#N/A,4\n"],
 )
 def test_tables_as_people_have_them(content, tmp_path):
     (tmp_path / "series.csv").write_text(content, encoding="utf-8", newline="")
     np.testing.assert_array_equal(predict_series.read(tmp_path / "series.csv", ",", 2), [[1, 2], [np.nan, 4]])
+
+
+def test_cells_are_read_as_in_training():
+    assert predict_series.MISSING == series.MISSING
+    assert predict_series.number(f"{series.MINUS}1e{series.MINUS}5") == -1e-5
 
 
 def test_an_empty_line_of_one_channel_is_a_step(tmp_path):

@@ -10,12 +10,14 @@ import numpy as np
 import onnxruntime
 
 
-MISSING = ("", "na", "n/a", "nan", "nat", "null", "none", "-", "?")
+# As in training: seqnlp/data/series.py, whose words a test holds to be these.
+MISSING = ("", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "-", "?")
 
 
 def number(cell):
     """The number in a cell, NaN where it is missing, and `None` for another word."""
     try:
+        cell = cell.replace("\N{MINUS SIGN}", "-")
         return float("nan") if cell.strip().lower() in MISSING else float(cell)
     except ValueError:
         return None
