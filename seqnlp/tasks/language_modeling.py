@@ -33,7 +33,7 @@ from ..metrics import (
 from ..models import RecurrentForCausalLM, TransformerDecoderForCausalLM
 from ..models.heads import LanguageModel
 from ..models.losses import NextTokenDistillationLoss
-from ..tokenization import encode_documents, pieces_of, unknown_pieces, unknown_remark
+from ..tokenization import encode_documents, pieces_of, put_bos_first, unknown_pieces, unknown_remark
 from ..training import ArgumentsError, Run, TrainingLoop
 from ..training.evaluation import Evaluator
 from ..training.flags import flag, flag_as_in
@@ -144,14 +144,16 @@ class LanguageModeling(Task):
 
     def tokenizer_settings(self) -> dict[str, Any]:
         """The arguments of [`seqnlp.tokenization.train_tokenizer`]."""
-        return {**self.model_args.tokenizer_settings(), "model_max_length": self.longest_text}
+        settings = self.model_args.tokenizer_settings()
+        return {**settings, "model_max_length": self.longest_text, "add_bos_token": True}
 
     def fit_tokenizer(self, tokenizer: PreTrainedTokenizerBase, flag: str) -> None:
-        """A long text is read in pieces, which `tokenizers` alone does."""
+        """A long text is read in pieces, which `tokenizers` alone does; a prompt begins as the texts of training."""
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             kind = type(tokenizer).__name__
             raise ArgumentsError(f"{flag}: {self.name} needs a fast tokenizer, and this is a {kind}.")
         super().fit_tokenizer(tokenizer, flag)
+        put_bos_first(tokenizer)
 
     def check_model(self, model: PreTrainedModel) -> None:
         """What it says of a token must not depend on those after it; its loss must be that of the labels as given."""

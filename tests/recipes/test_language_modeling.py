@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from seqnlp.publishing.recomputation import evaluate_again
@@ -76,8 +77,14 @@ def test_the_model_writes_on(finished):
     output_dir, _ = finished
     model = AutoModelForCausalLM.from_pretrained(output_dir)
     assert model.config.use_cache
-    write = pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained(output_dir))
-    assert write("the c", max_new_tokens=5, do_sample=False)[0]["generated_text"].startswith("the c")
+    tokenizer = AutoTokenizer.from_pretrained(output_dir)
+    write = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    # A prompt begins as the texts of training did, with <s>.
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer("the c", add_special_tokens=False).input_ids]])
+    written = tokenizer.decode(model.generate(ids, max_new_tokens=5, do_sample=False)[0], skip_special_tokens=True)
+    assert written.startswith("the c")
+    assert write("the c", max_new_tokens=5, do_sample=False, return_tensors=True)[0]["generated_token_ids"][0] == 2
+    assert write("the c", max_new_tokens=5, do_sample=False)[0]["generated_text"] == written
 
 
 def test_two_processes_train_a_transformer_on_the_same_text(fork, text, finished, tmp_path):
