@@ -19,8 +19,22 @@ from .models import CompileGeneration, compile_writing
 
 PACKAGES = ("fastapi", "uvicorn", "openai")
 """What the server of transformers is made of."""
-USUAL = {"n": 1, "best_of": 1, "echo": False, "logprobs": False, "presence_penalty": 0}
-"""What OpenAI's clients may ask for and the server of transformers passes over, with what it does instead."""
+USUAL = {
+    "n": 1,
+    "best_of": 1,
+    "echo": False,
+    "logprobs": False,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logit_bias": {},
+    "suffix": "",
+}
+"""
+What OpenAI's clients may ask for and the server of transformers passes over or takes for something else, with what it
+does instead.
+"""
+RANGES = {"temperature": (0, 100), "top_p": (0, 1)}
+"""The smallest and the largest number that may be asked for."""
 
 
 class ServeError(ValueError):
@@ -52,7 +66,7 @@ def serve(
     config = check(model, host, port)
     typer.echo(f"{model} answers at http://{host}:{port}/v1/completions; Ctrl-C ends it.")
     if (positions := getattr(config, "max_position_embeddings", None)) is not None:
-        typer.echo(f"It reads {positions} tokens, prompt and answer together: let clients ask for max_tokens.")
+        typer.echo(f"It reads {positions} tokens, prompt and answer together.")
     make_server(model, host, port, device, compile_generation).run()
 
 
@@ -96,6 +110,7 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
     prompt, which has no token to go on from, is told in one line with the status 400.
     """
     import uvicorn
+    from fastapi import HTTPException
     from fastapi.responses import JSONResponse
     from transformers.cli.serve import Serve
     from transformers.cli.serving import completion, model_manager
@@ -113,22 +128,38 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
                 compile_writing(loaded, model)
             return loaded, processor
 
-    class DrawingHandler(completion.CompletionHandler):
-        """Draws tokens where a temperature or `top_p` is asked for, which greedy text would pass over."""
+    class Handler(completion.CompletionHandler):
+        """
+        Draws tokens where a temperature or `top_p` is asked for, which greedy text would pass over, and keeps to the
+        positions of the model.
+        """
 
         def _build_generation_config(self, body, *args, **kwargs):
-            how = super()._build_generation_config(body, *args, **kwargs)
+            how = super()._build_generation_config({**body, "stop": body.get("stop") or None}, *args, **kwargs)
+            self._keep_to_positions(body, how)
             asked = [body[name] for name in ("temperature", "top_p") if body.get(name) is not None]
             if asked and asked[0] != 0 and body.get("generation_config") is None:
                 how.do_sample, how.top_k = True, 0
             return how
+
+        def _keep_to_positions(self, body, how):
+            _, loaded, processor = self._resolve_model(body)
+            longest = getattr(loaded.config, "max_position_embeddings", None)
+            if longest is None:
+                return
+            length = len(processor(body["prompt"], verbose=False)["input_ids"])
+            if body.get("max_tokens") is None:
+                how.max_new_tokens = min(how.max_new_tokens or longest, max(1, longest - length))
+            if length + how.max_new_tokens > longest:
+                told = f"The prompt has {length} tokens and max_tokens is {how.max_new_tokens}"
+                raise HTTPException(400, f"{told}: the model reads {longest} in all.")
 
     manager = CompilingManager if is_compiled else model_manager.ModelManager
     with (
         # It would run before its caller gets hold of it.
         mock.patch.object(uvicorn.Server, "run", lambda server: made.append(server)),
         mock.patch.object(model_manager, "ModelManager", manager),
-        mock.patch.object(completion, "CompletionHandler", DrawingHandler),
+        mock.patch.object(completion, "CompletionHandler", Handler),
     ):
         Serve(force_model=model, host=host, port=port, device=device)
 
@@ -138,7 +169,7 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
         if why is None:
             try:
                 return await call_next(request)
-            except (ValueError, TypeError, RecursionError) as error:  # of what was asked, e.g. a temperature "hot"
+            except (ValueError, TypeError, RecursionError) as error:  # of what was asked, e.g. max_tokens "many"
                 why = f"This cannot be answered: {named(error)}"
         return JSONResponse({"detail": why}, status_code=400)
 
@@ -156,4 +187,12 @@ def _why_not(body: bytes) -> str | None:
     for field, usual in USUAL.items():
         if asked.get(field) not in (None, usual):
             return f"{field} is {asked[field]!r}, and nothing but {usual!r} is known here: leave it out."
+    for field, (smallest, largest) in RANGES.items():
+        number = asked.get(field)
+        if number is not None and not (isinstance(number, int | float) and smallest <= number <= largest):
+            return f"{field} is {number!r}: give a number from {smallest} to {largest}."
+    stop = asked.get("stop")
+    words = [] if stop is None else stop if isinstance(stop, list) else [stop]
+    if not all(isinstance(word, str) and word for word in words):
+        return f"stop is {stop!r}: give a string that is not empty, or a list of them."
     return None

@@ -237,6 +237,8 @@ def create_export(model: PreTrainedModel, target: str, **options: Any) -> Export
     if quantization is not None and quantization not in export_class.quantizations:
         known = ", ".join(export_class.quantizations) or "none"
         raise ExportError(f"quantization {quantization!r}: the target {target} has {known}.")
+    if any(name.endswith("base_layer") for name, _ in model.named_modules()):
+        raise ExportError("The model has adapters of PEFT beside its weights: export what merge_and_unload() gives.")
     if model.dtype != torch.float32:
         raise ExportError(f"The model is in {model.dtype}: load it with dtype=torch.float32.")
     made = export_class(model, **options)

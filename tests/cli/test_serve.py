@@ -115,6 +115,14 @@ def test_what_cannot_be_answered_is_one_line_with_the_status_400(folders):
             ({"n": 2}, "n is 2, and nothing but 1 is known here: leave it out."),
             ({"echo": True}, "echo is True"),
             ({"logprobs": 1}, "logprobs is 1"),
+            ({"frequency_penalty": 1}, "frequency_penalty is 1"),
+            ({"logit_bias": {"5": 100}}, "logit_bias is {'5': 100}"),
+            ({"suffix": " end"}, "suffix is ' end'"),
+            ({"temperature": -1, "stream": True}, "temperature is -1: give a number from 0 to 100."),
+            ({"top_p": 2}, "top_p is 2: give a number from 0 to 1."),
+            ({"stop": ""}, "stop is ''"),
+            ({"stop": ["a", ""]}, "stop is ['a', '']"),
+            ({"stop": 5}, "stop is 5"),
             ({"content": '{"prompt": ' + "[" * 100_000 + "]" * 100_000 + "}"}, "Give a prompt"),
             ({"content": b"\xff\xfe"}, "Give a prompt"),
         ]:
@@ -125,6 +133,28 @@ def test_what_cannot_be_answered_is_one_line_with_the_status_400(folders):
         assert ask(n=1, best_of=1, echo=False, logprobs=None, presence_penalty=0).status_code == 200
         chat = {"model": folder, "messages": [{"role": "user", "content": "hello"}]}
         assert client.post("/v1/chat/completions", json=chat).status_code == 400
+
+
+def test_prompt_and_answer_keep_to_the_positions(folders):
+    _, made = folders
+    folder = str(made["TransformerDecoderForCausalLM"])  # reads 64 tokens; of this tokenizer each is a character
+    with TestClient(make_server(folder, "localhost", 8000, "cpu").config.app) as client:
+
+        def ask(length, **body):
+            asked = {"model": folder, "prompt": "t" * length, "temperature": 0, **body}
+            return client.post("/v1/completions", json=asked)
+
+        assert ask(60, max_tokens=4).json()["usage"]["prompt_tokens"] == 60
+        for how in ({}, {"stream": True}):
+            refused = ask(60, max_tokens=5, **how)
+            assert refused.status_code == 400
+            told = "The prompt has 60 tokens and max_tokens is 5: the model reads 64 in all."
+            assert refused.json()["detail"] == told
+        assert ask(64).status_code == 400
+        assert 1 <= ask(60).json()["usage"]["completion_tokens"] <= 4
+        assert ask(50, max_tokens=2, stop=[]).json() | {"id": 0, "created": 0} == (
+            ask(50, max_tokens=2).json() | {"id": 0, "created": 0}
+        )
 
 
 def test_a_temperature_draws_and_without_one_nothing_is_drawn(folders):
