@@ -10,6 +10,7 @@ import torch
 from benchmarks.machine import describe_machine
 from benchmarks.peers import Sizes
 from benchmarks.timing import by_turns, ratio_of_pairs
+from seqnlp.digits import significant
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Row:
 
     def shown(self) -> str:
         """The number with its unit."""
-        return "-" if self.value is None else f"{self.value:,.4g} {self.unit}".strip()
+        return "-" if self.value is None else f"{significant(self.value)} {self.unit}".strip()
 
 
 @dataclass(frozen=True)

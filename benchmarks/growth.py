@@ -26,6 +26,7 @@ from benchmarks.records import RESULTS, ROOT, joined
 from benchmarks.training_steps import training_step
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
 from seqnlp.data import TextArguments, load_texts, stream_windows
+from seqnlp.digits import significant
 from seqnlp.tokenization import encode_documents, train_tokenizer
 from seqnlp.training import write_json
 from seqnlp.visualization.colors import LOOKS, OTHER, Look
@@ -214,7 +215,7 @@ def table(points: list[dict]) -> str:
             "what grows": AXES[point["axis"]].title,
             "to": f"{point['value']:,}",
             "model": point["model"],
-            "CPU time": f"{point['microseconds']:.3g} µs per {AXES[point['axis']].per}",
+            "CPU time": f"{significant(point['microseconds'], 3)} µs per {AXES[point['axis']].per}",
             "peak memory": f"{point['mebibytes']:,.0f} MiB",
         }
         for point in points

@@ -15,6 +15,7 @@ from benchmarks.machine import where_and_when
 from benchmarks.other_peers import PeerMissingError
 from benchmarks.speed_tables import SPEED, shown_target, write_readme
 from benchmarks.timing import Contest, Result, alternate
+from seqnlp.digits import significant
 from seqnlp.training import write_json
 
 
@@ -80,8 +81,8 @@ def show(results: list[Result]) -> str:
         [
             result.name,
             result.peer_name,
-            f"{median(result.ours):,.4g} {result.unit}",
-            f"{median(result.peer):,.4g} {result.unit}",
+            f"{significant(median(result.ours))} {result.unit}",
+            f"{significant(median(result.peer))} {result.unit}",
             f"{result.measured:.2f}",
             shown_target(result.target, result.at_most, result.is_reached),
             "" if result.product_share is None else f"{result.product_share:.0%}",

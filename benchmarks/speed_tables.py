@@ -12,6 +12,7 @@ from statistics import median
 from tabulate import tabulate
 
 from benchmarks import gpu_report
+from seqnlp.digits import significant
 from seqnlp.tasks.reporting.results import shown_size
 
 
@@ -56,8 +57,8 @@ def targets_table(records: list[dict]) -> str:
             "benchmark": f"`{record['benchmark']}`",
             "ours": result["name"],
             "against": result["peer_name"],
-            "ours, median": f"{median(result['ours']):,.4g} {result['unit']}",
-            "peer, median": f"{median(result['peer']):,.4g} {result['unit']}",
+            "ours, median": f"{significant(median(result['ours']))} {result['unit']}",
+            "peer, median": f"{significant(median(result['peer']))} {result['unit']}",
             "ratio (quartiles)": spread(result),
             "target": shown_target(result["target"], result["at_most"], result["reached"]),
         }

@@ -21,6 +21,7 @@ from ..demo import (
     TuneAnswer,
 )
 from ..demo.answers import Scored, pieces_of, visible
+from ..digits import significant
 from ..inert import inert
 
 
@@ -67,7 +68,7 @@ def show_kind(answer: Answer, console: Console) -> None:
 @show_kind.register
 def _show_class(answer: ClassAnswer, console: Console) -> None:
     if answer.value is not None:
-        console.print(Text(f"{answer.value:.4g}", style="bold"))
+        console.print(Text(significant(answer.value), style="bold"))
     else:
         _bars(answer.scores, console)
     measured = [word for word in answer.words if word.weight is not None]
@@ -178,8 +179,8 @@ def _show_series(answer: SeriesAnswer, console: Console) -> None:
         ends = [""] * len(row)
         if answer.lower is not None and answer.upper is not None:
             pairs = zip(answer.lower[number], answer.upper[number], strict=True)
-            ends = [f" ({low:.4g} to {high:.4g})" for low, high in pairs]
-        values = "  ".join(f"{value:>10.4g}{end}" for value, end in zip(row, ends, strict=True))
+            ends = [f" ({significant(low)} to {significant(high)})" for low, high in pairs]
+        values = "  ".join(f"{significant(value):>10}{end}" for value, end in zip(row, ends, strict=True))
         console.print(Text(f"  {number + 1:>4}  {values}"))
 
 
@@ -207,7 +208,7 @@ def plot(
         rows[TALLEST_PLOT - 1 - round((value - low) * scale)][column] = mark
     lines = []
     for number, row in enumerate(rows):
-        edge = f"{high:.4g}" if number == 0 else f"{low:.4g}" if number == TALLEST_PLOT - 1 else ""
+        edge = significant(high) if number == 0 else significant(low) if number == TALLEST_PLOT - 1 else ""
         line = Text(f"{edge:>9} |", style="dim")
         for mark in row:
             line.append(mark, style="bold cyan" if mark == "x" else "not dim")

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+from ..digits import significant
+
 
 MOST_NAMED = 5
 """Classes or tokens that one line names."""
@@ -124,7 +126,7 @@ class ClassAnswer(Answer):
 
     def in_words(self) -> str:
         """The likeliest classes, or the number."""
-        return f"It answers {_listed(self.scores) if self.value is None else f'{self.value:.4g}'}."
+        return f"It answers {_listed(self.scores) if self.value is None else significant(self.value)}."
 
 
 @dataclass

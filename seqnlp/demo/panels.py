@@ -13,6 +13,7 @@ from PIL import Image, ImageChops
 
 from ..data.image_files import in_8_bits
 from ..data.loading import listed, printable
+from ..digits import significant
 from ..visualization import heat_over_image, plot_attention
 from ..visualization.colors import HUES
 from ..visualization.page import drawing_of
@@ -131,7 +132,7 @@ class ClassPanel(Panel):
 
     def show(self, answer: ClassAnswer) -> list[Any]:
         """Weights are relative to the largest."""
-        value = f"{answer.value:.4g}" if answer.value is not None else as_label(answer.scores)
+        value = significant(answer.value) if answer.value is not None else as_label(answer.scores)
         largest = max((abs(word.weight or 0.0) for word in answer.words), default=0.0) or 1.0
         parts = [
             (text, None if word is None or word.weight is None else round(word.weight / largest, 3))

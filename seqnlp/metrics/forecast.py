@@ -3,6 +3,7 @@
 import numpy as np
 from tabulate import tabulate
 
+from ..digits import significant
 from .interval_forecast import COVERAGE_SCORES, CRPS_SCORES, INTERVAL_SCORES, WIDTH_SCORES, interval_scores
 from .score import DATA_UNIT, Score
 
@@ -58,7 +59,7 @@ def forecast_report(count: int, results: dict[str, dict[str, float]], unit: str)
 
     scores = (*POINT_SCORES, *CRPS_SCORES)
     rows = [
-        [name.replace("_", " "), *(f"{found[s.key]:.4g}" if s.key in found else "" for s in scores)]
+        [name.replace("_", " "), *(significant(found[s.key]) if s.key in found else "" for s in scores)]
         for name, found in results.items()
     ]
     tables = [tabulate(rows, ["forecast", *(header(s, s.key) for s in scores)], disable_numparse=True)]
@@ -66,7 +67,7 @@ def forecast_report(count: int, results: dict[str, dict[str, float]], unit: str)
         [
             name.replace("_", " "),
             *(score.shown(found[score.key]) for score in COVERAGE_SCORES),
-            *(f"{found[score.key]:.4g}" for score in WIDTH_SCORES),
+            *(significant(found[score.key]) for score in WIDTH_SCORES),
         ]
         for name, found in results.items()
         if COVERAGE_SCORES[0].key in found

@@ -16,6 +16,7 @@ from sklearn.metrics import (
 )
 from tabulate import tabulate
 
+from ..digits import significant
 from .classification import F1, CrossEntropy, compared, table_of_classes, without_handles
 from .score import ONE_EXAMPLE, OfflineMetric, Score
 
@@ -253,9 +254,10 @@ def number_report(
     """
     predicted, right = predicted.reshape(-1), right.reshape(-1)
     worst = np.argsort(-np.abs(predicted - right), kind="stable")[:num_errors]
-    shown = [(f"{right[row]:.4g}", f"{predicted[row]:.4g}", without_handles(texts[int(row)])) for row in worst]
+    shown = [(significant(right[row]), significant(predicted[row]), without_handles(texts[int(row)])) for row in worst]
     parts = [
-        f"{len(texts):,} texts, of {right.min():.4g} to {right.max():.4g}, on average {right.mean():.4g}",
+        f"{len(texts):,} texts, of {significant(right.min())} to {significant(right.max())}, on average "
+        f"{significant(right.mean())}",
         compared(scores, NUMBER_SCORES),
         f"The {len(shown)} largest errors",
         tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),

@@ -10,6 +10,7 @@ from transformers import AutoModelForTimeSeriesPrediction, PreTrainedConfig
 
 from ..data import BOX, SIMULATION, LoadedData, SeriesArguments, channel_statistics, cut_windows, load_series
 from ..data.seasons import season_of
+from ..digits import significant
 from ..extras import install
 from ..metrics import (
     DATA_UNIT,
@@ -132,7 +133,7 @@ class Trajectory(Task):
     def trial(self, data: PreparedData, folder: Path) -> list[str]:
         """A past of validation, in the form in which `seqnlp try` takes numbers."""
         past = data.examples["validation"][0]["past_values"]
-        return ["--text", "; ".join(" ".join(f"{value:.4g}" for value in step) for step in past.tolist())]
+        return ["--text", "; ".join(" ".join(f"{value:.6g}" for value in step) for step in past.tolist())]
 
     @property
     def shorter_pasts(self) -> dict[str, int]:
@@ -229,8 +230,8 @@ class Trajectory(Task):
         errors = np.sqrt((error**2).mean(axis=(1, 2)))
         row = int(errors.argmax())
         ends = (predictions[name][row, -1] for name in ("predictions", "future_values"))
-        said, came = (", ".join(f"{value:.4g}" for value in end) for end in ends)
-        error = f"{errors[row]:.3g} {self.unit}".rstrip()
+        said, came = (", ".join(map(significant, end)) for end in ends)
+        error = f"{significant(errors[row], 3)} {self.unit}".rstrip()
         return f"Worst forecast of {len(errors):,}: off by {error} (RMSE); at its end {said}, where {came} came."
 
     def use_model(self, evaluator: Evaluator, outcome: Outcome) -> None:
