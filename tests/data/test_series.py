@@ -108,6 +108,8 @@ def test_stretches_do_not_cross_series_and_end_in_something_observed():
     assert longer["future_observed_mask"][:, 0].tolist() == [True, False]
     assert longer["future_values"].isfinite().all()
     assert len(SeriesWindows([[[1.0]] * 10], 2, 1, stride=3)) == 3
+    gap = float("nan")
+    assert len(SeriesWindows([[[1.0, 0.0], [gap, 0.0], [3.0, gap]]], 2, 1)) == 1  # one channel is enough
 
 
 def test_statistics_leave_gaps_out():
@@ -148,6 +150,16 @@ def table_of(tmp_path, **columns):
 def whole(loaded, series=0):
     parts = [loaded.splits[split]["values"][series] for split in ("train", "validation", "test")]
     return np.concatenate([np.array(part, dtype=float).reshape(len(part), -1) for part in parts])
+
+
+def test_channels_stand_in_the_order_in_which_they_are_named(tmp_path):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"a": range(1, 21), "b": range(101, 121), "c": range(201, 221)}).to_csv(path, index=False)
+    loaded = load(path, columns=["c", "a"])
+    assert loaded.details["channels"] == ["c", "a"]
+    assert loaded.splits["train"]["values"][0][0] == [201, 1]
+    values, names, _ = read_series_file(str(path), ("c", "a"))
+    assert (values[0].tolist(), names) == ([201, 1], ["c", "a"])
 
 
 def test_times_sort_and_a_grid_holds_every_row(tmp_path):

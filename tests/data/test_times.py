@@ -45,6 +45,13 @@ def test_months_by_their_names(written):
     assert read(months.dt.strftime(written))[0].tolist() == months.tolist()
 
 
+@pytest.mark.parametrize("written", ["%y/%m/%d", "%d/%m/%y", "%d.%m.%y", "%m-%d-%y"])
+@pytest.mark.parametrize(("first", "last"), [("1969-01-01", "1999-12-31"), ("2000-01-01", "2068-12-31")])
+def test_a_year_of_two_digits_is_one_from_1969_to_2068(written, first, last):
+    days = pd.Series(pd.date_range(first, last, freq="97D"))
+    assert read(days.dt.strftime(written))[0].tolist() == days.tolist()
+
+
 def test_a_month_and_two_digits_may_be_a_day_or_a_year():
     for cells in (["Jan-20", "Feb-20"], ["20-Jan", "20-Feb"]):
         with pytest.raises(DataError, match=f"'{cells[0]}' is in no format that is read: write 2024-12-31"):

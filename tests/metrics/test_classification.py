@@ -57,8 +57,8 @@ def test_batches_add_up():
 
 def test_the_surest_errors_are_those_whose_predicted_class_is_most_probable():
     # By hand: the softmax of the first is (0.09, 0.24, 0.67), of the second (0.02, 0.46, 0.51). The right class of the
-    # second is the less probable one, but the first is the surer error.
-    logits = np.array([[1.0, 2.0, 3.0], [-2.0, 1.0, 1.1], [9.0, 0.0, 0.0]])
+    # second is the less probable one, and its logits are greater, but the first is the surer error.
+    logits = np.array([[1.0, 2.0, 3.0], [8.0, 11.0, 11.1], [9.0, 0.0, 0.0]])
     labels = np.array([1, 0, 0])
     report = classification_report(["a", "b", "c"], ["first", "second", "right"], logits, labels, {})
     assert report.index("first") < report.index("second")

@@ -52,6 +52,13 @@ def test_the_report_of_several_labels():
     assert text.index("good @user") < text.index("so so")  # 2 ln(4/3) + ln 4 nats, and 2 ln(4/3) + ln 2
 
 
+def test_a_text_that_is_wrong_of_all_its_labels_is_worse_than_one_that_is_surer_of_one():
+    # 3 ln(1 + e) = 3.9 nats; and ln(1 + e^2) = 2.1 nats, as the other two labels cost almost nothing.
+    logits, right = np.array([[-9.0, -9.0, 2.0], [1.0, 1.0, 1.0]]), np.zeros((2, 3))
+    text = several_labels_report(["joy", "fear", "rage"], ["surer", "all"], logits, right, {})
+    assert text.index(" all") < text.index("surer")
+
+
 def test_numbers_by_hand():
     predicted, right = np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([1.0, 3.0, 2.0, 4.0])
     scores = number_scores(predicted, right)

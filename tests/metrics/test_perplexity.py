@@ -7,7 +7,12 @@ import evaluate
 import pytest
 import torch
 
-from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
+from seqnlp import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    TransformerDecoderConfig,
+    TransformerDecoderForCausalLM,
+)
 from seqnlp.metrics import (
     BitsPerCharacter,
     Perplexity,
@@ -17,6 +22,7 @@ from seqnlp.metrics import (
     nats_of_rows,
     xz_bits_per_character,
 )
+from seqnlp.metrics.perplexity import loss_interval
 
 
 @pytest.mark.parametrize("metric", [Perplexity, BitsPerCharacter])
@@ -97,6 +103,16 @@ def test_the_nats_of_rows_are_the_models_loss():
     assert nats[0][0].nats < nats[1][0].nats
 
 
+def test_read_in_windows_a_row_costs_what_it_costs_at_once():
+    torch.manual_seed(0)
+    config = RecurrentConfig(vocab_size=20, hidden_size=16, initializer_range=1.0, cell_type="gru")
+    model = RecurrentForCausalLM(config).eval()
+    batch = {name: torch.randint(20, (2, 8)) for name in ("input_ids", "labels")}
+    at_once, in_windows = (nats_of_rows(model, batch, window) for window in (None, 3))
+    for whole, parts in zip(at_once, in_windows, strict=True):
+        assert parts[0].nats == pytest.approx(whole[0].nats, rel=1e-5)
+
+
 def test_a_row_is_told_in_stretches_of_scored_tokens():
     torch.manual_seed(0)
     config = TransformerDecoderConfig(vocab_size=20, hidden_size=16, num_attention_heads=2, num_hidden_layers=1)
@@ -111,6 +127,11 @@ def test_a_row_is_told_in_stretches_of_scored_tokens():
         told = model(input_ids=batch["input_ids"]).logits[0].log_softmax(-1)
     second = -told[178:].gather(1, labels[0, 178:, None]).sum()
     assert row[1].nats == pytest.approx(second.item(), rel=1e-5)
+
+
+def test_the_ends_of_an_interval_are_percentiles():
+    # One of ten tokens costs 1: of ten drawn again the cost is binomial, at most 3 with 0.987, at most 2 with 0.930.
+    assert loss_interval([Stretch(1.0, 1), *[Stretch(0.0, 1)] * 9]) == pytest.approx((0.3 - 0.0) / 2)
 
 
 def test_the_interval_of_a_loss_is_that_of_the_delta_method():

@@ -35,7 +35,10 @@ SCORES = {
 }
 
 
-@pytest.mark.parametrize("score", SCORES.values(), ids=lambda score: score.key)
+OF_TASKS = [score for task in TASKS.values() for score in task.scores]
+
+
+@pytest.mark.parametrize("score", dict.fromkeys([*SCORES.values(), *OF_TASKS]), ids=lambda score: score.key)
 def test_every_score_is_complete(score):
     assert score.name
     assert score.definition
@@ -46,6 +49,13 @@ def test_every_score_is_complete(score):
 @pytest.mark.parametrize("metric", [Accuracy, F1, NegativeLogLikelihood, Perplexity, BitsPerCharacter, BLEU, ChrF])
 def test_every_metric_describes_itself_as_its_class_does(metric):
     assert metric().description.strip() == metric.__doc__.strip()
+
+
+def test_in_a_single_process_a_metric_writes_no_file(tmp_path):
+    metric = Accuracy(cache_dir=str(tmp_path))
+    metric.add_batch(predictions=[0, 1], references=[0, 0])
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert metric.compute() == {"accuracy": 0.5}
 
 
 def test_directions():
@@ -107,6 +117,7 @@ def test_how_a_score_is_shown():
         ("bleu", 40.0, 40.2, 1000, False),
         ("rmse", 35.66, 35.60, 1000, False),
         ("valid", 0.9, 0.8, 100, True),  # by chance, of 100 tunes: 4 sqrt(2 x 0.85 x 0.15 / 100) = 0.2
+        ("valid", 0.9, 0.72, 100, True),  # 4 sqrt(2 x 0.81 x 0.19 / 100) = 0.22: both are samples
         ("valid", 0.9, 0.6, 100, False),
         ("valid", 1.0, 1.0, 100, True),
         ("valid", 90.0, 0.9, 100, False),

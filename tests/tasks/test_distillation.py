@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from given_models import DATA, run
+from given_models import DATA, bert, run
+from transformers import BertForSequenceClassification
 
 from seqnlp.metrics import classification_scores
 from seqnlp.models.losses import DistillationLoss
@@ -85,6 +86,17 @@ def test_answers_are_in_the_order_of_the_data_s_classes_whatever_else_is_in_the_
     torch.testing.assert_close(teacher.logits_of(texts), torch.stack(alone), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(turned.logits_of(texts), teacher.logits_of(texts).flip(1))
     assert teacher.logits_of(texts).argmax(dim=-1).tolist() == [1, 1, 0]
+
+
+def test_of_three_classes_each_has_its_own_answer_in_whatever_order_the_data_has_them(tmp_path):
+    names = {0: "bad", 1: "fair", 2: "good"}
+    fields = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    bert(tmp_path / "three", BertForSequenceClassification, initializer_range=0.5, **fields)
+    teacher, texts = teacher_of(tmp_path / "three", ("good", "bad", "fair")), ["a good film", "awful"]
+    alone = [teacher.model(**teacher.tokenizer(text, return_tensors="pt")).logits[0].detach() for text in texts]
+    expected = torch.stack([torch.stack([row[2], row[0], row[1]]) for row in alone])
+    torch.testing.assert_close(teacher.logits_of(texts), expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.1  # classes that are told apart
 
 
 def test_what_is_no_teacher_is_refused(folder):

@@ -65,6 +65,17 @@ def test_tied_weights_are_kept_once_and_taken_up_again():
     assert again.lm_head.weight is again.model.encoder.embed_tokens.weight
 
 
+def test_the_average_of_other_weights_is_not_taken_up():
+    linear = torch.nn.Linear(2, 2)
+    wider, named_otherwise = torch.nn.Linear(3, 2), torch.nn.Sequential(torch.nn.Linear(2, 2))
+    average = MovingAverage(linear, 0.5)
+    before = linear.weight.detach().clone()
+    for other in (wider, named_otherwise):
+        with pytest.raises(ValueError, match="its moving average is one of other weights"):
+            average.load(linear, MovingAverage(other, 0.5).state())
+        assert torch.equal(linear.weight, before)
+
+
 SETTINGS = {"max_train_steps": 6, "eval_steps": 3, "checkpointing_steps": "2", "gradient_accumulation_steps": 2}
 SETTINGS |= {"freeze": ["model.embed_tokens"]}
 

@@ -32,8 +32,8 @@ from seqnlp.training.optimizers import OPTIMIZERS, described
 from seqnlp.training.parameters import hidden_matrices
 
 
-def step(values, gradients, count=1, **arguments):
-    """The values of a layer's matrix, and of a vector, after steps with these gradients."""
+def step(values, *gradients, **arguments):
+    """The values of a layer's matrix, and of a vector, after a step with each of these gradients of the matrix."""
     model = torch.nn.Module()
     model.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     matrix, bias = model.layers[0].weight, model.layers[0].bias
@@ -41,8 +41,8 @@ def step(values, gradients, count=1, **arguments):
     with torch.no_grad():
         matrix.copy_(torch.tensor(values))
         bias.fill_(1.0)
-    for _ in range(count):
-        matrix.grad, bias.grad = torch.tensor(gradients), torch.tensor([2.0, -2.0])
+    for gradient in gradients:
+        matrix.grad, bias.grad = torch.tensor(gradient), torch.tensor([2.0, -2.0])
         optimizer.step()
     return matrix.detach(), bias.detach()
 
@@ -51,7 +51,7 @@ VALUES, GRADIENTS = [[3.0, 4.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 1.0]]
 
 
 def test_steps_of_sgd_by_hand():
-    matrix, bias = step(VALUES, GRADIENTS, count=2, optimizer="sgd", momentum=0.5)
+    matrix, bias = step(VALUES, GRADIENTS, GRADIENTS, optimizer="sgd", momentum=0.5)
     # The decay is added: g = [[2, 0], [0, 1]] + 0.5 w; the first step is -0.1 g.
     first = [[3 - 0.35, 4 - 0.2], [0, -0.1]]
     second = [[2 + 0.5 * first[0][0], 0.5 * first[0][1]], [0, 1 + 0.5 * first[1][1]]]
@@ -59,6 +59,27 @@ def test_steps_of_sgd_by_hand():
     expected = [[a - 0.1 * b for a, b in zip(*rows, strict=True)] for rows in zip(first, momentum, strict=True)]
     torch.testing.assert_close(matrix, torch.tensor(expected))
     torch.testing.assert_close(bias, torch.tensor([1 - 0.2 - 0.3, 1 + 0.2 + 0.3]))  # no decay
+
+
+def test_steps_of_adamw_by_hand():
+    first, second = GRADIENTS, [[-1.0, 3.0], [0.0, 1.0]]
+    matrix, bias = step(VALUES, first, second, adam_beta1=0.5, adam_beta2=0.75, adam_epsilon=0.3)
+
+    def moved(value, g, h):
+        value = 0.95 * value - 0.1 * g / (abs(g) + 0.3)  # after one step the means are the gradient and its square
+        mean, square = (0.25 * g + 0.5 * h) / 0.75, (0.1875 * g**2 + 0.25 * h**2) / 0.4375
+        return 0.95 * value - 0.1 * mean / (math.sqrt(square) + 0.3)
+
+    expected = [[moved(*each) for each in zip(*rows, strict=True)] for rows in zip(VALUES, first, second, strict=True)]
+    torch.testing.assert_close(matrix, torch.tensor(expected))
+    torch.testing.assert_close(bias, torch.tensor([1 - 0.4 / 2.3, 1 + 0.4 / 2.3]))  # no decay
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "schedule_free"])
+def test_epsilon_is_that_of_every_adamw(optimizer):
+    settings = {"optimizer": optimizer, "lr_scheduler_type": "constant", "adam_epsilon": 0.5}
+    _, bias = step(VALUES, GRADIENTS, **settings)
+    torch.testing.assert_close(bias, torch.tensor([1 - 0.1 * 2 / 2.5, 1 + 0.1 * 2 / 2.5]))
 
 
 def test_a_step_of_adafactor_by_hand():
@@ -80,6 +101,20 @@ def test_a_step_of_muon_by_hand():
     assert all(0.5 < value < 1.5 for value in values)
     torch.testing.assert_close(moved, scale * torch.diag(torch.tensor(values)), rtol=0, atol=0.05 * scale)
     torch.testing.assert_close(bias, torch.tensor([0.9, 1.1]))  # by AdamW: the first step is the learning rate
+
+
+def test_two_steps_of_muon_have_its_momentum():
+    first, second = GRADIENTS, [[-0.6, 0.0], [0.0, 1.0]]
+    once, _ = step(VALUES, first, optimizer="muon", momentum=0.5)
+    twice, _ = step(VALUES, first, second, optimizer="muon", momentum=0.5)
+    # The mean of the gradients is g / 2, then g / 4 + h / 2; half of it and half of h is orthogonalized (Nesterov).
+    # Its first number is below 0; with the usual momentum, of which the first gradient has more, it is not.
+    momentum = [0.125 * 2 - 0.75 * 0.6, 0.125 * 1 + 0.75]
+    scale, values = 0.1 * 0.2 * math.sqrt(2), [x / math.hypot(*momentum) for x in momentum]
+    for _ in range(5):
+        values = [3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5 for x in values]
+    moved = 0.95 * once - twice
+    torch.testing.assert_close(moved, scale * torch.diag(torch.tensor(values)), rtol=0, atol=0.1 * scale)
 
 
 def test_two_steps_of_schedule_free_by_hand():

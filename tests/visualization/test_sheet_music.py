@@ -109,6 +109,8 @@ def in_words(element):
             "(3:2:2a2b (3::4a/b/cd (2ab (5abcde|",
             "(3:2 a4 b8 ) (3:2 a16 b16 c8 d8 ) (2:3 a8 b8 ) (5:2 a8 b8 c8 d8 e8 ) single",
         ),
+        ("(4abcd|(6abcdef|", "(4:3 a8 b8 c8 d8 ) single (6:2 a8 b8 c8 d8 e8 f8 ) single"),
+        ("(8abcdefga|", "(8:3 a8 b8 c8 d8 e8 f8 g8 a8 ) single"),
         ("(3ab|(9(3abcd|", "(3:2 a8 b8 ) single (3:2 a8 b8 c8 ) d8 single"),
         ("A-<A B>-B|c- >c d> e|", "a16 a8. b8. b16 single c8. c16 d8. e16 single"),
         ("[Ac]<[Ac] [GB]/c/|+GB+c|", "ac16 ac8. gb16 c16 single gb8 c8 single"),
