@@ -84,13 +84,13 @@ def compare(
         typer.Option(
             "--model_flags",
             rich_help_panel="Runs",
-            help="Further flags of the recipe for --models, e.g. '--learning_rate 3e-5'.",
+            help="Further flags of the recipe for --models, in quotes, e.g. `--learning_rate 3e-5`.",
         ),
     ] = "",
     flags: Annotated[
         str,
         typer.Option(
-            "--flags", rich_help_panel="Runs", help="Further flags of the recipe, e.g. '--max_train_samples 500'."
+            "--flags", rich_help_panel="Runs", help="Further flags of the recipe, in quotes, e.g. `--eval_steps 200`."
         ),
     ] = "",
     output_dir: Annotated[

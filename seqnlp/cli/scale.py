@@ -41,7 +41,9 @@ def scale(
     ] = 1,
     flags: Annotated[
         str,
-        typer.Option("--flags", help="Further flags of the recipe, e.g. '--eval_steps 200'.", rich_help_panel="Runs"),
+        typer.Option(
+            "--flags", rich_help_panel="Runs", help="Further flags of the recipe, in quotes, e.g. `--eval_steps 200`."
+        ),
     ] = "",
     output_dir: Annotated[
         Path | None,

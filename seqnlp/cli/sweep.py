@@ -46,7 +46,7 @@ def sweep(
         str,
         typer.Option(
             "--flags",
-            help="Further flags of the recipe, e.g. '--max_train_samples 500'.",
+            help="Further flags of the recipe, in quotes, e.g. `--max_train_samples 500`.",
             rich_help_panel="Runs",
         ),
     ] = "",

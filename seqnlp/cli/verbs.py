@@ -68,6 +68,12 @@ class GroupedCommand(TyperCommand):
                     formatter.write_dl(records)
 
 
+def _first_sentence(documentation: str) -> str:
+    """What a list says of a verb; click cuts it off at the width of the terminal where no one gives it."""
+    first = " ".join(documentation.split("\n\n")[0].split())
+    return re.match(r".*?[.?](?= |$)|.*", first).group()
+
+
 class Verb(TyperCommand):
     """
     A verb whose help is known and whose flags are not, until it is loaded.
@@ -82,10 +88,9 @@ class Verb(TyperCommand):
         self.file, self.function = place.split(".")
         self.settings = settings
         documentation = self._documentation()
-        first = " ".join(documentation.split("\n\n")[0].split())
-        sentence = re.match(r".*?[.?](?= |$)|.*", first).group()
         # Examples are shown as they are written, to be copied.
-        super().__init__(name=name, help=re.sub(r"\n\n(?= {4})", "\n\n\b\n", documentation), short_help=sentence)
+        help_text = re.sub(r"\n\n(?= {4})", "\n\n\b\n", documentation)
+        super().__init__(name=name, help=help_text, short_help=_first_sentence(documentation))
 
     def load(self) -> TyperCommand | TyperGroup:
         """The verb itself, with its flags, or a group of verbs."""
@@ -100,7 +105,10 @@ class Verb(TyperCommand):
         else:
             settings = {"cls": GroupedCommand, "context_settings": self.settings, "help": self.help}
             program.command(self.name, **settings)(function)
-        return typer.main.get_command(program).commands[self.name]
+        verb = typer.main.get_command(program).commands[self.name]
+        for part in getattr(verb, "commands", {}).values():
+            part.short_help = _first_sentence(part.help)
+        return verb
 
     def make_context(self, *args, **kwargs) -> typer.Context:
         """Of the verb itself: so it is loaded when it is called, asked for help, or completed."""
