@@ -25,6 +25,7 @@ Args:
 """
 MOSES = "moses:"
 RESAMPLING_SEED = 12345  # of sacrebleu
+SENTENCES_AT_ONCE = 5_000
 BLEU_TOKENIZERS = ("13a", "intl", "zh", "ja-mecab", "ko-mecab", "char")
 """sacrebleu's tokenizers that need no network; Japanese and Korean need `sacrebleu[ja]` and `sacrebleu[ko]`."""
 
@@ -126,8 +127,14 @@ class ChrF(_TextMetric):
 
 
 def _score(metric, name: str, predictions, streams: list[list[str]], num_resamples: int) -> dict[str, Any]:
-    # What its `corpus_score` does; that holds the statistics of all samples at once, of 100,000 sentences gigabytes.
-    statistics = metric._extract_corpus_statistics(predictions, streams)
+    # What its `corpus_score` does; that holds the n-grams of all references and the statistics of all samples at once,
+    # of 100,000 sentences gigabytes.
+    statistics, nums_refs = [], set()
+    for start in range(0, len(predictions), SENTENCES_AT_ONCE):
+        here = slice(start, start + SENTENCES_AT_ONCE)
+        statistics += metric._extract_corpus_statistics(predictions[here], [stream[here] for stream in streams])
+        nums_refs.add(metric.num_refs)
+    metric.num_refs = nums_refs.pop() if len(nums_refs) == 1 else -1  # -1 stands for several, as in sacrebleu
     score = metric._aggregate_and_compute(statistics)
     result = {name: score.score, "signature": str(metric.get_signature())}
     if num_resamples:

@@ -117,6 +117,16 @@ def test_several_references_count_as_sacrebleu_counts_them():
         BLEU().compute(predictions=PREDICTIONS, references=[["a"], ["b", "c"], ["d"], ["e"]])
 
 
+def test_sentences_are_read_in_parts(monkeypatch):
+    several = [[reference, prediction] for reference, prediction in zip(REFERENCES, PREDICTIONS, strict=True)]
+    settings = [
+        {"predictions": PREDICTIONS, "references": given, "num_resamples": 50} for given in (REFERENCES, several)
+    ]
+    at_once = [metric().compute(**given) for metric in (BLEU, ChrF) for given in settings]
+    monkeypatch.setattr("seqnlp.metrics.bleu.SENTENCES_AT_ONCE", 3)
+    assert [metric().compute(**given) for metric in (BLEU, ChrF) for given in settings] == at_once
+
+
 def test_batches_add_up():
     metric = BLEU()
     metric.add_batch(predictions=PREDICTIONS[:1], references=REFERENCES[:1])
