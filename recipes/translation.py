@@ -1,12 +1,12 @@
-"""Translation from scratch: any dataset of sentence pairs, by a Transformer or a recurrent encoder-decoder.
+"""Translation from scratch: any dataset of sentence pairs, by a recurrent encoder-decoder or a Transformer.
 
     accelerate launch --config_file recipes/accelerate/one_process.yaml recipes/translation.py
 
 Data: 2,452 English strings of an interface with their French (`sample:jupyterlab_fr`, docs/data.md); with
---dataset_name pairs on the Hub, or your files. Model: a Transformer, nothing pretrained; or --architecture elman, gru,
-lstm, with --config_overrides attention_type=none, additive (the default) or multiplicative.
-Expect BLEU 24 ± 5 on the 293 test strings after four minutes on two CPU cores; with --optimizer muon
---learning_rate 0.006, a fifth longer, 28.7 ± 1.2 over three seeds.
+--dataset_name pairs on the Hub, or your files. Model: a GRU with attention, nothing pretrained; --config_overrides
+attention_type=none, additive (the default) or multiplicative; or --architecture elman, lstm, transformer.
+Expect BLEU 36.0 ± 0.6 on the 293 test strings over three seeds, after six minutes on one CPU core each. A Transformer
+has 24 ± 5 in as many; with --optimizer muon --learning_rate 0.006, a fifth longer, 28.7 ± 1.2 over three seeds.
 """
 
 from seqnlp.data import DropoutCollator, TokenBatchSampler, keep_short_pairs, pair_lengths, train_pair_tokenizers

@@ -63,13 +63,13 @@ def translate(
 
     Examples:
 
-        seqnlp translate outputs/translation-transformer --file in.txt --output out.txt --num_beams 5
+        seqnlp translate outputs/translation-gru --file in.txt --output out.txt --num_beams 5
 
         seqnlp export outputs/translation-transformer --to ctranslate2 --output outputs/fast
 
         seqnlp translate outputs/fast --file in.txt --output out.txt --num_beams 5
 
-        head -100 in.txt | seqnlp translate outputs/translation-transformer > out.txt
+        head -100 in.txt | seqnlp translate outputs/translation-gru > out.txt
     """
     if output is not None:
         check_outputs([output], f"--output {output}", [file] if file else [], overwrite)

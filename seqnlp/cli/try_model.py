@@ -73,7 +73,7 @@ def try_model(
 
         seqnlp try outputs/sentiment_analysis-lstm
 
-        seqnlp try outputs/translation-transformer --text "Open the file." --num_beams 5
+        seqnlp try outputs/translation-gru --text "Open the file." --num_beams 5
 
         head -3 reviews.txt | seqnlp try outputs/sentiment_analysis-lstm --json
     """

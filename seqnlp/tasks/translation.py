@@ -67,7 +67,7 @@ class TranslationModelArguments(TextModelArguments):
     """What translates."""
 
     architecture: str = flag_as_in(
-        TextModelArguments, "architecture", default=TRANSFORMER, help="The kind of encoder-decoder."
+        TextModelArguments, "architecture", default="gru", help="The kind of encoder-decoder."
     )
     tokenizer_type: str = flag_as_in(TextModelArguments, "tokenizer_type", default="bpe")
     vocab_size: int = flag_as_in(

@@ -37,7 +37,18 @@ def numbers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(numbers):
     sizes = "hidden_size=32,intermediate_size=64,num_hidden_layers=1,dropout=0,label_smoothing=0"
-    settings = ["--config_overrides", sizes, "--vocab_size", 300, "--min_frequency", 1, "--bpe_dropout", 0.03]
+    settings = [
+        "--architecture",
+        "transformer",
+        "--config_overrides",
+        sizes,
+        "--vocab_size",
+        300,
+        "--min_frequency",
+        1,
+        "--bpe_dropout",
+        0.03,
+    ]
     settings += ["--max_tokens", 128, "--num_train_epochs", 20, "--learning_rate", 0.01, "--bleu_every", 5]
     return [*numbers[1], *settings, "--average_checkpoints", 3, "--checkpointing_steps", 1000, "--num_threads", 1]
 
@@ -175,7 +186,7 @@ def test_the_packaged_sample_is_the_default(fork, tmp_path):
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["dataset"]["name"] == "sample:jupyterlab_fr"
     assert record["dataset"]["splits"]["train"]["rows"] == 2452
-    assert record["model"]["class"] == "TransformerForConditionalGeneration"
+    assert record["model"]["class"] == "RecurrentSeq2SeqForConditionalGeneration"
     assert record["metrics"]["test"]["signatures"]["bleu_lowercase_moses"].split("|")[3].startswith("tok:moses-fr")
 
 

@@ -60,7 +60,7 @@ def test_a_translation_costs_ln_v_per_token(architecture, prepare):
 
 @pytest.mark.parametrize(("beams", "penalty"), [(3, 0.5), (1, 1.0)])
 def test_beams_are_those_of_the_flags(beams, penalty, prepare, monkeypatch):
-    task, _, data = prepare("--num_beams", beams, "--length_penalty", 0.5)
+    task, _, data = prepare("--num_beams", beams, "--length_penalty", 0.5, "--architecture", "transformer")
     evaluator, asked = evaluator_of(task, data), []
     generate = evaluator.unwrapped_model.generate
     monkeypatch.setattr(
@@ -103,12 +103,14 @@ def test_all_but_recurrent_models_of_one_vector_attend(architecture, config, exp
 
 
 def test_there_is_a_position_for_each_token_that_is_trained_on_or_scored(prepare):
-    task, _, _ = prepare("--max_length", 3, "--config_overrides", "position_embedding_type=learned")
+    task, _, _ = prepare(
+        "--architecture", "transformer", "--max_length", 3, "--config_overrides", "position_embedding_type=learned"
+    )
     assert task.build_config(hidden_size=4, num_attention_heads=2).max_position_embeddings == 4  # ba ab ab </s>
-    task, _, _ = prepare("--max_length", 9)
+    task, _, _ = prepare("--architecture", "transformer", "--max_length", 9)
     assert task.build_config(hidden_size=4, num_attention_heads=2).max_position_embeddings == 9
     few = "position_embedding_type=learned,max_position_embeddings=3"
-    task, _, _ = prepare("--max_length", 3, "--config_overrides", few)
+    task, _, _ = prepare("--architecture", "transformer", "--max_length", 3, "--config_overrides", few)
     with pytest.raises(ArgumentsError, match="=3 are fewer than the 4 positions that a scored sentence of 4 tokens"):
         task.build_config(hidden_size=4, num_attention_heads=2)
 
