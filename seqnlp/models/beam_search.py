@@ -110,6 +110,22 @@ def rows_per_source(num_rows: int, num_sources: int) -> int:
     return num_rows // num_sources
 
 
+def check_source_mask(mask: torch.Tensor | None, source: torch.Tensor) -> None:
+    """
+    Refuse a mask of tokens that is not of this source, `(num_sources, source_length, size)`; one prepared by hand for
+    each pair of tokens is not looked at.
+
+    Raises:
+        ValueError: With both shapes.
+    """
+    if mask is None or mask.dim() > 2 or torch.compiler.is_compiling() or mask.shape == source.shape[:2]:
+        return
+    raise ValueError(
+        f"attention_mask of shape {tuple(mask.shape)} does not fit a source of shape {tuple(source.shape[:2])}: it "
+        "must be (batch_size, source_length), 0 at padding."
+    )
+
+
 def beside_source(states: torch.Tensor, num_sources: int) -> torch.Tensor:
     """
     From `(B, T, size)` states to those of each source side by side, `(num_sources, B / num_sources * T, size)`.

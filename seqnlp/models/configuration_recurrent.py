@@ -64,8 +64,9 @@ class RecurrentConfig(PreTrainedConfig):
         forget_gate_bias: Bias that a `forget_gate` starts with which keeps the old state where it is open, as that of
             LSTM, minLSTM and SSRU does (Gers et al. 2000; Jozefowicz et al. 2015, section 2.3).
         initializer_range: Standard deviation of the embeddings and of the classifiers' heads at the start. A language
-            model's output matrix, and embeddings tied to it, start with `output_gain / sqrt(hidden_size)` instead: 2
-            over Elman cells, 4 over GRU, LSTM and SSRU, 1 over minGRU and minLSTM, and 0.5 behind residual blocks.
+            model's output matrix, and with `tie_word_embeddings` the embeddings, start with `output_gain /
+            sqrt(hidden_size)` instead: 2 over Elman cells, 4 over GRU, LSTM and SSRU, 1 over minGRU and minLSTM, and
+            0.5 behind residual blocks.
         tie_word_embeddings: Whether the language model's output matrix is its embedding matrix (Press & Wolf 2017,
             arXiv 1608.05859). Needs `embedding_size == hidden_size`.
         use_cache: Whether the state after the last token is returned as `past_key_values`.

@@ -51,7 +51,8 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
         gate_initializer, max_dependency_length: What gates keep at first, as in [`RecurrentConfig`].
         forget_gate_bias: Bias that a `forget_gate` starts with which keeps the old state where it is open.
         initializer_range: Standard deviation of the embeddings and of every map outside the cells at the start. The
-            output matrix, and embeddings tied to it, start as those of a [`RecurrentForCausalLM`] do.
+            output matrix, and with `tie_word_embeddings` all embeddings, start as those of a [`RecurrentForCausalLM`]
+            do.
         share_embeddings: Whether source and target tokens are embedded by one matrix.
         tie_word_embeddings: Whether the output matrix is the target's embedding matrix (Press & Wolf 2017, arXiv
             1608.05859; with `share_embeddings` their three-way tying, section 3). Needs

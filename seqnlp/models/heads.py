@@ -39,6 +39,10 @@ from .losses import (
 from .word_reader import WordReader
 
 
+# What a call may tell the loss over a vocabulary, whichever way it is computed.
+LOSS_ARGUMENTS = ("label_smoothing", "num_items_in_batch", "ignore_index")
+
+
 def pool_tokens(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
     """
     One vector per row: its first or last valid token's state, or the mean or maximum of its valid tokens' states.
@@ -57,8 +61,10 @@ def pool_tokens(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
         attention_mask = hidden_states.new_ones(hidden_states.shape[:2])
     mask = attention_mask[:, -length:].bool()
     if pooling == "mean":
-        summed = hidden_states.masked_fill(~mask.unsqueeze(-1), 0).sum(dim=1)
-        return summed / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        # In float32 at least: the sum of a long text is beyond float16.
+        exact = torch.promote_types(hidden_states.dtype, torch.float32)
+        summed = hidden_states.masked_fill(~mask.unsqueeze(-1), 0).sum(dim=1, dtype=exact)
+        return (summed / mask.sum(dim=1, keepdim=True).clamp(min=1)).to(hidden_states.dtype)
     if pooling == "max":
         pooled = hidden_states.masked_fill(~mask.unsqueeze(-1), torch.finfo(hidden_states.dtype).min).amax(dim=1)
         return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0)
@@ -323,14 +329,14 @@ class LanguageModel(SmoothedLabels):
         hidden_states = self.transform(hidden_states)
         chunk_size = self.config.loss_chunk_size
         is_own_loss = self.loss_function is type(self).loss_function
+        kwargs = {"label_smoothing": self.smoothing, **kwargs}
         if labels is not None and self.training and chunk_size is not None and is_own_loss:
-            targets, num_items = self.targets(labels, **kwargs), kwargs.get("num_items_in_batch")
-            loss = chunked_cross_entropy(hidden_states, self.lm_head, targets, chunk_size, self.smoothing, num_items)
-            return loss, None
+            named = {name: kwargs[name] for name in LOSS_ARGUMENTS if name in kwargs}
+            targets = self.targets(labels, **kwargs)
+            return chunked_cross_entropy(hidden_states, self.lm_head, targets, chunk_size, **named), None
         logits = self.lm_head(hidden_states)
         if labels is None:
             return None, logits
-        kwargs = {"label_smoothing": self.smoothing, **kwargs}
         return self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs), logits
 
 
@@ -340,9 +346,9 @@ class CausalLanguageModel(BeamSearch, LanguageModel):
     loss_function = staticmethod(causal_language_model_loss)
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
 
-    def targets(self, labels, shift_labels=None, **kwargs):
+    def targets(self, labels, shift_labels=None, ignore_index=IGNORE_INDEX, **kwargs):
         """The label of the token after each, or `shift_labels` where they are given."""
-        return next_token_labels(labels) if shift_labels is None else shift_labels
+        return next_token_labels(labels, ignore_index) if shift_labels is None else shift_labels
 
     def states_to_write_from(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """Where there are no labels, the `(B, T, hidden_size)` states that logits are computed from."""

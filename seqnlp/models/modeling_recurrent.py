@@ -21,6 +21,7 @@ from .recurrent_cache import (
     RecurrentStates,
     StaticRecurrentCache,
     num_states_kept,
+    num_tokens_read,
     read_state,
     write_state,
 )
@@ -211,7 +212,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if use_cache and past_key_values is None:
             past_key_values = self.create_cache()
 
-        padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), self.config.num_directions)
+        mask = token_mask(attention_mask, inputs_embeds, num_tokens_read(past_key_values))
+        padding = Padding.from_mask(mask, self.config.num_directions)
         hidden_states = self._into_stack(self.embedding_dropout(inputs_embeds))
         for layer in self.layers:
             state = None if past_key_values is None else read_state(past_key_values, layer.layer_idx)
@@ -330,14 +332,23 @@ class RecurrentForCausalLM(CausalLanguageModel, RecurrentPreTrainedModel, Genera
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
+    def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args) -> None:
+        mask, chunk_size = model_kwargs.get("attention_mask"), generation_config.prefill_chunk_size
+        if chunk_size is not None and isinstance(mask, torch.Tensor) and not bool(mask[:, -1].all()):
+            raise ValueError(
+                f"prefill_chunk_size={chunk_size} with a prompt that ends in padding: the state before it is in a "
+                "chunk that has been read. Pad on the left, or leave prefill_chunk_size out."
+            )
+        super()._prepare_cache_for_generation(generation_config, model_kwargs, *args)
+
     def transform(self, hidden_states):
         """Dropout."""
         return self.head_dropout(hidden_states)
 
     def states_to_write_from(self, hidden_states, attention_mask):
         """
-        At padding the state of the last token before it: so a prompt that ends in padding can be gone on from, also by
-        what a draft says.
+        At padding the state of the last token before it in this call: so a prompt that ends in padding can be gone on
+        from, also by what a draft says.
         """
         mask = token_mask(attention_mask, hidden_states)
         if mask is None:

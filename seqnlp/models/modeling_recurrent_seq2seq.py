@@ -22,13 +22,13 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .beam_search import rows_per_source
+from .beam_search import check_source_mask, rows_per_source
 from .cells import CELLS, State
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
 from .heads import ConditionalGeneration
 from .modeling_recurrent import RecurrentPreTrainedModel
 from .recurrence import Padding, token_mask
-from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, read_state, write_state
+from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, num_tokens_read, read_state, write_state
 from .recurrent_layer import RecurrentLayer, create_dropout
 from .residual_recurrent_layer import ResidualRecurrentLayer
 from .single_head_attention import AdditiveAttention, MultiplicativeAttention
@@ -160,6 +160,16 @@ class RecurrentSeq2SeqPreTrainedModel(RecurrentPreTrainedModel):
         """An empty cache of the kind that this model goes on from."""
         return RecurrentSeq2SeqCache(self.config, is_static)
 
+    def _resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of=None, mean_resizing=True):
+        resized = super()._resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        decoder = getattr(self.base_model, "decoder", None)
+        # There is one vocabulary: the target's matrix, if it has one of its own, follows the source's.
+        if decoder is not None and decoder.embed_tokens is not None:
+            decoder.embed_tokens = self._get_resized_embeddings(
+                decoder.embed_tokens, new_num_tokens, pad_to_multiple_of, mean_resizing
+            )
+        return resized
+
 
 class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
     """Embedded source tokens through recurrent layers, which usually read both ways (Bahdanau et al. 2015, 3.2)."""
@@ -196,7 +206,7 @@ class RecurrentSeq2SeqEncoder(RecurrentSeq2SeqPreTrainedModel):
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or the mask has another shape.
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds)
-        mask = token_mask(attention_mask, inputs_embeds)
+        mask = token_mask(attention_mask, inputs_embeds, num_read=0)
         padding = Padding.from_mask(mask, 2 if self.config.bidirectional else 1)
         hidden_states = self._into_stack(self.embedding_dropout(inputs_embeds))
         final_states, num_states = [], len(CELLS[self.config.cell_type].states)
@@ -284,7 +294,8 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             past_key_values = self.create_cache()
         states = self._first_states(past_key_values, encoder_final_state, inputs_embeds.shape[0])
         source, feed = self._look_up(past_key_values, encoder_hidden_states, encoder_attention_mask)
-        padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds), 1)
+        own_cache = None if past_key_values is None else past_key_values.self_attention_cache
+        padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds, num_tokens_read(own_cache)), 1)
         hidden_states = self.embedding_dropout(inputs_embeds)
 
         if self.config.input_feeding:
@@ -393,6 +404,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             return None, None
         if hidden_states is None:
             raise ValueError("Attention has no source to look at: give input_ids or encoder_outputs.")
+        check_source_mask(mask, hidden_states)
         kept = None if cache is None else read_state(cache.cross_attention_cache, 0)
         projected_keys, *feed = (self.attention.project_keys(hidden_states),) if kept is None else kept
         repeats = rows_per_source(projected_keys.shape[0], hidden_states.shape[0])
@@ -430,16 +442,6 @@ class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace what [`get_input_embeddings`][RecurrentSeq2SeqModel.get_input_embeddings] gives."""
         self.encoder.embed_tokens = value
-
-    def _resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
-        embeddings = super()._resize_token_embeddings(*args, **kwargs)
-        self._resize_decoder_embeddings(embeddings.num_embeddings)
-        return embeddings
-
-    def _resize_decoder_embeddings(self, num_embeddings: int) -> None:
-        # There is one vocabulary: the target's matrix, if it has one of its own, follows the source's.
-        if self.decoder.embed_tokens is not None:
-            self.decoder.embed_tokens = self._get_resized_embeddings(self.decoder.embed_tokens, num_embeddings)
 
     @can_return_tuple
     def forward(
@@ -521,11 +523,6 @@ class RecurrentSeq2SeqForConditionalGeneration(
         side = "encoder" if config.share_embeddings else "decoder"
         self._tied_weights_keys = {"lm_head.weight": f"model.{side}.embed_tokens.weight"}
         self.post_init()
-
-    def _resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
-        embeddings = super()._resize_token_embeddings(*args, **kwargs)
-        self.model._resize_decoder_embeddings(embeddings.num_embeddings)
-        return embeddings
 
     def _reorder_cache(self, past_key_values: RecurrentSeq2SeqCache, beam_idx: torch.Tensor) -> RecurrentSeq2SeqCache:
         past_key_values.reorder_beams(beam_idx)

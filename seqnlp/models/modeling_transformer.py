@@ -15,7 +15,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import MultiHeadAttention
-from .beam_search import beside_source, rows_per_source
+from .beam_search import beside_source, check_source_mask, rows_per_source
 from .cell_decoder_layer import CellDecoderLayer
 from .configuration_transformer import TransformerConfig
 from .heads import ConditionalGeneration
@@ -23,7 +23,7 @@ from .key_value_cache import GrowingCache, TransformerCache
 from .positions import count_positions
 from .pretrained import AttentionPreTrainedModel
 from .recurrence import Padding, token_mask
-from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache
+from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache, num_tokens_read
 from .recurrent_layer import RecurrentLayer
 from .transformer_layers import DecoderLayer, EncoderLayer, EncoderStack, TransformerLayer, TransformerStack
 
@@ -117,7 +117,7 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
         """
         Args:
             input_ids: `(batch_size, target_length)`.
-            attention_mask: `(batch_size, target_length)`, or longer by the tokens in the cache; 0 at padding.
+            attention_mask: `(batch_size, target_length)`, longer by the tokens in a cache that is given; 0 at padding.
             position_ids: `(batch_size, target_length)`; by default the number of valid tokens before each.
             encoder_hidden_states: What the encoder gave, `(num_sources, source_length, hidden_size)`; as many sources
                 as rows, or fewer, each read by equally many neighboring rows.
@@ -143,10 +143,8 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
                 f"past_key_values of type {type(past_key_values).__name__} has no room for the keys and values of the "
                 "source: wrap two caches in an EncoderDecoderCache."
             )
-        if use_cache and past_key_values is None:
-            past_key_values = self.create_cache()
-
         own_cache = None if past_key_values is None else past_key_values.self_attention_cache
+        check_source_mask(encoder_attention_mask, encoder_hidden_states)
         source_mask = self._create_source_mask(
             inputs_embeds, encoder_attention_mask, encoder_hidden_states, past_key_values
         )
@@ -156,8 +154,10 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
         else:
             seen = Padding.from_mask(token_mask(attention_mask, inputs_embeds), num_directions=1)
             past_length = self._num_read(own_cache)
-        if position_ids is None:
-            position_ids = count_positions(attention_mask, inputs_embeds, past_length)
+        position_ids = count_positions(attention_mask, inputs_embeds, past_length, position_ids)
+        if use_cache and past_key_values is None:
+            past_key_values = self.create_cache()
+            own_cache = past_key_values.self_attention_cache
 
         hidden_states = self.run_layers(
             inputs_embeds,
@@ -176,15 +176,13 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
         )
 
     def _num_read(self, cache: Cache | None) -> int | torch.Tensor:
-        """How many tokens the cells have read; a tensor in a static cache, which a compiled step cannot look into."""
-        if cache is None:
-            return 0
-        if not isinstance(cache, RecurrentStates):
+        """How many tokens the cells have read, as [`num_tokens_read`] says."""
+        if cache is not None and not isinstance(cache, RecurrentStates):
             raise ValueError(
                 f"past_key_values keep the text in a {type(cache).__name__}, and decoder_cell="
                 f"{self.config.decoder_cell!r} has states: give model.create_text_cache(), or leave it out."
             )
-        return cache.num_tokens
+        return num_tokens_read(cache)
 
     def _create_source_mask(
         self,

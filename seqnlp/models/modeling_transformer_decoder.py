@@ -60,11 +60,11 @@ class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedMode
         """
         Args:
             input_ids: `(batch_size, sequence_length)`.
-            attention_mask: `(batch_size, sequence_length)`, or longer by the tokens in the cache; 0 at padding. `None`
-                means that every token is valid.
+            attention_mask: `(batch_size, sequence_length)`, longer by the tokens in a cache that is given; 0 at
+                padding. `None` means that every token is valid.
             position_ids: `(batch_size, sequence_length)`; by default the number of valid tokens before each. Where
-                they start anew, and neither mask nor cache is given, several texts share a row and do not see each
-                other.
+                one is not one more than that before it, and neither mask nor cache is given, another text begins:
+                several share a row and do not see each other.
             past_key_values: Keys and values of earlier tokens; updated in place.
             inputs_embeds: `(batch_size, sequence_length, hidden_size)`, instead of `input_ids`.
             use_cache: Whether to return keys and values.
@@ -77,13 +77,12 @@ class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedMode
                 shape.
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds)
+        # Before a cache is made: texts that share a row are told apart where none is given.
+        causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values, position_ids)
+        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
+        position_ids = count_positions(attention_mask, inputs_embeds, past_length, position_ids)
         if use_cache and past_key_values is None:
             past_key_values = self.create_cache()
-
-        causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values, position_ids)
-        if position_ids is None:
-            past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
-            position_ids = count_positions(attention_mask, inputs_embeds, past_length)
 
         hidden_states = self.run_layers(
             inputs_embeds,

@@ -11,7 +11,10 @@ from .projections import autocast_dtype
 
 
 def count_positions(
-    attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor, past_length: int | torch.Tensor = 0
+    attention_mask: torch.Tensor | None,
+    inputs_embeds: torch.Tensor,
+    past_length: int | torch.Tensor = 0,
+    position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
     The position of each token: how many valid tokens stand before it. So padding on either side moves nothing.
@@ -21,6 +24,7 @@ def count_positions(
             of tokens, every token counts.
         inputs_embeds: `(B, T, hidden_size)`.
         past_length: Number of tokens that a cache holds.
+        position_ids: Positions that are given, which are returned as they are if the mask fits.
 
     Returns:
         `(B, T)`, or `(1, T)` where all rows are alike.
@@ -30,14 +34,18 @@ def count_positions(
     """
     batch_size, num_tokens = inputs_embeds.shape[:2]
     if not isinstance(attention_mask, torch.Tensor) or attention_mask.dim() > 2:
+        if position_ids is not None:
+            return position_ids
         return (torch.arange(num_tokens, device=inputs_embeds.device) + past_length).unsqueeze(0)
-    if not torch.compiler.is_compiling() and (
-        attention_mask.dim() < 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens
-    ):
+    if not torch.compiler.is_compiling() and tuple(attention_mask.shape) != (batch_size, past_length + num_tokens):
+        behind = f" behind {int(past_length)} in the cache" if past_length else ""
         raise ValueError(
             f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in {batch_size} "
-            "rows: it must be (batch_size, sequence_length), 0 at padding."
+            f"rows{behind}: it must be (batch_size, {'cached tokens + ' if behind else ''}sequence_length), 0 at "
+            "padding."
         )
+    if position_ids is not None:
+        return position_ids
     # Padding before the first valid token counts as position 0: any position would do, it must only exist.
     return (attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -num_tokens:]
 

@@ -41,6 +41,19 @@ class BasePreTrainedModel(PreTrainedModel):
         if hasattr(module, "start_own_tensors"):  # a cell, whose file a model without cells does without
             module.start_own_tensors()
 
+    def check_keeps_past(self) -> None:
+        """
+        Refuse to go on token by token where transformers keeps nothing of the tokens before.
+
+        Raises:
+            ValueError: In training with gradient checkpointing.
+        """
+        if self.training and self.is_activation_checkpointing:
+            raise ValueError(
+                "In training with gradient checkpointing nothing is kept of the tokens or steps before: call "
+                "model.eval() first, or model.activation_checkpointing_disable()."
+            )
+
     def embed(
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None, prefix: str = ""
     ) -> torch.Tensor:
@@ -84,6 +97,8 @@ class AttentionPreTrainedModel(StaticMasks, BasePreTrainedModel):
     def _prepare_cache_for_generation(
         self, generation_config, model_kwargs, generation_mode, batch_size, max_cache_length
     ) -> None:
+        if generation_config.use_cache:
+            self.check_keeps_past()
         # transformers would hand over a cache that copies all it holds for each token, and never a compiled step.
         is_usual = generation_config.cache_implementation in (None, "dynamic") and generation_config.use_cache
         if not is_usual or model_kwargs.get("past_key_values") is not None:

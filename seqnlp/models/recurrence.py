@@ -73,22 +73,34 @@ class Padding:
         return Padding(self.mask.to(*args, **kwargs), self.lengths.to(*args, **kwargs), tuple(orders))
 
 
-def token_mask(attention_mask, inputs_embeds: torch.Tensor) -> torch.Tensor | None:
+def token_mask(
+    attention_mask, inputs_embeds: torch.Tensor, num_read: int | torch.Tensor | None = None
+) -> torch.Tensor | None:
     """
     The `(B, T)` mask of the tokens read now, of one that may be longer by the tokens read before; `None` for none.
 
+    Args:
+        attention_mask: `(B, T)` to `(B, num_read + T)`, 0 at padding.
+        inputs_embeds: `(B, T, size)`.
+        num_read: How many tokens were read before; `None` where nobody has counted.
+
     Raises:
-        ValueError: If it does not fit the `(B, T, size)` embeddings.
+        ValueError: If the mask does not fit the embeddings.
     """
     if isinstance(attention_mask, dict):  # from generation with a compiled cache: a mask for each layer type
         attention_mask = attention_mask["linear_attention"]
     if attention_mask is None:
         return None
     batch_size, num_tokens = inputs_embeds.shape[:2]
-    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch_size or attention_mask.shape[1] < num_tokens:
+    num_before = attention_mask.shape[-1] - num_tokens
+    fits = attention_mask.dim() == 2 and attention_mask.shape[0] == batch_size and num_before >= 0
+    if fits and num_read is not None and not torch.compiler.is_compiling() and num_before > 0:
+        fits = bool(num_before <= num_read)
+    if not fits:
         raise ValueError(
             f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {num_tokens} tokens in "
-            f"{batch_size} rows: it must be (batch_size, sequence_length), 0 at padding."
+            f"{batch_size} rows: it must be (batch_size, sequence_length), longer at most by the tokens read before, "
+            "0 at padding."
         )
     return attention_mask[:, -num_tokens:]
 

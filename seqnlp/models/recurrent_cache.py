@@ -292,6 +292,16 @@ def write_state(cache: Cache, layer_idx: int, states: tuple[torch.Tensor, ...]) 
         cache.past[layer_idx].append(states)
 
 
+def num_tokens_read(cache: Cache | None) -> int | torch.Tensor | None:
+    """
+    How many tokens the states in `cache` have read; `None` where it does not count them. A tensor in a static cache,
+    which a compiled step cannot look into.
+    """
+    if cache is None:
+        return 0
+    return cache.num_tokens if isinstance(cache, RecurrentStates) else None
+
+
 def num_states_kept(cache: Cache) -> int:
     """How many of the states that a layer goes through `cache` has room for."""
     return ROLL_BACK + 1 if isinstance(cache, RecurrentStates) and cache.past is not None else 1

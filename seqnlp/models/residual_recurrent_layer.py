@@ -15,7 +15,7 @@ from .recurrent_layer import RecurrentLayer, create_dropout
 class ShortConvolution(nn.Conv1d):
     """
     Each channel's weighted sum over a token and the `K - 1` before it, padding left out (a causal depthwise
-    convolution, as in front of the recurrence of De et al. 2024, arXiv 2402.19427, section 2.4).
+    convolution, as in front of the recurrence of De et al. 2024, arXiv 2402.19427, section 2.3).
 
     The last `K - 1` inputs of each row are its state.
     """

@@ -244,6 +244,7 @@ class TimeSeriesPredictionMixin:
         `(B, prediction_length, D)` predictions from the past, or `(B * S, prediction_length, D)` draws by the noise of
         [`draw_paths`]; and the base model's outputs for the past.
         """
+        self.check_keeps_past()
         location, parameters, outputs = self._one_step_ahead(past, observed, use_cache=True, **kwargs)
         following = location[:, -1:], None if parameters is None else parameters[:, -1:]
         cache = outputs.past_key_values
@@ -252,7 +253,9 @@ class TimeSeriesPredictionMixin:
         if noise is not None:
             paths = noise.shape[1]
             following = tuple(part.repeat_interleave(paths, dim=0) for part in following)
-            mask, noise = mask.repeat_interleave(paths, dim=0), noise.flatten(0, 1).to(location.dtype)
+            # Half precision would round noise just below 1 to 1, and draw infinity.
+            mask, noise = mask.repeat_interleave(paths, dim=0), noise.flatten(0, 1)
+            noise = noise.to(torch.promote_types(location.dtype, torch.float32))
             cache.batch_repeat_interleave(paths)
         steps = []
         for number in range(prediction_length):
@@ -266,9 +269,11 @@ class TimeSeriesPredictionMixin:
                     use_cache=True,
                 ).last_hidden_state
                 following = self._next(steps[-1], states)
-            steps.append(
-                following[0] if noise is None else self.distribution.draw(*following, noise[:, number : number + 1])
-            )
+            if noise is None:
+                steps.append(following[0])
+            else:
+                drawn = self.distribution.draw(*following, noise[:, number : number + 1])
+                steps.append(drawn.to(location.dtype))
         return torch.cat(steps, dim=1), outputs
 
     def _normalized(self, values, observed, which):
@@ -286,6 +291,8 @@ class TimeSeriesPredictionMixin:
                 f"{tuple(values.shape)}."
             )
         observed = observed.bool()
+        if not values.is_floating_point():  # counts, say: what is taken off them and added to them is no whole number
+            values = values.to(torch.get_default_dtype())
         values = torch.where(observed, values, 0)  # what was not observed may be anything, NaN too
         if config.input_mean is not None:
             values = values - values.new_tensor(config.input_mean)

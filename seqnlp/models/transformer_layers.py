@@ -273,8 +273,7 @@ class EncoderStack(TransformerStack):
                 shape.
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds)
-        if position_ids is None:
-            position_ids = count_positions(attention_mask, inputs_embeds)
+        position_ids = count_positions(attention_mask, inputs_embeds, position_ids=position_ids)
         mask = create_bidirectional_mask(self.config, inputs_embeds, attention_mask)
         unpadding = Unpadding.of_training(self.layers, attention_mask)
         states = self.run_layers(inputs_embeds, position_ids, mask, unpadding=unpadding, **kwargs)

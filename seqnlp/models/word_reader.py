@@ -78,7 +78,15 @@ class WordReader(nn.Module):
         Returns:
             `(B, W, size)` vectors of words; their `(B, W)` mask, 0 where a row has no more words; and `(B, T)`, the
             word of its row that each token belongs to.
+
+        Raises:
+            ValueError: If the mask has another shape than the tokens.
         """
+        if attention_mask is not None and attention_mask.shape != input_ids.shape:
+            raise ValueError(
+                f"attention_mask of shape {tuple(attention_mask.shape)} does not fit input_ids of shape "
+                f"{tuple(input_ids.shape)}: it must be (batch_size, sequence_length), 0 at padding."
+            )
         mask = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         count = mask.cumsum(1)
         # A row's first token begins a word, whatever it is: a text may have been cut there.

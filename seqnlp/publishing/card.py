@@ -41,6 +41,10 @@ OF_ITS_TEACHER = (
     "It has seen its training data and learned what another model says of texts, and repeats the slant and the errors "
     "of both."
 )
+OF_ITS_VECTORS = (
+    "It has seen its training data, and its embeddings began as vectors that were trained on other texts; it repeats "
+    "the slant and the errors of both."
+)
 
 
 def build_card(
@@ -75,14 +79,13 @@ def build_card(
     config = _with_defaults({**_planned(record), **record.get("model", {}).get("config", {})})
     architecture = describe_architecture(config)
     command = _command(record)
-    best = (record.get("hyperparameters") or {}).get("metric_for_best_model")
     versions = record.get("versions", {})
     card = ModelCard.from_template(
         _metadata(record, repo_id, task, license),
         template_path=str(TEMPLATE),
         name=escape(repo_id.split("/")[-1]),
         model_id=json.dumps(repo_id),
-        verified=code(f"seqnlp verify {one_line(repo_id)}"),
+        verified=_verified(record, repo_id),
         tag=tag,
         unpublished=unpublished,
         title=task.title_of(record) if record["task"] in TASKS else escape(task.title),
@@ -98,8 +101,7 @@ def build_card(
         results=_results_table(record),
         seeds=_seeds(record),
         definitions=_definitions(record),
-        best=best and escape(best),
-        tested=reported_split(record) != "validation",
+        kept=_kept(record),
         curves="learning_curves.png" in files,
         dataset=_dataset(record, dataset_license),
         rows=_rows(record),
@@ -273,8 +275,10 @@ def _teacher(record: dict[str, Any]) -> str | None:
     if tagger := teacher.get("augment_tagger"):
         of += ", among them variants with words replaced by others of the part of speech that "
         of += f"{_other_model(tagger)} finds"
+    is_alone = (record.get("hyperparameters") or {}).get("distillation_weight") == 1
     return (
-        f"Beside the labels it learned what {_other_model(teacher)} ({escape(teacher.get('class'))}, "
+        f"{'In the place of' if is_alone else 'Beside'} the labels it learned what "
+        f"{_other_model(teacher)} ({escape(teacher.get('class'))}, "
         f"{format(teacher.get('parameters') or 0, ',')} parameters, SHA-256 of its weights "
         f"{_digest(teacher.get('sha256'))}) said of {of}. What that "
         "model has seen, and its slant, is in this one too; its license is not on record."
@@ -294,8 +298,9 @@ def _digest(sha256: object) -> str:
 
 
 def _limits(task: type[Task], record: dict[str, Any]) -> list[str]:
-    """Those of the task; a model that was not trained from zero, or had a teacher, has seen more than its data."""
-    more = [*([OF_ITS_BASE] if record.get("base_model") else []), *([OF_ITS_TEACHER] if record.get("teacher") else [])]
+    """Those of the task; with weights or vectors to begin with, or a teacher, it has seen more than its data."""
+    others = {"base_model": OF_ITS_BASE, "embeddings": OF_ITS_VECTORS, "teacher": OF_ITS_TEACHER}
+    more = [line for name, line in others.items() if record.get(name)]
     return [line for limit in task.limits for line in (more if more and limit == OF_ITS_DATA else [limit])]
 
 
@@ -338,6 +343,32 @@ def _results_table(record: dict[str, Any]) -> str | None:
     ]
     headers = ["model", "split", *(score.name for score in scores)]
     return _written(readable_tables(headers, rows, named_by=2, across="score")) if scores else None
+
+
+def _kept(record: dict[str, Any]) -> str:
+    """Which weights the model has, and by what they were chosen; records of before that was kept had the best ones."""
+    best, kept = (record.get("hyperparameters") or {}).get("metric_for_best_model"), record.get("kept")
+    if not best:
+        return ""
+    is_last = kept is not None and "metric" not in kept  # no validation could choose
+    chosen = "those of the last step" if is_last else f"those with the best {escape(best)} on validation"
+    if kept and "average_of" in kept:
+        mean = f"the mean of those at the last {escape(kept['average_of'])} validations"
+        chosen = f"{mean}, which translates validation better than {chosen}"
+    tested = "; the test split was evaluated once, after training" if reported_split(record) != "validation" else ""
+    return f"The weights kept are {chosen}{tested}."
+
+
+def _verified(record: dict[str, Any], repo_id: str) -> str:
+    """How a reader computes the numbers again; empty where nobody can."""
+    dataset = record.get("dataset", {})
+    measured = [part for split, part in dataset.get("splits", {}).items() if split in record.get("metrics", {})]
+    if record["task"] not in TASKS or any(part.get("streamed") for part in measured):
+        return ""
+    verify = f"seqnlp verify {one_line(repo_id)}"
+    if sample_of(record) or is_on_the_hub(dataset.get("name", "")):
+        return f"{code(verify)} computes them again."
+    return f"{code(f'{verify} --dataset_name FOLDER')} computes them again, where FOLDER holds the data."
 
 
 def _seeds(record: dict[str, Any]) -> str | None:
@@ -439,6 +470,8 @@ def _flags(record: dict[str, Any]) -> list[list[Any]]:
 def _facts(record: dict[str, Any]) -> str:
     rows = [["processes", record["num_processes"]]] if "num_processes" in record else []
     rows += [[f"seconds, {name}", value] for name, value in record.get("seconds", {}).items()]
+    if stopped := record.get("stopped"):
+        rows += [["stopped by time", f"after step {stopped['step']} of {stopped['planned_steps']}"]]
     hardware = record.get("hardware", {})
     rows += [
         [name.replace("_", " ").replace("gib", "GiB"), value]

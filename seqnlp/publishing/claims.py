@@ -147,7 +147,7 @@ def _compare_text(record: dict, folder: Path, card: _Card) -> Check:
 def _build_again(record: dict[str, Any], folder: Path, text: str) -> str:
     """The card that follows from a record, with what a card says that no record can know."""
     named = re.search(r'^model_id = (".*")$', text, re.MULTILINE)
-    asked = re.search(r"`seqnlp verify ([^`\s]+)`", text)
+    asked = re.search(r"`seqnlp verify ([^`\s]+)", text)
     project = re.search(r"\[seqnlp\]\(([^)\s]+)\)", text)
     license = re.search(r"^[\[`].* License: (.+)\.$", text, re.MULTILINE)
     return build_card(

@@ -83,7 +83,7 @@ class SeedRuns:
         OutputFolder(folder).claim(arguments.resume_from_checkpoint, overwrites)
         settings, there = self._settings(), read_json(folder / SETTINGS)
         if overwrites and not resumes:
-            (folder / RECORD).unlink(missing_ok=True)
+            self._remove_taken_over()
         elif resumes and there is None:
             raise ArgumentsError(
                 f"--resume_from_checkpoint latest: {folder} holds no runs of several seeds. Leave the flag out to "
@@ -97,6 +97,14 @@ class SeedRuns:
                 "away by --overwrite_output_dir, or choose another --output_dir."
             )
         write_json(folder / SETTINGS, settings)
+
+    def _remove_taken_over(self) -> None:
+        """What was copied here of an earlier choice goes: the model that is to come may have other files."""
+        (self.folder / RECORD).unlink(missing_ok=True)
+        for run in {record.parent for record in self.folder.glob(f"seed-*/{RECORD}")}:
+            for name in {path.name for path in run.iterdir()}.difference(NOT_TAKEN):
+                place = self.folder / name
+                shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
 
     def _settings(self) -> dict[str, Any]:
         """The flags on which the seeds must agree, as they may be published."""
@@ -184,14 +192,15 @@ def gather(task: type["Task"], records: dict[int, dict[str, Any]], command: str)
         command: What made all of them.
 
     Raises:
-        ArgumentsError: If they have not read the same data.
+        ArgumentsError: If they have not read the same data, or began with other weights, vectors or teachers.
     """
-    data = {json.dumps(record["dataset"].get("splits"), sort_keys=True) for record in records.values()}
-    if len(data) > 1:
-        raise ArgumentsError(
-            f"--seeds {','.join(map(str, records))}: their runs have read different data, which has changed in "
-            "between. Begin anew by --overwrite_output_dir."
-        )
+    read = [_read(record) for record in records.values()]
+    for what in read[0]:
+        if len({json.dumps(one[what], sort_keys=True) for one in read}) > 1:
+            raise ArgumentsError(
+                f"--seeds {','.join(map(str, records))}: their runs have read different {what}, which has changed in "
+                "between. Begin anew by --overwrite_output_dir."
+            )
     kept = [record.get("kept", {}) for record in records.values()]
     key = next((one["metric"] for one in kept if "metric" in one), None)
     chosen, values = next(iter(records)), dict.fromkeys(records)
@@ -215,6 +224,13 @@ def gather(task: type["Task"], records: dict[int, dict[str, Any]], command: str)
     ]
     seeds = {"chosen": chosen, "by": key if valued else None, "runs": runs, "metrics": spreads, "left_out": left_out}
     return {**records[chosen], "command": command, "seeds": seeds}
+
+
+def _read(record: dict[str, Any]) -> dict[str, Any]:
+    """What a run has read, known by its content: names and places may be the same where that is not."""
+    others = {"base_model": "weights to start from", "embeddings": "word vectors", "teacher": "answers of a teacher"}
+    found = {what: (record.get(name) or {}).get("sha256") for name, what in others.items()}
+    return {"data": record["dataset"].get("splits"), **found}
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -241,7 +257,7 @@ def _spreads(records: list[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], 
 def contradiction(record: dict[str, Any]) -> str | None:
     """
     What is wrong with what a record says of its seeds: means and deviations follow from the values of the runs, and
-    the rest of the record is that of the chosen one.
+    the rest of the record is that of the chosen one, which validation found best.
     """
     seeds = record["seeds"]
     again, _ = _spreads(seeds["runs"])
@@ -253,6 +269,11 @@ def contradiction(record: dict[str, Any]) -> str | None:
     chosen = next((run for run in seeds["runs"] if run["seed"] == seeds["chosen"]), None)
     if chosen is None or chosen["sha256"] != record["model"].get("sha256") or chosen["metrics"] != _numbers(record):
         return f"the numbers and weights are not those of the seed {seeds['chosen']}, which was chosen"
+    if seeds["by"] is not None:
+        sign = 1 if record["hyperparameters"]["greater_is_better"] else -1
+        valued = (run["kept"] for run in seeds["runs"] if isinstance(run["kept"], int | float))
+        if any(sign * value > sign * chosen["kept"] for value in valued):
+            return f"another seed has a better validation than {seeds['chosen']}, which was chosen"
     return None
 
 

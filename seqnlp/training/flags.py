@@ -151,7 +151,7 @@ def public_value(value: Any, field: dataclasses.Field | None = None) -> Any:
     """
     if not isinstance(value, str):
         return value
-    path = Path(value).expanduser()
+    path = Path(os.path.expanduser(value))  # that of `Path` raises where there is no such user, as in "~ once upon"
     if field is not None and role_of(field) in SOURCES and _exists(path):
         return f"<local:{Path(os.path.realpath(path)).name}>"
     if path.is_absolute() and path != Path.cwd() and path.is_relative_to(Path.cwd()):

@@ -8,13 +8,14 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
 from accelerate import Accelerator, DistributedType, PartialState
-from accelerate.utils import broadcast_object_list, parse_flag_from_env, set_seed
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, parse_flag_from_env, set_seed
 from accelerate.utils.memory import should_reduce_batch_size
 from huggingface_hub import get_token
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,6 +43,12 @@ from .validation_log import ValidationLog
 logger = logging.get_logger(__name__)
 
 Processor = PreTrainedTokenizerBase | ImageProcessingMixin
+
+LONGEST_ALONE = timedelta(hours=2)
+"""
+What one process of a run does alone, such as reading data or fitting baselines, while the others wait. By itself torch
+ends those that wait after ten minutes on GPUs and thirty on CPUs.
+"""
 
 
 @dataclass
@@ -299,6 +306,7 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
             cpu=on_cpu,
             mixed_precision=training.mixed_precision,
             project_dir=str(output_dir),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_ALONE)],
         )
     except ValueError as error:
         raise ArgumentsError(f"--mixed_precision {training.mixed_precision}: {error}") from error

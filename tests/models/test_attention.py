@@ -197,6 +197,13 @@ def test_positions_count_valid_tokens():
     assert count_positions(longer, embeds, past_length=2)[0].tolist() == [1, 2, 3, 4]
     with pytest.raises(ValueError, match=r"attention_mask of shape \(3, 2\) does not fit 4 tokens in 3 rows"):
         count_positions(mask[:, :2], embeds)
+    # A mask of the new tokens alone, or of more tokens than there are, would be read against others.
+    for unfit in (mask, torch.cat([longer, mask], dim=1)):
+        for given in (None, torch.arange(4)[None]):
+            with pytest.raises(ValueError, match=r"does not fit 4 tokens in 3 rows behind 2 in the cache: .* cached"):
+                count_positions(unfit, embeds, 2, given)
+    given = torch.tensor([[3, 1, 4, 1]])
+    assert count_positions(longer, embeds, 2, given) is given
 
 
 def test_last_valid_token_wherever_the_padding_is():

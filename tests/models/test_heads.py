@@ -1,5 +1,7 @@
 """The heads that every backbone shares: one rule each for losses, caches and pooling."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional
@@ -103,6 +105,28 @@ def test_the_loss_is_the_cross_entropy_of_the_right_labels(model_class):
     torch.testing.assert_close(model(**inputs, num_items_in_batch=2 * count).loss, expected / 2)
     smoothed = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
     torch.testing.assert_close(model.train()(**inputs).loss, smoothed)
+
+
+@every_language_model
+def test_what_a_call_says_of_its_loss_goes_before_the_configuration_in_chunks_too(model_class):
+    model = model_class(copy.deepcopy(LANGUAGE_MODELS[model_class])).eval()
+    inputs = inputs_of(model_class)
+    labels = inputs["labels"].clamp_(min=4)
+    logits = model(**inputs).logits
+    if "CausalLM" in model_class.__name__:
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    said = {"label_smoothing": 0.3, "ignore_index": 4}
+    expected = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum", **said) / 7
+    model.train()
+    for chunk_size in (None, 2):
+        model.config.loss_chunk_size = chunk_size
+        torch.testing.assert_close(model(**inputs, **said, num_items_in_batch=7).loss, expected)
+
+
+def test_the_mean_of_a_long_text_in_half_precision():
+    states = torch.full((1, 4000, 2), 20.0)  # their sum is beyond float16
+    assert pool_tokens(states.half(), None, "mean").tolist() == [[20.0, 20.0]]
+    assert pool_tokens(states.bfloat16(), None, "mean").dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("model_class", TRANSLATORS)

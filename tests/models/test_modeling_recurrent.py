@@ -287,6 +287,10 @@ def test_a_prompt_that_ends_in_padding_is_gone_on_from(cell_type):
     settings = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": -1}
     expected = model.generate(prompt, **settings)[:, 3:]
     assert torch.equal(model.generate(padded, attention_mask=mask, **settings)[:, 5:], expected)
+    with pytest.raises(ValueError, match=r"prefill_chunk_size=2 with a prompt that ends in padding"):
+        model.generate(padded, attention_mask=mask, prefill_chunk_size=2, **settings)
+    before = {"attention_mask": mask.flip(1), "prefill_chunk_size": 2}
+    assert torch.equal(model.generate(padded.roll(2, dims=1), **before, **settings)[:, 5:], expected)
 
 
 @every_class
@@ -591,5 +595,12 @@ def test_wrong_calls_are_refused_with_the_reason():
         model()
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 3\) does not fit 5 tokens in 2 rows"):
         model(ids, attention_mask=torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 7\) does not fit 5 tokens in 2 rows"):
+        model(ids, attention_mask=torch.ones(2, 7))
+    for length in (5, 10):  # of these tokens, or of those read before too
+        cache = model(ids).past_key_values
+        model(ids, attention_mask=torch.ones(2, length), past_key_values=cache)
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 16\) does not fit 5 tokens in 2 rows"):
+        model(ids, attention_mask=torch.ones(2, 16), past_key_values=cache)
     with pytest.raises(ValueError, match="recurrence_implementation='fast'"):
         model.set_recurrence_implementation("fast")

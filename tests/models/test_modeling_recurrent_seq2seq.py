@@ -349,6 +349,16 @@ def test_resized_embeddings(share, tie):
     assert (model.lm_head.weight is target.weight) == tie
 
 
+def test_new_embeddings_are_drawn_as_asked():
+    model = translator(share_embeddings=False)
+    sides = model.model.encoder.embed_tokens, model.model.decoder.embed_tokens
+    for side in sides:
+        torch.nn.init.constant_(side.weight, 5.0)
+    model.resize_token_embeddings(60, mean_resizing=False)
+    for side in (model.model.encoder.embed_tokens, model.model.decoder.embed_tokens):
+        assert side.weight[30:].mean().abs() < 1  # by `initializer_range`, not around the mean of the old ones
+
+
 @every_decoder
 def test_hidden_states_and_alignment(decoder):
     model = translator(decoder, embedding_size=7, num_hidden_layers=3)
@@ -578,6 +588,10 @@ def test_wrong_calls_are_refused_with_the_reason():
         model(ids, decoder_input_ids=ids, past_key_values=DynamicCache())
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 3\) does not fit 5 tokens in 2 rows"):
         model(ids, attention_mask=torch.ones(2, 3), decoder_input_ids=ids)
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 1\) does not fit a source of shape \(2, 5\)"):
+        model(encoder_outputs=model.model.encoder(ids), attention_mask=torch.ones(2, 1), decoder_input_ids=ids)
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 6\) does not fit 5 tokens in 2 rows"):
+        model(ids, decoder_input_ids=ids, decoder_attention_mask=torch.ones(2, 6))
     with pytest.raises(ValueError, match="cache_implementation='quantized'"):
         model.generate(ids, max_new_tokens=2, cache_implementation="quantized")
     with pytest.raises(ValueError, match="recurrence_implementation='fast'"):

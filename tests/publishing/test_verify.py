@@ -34,6 +34,8 @@ from seqnlp import (
     RecurrentForSequenceClassification,
     TransformerDecoderConfig,
     TransformerDecoderForCausalLM,
+    TransformerEncoderConfig,
+    TransformerEncoderForSequenceClassification,
     VisionTransformerConfig,
     VisionTransformerForImageClassification,
 )
@@ -48,7 +50,7 @@ from seqnlp.data import (
 )
 from seqnlp.metrics import classification_scores
 from seqnlp.publishing import PublishingError, build_bundle, tag_of, verify
-from seqnlp.publishing.recomputation import UncheckableError, agrees, task_of
+from seqnlp.publishing.recomputation import UncheckableError, agrees, evaluate_again, task_of
 from seqnlp.tokenization import train_tokenizer
 
 
@@ -298,6 +300,59 @@ def test_generation_that_forgets(in_process, monkeypatch, tmp_path):
 
     monkeypatch.setattr(TransformerDecoderForCausalLM, "forward", forgetful)
     assert outcomes(verify(str(tmp_path)))[GENERATES[0]] == "failed"
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, -torch.inf])
+def test_generation_that_rules_tokens_out_by_its_state_alone(in_process, monkeypatch, tmp_path, wrong):
+    TransformerDecoderForCausalLM(TransformerDecoderConfig(**WORDS, **SIZES)).save_pretrained(tmp_path)
+    forward = TransformerDecoderForCausalLM.forward
+
+    def spoiled(self, *args, **kwargs):
+        outputs = forward(self, *args, **kwargs)
+        if kwargs.get("use_cache") and outputs.logits.shape[1] == 1:
+            outputs.logits[..., 4:] = wrong  # another token follows, and all scores that are numbers are alike
+        return outputs
+
+    monkeypatch.setattr(TransformerDecoderForCausalLM, "forward", spoiled)
+    found = {check.name: check for check in verify(str(tmp_path)).checks}[GENERATES[0]]
+    assert (found.outcome, found.detail[:35]) == ("failed", "the scores of new token 2 differ by")
+
+
+@pytest.mark.parametrize(("positions", "outcome"), [("learned", "failed"), ("sinusoidal", "passed")])
+def test_a_text_may_be_longer_than_positions_that_are_computed(in_process, tmp_path, positions, outcome):
+    tokenizer = train_tokenizer(["a good film", "an awful film"], "word", 30, model_max_length=16)
+    special = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    config = TransformerEncoderConfig(
+        **SIZES, **special, max_position_embeddings=8, position_embedding_type=positions, num_labels=2
+    )
+    model = TransformerEncoderForSequenceClassification(config).eval()
+    if positions == "sinusoidal":
+        assert model(torch.ones(1, 16, dtype=torch.long)).logits.isfinite().all()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert outcomes(verify(str(tmp_path)))["configuration and tokenizer agree"] == outcome
+
+
+def test_numbers_are_computed_again_in_the_precision_of_the_run(films, tmp_path):
+    loaded = load_text_classification(DataArguments(dataset_name=str(films)))
+    run = write_run(tmp_path / "run")
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(run), AutoTokenizer.from_pretrained(run)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    model.save_pretrained(run)
+    rows = tokenizer(loaded.splits["test"]["text"][:], padding=True, return_tensors="pt")
+    losses = {}
+    for precision in ("no", "bf16"):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            logits = model(**rows).logits.float().numpy()
+        losses[precision] = classification_scores(logits, np.array(loaded.splits["test"]["label"]))["loss"]
+    assert abs(losses["no"] - losses["bf16"]) > 1e-4
+    for precision, loss in losses.items():
+        told = {"architecture": "lstm", "dataset_name": "<local:films>", "mixed_precision": precision}
+        write_run(run, model=model, metrics={"test": {"loss": loss}}, dataset=loaded.describe(), hyperparameters=told)
+        again = evaluate_again(json.loads((run / "run.json").read_text()), run, str(films))
+        assert again["test"]["loss"] == pytest.approx(loss, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "marian", "bert", "vision", "bart classifier", "convolution"])

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from datasets.fingerprint import Hasher
 from given_models import DATA, bert, run
+from tokenizers import normalizers
 from transformers import BertForSequenceClassification
 
 from seqnlp.metrics import classification_scores
@@ -14,7 +16,7 @@ from seqnlp.models.losses import DistillationLoss
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
 from seqnlp.tasks import TASKS
-from seqnlp.tasks.starting.distillation import Teacher, tell_teacher, varied
+from seqnlp.tasks.starting.distillation import Answers, Teacher, tell_teacher, varied
 from seqnlp.tasks.starting.starting_model import Source
 from seqnlp.training import ArgumentsError
 
@@ -97,6 +99,24 @@ def test_of_three_classes_each_has_its_own_answer_in_whatever_order_the_data_has
     expected = torch.stack([torch.stack([row[2], row[0], row[1]]) for row in alone])
     torch.testing.assert_close(teacher.logits_of(texts), expected, rtol=1e-4, atol=1e-5)
     assert expected.std() > 0.1  # classes that are told apart
+
+
+def test_answers_are_kept_for_what_a_teacher_computes_and_how_it_reads(folder):
+    def key(teacher):
+        return Hasher.hash(Answers(teacher))
+
+    teacher = teacher_of(folder / "teacher")
+    first = key(teacher)
+    teacher.logits_of(["a good film", "awful"])
+    assert key(teacher) == first == key(teacher_of(folder / "teacher"))  # whatever it has read meanwhile
+    found = {first, key(teacher_of(folder / "teacher", ("good", "awful")))}
+    other = teacher_of(folder / "teacher")
+    other.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("good", "awful")
+    found.add(key(other))
+    other = teacher_of(folder / "teacher")
+    other.model.config.hidden_act = "relu"
+    found.add(key(other))
+    assert len(found) == 4
 
 
 def test_what_is_no_teacher_is_refused(folder):

@@ -205,6 +205,7 @@ MODEL = "--model_name_or_path"
     ("recipe", "flags", "message"),
     [
         ("sentiment_analysis", [MODEL, "{}/nothing"], "there is no such folder"),
+        ("sentiment_analysis", [MODEL, "~nobody_of_this_name/run"], "there is no such folder"),
         ("sentiment_analysis", [MODEL, "{}"], "holds no model"),
         ("sentiment_analysis", [MODEL, "bert-base-uncased"], "configuration cannot be loaded"),
         ("sentiment_analysis", [MODEL, "{}/vit"], "of the kind vit, which sentiment_analysis cannot train"),

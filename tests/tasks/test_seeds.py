@@ -168,6 +168,23 @@ def test_runs_of_other_data_are_not_gathered(three):
         gather(SENTIMENT, three, "c")
 
 
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("base_model", "weights to start from"),
+        ("embeddings", "word vectors"),
+        ("teacher", "answers of a teacher"),
+    ],
+)
+def test_nor_are_those_that_began_with_something_else_of_the_same_name(three, name, what):
+    for seed, record in three.items():
+        record[name] = {"name": "<local:m>", "sha256": "ab"[seed == 3]}
+    with pytest.raises(ArgumentsError, match=f"--seeds 1,2,3: their runs have read different {what}"):
+        gather(SENTIMENT, three, "c")
+    three[3][name]["sha256"] = "a"
+    assert gather(SENTIMENT, three, "c")["seeds"]["chosen"] == 2
+
+
 def test_the_card_shows_them_and_verify_does_the_sum_again(three, tmp_path):
     record = gather(SENTIMENT, three, "recipes/sentiment_analysis.py --seeds 1,2,3")
     card = build_card(record, "alice/films")
@@ -185,6 +202,10 @@ def test_the_card_shows_them_and_verify_does_the_sum_again(three, tmp_path):
         wrong["seeds"]["metrics"]["test"]["accuracy"] = change
         (tmp_path / "run.json").write_text(json.dumps(wrong))
         assert {check.name: check.outcome for check in check_claims(tmp_path, None, loaded=False)}[name] == "failed"
+    other = {**three[1], "seeds": {**record["seeds"], "chosen": 1}}
+    assert contradiction(other) == "another seed has a better validation than 1, which was chosen"
+    least = {**three[3], "hyperparameters": {"greater_is_better": False}}
+    assert contradiction({**least, "seeds": {**record["seeds"], "chosen": 3}}) is None
     record["metrics"]["test"]["accuracy"] = 0.95
     assert "not those of the seed 2" in contradiction(record)
     record["seeds"]["chosen"] = 4
@@ -323,6 +344,20 @@ def test_resuming_runs_the_missing_seeds_alone_and_the_folder_becomes_that_of_th
     assert (out / "model.safetensors").read_text() == "of seed 5"
     with pytest.raises(ArgumentsError, match=r"--learning_rate 0.25: what lies in .*out was begun with 0.5. Give the"):
         seeds("--seeds", "4,2", "--resume_from_checkpoint", "latest", "--learning_rate", "0.25")
+
+
+def test_what_an_overwritten_choice_left_does_not_lie_beside_the_next_one(seeds, tmp_path):
+    out = tmp_path / "out"
+    seeds("--seeds", "4,2")
+    for folder in (out, out / "seed-4"):
+        (folder / "vocab.txt").write_text("of a tokenizer that is no more")
+        (folder / "adapter").mkdir()
+    (out / "notes.txt").write_text("mine")
+    seeds("--seeds", "1,3", "--overwrite_output_dir")
+    assert not (out / "vocab.txt").exists()
+    assert not (out / "adapter").exists()
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "model.safetensors").read_text() == "of seed 3"
 
 
 def test_a_folder_may_be_overwritten_that_is_not_there_yet(seeds, tmp_path):

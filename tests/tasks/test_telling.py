@@ -33,6 +33,7 @@ def test_kept():
     )
     assert "loss is the lowest, 0.802." in described_kept({**kept, "metric": "loss"}, loss, 188)
     assert "the mean of the weights at the last 5 validations" in described_kept({**kept, "average_of": 5}, loss, 188)
+    assert described_kept({"average_of": 5}, None, 188).endswith("better than those of the last step.")
     assert described_kept({}, None, 188) == "The weights are those of the last step: no validation could choose."
 
 

@@ -233,6 +233,7 @@ def test_no_path_of_the_machine_is_published(tmp_path, monkeypatch):
     assert public_value(f"{tmp_path.parent}/elsewhere/data") == "<local:data>"
     assert public_value("../data") == "<local:data>"
     assert public_value("~/data") == "<local:data>"
+    assert public_value("~ once upon a time") == "~ once upon a time"  # a prompt, and nobody's home
     assert public_value(f"{tmp_path}/recipes/x.yaml") == "recipes/x.yaml"
     assert public_value("stanfordnlp/sst2", fields["dataset_name"]) == "stanfordnlp/sst2"
     assert public_value("reviews", fields["dataset_name"]) == "<local:reviews>"

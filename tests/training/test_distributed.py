@@ -14,7 +14,9 @@ from clean_processes import CLEAN
 from safetensors.torch import load_file
 from tiny_runs import DATA, make_loop
 
+from seqnlp.training import TrainingArguments, start_run
 from seqnlp.training.batches import MicroBatch
+from seqnlp.training.run import LONGEST_ALONE
 
 
 HERE = Path(__file__).parent
@@ -26,7 +28,7 @@ def free_port():
         return found.getsockname()[1]
 
 
-def one_of(process, processes, port, folder, check):
+def one_of(process, processes, port, folder, check, is_begun):
     os.environ |= {
         "ACCELERATE_USE_CPU": "true",
         "RANK": str(process),
@@ -36,7 +38,8 @@ def one_of(process, processes, port, folder, check):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    distributed_checks.PartialState(cpu=True)
+    if is_begun:
+        distributed_checks.PartialState(cpu=True)
     check(folder)
 
 
@@ -69,10 +72,10 @@ def check_going_on_alone(folder):
     assert sum(read) == 32 + 64
 
 
-def run_together(processes, folder, check):
+def run_together(processes, folder, check, is_begun=True):
     port = free_port()
     group = [
-        CLEAN.Process(target=one_of, args=(number, processes, port, folder, check), daemon=True)
+        CLEAN.Process(target=one_of, args=(number, processes, port, folder, check, is_begun), daemon=True)
         for number in range(processes)
     ]
     for process in group:
@@ -84,6 +87,19 @@ def run_together(processes, folder, check):
     for process in group:
         process.kill()
     assert codes == [0] * processes
+
+
+def begin_a_run(folder):
+    start_run("toy", "lstm", TrainingArguments(output_dir=str(folder), report_to="none"))
+    group = torch.distributed.distributed_c10d._get_default_group()
+    assert group.size() == 2
+    assert group._get_backend(torch.device("cpu")).options._timeout == LONGEST_ALONE
+    torch.distributed.barrier()
+
+
+def test_the_others_wait_as_long_as_one_may_work_alone(tmp_path):
+    assert LONGEST_ALONE.total_seconds() > 3600  # a million texts are tokenized, or baselines fitted to them
+    run_together(2, tmp_path, begin_a_run, is_begun=False)
 
 
 @pytest.mark.parametrize("processes", [2, 4])

@@ -162,15 +162,16 @@ def described_kept(kept: dict[str, Any], score: Score | None, last_step: int) ->
         last_step: Of the run.
     """
     weights = f"moving average (decay {kept['ema_decay']:g}) of the weights" if "ema_decay" in kept else "weights"
+    how = "highest" if score is not None and score.greater_is_better else "lowest"
+    if "average_of" in kept:
+        others = f"epoch {kept['epoch']:.4g} with the {how} {kept['metric']}" if "step" in kept else "the last step"
+        return (
+            f"Kept: the mean of the weights at the last {kept['average_of']} validations, which translates validation "
+            f"better than those of {others}."
+        )
     if "step" not in kept:
         verb = "is that" if "ema_decay" in kept else "are those"
         return f"The {weights} {verb} of the last step: no validation could choose."
-    how = "highest" if score.greater_is_better else "lowest"
-    if "average_of" in kept:
-        return (
-            f"Kept: the mean of the weights at the last {kept['average_of']} validations, which translates validation "
-            f"better than those of epoch {kept['epoch']:.4g} with the {how} {kept['metric']}."
-        )
     return (
         f"Kept: the {weights} of epoch {kept['epoch']:.4g} (step {kept['step']:,} of {last_step:,}), whose validation "
         f"{kept['metric']} is the {how}, {score.shown(kept['value'])}."

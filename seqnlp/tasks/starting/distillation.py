@@ -4,6 +4,7 @@ Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network" (arX
 2019, "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks" (arXiv 1903.12136), section 3.
 """
 
+import json
 import random
 import statistics
 from collections import Counter, defaultdict
@@ -21,6 +22,7 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from ...data import map_once, values_of
 from ...training import ArgumentsError, Run, TrainingArguments
 from ...training.evaluation import cut_into_batches
+from ...training.fingerprint import tokenizer_fingerprint
 from ...training.flags import fields_of, flag, public_value
 from .starting_model import Source, StartingModel, load_tokenizer, positions_of, quiet
 
@@ -189,7 +191,8 @@ class Answers:
     """
     What a teacher says of a batch of rows with a `text`, as the column `teacher_logits`.
 
-    Caches know it by the teacher's weights and tokenizer: the same texts are answered once for all runs.
+    Caches know it by the teacher's weights, configuration and tokenizer: the same texts are answered once for all
+    runs.
 
     Attributes:
         reads: The column that it is asked about.
@@ -205,8 +208,11 @@ class Answers:
         return {LOGITS: self.teacher.logits_of(rows["text"]).tolist()}
 
     def __reduce__(self):
-        known = (self.teacher.described["sha256"], self.teacher.tokenizer.model_max_length, self.teacher.order)
-        return tuple, (known,)
+        teacher, tokenizer = self.teacher, self.teacher.tokenizer
+        config = {name: value for name, value in teacher.model.config.to_diff_dict().items() if name[0] != "_"}
+        read = tokenizer_fingerprint(tokenizer), tokenizer.model_max_length
+        known = (type(self).__name__, teacher.described["sha256"], json.dumps(config, sort_keys=True), *read)
+        return tuple, ((*known, teacher.order),)
 
     def of(self, rows: Dataset) -> Dataset:
         """The one column of answers for a dataset, kept on the disk."""

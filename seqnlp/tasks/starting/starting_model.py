@@ -5,6 +5,7 @@ import functools
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class Source:
     trust_remote_code: bool = False
 
     def __post_init__(self):
-        path = Path(self.name).expanduser()
+        path = Path(os.path.expanduser(self.name))
         self.is_folder = path.is_dir()
         if self.is_folder:
             self.name = str(path)
