@@ -40,6 +40,7 @@ from ..metrics import (
     translation_scores,
 )
 from ..models import RecurrentSeq2SeqForConditionalGeneration, TransformerForConditionalGeneration
+from ..models.cells import GRUCell
 from ..training import ArgumentsError, Run, TrainingArguments, TrainingLoop, WeightAverager
 from ..training.batches import Batch
 from ..training.evaluation import Evaluator
@@ -67,7 +68,7 @@ class TranslationModelArguments(TextModelArguments):
     """What translates."""
 
     architecture: str = flag_as_in(
-        TextModelArguments, "architecture", default="gru", help="The kind of encoder-decoder."
+        TextModelArguments, "architecture", default=GRUCell.cell_type, help="The kind of encoder-decoder."
     )
     tokenizer_type: str = flag_as_in(TextModelArguments, "tokenizer_type", default="bpe")
     vocab_size: int = flag_as_in(
