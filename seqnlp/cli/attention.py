@@ -1,5 +1,6 @@
 """`seqnlp attention`: where a model looks, head by head, as a page and as pictures."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -148,7 +149,7 @@ def _part_read(encoded: BatchEncoding, text: str, tokenizer: PreTrainedTokenizer
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path.expanduser()).convert("RGB")
+        return Image.open(os.path.expanduser(path)).convert("RGB")
     except FileNotFoundError as error:
         raise DiagnosticsError(f"there is no image {str(path)!r}.") from error
     except (UnidentifiedImageError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -246,7 +247,7 @@ def name_models(text: str) -> dict[str, str]:
     """
     named: dict[str, str] = {}
     for place in filter(None, (part.strip() for part in text.split(","))):
-        folder = Path(place).expanduser()
+        folder = Path(os.path.expanduser(place))
         place = str(folder.absolute()) if folder.is_dir() else place
         name = f"{re.sub(r'[^a-zA-Z0-9_.-]', '-', Path(place).name)} (fine-tuned)"
         if name in named:

@@ -1,5 +1,6 @@
 """`seqnlp export`: a model for another runtime, verified while it is exported."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ def export(
 
         seqnlp export outputs/translation-transformer --to ctranslate2 --output translator-ct2
     """
-    path = Path(model).expanduser().absolute()
+    path = Path(os.path.expanduser(model)).absolute()
     target = output or (path.with_name(f"{path.name}-{to}") if path.is_dir() else Path(f"{path.name}-{to}"))
     check_folder(target)
     named = load_model(model, trust_remote_code)

@@ -1,6 +1,7 @@
 """Loading a model that a user names: a recipe's output folder or a model on the Hub."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,7 +123,7 @@ def load_model(source: str, trust_remote_code: bool = False, revision: str | Non
     Raises:
         ModelError: If there is no such model, it cannot be loaded, or the Hub cannot be reached.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(f"The folder {source!r} holds no model: there is no config.json in it.")

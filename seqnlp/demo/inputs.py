@@ -1,5 +1,6 @@
 """What a person gives, read: images and tables of numbers."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ def read_image(path: str | Path) -> Image.Image:
         DemoError: If it is not there or cannot be read.
     """
     try:
-        image = Image.open(Path(path).expanduser())
+        image = Image.open(os.path.expanduser(path))
         image.load()
         image = ImageOps.exif_transpose(image)
     except FileNotFoundError as error:

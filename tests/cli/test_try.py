@@ -241,6 +241,7 @@ def test_what_is_shown_does_nothing_to_the_terminal_but_be_seen(root, seqnlp):
     assert "the·[31m cat·2J ·]0;title ·sat \u200d 日本" in out  # joiners and other scripts are text
     status, _, error = seqnlp("nowhere\x1b[31m")
     assert (status, "\x1b" in error) == (2, False)
+    assert "There is no folder '~no_such_user/a'" in seqnlp("~no_such_user/a")[2]
     console = Terminal()
     with console.capture() as shown:
         show(TagAnswer("a\x1bb", [Tag("a\x1bb", 0, 3, "X\x9b", 1.0)], [], remarks=["c\x1b"]), console)
