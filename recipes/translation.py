@@ -6,7 +6,7 @@ Data: 2,452 English strings of an interface with their French (`sample:jupyterla
 --dataset_name pairs on the Hub, or your files. Model: a GRU with attention, nothing pretrained; --config_overrides
 attention_type=none, additive (the default) or multiplicative; or --architecture elman, lstm, transformer.
 Expect BLEU 36.0 ± 0.6 on the 293 test strings over three seeds, after six minutes on one CPU core each. A Transformer
-has 24 ± 5 in as many; with --optimizer muon --learning_rate 0.006, a fifth longer, 28.7 ± 1.2 over three seeds.
+has 24 ± 5 after five minutes; with --optimizer muon --learning_rate 0.006, a fifth longer, 28.7 ± 1.2.
 """
 
 from seqnlp.data import DropoutCollator, TokenBatchSampler, keep_short_pairs, pair_lengths, train_pair_tokenizers
