@@ -1,6 +1,5 @@
 """What a local file is, by its name and its first bytes."""
 
-import os
 import re
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def path_of(name: str) -> Path:
         DataError: For a name that the system does not take: one that is too long, or of a user whom it does not know.
     """
     try:
-        path = Path(os.path.expanduser(name))
+        path = Path(name).expanduser()
         path.exists()
         path.resolve()  # takes no NUL
     except (OSError, RuntimeError, ValueError) as error:

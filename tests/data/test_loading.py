@@ -149,7 +149,7 @@ def test_splits_and_datasets_that_do_not_exist(tmp_path):
         load(dataset_name=path, validation_split="dev")
     with pytest.raises(DataError, match="there is no such folder or file"):
         load(dataset_name=str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="'~no_such_user/a': there is no such folder or file"):
+    with pytest.raises(DataError, match="'~no_such_user/a' is no name of a file or folder"):
         load(dataset_name="~no_such_user/a")
     with pytest.raises(DataError, match=r"There is no file 'reviews.csv'"):
         load(dataset_name="reviews.csv")
