@@ -286,7 +286,7 @@ def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
     """A column in float64, gaps as NaN."""
     if not pd.api.types.is_numeric_dtype(column):
         words = _written_numbers(column)
-        if _has_decimal_commas(column):
+        if _has_decimal_commas(words):
             remarks.append(f"{where}: commas are read as decimal points.")
             words = words.str.replace(",", ".")
         marks = int(words.isna().sum() - column.isna().sum())
@@ -312,14 +312,14 @@ def _tells_decimal_commas(column: pd.Series) -> bool:
     """Whether its numbers have decimal commas; some with marks between thousands, too, which are not read."""
     if pd.api.types.is_numeric_dtype(column):
         return False
-    words = _written_numbers(column).astype(str).str.strip()
-    return _has_decimal_commas(column) or bool(words.str.fullmatch(_POINTS_AND_COMMA).any())
+    written = _written_numbers(column)
+    words = written.astype(str).str.strip()
+    return _has_decimal_commas(written) or bool(words.str.fullmatch(_POINTS_AND_COMMA).any())
 
 
-def _has_decimal_commas(column: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(column):
-        return False
-    words = _written_numbers(column).dropna().astype(str).str.strip()
+def _has_decimal_commas(written: pd.Series) -> bool:
+    """Of what [`_written_numbers`] gives."""
+    words = written.dropna().astype(str).str.strip()
     commas = words[words.str.contains(",")]
     is_plain = words.str.fullmatch(_COMMA_NUMBER).all()
     return len(commas) > 0 and bool(is_plain) and not commas.str.fullmatch(_THOUSANDS).all()

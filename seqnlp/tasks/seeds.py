@@ -101,10 +101,10 @@ class SeedRuns:
     def _remove_taken_over(self) -> None:
         """What was copied here of an earlier choice goes: the model that is to come may have other files."""
         (self.folder / RECORD).unlink(missing_ok=True)
-        for run in {record.parent for record in self.folder.glob(f"seed-*/{RECORD}")}:
-            for name in {path.name for path in run.iterdir()}.difference(NOT_TAKEN):
-                place = self.folder / name
-                shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+        for record in self.folder.glob(f"seed-*/{RECORD}"):
+            for source in _taken(record.parent):
+                target = self.folder / source.name
+                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
 
     def _settings(self) -> dict[str, Any]:
         """The flags on which the seeds must agree, as they may be published."""
@@ -170,10 +170,8 @@ class SeedRuns:
     def _take_over(self, chosen: Path, record: dict[str, Any]) -> None:
         """Put a copy of the chosen model beside the record, which comes last and tells the weights' hash."""
         (self.folder / RECORD).unlink(missing_ok=True)
-        for source in sorted(chosen.iterdir()):
+        for source in _taken(chosen):
             target = self.folder / source.name
-            if source.name in NOT_TAKEN:
-                continue
             if source.is_dir():
                 shutil.rmtree(target, ignore_errors=True)
                 shutil.copytree(source, target)
@@ -224,6 +222,11 @@ def gather(task: type["Task"], records: dict[int, dict[str, Any]], command: str)
     ]
     seeds = {"chosen": chosen, "by": key if valued else None, "runs": runs, "metrics": spreads, "left_out": left_out}
     return {**records[chosen], "command": command, "seeds": seeds}
+
+
+def _taken(run: Path) -> list[Path]:
+    """What is copied of a run if it is the chosen one."""
+    return sorted(path for path in run.iterdir() if path.name not in NOT_TAKEN)
 
 
 def _read(record: dict[str, Any]) -> dict[str, Any]:
