@@ -30,6 +30,12 @@ def _seeded():
 
 
 @pytest.fixture(autouse=True)
+def _compiles_anew():
+    """torch counts the graphs of a piece of code over the whole process, and from a certain number on refuses it."""
+    torch.compiler.reset()
+
+
+@pytest.fixture(autouse=True)
 def _nothing_is_left_unmade(request, monkeypatch):
     """A run goes on without a picture that fails. A test does not, but for what the mark `goes_on_without` names."""
     attempts, failed = sys.modules.get("seqnlp.training.attempts"), {}

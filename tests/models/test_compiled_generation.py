@@ -68,9 +68,7 @@ class Compiler:
 
 @pytest.fixture
 def compiler():
-    torch.compiler.reset()
-    yield Compiler()
-    torch.compiler.reset()
+    return Compiler()
 
 
 def compiled_by(model, compiler):
@@ -134,7 +132,6 @@ def test_caches_of_fixed_size_come_in_powers_of_two():
 @pytest.mark.long
 @every_writer
 def test_a_real_compiler_writes_the_same(name):
-    torch.compiler.reset()
     model, plain, inputs = made(name), made(name), ragged(3, 6)
     compile_generation(model)
     expected = plain.generate(**inputs, max_new_tokens=30, do_sample=False)

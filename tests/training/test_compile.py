@@ -15,7 +15,6 @@ from seqnlp.training import CheckpointError
 def _quick(monkeypatch):
     """Traced and taken apart as ever, but not translated to C++."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    torch._dynamo.reset()
 
 
 def test_it_trains_keeps_and_resumes_what_is_not_compiled(tmp_path):
