@@ -40,7 +40,7 @@ from .word_reader import WordReader
 
 
 # What a call may tell the loss over a vocabulary, whichever way it is computed.
-LOSS_ARGUMENTS = ("label_smoothing", "num_items_in_batch", "ignore_index")
+LOSS_ARGUMENTS = ("label_smoothing", "num_items_in_batch", "ignore_index", "divergence_weight")
 
 
 def pool_tokens(hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
@@ -324,7 +324,7 @@ class LanguageModel(SmoothedLabels):
         The loss is in nats per token: the mean, or the sum divided by `num_items_in_batch`. It is smoothed by
         `config.label_smoothing` in training alone, so that an evaluation's loss stays the cross-entropy. In training
         with `config.loss_chunk_size` and labels there are no logits, unless another `loss_function` was set, which
-        reads them.
+        reads them. Such a loss takes `divergence_weight` too (see [`chunked_cross_entropy`]).
         """
         hidden_states = self.transform(hidden_states)
         chunk_size = self.config.loss_chunk_size

@@ -75,6 +75,7 @@ def chunked_cross_entropy(
     label_smoothing: float = 0.0,
     num_items_in_batch: torch.Tensor | int | None = None,
     ignore_index: int = IGNORE_INDEX,
+    divergence_weight: float = 0.0,
 ) -> torch.Tensor:
     """
     The same as `cross_entropy(lm_head(hidden_states), labels, ...)`, loss and gradients, without the `(N, V)` logits.
@@ -92,24 +93,31 @@ def chunked_cross_entropy(
         label_smoothing: See [`cross_entropy`].
         num_items_in_batch: See [`cross_entropy`].
         ignore_index: See [`cross_entropy`].
+        divergence_weight: Above 0 the second half of the states is another reading of the first, with the same labels,
+            and the sum is increased by this times the [`symmetric_divergence`] of the two at each of their labels.
 
     Returns:
         A scalar in float32.
     """
     hidden_states, labels = hidden_states.flatten(0, -2), labels.flatten().to(hidden_states.device)
     counts = (labels != ignore_index).nonzero().squeeze(1)
-    if len(counts) < len(labels):
+    if divergence_weight:
+        # Both readings of a label side by side, to be in the same chunk.
+        counts = counts.view(2, len(counts) // 2).t().flatten()
+        chunk_size += chunk_size % 2
+    if divergence_weight or len(counts) < len(labels):
         hidden_states, labels = hidden_states.index_select(0, counts), labels.index_select(0, counts)
     if is_plain_linear(lm_head):
         loss = ChunkedCrossEntropy.apply(
-            hidden_states, lm_head.weight, lm_head.bias, labels, chunk_size, label_smoothing
+            hidden_states, lm_head.weight, lm_head.bias, labels, chunk_size, label_smoothing, divergence_weight
         )
     else:
         chunks = zip(hidden_states.split(chunk_size), labels.split(chunk_size), strict=True)
         loss = hidden_states.new_zeros((), dtype=torch.float32)
+        how = label_smoothing, divergence_weight
         for states, targets in chunks:
             loss = loss + torch.utils.checkpoint.checkpoint(
-                _summed_loss_of_chunk, lm_head, states, targets, label_smoothing, use_reentrant=False
+                _summed_loss_of_chunk, lm_head, states, targets, *how, use_reentrant=False
             )
     return _per_label(loss, labels, num_items_in_batch)
 
@@ -119,11 +127,12 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     The summed cross-entropy of a linear map's logits; forward computes the gradients too, chunk by chunk.
 
     With `q` the smoothed target distribution and `p = softmax(z)`, the loss of one label is `-sum q log p`, and its
-    gradient for the logits `z` is `p - q`.
+    gradient for the logits `z` is `p - q`. With a weight of the divergence, which needs even chunks, every two labels
+    are two readings of one (see [`chunked_cross_entropy`]).
     """
 
     @staticmethod
-    def forward(ctx, hidden_states, weight, bias, labels, chunk_size, label_smoothing):
+    def forward(ctx, hidden_states, weight, bias, labels, chunk_size, label_smoothing, divergence_weight):
         """From `(N, H)` states, `(V, H)` weight, `(V,)` bias or `None` and `(N,)` labels to the summed loss."""
         dtype = autocast_dtype(hidden_states.device) or hidden_states.dtype
         needs_states, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -146,7 +155,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 torch.mm(states, narrow_weight.t(), out=logits)
             else:
                 torch.addmm(narrow_bias, states, narrow_weight.t(), out=logits)
-            loss += _turn_into_gradient(logits, target, label_smoothing, bias_gradient)
+            loss += _turn_into_gradient(logits, target, label_smoothing, divergence_weight, bias_gradient)
             if needs_states:
                 states_gradient[start : start + chunk_size] = logits @ narrow_weight
             if needs_weight and dtype == torch.float32:
@@ -166,7 +175,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             None if gradient is None else (gradient * loss_gradient).to(dtype)
             for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         ]
-        return *gradients, None, None, None
+        return *gradients, None, None, None, None
 
 
 def next_token_labels(labels: torch.Tensor, ignore_index: int = IGNORE_INDEX) -> torch.Tensor:
@@ -385,30 +394,40 @@ def divide_by_items(
     return loss * labels.numel() / _on_device(num_items_in_batch, loss)
 
 
-def _summed_loss_of_chunk(lm_head, states, targets, label_smoothing):
+def _summed_loss_of_chunk(lm_head, states, targets, label_smoothing, divergence_weight):
     logits = lm_head(states).float()
-    return nn.functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
+    loss = nn.functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
+    if divergence_weight:
+        loss = loss + divergence_weight * symmetric_divergence(logits[::2], logits[1::2]).sum()
+    return loss
 
 
 def _turn_into_gradient(
-    logits: torch.Tensor, target: torch.Tensor, smooth: float, bias_gradient: torch.Tensor | None
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    smooth: float,
+    divergence_weight: float,
+    bias_gradient: torch.Tensor | None,
 ) -> torch.Tensor:
     """
     The summed loss of `(C, V)` logits, which become its gradient by them in their place; the sum of that over the
     labels is added to the `(V,)` gradient of the bias, if one is given. In float32, whatever the type of the logits.
     """
     one_by_one = logits.device.type == "cpu" and not torch.compiler.is_compiling()
-    rows = max(1, LOGITS_PER_PART // logits.shape[1]) if one_by_one else len(logits)
+    rows = max(2, LOGITS_PER_PART // logits.shape[1] // 2 * 2) if one_by_one else len(logits)  # even: pairs stay whole
     loss = logits.new_zeros((), dtype=torch.float32)
     for part, wanted in zip(logits.split(rows), target.split(rows), strict=True):
         gradient = part.float()
         reward = (1 - smooth) * gradient.gather(1, wanted)
         if smooth:
             reward += smooth * gradient.mean(dim=-1, keepdim=True)
+        between = gradient[::2] - gradient[1::2] if divergence_weight else None
         highest = gradient.amax(dim=-1, keepdim=True)
         torch.softmax(gradient, dim=-1, out=gradient)
         # log sum exp z = max z - log max p: the exponentials are computed once, for loss and gradient.
         loss += (highest - gradient.amax(dim=-1, keepdim=True).log() - reward).sum()
+        if divergence_weight:
+            loss += _add_gradient_of_divergence(gradient, between, divergence_weight)
         if smooth:
             gradient -= smooth / logits.shape[1]
         gradient.scatter_add_(1, wanted, gradient.new_full(wanted.shape, smooth - 1))
@@ -417,6 +436,27 @@ def _turn_into_gradient(
         if gradient is not part:
             part.copy_(gradient)
     return loss
+
+
+def _add_gradient_of_divergence(probabilities: torch.Tensor, between: torch.Tensor, weight: float) -> torch.Tensor:
+    """
+    `weight` times the summed [`symmetric_divergence`] of neighbouring rows; they are increased by its gradient.
+
+    With `d` the difference of two rows of logits, `log p - log q` is `d` less one number for all classes, so that the
+    divergence is `(E_p[d] - E_q[d]) / 2`, and its gradient `(p (d - E_p[d]) + p - q) / 2` for the logits of p and
+    `(q (E_q[d] - d) + q - p) / 2` for those of q.
+
+    Args:
+        probabilities: `(C, V)`, p and q by turns.
+        between: `(C / 2, V)`, d.
+    """
+    p, q = probabilities[::2], probabilities[1::2]
+    under_p = (p * between).sum(dim=-1, keepdim=True)
+    under_q = (q * between).sum(dim=-1, keepdim=True)
+    difference = (p - q).mul_(weight / 2)
+    p.mul_((between - under_p).mul_(weight / 2).add_(1)).add_(difference)
+    q.mul_((under_q - between).mul_(weight / 2).add_(1)).sub_(difference)
+    return weight / 2 * (under_p - under_q).sum()
 
 
 def _per_label(

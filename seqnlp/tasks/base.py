@@ -348,7 +348,7 @@ class Task(FineTuning, Telling):
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
-        kind = None if self.training_args.r_drop else self.model_class  # R-Drop compares all logits
+        kind = self.model_class
         if kind is not None and issubclass(kind, LanguageModel) and "vocab_size" in fields:
             # A card fills itself with products of more rows; 512 is what its speed was measured with.
             at_least = 512 if torch.cuda.is_available() else 64

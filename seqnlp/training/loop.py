@@ -381,8 +381,7 @@ class TrainingLoop(Evaluator):
         """This micro-batch's share of the step's loss."""
         carries = self.carries_state and micro.is_real
         carried = {"past_key_values": self._carried, "use_cache": True} if carries else {}
-        items = self.loss.readings * targets
-        outputs = self._compiled(**self.loss.read(micro.batch), **carried, num_items_in_batch=items)
+        outputs = self._compiled(**self.loss.read(micro.batch), **carried, **self.loss.told(targets))
         if carries:
             self._carried = outputs.past_key_values.detach_()
         return self.loss.share(outputs, micro, targets)

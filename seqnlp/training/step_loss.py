@@ -26,6 +26,7 @@ class StepLoss:
     With R-Drop each row is read twice in one pass, under two draws of dropout, and the loss is half of the paper's
     equation 4, so that it is in nats per target as without: the mean of the two readings' losses, and `weight / 2`
     times the symmetric divergence of what they predict. Of several labels per text each is a distribution of its own.
+    A model with a `loss_chunk_size` never holds all logits, and adds the divergence itself.
 
     Args:
         model: What is trained, not wrapped.
@@ -33,8 +34,7 @@ class StepLoss:
         r_drop: The paper's `alpha`; 0 reads each row once.
 
     Raises:
-        ArgumentsError: For R-Drop and a regression, which has no distribution over classes, or a loss that never holds
-            all logits.
+        ArgumentsError: For R-Drop and a regression, which has no distribution over classes.
     """
 
     def __init__(self, model: PreTrainedModel, count_targets: Callable[[Batch], int], r_drop: float = 0.0):
@@ -43,24 +43,22 @@ class StepLoss:
         self.weight = r_drop
         self.readings = 2 if r_drop else 1
         self._gives_mean: bool | None = None  # whatever the model is told; not known yet
-        self._has_compared = False
-        if r_drop:
-            self._check_classes()
-
-    def _check_classes(self) -> None:
-        config = self.model.config
-        if getattr(config, "loss_chunk_size", None):
-            raise ArgumentsError(
-                f"--config_overrides loss_chunk_size={config.loss_chunk_size}: such a loss never holds all logits, "
-                f"and --r_drop {self.weight:g} compares them. Leave one of the two out."
-            )
-        if getattr(config, "problem_type", None) == "regression":
-            raise needs_classes(self.weight)
+        if r_drop and getattr(model.config, "problem_type", None) == "regression":
+            raise needs_classes(r_drop)
 
     def measure(self, batch: Batch, device: torch.device) -> None:
-        """Find out, once, whether the model gives a sum or a mean; the arguments are those of [`gives_mean`]."""
-        if self._gives_mean is None:
-            self._gives_mean = gives_mean(self.model, batch, device)
+        """
+        Find out, once, whether the model gives a sum or a mean, and with R-Drop whether two readings differ; the
+        arguments are those of [`gives_mean`].
+        """
+        if self._gives_mean is not None:
+            return
+        self._gives_mean = gives_mean(self.model, batch, device)
+        if self.readings == 2 and _reads_the_same_twice(self.model, batch):
+            logger.warning(
+                f"--r_drop {self.weight:g}: two readings of the first batch's texts are the same. Without dropout it "
+                "does nothing, and each step takes twice as long."
+            )
 
     def read(self, batch: Batch) -> Batch:
         """What the model reads of a batch: with R-Drop all its rows, and all its rows again."""
@@ -68,12 +66,24 @@ class StepLoss:
             return batch
         return {name: torch.cat([tensor, tensor]) for name, tensor in batch.items()}
 
+    def told(self, targets: torch.Tensor) -> dict[str, torch.Tensor | float]:
+        """
+        What the model's loss is told of `read(...)`, beside the batch.
+
+        Args:
+            targets: Of all micro-batches of the step.
+        """
+        told = {"num_items_in_batch": self.readings * targets}
+        if self.readings == 2 and getattr(self.model.config, "loss_chunk_size", None):
+            told["divergence_weight"] = self.weight
+        return told
+
     def share(self, outputs: ModelOutput, micro: MicroBatch, targets: torch.Tensor) -> torch.Tensor:
         """
         What the model's outputs for `read(micro.batch)` add to the loss.
 
         Args:
-            outputs: Their `loss` was told that there are `readings * targets` items.
+            outputs: Their `loss` was given `told(targets)`.
             micro: Of which they are; one that is not real adds nothing.
             targets: Of all micro-batches of the step.
         """
@@ -83,11 +93,8 @@ class StepLoss:
             loss = outputs.loss * (count / targets) if count else outputs.logits.sum() * 0.0
         else:
             loss = outputs.loss if micro.is_real else outputs.loss * 0.0
-        if self.readings == 1 or not micro.is_real:
+        if self.readings == 1 or not micro.is_real or outputs.logits is None:  # none: the divergence is in the loss
             return loss
-        if not self._has_compared:
-            self._has_compared = True
-            _warn_of_same_readings(outputs.logits.detach(), self.weight)
         return loss + self.weight / 2 * self._divergence(outputs.logits, micro.batch) / targets
 
     def _divergence(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -113,13 +120,12 @@ def needs_classes(weight: float) -> ArgumentsError:
     )
 
 
-def _warn_of_same_readings(logits: torch.Tensor, weight: float) -> None:
-    first, second = logits.chunk(2)
-    if torch.allclose(first, second, rtol=1e-4, atol=1e-5):  # a row's place in a batch may change the last digits
-        logger.warning(
-            f"--r_drop {weight:g}: both readings of the first batch are the same. Without dropout it does nothing, "
-            "and each step takes twice as long."
-        )
+def _reads_the_same_twice(model: PreTrainedModel, batch: Batch) -> bool:
+    """Whether two readings of the first rows in training mode have the same loss, and not for want of labels."""
+    rows = {name: tensor[:8] for name, tensor in batch.items()}
+    with torch.no_grad():
+        first, second = (float(model(**rows, num_items_in_batch=1).loss) for _ in range(2))
+    return first != 0 and math.isclose(first, second, rel_tol=1e-6)
 
 
 def gives_mean(model: PreTrainedModel, batch: Batch, device: torch.device) -> bool:

@@ -264,13 +264,12 @@ def test_fields_that_do_not_are_taken(folder):
 
 
 @pytest.mark.parametrize("recipe", ["language_modeling", "sentiment_analysis"])
-def test_a_loss_in_parts_is_given_up_where_two_readings_are_compared(recipe, tmp_path):
+def test_two_readings_are_compared_in_the_parts_of_a_given_models_loss(recipe, tmp_path):
     given_models.lstm(tmp_path / "lm", loss_chunk_size=8)
     flags = ("--model_name_or_path", tmp_path / "lm", "--r_drop", 1)
-    assert task(recipe, *flags).build_config().loss_chunk_size is None
-    assert task(recipe, *flags[:2]).build_config().loss_chunk_size == 8
+    assert task(recipe, *flags).build_config().loss_chunk_size == 8
     asked = task(recipe, *flags, "--config_overrides", "loss_chunk_size=4")
-    assert asked.build_config().loss_chunk_size == 4  # which the loop refuses
+    assert asked.build_config().loss_chunk_size == 4
 
 
 def test_what_pads_is_what_the_configuration_names(tmp_path):

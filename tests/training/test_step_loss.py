@@ -228,7 +228,41 @@ def test_two_readings_draw_their_own_dropout_and_their_losses_are_averaged(tmp_p
     torch.testing.assert_close(loss, sum(losses) / 2 + both_ways(first, second) / 8, rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_that_predicts_numbers_or_never_holds_its_logits_is_refused(tmp_path):
+@pytest.mark.parametrize("chunk_size", [None, 3, 100])
+def test_a_language_model_that_never_holds_its_logits_compares_its_readings_itself(chunk_size, tmp_path):
+    """The loss and what is learned, from the logits of the same draws of dropout, in two parts of unequal size."""
+    torch.manual_seed(0)
+    config = RecurrentConfig(vocab_size=20, hidden_size=8, dropout=0.5, bos_token_id=2, loss_chunk_size=chunk_size)
+    model = RecurrentForCausalLM(config)
+    loop = make_loop(tmp_path, model, r_drop=3.0, seed=5)
+    texts = torch.randint(3, 20, (5, 7))
+    labels = texts.masked_fill(torch.rand(5, 7) < 0.3, -100)
+    labels[:, 0] = -100  # nothing predicts the first token
+    batches = [{"input_ids": texts[part], "labels": labels[part]} for part in (slice(0, 2), slice(2, 5))]
+    targets = (labels != -100).sum()
+
+    model.train()
+    torch.manual_seed(5 * 1_000_003 * 4_099)  # as the loop does for the first step of the first process
+    expected = 0.0
+    for batch in batches:
+        logits = model(torch.cat([batch["input_ids"]] * 2)).logits[:, :-1]
+        wanted = batch["labels"][:, 1:]
+        first, second = (half[wanted != -100] for half in logits.chunk(2))
+        wanted = wanted[wanted != -100]
+        losses = sum(cross_entropy(reading, wanted, reduction="sum") for reading in (first, second))
+        expected = expected + (losses / 2 + 3 / 2 * both_ways(first, second)) / targets
+    gradients = torch.autograd.grad(expected, list(model.parameters()))
+
+    found = {}
+    step = loop.optimizer.step
+    loop.optimizer.step = lambda: found.update((n, p.grad.clone()) for n, p in model.named_parameters()) or step()
+    loss = loop.optimizer_step([MicroBatch(batch, is_real=True) for batch in batches])
+    torch.testing.assert_close(loss, expected.detach())
+    for (name, _), gradient in zip(model.named_parameters(), gradients, strict=True):
+        torch.testing.assert_close(found[name], gradient, msg=name, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_predicts_numbers_is_refused(tmp_path):
     sizes = {"vocab_size": 20, "hidden_size": 4}
     regression = RecurrentForSequenceClassification(RecurrentConfig(**sizes, num_labels=1, problem_type="regression"))
     with pytest.raises(ArgumentsError, match="--r_drop 1 compares distributions over classes"):
@@ -236,9 +270,6 @@ def test_a_model_that_predicts_numbers_or_never_holds_its_logits_is_refused(tmp_
     series = TASKS["trajectory"].from_command_line(argv=["--r_drop", "1", "--output_dir", str(tmp_path)])
     with pytest.raises(ArgumentsError, match="--r_drop 1 compares distributions over classes"):
         series.start()
-    chunked = RecurrentForCausalLM(RecurrentConfig(**sizes, loss_chunk_size=8))
-    with pytest.raises(ArgumentsError, match="loss_chunk_size=8"):
-        StepLoss(chunked, len, r_drop=1.0)
 
 
 @pytest.mark.parametrize(("dropout", "warnings"), [(0.0, 1), (0.5, 0)])
@@ -250,4 +281,16 @@ def test_two_readings_that_are_the_same_are_told_once(dropout, warnings, tmp_pat
     for _ in range(2):
         loop.optimizer_step([MicroBatch(loop.collator(DATA[:8]), is_real=True)])
     assert len(told) == warnings
-    assert all("both readings of the first batch are the same" in line for line in told)
+    assert all("two readings of the first batch's texts are the same" in line for line in told)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 4])
+def test_a_first_batch_without_targets_is_no_sign_of_missing_dropout(chunk_size, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(step_loss.logger, "warning", told.append)
+    config = RecurrentConfig(vocab_size=20, hidden_size=8, dropout=0.5, bos_token_id=2, loss_chunk_size=chunk_size)
+    loop = make_loop(tmp_path, RecurrentForCausalLM(config), r_drop=1.0)
+    texts = torch.randint(3, 20, (2, 7))
+    batch = {"input_ids": texts, "labels": torch.full_like(texts, -100)}
+    assert loop.optimizer_step([MicroBatch(batch, is_real=True)]) == 0
+    assert told == []

@@ -212,8 +212,8 @@ class FineTuning:
     def configure_start(self, fields: dict[str, Any]) -> PreTrainedConfig:
         """
         The configuration of the model that the run starts from: of the fields those alone that the data decides, and
-        the special tokens and the parts of the loss that it lacks. With R-Drop its loss is in no parts, and of several
-        classes of its kind it is of one that computes a loss.
+        the special tokens and the parts of the loss that it lacks. Of several classes of its kind it is of one that
+        computes a loss.
 
         Raises:
             ArgumentsError: As [`Task.build_config`].
@@ -222,8 +222,6 @@ class FineTuning:
         wanted = {name: value for name, value in fields.items() if name in self.fields_of_data}
         lacking = ("pad_token_id", "bos_token_id", "eos_token_id", "loss_chunk_size")
         wanted |= {name: fields[name] for name in lacking if name in fields and getattr(own, name, None) is None}
-        if self.training_args.r_drop and hasattr(own, "loss_chunk_size"):
-            wanted["loss_chunk_size"] = None
         if name := self._class_with_a_loss():
             wanted["architectures"] = [name]
         return self.start_model.configure(self.model_args.config_overrides, wanted)
