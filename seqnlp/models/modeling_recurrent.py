@@ -15,7 +15,7 @@ from .compiled_generation import writes_compiled
 from .configuration_recurrent import RecurrentConfig
 from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
 from .pretrained import BasePreTrainedModel
-from .recurrence import RECURRENCE_FUNCTIONS, Padding, token_mask
+from .recurrence import RECURRENCE_FUNCTIONS, Padding, refuse_packed_texts, token_mask
 from .recurrent_cache import (
     RecurrentCache,
     RecurrentStates,
@@ -206,13 +206,15 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
         Raises:
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, if the mask has another shape,
-                or if a bidirectional net is asked to go on from a state.
+                if `position_ids` say that several texts share a row, or if a bidirectional net is asked to go on from
+                a state.
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds)
         if use_cache and past_key_values is None:
             past_key_values = self.create_cache()
 
         mask = token_mask(attention_mask, inputs_embeds, num_tokens_read(past_key_values))
+        refuse_packed_texts(kwargs.get("position_ids"), mask)
         padding = Padding.from_mask(mask, self.config.num_directions)
         hidden_states = self._into_stack(self.embedding_dropout(inputs_embeds))
         for layer in self.layers:

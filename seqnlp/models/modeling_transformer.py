@@ -22,7 +22,7 @@ from .heads import ConditionalGeneration
 from .key_value_cache import GrowingCache, TransformerCache
 from .positions import count_positions
 from .pretrained import AttentionPreTrainedModel
-from .recurrence import Padding, token_mask
+from .recurrence import Padding, refuse_packed_texts, token_mask
 from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache, num_tokens_read
 from .recurrent_layer import RecurrentLayer
 from .transformer_layers import DecoderLayer, EncoderLayer, EncoderStack, TransformerLayer, TransformerStack
@@ -152,7 +152,9 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
             seen = create_causal_mask(self.config, inputs_embeds, attention_mask, own_cache, position_ids)
             past_length = 0 if own_cache is None else own_cache.get_seq_length()
         else:
-            seen = Padding.from_mask(token_mask(attention_mask, inputs_embeds), num_directions=1)
+            mask = token_mask(attention_mask, inputs_embeds)
+            refuse_packed_texts(position_ids, mask)
+            seen = Padding.from_mask(mask, num_directions=1)
             past_length = self._num_read(own_cache)
         position_ids = count_positions(attention_mask, inputs_embeds, past_length, position_ids)
         if use_cache and past_key_values is None:

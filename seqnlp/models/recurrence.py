@@ -105,6 +105,30 @@ def token_mask(
     return attention_mask[:, -num_tokens:]
 
 
+def refuse_packed_texts(position_ids: torch.Tensor | None, mask: torch.Tensor | None) -> None:
+    """
+    Positions that begin anew within a row say that several texts share it, and a recurrence would read them as one.
+
+    Args:
+        position_ids: `(B, T)` or `(1, T)`, if any are given.
+        mask: `(B, T)`, 0 at padding, whose positions say nothing; `None` for none.
+
+    Raises:
+        ValueError: If they do.
+    """
+    if position_ids is None or torch.compiler.is_compiling():
+        return
+    begins = position_ids[:, 1:] <= position_ids[:, :-1]
+    if mask is not None:
+        begins = begins & mask[:, 1:].bool() & mask[:, :-1].bool()
+    if begins.any():
+        row, token = begins.nonzero()[0].tolist()
+        raise ValueError(
+            f"position_ids begin anew at token {token + 1} of row {row}: a recurrent network reads all of a row as "
+            "one text. Give each text a row of its own, with padding behind it, as DataCollatorWithPadding does."
+        )
+
+
 def eager_recurrence(
     cell: RecurrentCell,
     inputs: torch.Tensor,

@@ -231,3 +231,6 @@ def test_what_cannot_be_is_refused_with_the_reason():
         model(ids, decoder_input_ids=ids, past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()))
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 4\) does not fit 5 tokens in 2 rows"):
         model(ids, decoder_input_ids=ids, decoder_attention_mask=torch.ones(2, 4))
+    shared = torch.tensor([[0, 1, 2, 0, 1]])
+    with pytest.raises(ValueError, match="position_ids begin anew at token 3 of row 0"):
+        model(ids, decoder_input_ids=ids, decoder_position_ids=shared)

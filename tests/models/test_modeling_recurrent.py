@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    DataCollatorWithFlattening,
     DynamicCache,
     TextIteratorStreamer,
     Trainer,
@@ -604,3 +605,16 @@ def test_wrong_calls_are_refused_with_the_reason():
         model(ids, attention_mask=torch.ones(2, 16), past_key_values=cache)
     with pytest.raises(ValueError, match="recurrence_implementation='fast'"):
         model.set_recurrence_implementation("fast")
+
+
+def test_texts_that_share_a_row_are_refused():
+    """As transformers' collator packs them; positions of one text, padded on either side, are taken, not needed."""
+    model = RecurrentForCausalLM(config_of()).eval()
+    texts = [{"input_ids": torch.randint(3, 30, (length,)).tolist()} for length in (3, 4)]
+    with pytest.raises(ValueError, match="position_ids begin anew at token 3 of row 0: a recurrent network reads all"):
+        model(**DataCollatorWithFlattening()(texts))
+    ids = torch.randint(3, 30, (2, 5))
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 0, 0]])
+    positions = torch.tensor([[1, 1, 0, 1, 2], [4, 5, 6, 0, 0]])
+    logits = model(ids, attention_mask=mask, position_ids=positions).logits
+    assert torch.equal(logits, model(ids, attention_mask=mask).logits)
