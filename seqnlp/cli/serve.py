@@ -1,7 +1,10 @@
 """`seqnlp serve`: a language model behind the API that OpenAI's clients speak, by the server of transformers."""
 
+import asyncio
 import json
 import socket
+import threading
+import time
 from importlib.util import find_spec
 from typing import Annotated, Any
 from unittest import mock
@@ -33,8 +36,15 @@ USUAL = {
 What OpenAI's clients may ask for and the server of transformers passes over or takes for something else, with what it
 does instead.
 """
-RANGES = {"temperature": (0, 100), "top_p": (0, 1)}
-"""The smallest and the largest number that may be asked for."""
+RANGES = {
+    "temperature": (int | float, 0, 100),
+    "top_p": (int | float, 0, 1),
+    "max_tokens": (int, 1, 2**31 - 1),
+    "seed": (int, -(2**63), 2**63 - 1),
+}
+"""The kind of number that may be asked for, the smallest and the largest one."""
+WATCHED = 0.5
+"""Seconds between two looks whether a client still waits."""
 
 
 class ServeError(ValueError):
@@ -64,10 +74,11 @@ def serve(
         -d '{"model": "outputs/language_modeling-lstm", "prompt": "In the", "max_tokens": 40}'
     """
     config = check(model, host, port)
+    server = make_server(model, host, port, device, compile_generation)
     typer.echo(f"{model} answers at http://{host}:{port}/v1/completions; Ctrl-C ends it.")
     if (positions := getattr(config, "max_position_embeddings", None)) is not None:
         typer.echo(f"It reads {positions} tokens, prompt and answer together.")
-    make_server(model, host, port, device, compile_generation).run()
+    server.run()
 
 
 def check(model: str, host: str, port: int) -> PreTrainedConfig:
@@ -108,72 +119,82 @@ def make_server(model: str, host: str, port: int, device: str, is_compiled: bool
     It looks a class up in `transformers` alone, so ours are set there: in the module that it has, since transformers
     puts a second one of that name into `sys.modules` while it is imported. What cannot be answered, such as an empty
     prompt, which has no token to go on from, is told in one line with the status 400.
+
+    Raises:
+        ServeError: If the model, its tokenizer or the device cannot be had.
     """
     import uvicorn
-    from fastapi import HTTPException
-    from fastapi.responses import JSONResponse
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
     from transformers.cli.serve import Serve
     from transformers.cli.serving import completion, model_manager
+
+    from .completions import GONE, Completions, refusal
 
     for name in models.__all__:
         setattr(model_manager.transformers, name, getattr(models, name))
     made: list[uvicorn.Server] = []
+    started = int(time.time())
 
-    class CompilingManager(model_manager.ModelManager):
-        """Of whatever it loads, also where it had dropped the model meanwhile."""
+    class Manager(model_manager.ModelManager):
+        """Lists the model that is served, and compiles what it loads, also where it had dropped that meanwhile."""
 
         def load_model_and_processor(self, *args, **kwargs):
             loaded, processor = super().load_model_and_processor(*args, **kwargs)
-            if loaded.generation_config.compile_config is None:
+            if is_compiled and loaded.generation_config.compile_config is None:
                 compile_writing(loaded, model)
             return loaded, processor
 
-    class Handler(completion.CompletionHandler):
-        """
-        Draws tokens where a temperature or `top_p` is asked for, which greedy text would pass over, and keeps to the
-        positions of the model.
-        """
+        @staticmethod
+        def get_gen_models(cache_dir=None):
+            return [{"id": model, "object": "model", "created": started, "owned_by": "seqnlp"}]
 
-        def _build_generation_config(self, body, *args, **kwargs):
-            how = super()._build_generation_config({**body, "stop": body.get("stop") or None}, *args, **kwargs)
-            self._keep_to_positions(body, how)
-            asked = [body[name] for name in ("temperature", "top_p") if body.get(name) is not None]
-            if asked and asked[0] != 0 and body.get("generation_config") is None:
-                how.do_sample, how.top_k = True, 0
-            return how
-
-        def _keep_to_positions(self, body, how):
-            _, loaded, processor = self._resolve_model(body)
-            longest = getattr(loaded.config, "max_position_embeddings", None)
-            if longest is None:
-                return
-            length = len(processor(body["prompt"], verbose=False)["input_ids"])
-            if body.get("max_tokens") is None:
-                how.max_new_tokens = min(how.max_new_tokens or longest, max(1, longest - length))
-            if length + how.max_new_tokens > longest:
-                told = f"The prompt has {length} tokens and max_tokens is {how.max_new_tokens}"
-                raise HTTPException(400, f"{told}: the model reads {longest} in all.")
-
-    manager = CompilingManager if is_compiled else model_manager.ModelManager
     with (
         # It would run before its caller gets hold of it.
         mock.patch.object(uvicorn.Server, "run", lambda server: made.append(server)),
-        mock.patch.object(model_manager, "ModelManager", manager),
-        mock.patch.object(completion, "CompletionHandler", Handler),
+        mock.patch.object(model_manager, "ModelManager", Manager),
+        mock.patch.object(completion, "CompletionHandler", Completions),
     ):
-        Serve(force_model=model, host=host, port=port, device=device)
+        try:
+            Serve(force_model=model, host=host, port=port, device=device)
+        except (OSError, ValueError, RuntimeError, AssertionError) as error:  # the last of a device that is not there
+            raise ServeError(
+                f"Model {model!r} cannot be loaded for --device {device}: {in_one_line(error, 300)}"
+            ) from error
+    app = made[0].config.app
 
-    @made[0].config.app.middleware("http")
+    @app.exception_handler(HTTPException)
+    async def tell(request, error):
+        return refusal(str(error.detail), error.status_code)
+
+    @app.exception_handler(RequestValidationError)
+    async def tell_of_body(request, error):
+        return refusal("Give an object of JSON, and the header Content-Type: application/json.")
+
+    @app.middleware("http")
     async def refuse(request, call_next):
-        why = _why_not(await request.body()) if request.url.path == "/v1/completions" else None
-        if why is None:
-            try:
-                return await call_next(request)
-            except (ValueError, TypeError, RecursionError) as error:  # of what was asked, e.g. max_tokens "many"
-                why = f"This cannot be answered: {named(error)}"
-        return JSONResponse({"detail": why}, status_code=400)
+        watching = None
+        if request.url.path == "/v1/completions":
+            if (why := _why_not(await request.body())) is not None:
+                return refusal(why)
+            GONE.set(threading.Event())
+            watching = asyncio.create_task(_watch(request, GONE.get()))
+        try:
+            return await call_next(request)
+        except (ValueError, TypeError, RuntimeError) as error:  # of what was asked, e.g. half a character in a prompt
+            return refusal(f"This cannot be answered: {named(error)}")
+        finally:
+            if watching:
+                watching.cancel()
 
     return made[0]
+
+
+async def _watch(request: Any, gone: threading.Event) -> None:
+    """Note that a client has left before its answer begins; a stream notes it by itself."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(WATCHED)
+    gone.set()
 
 
 def _why_not(body: bytes) -> str | None:
@@ -182,17 +203,34 @@ def _why_not(body: bytes) -> str | None:
         asked = json.loads(body)
     except (ValueError, RecursionError):
         asked = None
-    if not isinstance(asked, dict) or asked.get("prompt") in (None, ""):
-        return "Give a prompt, a string that is not empty, in an object of JSON."
+    if not isinstance(asked, dict) or not _is_prompt(asked.get("prompt")):
+        return "Give a prompt in an object of JSON: a string that is not empty, tokens, or a list of such prompts."
     for field, usual in USUAL.items():
         if asked.get(field) not in (None, usual):
             return f"{field} is {asked[field]!r}, and nothing but {usual!r} is known here: leave it out."
-    for field, (smallest, largest) in RANGES.items():
+    for field, (kind, smallest, largest) in RANGES.items():
         number = asked.get(field)
-        if number is not None and not (isinstance(number, int | float) and smallest <= number <= largest):
-            return f"{field} is {number!r}: give a number from {smallest} to {largest}."
+        is_number = isinstance(number, kind) and not isinstance(number, bool)
+        if number is not None and not (is_number and smallest <= number <= largest):
+            whole = "whole " if kind is int else ""
+            return f"{field} is {number!r}: give a {whole}number from {smallest} to {largest}."
+    for field, kind, name in (("stream", bool, "true or false"), ("stream_options", dict, "an object")):
+        if not isinstance(asked.get(field), kind | None):
+            return f"{field} is {asked[field]!r}: give {name}."
     stop = asked.get("stop")
     words = [] if stop is None else stop if isinstance(stop, list) else [stop]
     if not all(isinstance(word, str) and word for word in words):
         return f"stop is {stop!r}: give a string that is not empty, or a list of them."
     return None
+
+
+def _is_prompt(prompt: Any) -> bool:
+    """Whether this is a text, tokens, or a list of either."""
+    if not isinstance(prompt, list):
+        return isinstance(prompt, str) and prompt != ""
+    each = [_is_tokens(one) or (isinstance(one, str) and one != "") for one in prompt]
+    return _is_tokens(prompt) or (each != [] and all(each))
+
+
+def _is_tokens(prompt: Any) -> bool:
+    return isinstance(prompt, list) and prompt != [] and all(type(token) is int for token in prompt)

@@ -73,7 +73,8 @@ def build_page(answerer: Answerer, examples: Sequence[Any] = ()) -> gr.Blocks:
         for trigger, source in panel.triggers(start):
             name = next(names, False) if source is panel.main else False  # once: others would be answer_1, answer_2
             trigger(respond, inputs=[source, *controls], api_name=name, **how)
-        panel.add_examples(lambda given: list(respond(given, *(one.value for one in controls)))[-1], outputs)
+        if (clicked := panel.add_examples()) is not None:
+            clicked.then(respond, inputs=[panel.main, *controls], api_name=False, **how)
         gr.HTML(f"<p class='remarks'>{html.escape(_about(answerer))}</p>")
     return page
 

@@ -100,19 +100,13 @@ class Panel:
         """What the output fields hold."""
         raise NotImplementedError
 
-    def add_examples(self, respond: Callable[[Any], list[Any]], outputs: list[Any]) -> None:
-        """Rows that fill the field when clicked, and are answered at once."""
-        if len(self.examples):
-            gr.Examples(
-                [[example] for example in self.examples],
-                inputs=[self.main],
-                outputs=outputs,
-                fn=respond,
-                run_on_click=True,
-                cache_examples=False,
-                label="Try one of these",
-                api_name=False,
-            )
+    def add_examples(self) -> Any:
+        """Rows that fill the field when clicked; gives the event of that, `None` without examples."""
+        if not len(self.examples):
+            return None
+        rows = [[example] for example in self.examples]
+        made = gr.Examples(rows, inputs=[self.main], cache_examples=False, label="Try one of these", api_name=False)
+        return made.load_input_event
 
 
 class ClassPanel(Panel):
@@ -403,12 +397,12 @@ class SeriesPanel(Panel):
             colors_in_legend=answer.channels if many else None,
             y_title=f"{answer.channels[0] if len(answer.channels) == 1 else 'value'}{unit}",
         )
-        return [plot, pd.DataFrame(np.array(answer.forecast).round(5), columns=answer.channels)]
+        return [plot, pd.DataFrame(in_single_precision(np.array(answer.forecast)), columns=answer.channels)]
 
-    def add_examples(self, respond: Callable[[Any], list[Any]], outputs: list[Any]) -> None:
+    def add_examples(self) -> Any:
         """Each row of examples is a whole table."""
-        self.examples = [np.asarray(example, dtype=np.float64).round(5).tolist() for example in self.examples]
-        super().add_examples(respond, outputs)
+        self.examples = [in_single_precision(np.asarray(example)).tolist() for example in self.examples]
+        return super().add_examples()
 
 
 def panel_for(answerer: Answerer, examples: Sequence[Any] = ()) -> Panel:
@@ -453,6 +447,11 @@ def cut_to_ink(image: Image.Image) -> Image.Image | None:
     cut = image.crop(box)
     square.paste(cut, ((side - cut.width) // 2, (side - cut.height) // 2))
     return square
+
+
+def in_single_precision(values: np.ndarray) -> np.ndarray:
+    """Numbers of any size, with the 7 digits that a model reads and writes of each."""
+    return np.vectorize(lambda value: float(f"{value:.7g}"), otypes=[np.float64])(values)
 
 
 def _number(cell: Any) -> float:

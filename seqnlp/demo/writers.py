@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from transformers.generation import BaseStreamer
 
 from ..data import DataError, ReadTune, prompt_for, to_abc
@@ -60,11 +66,11 @@ class TextWriter(Answerer):
         how, is_streamed = self._how(options), (options.num_beams or 1) == 1
         with closing(self._generate(ids, count, how, is_streamed)) as parts:  # or the writer outlives its reader
             for new in parts:
-                text = self._text_after(ids, new)
+                text = text_after(self.tokenizer, ids, new)
                 if is_streamed and not text.endswith("\ufffd"):  # part of a character
                     answer.text = text
                     yield answer
-        answer.text = self._text_after(ids, new)
+        answer.text = text_after(self.tokenizer, ids, new)
         probabilities = self._probabilities(ids + new)[len(ids) - 1 :].tolist()
         texts = self.tokens_of(new)
         answer.tokens = [Scored(*pair) for pair in zip(texts, probabilities, strict=True)]
@@ -115,11 +121,6 @@ class TextWriter(Answerer):
         suppressed = [token for token in self.tokenizer.all_special_ids if token not in self._ends()]
         return {**how, **({"suppress_tokens": suppressed} if suppressed else {})}
 
-    def _text_after(self, ids: list[int], new: list[int]) -> str:
-        """The text of new tokens, with the space before them where some tokenizers decode one."""
-        head, whole = (self.tokenizer.decode(part, skip_special_tokens=True) for part in (ids, ids + new))
-        return whole[len(head) :] if whole.startswith(head) else self.tokenizer.decode(new, skip_special_tokens=True)
-
     def _ends(self) -> list[int]:
         end = self.model.generation_config.eos_token_id
         return end if isinstance(end, list) else [] if end is None else [end]
@@ -165,6 +166,12 @@ class TextWriter(Answerer):
             thread.join()
         if errors:
             raise errors[0]
+
+
+def text_after(tokenizer: PreTrainedTokenizerBase, ids: list[int], new: list[int]) -> str:
+    """The text of new tokens behind those of a prompt, with the space before them where some tokenizers decode one."""
+    head, whole = (tokenizer.decode(part, skip_special_tokens=True) for part in (ids, ids + new))
+    return whole[len(head) :] if whole.startswith(head) else tokenizer.decode(new, skip_special_tokens=True)
 
 
 class _Tokens(BaseStreamer):

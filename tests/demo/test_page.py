@@ -85,6 +85,27 @@ def test_beams_of_the_slider_draw_nothing(ask):
     assert list(found.fn("the", 0.9, 3, 4))[-1][0] == f"the{wanted.text}"
 
 
+def test_a_click_on_an_example_is_answered_as_what_is_typed_is(ask):
+    """By the sliders as they stand, and not beside another answer of the same model."""
+    page = build_page(ask("lm"), ["the cat"])
+    answer = next(one for one in page.fns.values() if one.api_name == "answer")
+    asking = [one for one in page.fns.values() if one.outputs == answer.outputs]
+    assert len(asking) == 3  # the button, Enter, an example
+    for one in asking:
+        assert (one.fn, one.inputs, one.concurrency_id) == (answer.fn, answer.inputs, "model")
+        assert len(one.inputs) == 4
+
+
+def test_small_and_large_numbers_of_a_series_are_shown_as_they_are(ask):
+    page = build_page(ask("series"), [np.array([[1.25e-7, 123456.789], [np.nan, 1 / 3]])])
+    shown = next(block for block in page.blocks.values() if type(block).__name__ == "Dataset").samples
+    assert str(shown[0][0]) == "[[1.25e-07, 123456.8], [nan, 0.3333333]]"
+    panel = panel_for(ask("series"))
+    answer = ask("series").answer(panel.read([[1.0, 2.0], [3.0, 4.0]]))
+    answer.forecast = [[2.5e-7, 65432.125]]
+    assert panel.show(answer)[1].to_numpy().tolist() == [[2.5e-7, 65432.12]]
+
+
 def test_an_error_is_a_line_of_the_page_and_text_is_never_markup(ask):
     shown = asked(build_page(ask("masked")))("<script>alert(1)</script>")[-1]
     assert shown[-1].startswith("<b>There is no gap in")
