@@ -18,7 +18,7 @@ from .compare_runs import (
     refuse_in_yaml,
     split_flags,
 )
-from .compare_scores import summarize
+from .compare_scores import score_of_all, summarize
 from .flags import parse_list
 from .sizes import UNITS, size_models
 
@@ -126,6 +126,7 @@ def compare(
             probe = comparison.folder / "probes" / name
             words = "--seed", str(first_seed), "--max_train_steps", "1"
             probes[name] = launch(comparison, name, fields[name], probe, *words)
+        score = score_of_all(probes[names[0]], bool(given))
         target, sizes = size_models(probes, match, length, target)
         timed = ["--max_train_minutes", str(minutes)] if match == "seconds" else []
         scores, commands = [], []
@@ -133,17 +134,17 @@ def compare(
             records = []
             for seed in range(first_seed, first_seed + seeds):
                 typer.echo(f"{name}, seed {seed}: {sizes[name].count:,.0f} {UNITS[match]}")
-                overrides, folder = {**fields[name], **sizes[name].fields}, comparison.folder / f"{name}-{seed}"
+                overrides, folder = sizes[name].instead_of(fields[name]), comparison.folder / f"{name}-{seed}"
                 records.append(launch(comparison, name, overrides, folder, "--seed", str(seed), *timed))
             commands += [f"accelerate launch {record['command']}" for record in records]
-            scores.append(summarize(name, records, length))
+            scores.append(summarize(name, records, length, score))
         for name, model in given.items():
             records = []
             for seed in range(first_seed, first_seed + seeds):
                 typer.echo(f"{name}, seed {seed}")
                 records.append(launch_from(comparison, name, model, seed, [*given_flags, *timed]))
             commands += [f"accelerate launch {record['command']}" for record in records]
-            scores.append(summarize(name, records, length))
+            scores.append(summarize(name, records, length, score))
         matching = Matching(match, target, length, minutes, tuple(given), " ".join(given_flags))
         typer.echo(write_report(comparison, scores, matching, commands, records[-1]))
         typer.echo(f"The page to show is {comparison.folder / 'compare.html'}.")

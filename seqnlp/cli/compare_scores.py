@@ -2,12 +2,14 @@
 
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 from scipy.stats import t as student
 
 from ..metrics import spread_of
 from ..tasks import TASKS, Score
 from ..tasks.reporting.results import reported_split
+from .compare_runs import CompareError
 from .costs import class_of, count_flops
 
 
@@ -24,7 +26,7 @@ class Scores:
         split: The split that is reported.
         score: What is known of the metric that is reported.
         unit: What the metric is counted in, where its name does not say.
-        curve_metric: The validation metric by which the best model was chosen.
+        curve_metric: The same metric where each validation has it, else the one by which the best model was chosen.
         values: The metric of each seed.
         baselines: The same metric of what needs no training.
         parameters: Number of parameters.
@@ -74,7 +76,22 @@ class Scores:
         return abs(self.mean - other.mean) > (self.interval or 0.0) + (other.interval or 0.0)
 
 
-def summarize(architecture: str, records: list[dict], length: int) -> Scores:
+def score_of_all(record: dict[str, Any], has_other_tokens: bool) -> Score | None:
+    """
+    By which all runs are compared: a task may choose by another number than those that it reports, and by one that
+    says nothing of models which read other tokens.
+
+    Args:
+        record: Of a run.
+        has_other_tokens: Whether there are such models.
+    """
+    task = TASKS[record["task"]]
+    if has_other_tokens and task.compared_by:
+        return task.score_of(task.compared_by)
+    return task.chosen_score(record, reported_split(record))
+
+
+def summarize(architecture: str, records: list[dict], length: int, score: Score | None = None) -> Scores:
     """
     The scores of an architecture.
 
@@ -82,16 +99,29 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
         architecture: Its name.
         records: The record of each of its runs.
         length: Tokens of a text for which operations are counted.
+        score: By which it is compared; by default as its first run says.
+
+    Raises:
+        CompareError: If one of its runs has no such score.
     """
     first = records[0]
     arguments, model = first["hyperparameters"], first["model"]
     split = reported_split(first)
-    wanted = arguments["metric_for_best_model"].removeprefix("validation_")
     task = TASKS[first["task"]]
-    score = task.chosen_score(first, split)  # a task may choose by another number than those that it reports
-    metric = score.key
-    name = f"validation_{wanted}"
+    score = score or score_of_all(first, False)
+    metric = None if score is None else score.key
+    for record in records:
+        if not isinstance(record["metrics"].get(split, {}).get(metric), int | float):
+            raise CompareError(
+                f"{architecture}, seed {record['hyperparameters'].get('seed')}: its run reports no number as "
+                f"{split} {metric}, by which all are compared: it may have diverged, or its tokens may not spell the "
+                f"text. Leave {architecture} out, or lower the learning rate by --flags."
+            )
     entries = [record["history"] for record in records]
+    validated = {name for history in entries for entry in history for name in entry}
+    is_validated = f"validation_{metric}" in validated
+    wanted = metric if is_validated else arguments["metric_for_best_model"].removeprefix("validation_")
+    name = f"validation_{wanted}"
     speeds = [entry["targets_per_second"] for history in entries for entry in history if "targets_per_second" in entry]
     memory = [record.get("memory", {}) for record in records]
     model_class = class_of(model["class"])
@@ -103,14 +133,18 @@ def summarize(architecture: str, records: list[dict], length: int) -> Scores:
         curve_metric=wanted,
         values=[record["metrics"][split][metric] for record in records],
         baselines={
-            key: parts[split][metric] for key, parts in first["baselines"].items() if metric in parts.get(split, {})
+            key: parts[split][metric]
+            for key, parts in first["baselines"].items()
+            if isinstance(parts.get(split, {}).get(metric), int | float)
         },
         parameters=model["parameters"],
         flops=count_flops(model_class, model_class.config_class(**model["config"]), length),
         targets_per_second=statistics.median(speeds) if speeds else 0.0,
         seconds=statistics.mean(record["seconds"]["training"] for record in records),
         memory=max(held.get("gpu", held.get("resident", 0.0)) for held in memory),
-        curves=[[(entry["epoch"], entry[name]) for entry in history if name in entry] for history in entries],
+        curves=[
+            [(entry["epoch"], entry[name]) for entry in history if entry.get(name) is not None] for history in entries
+        ],
         sizes={field: model["config"][field] for field in SIZE_FIELDS if field in model["config"]},
     )
 

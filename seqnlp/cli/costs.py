@@ -40,7 +40,8 @@ def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, le
     Matrix products alone are counted, two operations per product of two numbers, as torch's counter does: activations,
     norms and the gates' element-wise products are left out. torch's counter does not look into the kernels of
     recurrent nets or of fused attention, so recurrences are counted as loops and attention as matrix products. Our
-    models of texts are counted on the meta device, where nothing is computed.
+    models of texts are counted on the meta device, where nothing is computed. Where words are read of their spelling,
+    each token is counted as a word: the most that so many tokens can take, as the layers take a step for each word.
 
     Args:
         model_class: The model's class.
@@ -53,11 +54,12 @@ def count_flops(model_class: type[PreTrainedModel], config: PreTrainedConfig, le
     config._attn_implementation = "eager"
     config.use_cache = False
     of_series = unit_read(model_class) == "steps"
-    # The gaps of a series, and padding in many models of others, are looked at, which needs values.
-    needs_values = of_series or model_class.__name__ not in models.__all__
+    num_beginning = getattr(config, "first_continuing_id", None)  # tokens that begin a word
+    # The gaps of a series, the words of tokens, and padding in many models of others, are looked at: needs values.
+    needs_values = of_series or num_beginning or model_class.__name__ not in models.__all__
     with torch.device("cpu" if needs_values else "meta"):
         model = model_class(config).eval()
-        tokens = torch.zeros(1, length, dtype=torch.long)
+        tokens = torch.arange(length)[None] % (num_beginning or 1)
         if of_series:
             # In training every step but the last is read, and each is answered.
             values = torch.zeros(1, length + 1, config.input_size)

@@ -146,7 +146,8 @@ def _told(curve: TrainingCurve) -> str:
 
 
 EXPLANATIONS = (
-    "Factor per token: of the gradient's norm in the lowest layer, with each token farther back.",
+    "Factor per token (or word, where a model reads words): of the gradient's norm in the lowest layer, with each one "
+    "farther back.",
     "Reach: the farthest token back that still gets 1 % of the gradient at the last one.",
     "Spectral radius, saturated: smallest to largest over layers and gates. Saturated: near an end of its range.",
     "Steps clipped: of its training, as run.json has it. Windows clipped: those measured here whose gradient, taken "
@@ -157,17 +158,21 @@ EXPLANATIONS = (
 def finding(flows: dict[str, GradientFlow]) -> str:
     """What was found, in a sentence without its full stop: how far back the gradient reaches."""
     first, *others = sorted(flows, key=lambda name: -flows[name].lowest.reach())
-    compared = (f"{_reach(flows[name])} in {name}" for name in others)
-    return ", ".join([f"1 % of the gradient reaches back {_reach(flows[first])} tokens in {first}", *compared])
+    step = flows[first].step
+    compared = (_reach(flows[name]) + f" {flows[name].step}s" * (flows[name].step != step) for name in others)
+    found = [f"{_reach(flows[first])} {step}s", *compared]
+    told = ", ".join(f"{reach} in {name}" for reach, name in zip(found, (first, *others), strict=True))
+    return f"1 % of the gradient reaches back {told}"
 
 
 def _table(flows: dict[str, GradientFlow]) -> list[dict[str, str]]:
     """A row per model, its cells as they are shown."""
+    steps = dict.fromkeys(flow.step for flow in flows.values())
     return [
         {
             "model": name,
-            "factor per token": _factor(flow),
-            "reach, tokens": _reach(flow),
+            f"factor per {' or '.join(steps)}": _factor(flow),
+            f"reach, {' or '.join(f'{step}s' for step in steps)}": _reach(flow),
             "spectral radius": _span(flow.spectral_radii.values()),
             "saturated, %": _span((100 * (share.low + share.high) for share in flow.saturation.values()), ".0f"),
             "steps clipped": "-" if flow.clipped_steps is None else f"{flow.clipped_steps:.0%}",

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 from ..tasks import TASKS
 from .compare_runs import Comparison, launch_run, stopped_early
 from .costs import class_of, count_flops
-from .sizes import DERIVED, Sizes, size_models, with_fields
+from .sizes import Sizes, size_models, with_fields
 
 
 PASSES = 3
@@ -174,11 +174,10 @@ def run_size(comparison: Comparison, sizes: Sizes, seed: int, words: list[str]) 
         CompareError: If the run fails.
         ScaleError: If the model that it trained has another size, or it was stopped by time.
     """
-    kept = {name: value for name, value in comparison.overrides.items() if name not in DERIVED}
     name = f"{sizes.count:,.0f} parameters, seed {seed}"
     folder = comparison.folder / f"size-{sizes.count:.0f}-seed-{seed}"
     more = [f"--seed={seed}", "--evaluate_test=false", *words]
-    record = launch_run(comparison, {}, {**kept, **sizes.fields}, folder, more, name)
+    record = launch_run(comparison, {}, sizes.instead_of(comparison.overrides), folder, more, name)
     if record.get("stopped"):
         raise ScaleError(
             f"{comparison.recipe.stem}, {name}: {stopped_early(record)}. Remove {folder}, and give the same command."

@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 from .costs import class_of, count_flops
 
 
-DERIVED = ("intermediate_size", "head_dim", "embedding_size", "num_key_value_heads")
+DERIVED = ("intermediate_size", "head_dim", "embedding_size")
 """Fields that follow from the width of a model, or are chosen with it."""
 UNITS = {"parameters": "parameters", "seconds": "parameters", "flops": "operations"}  # what is counted, by --match
 
@@ -23,6 +23,10 @@ class Sizes(NamedTuple):
 
     fields: dict[str, Any]
     count: float
+
+    def instead_of(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Given fields with these in the place of all that say how wide a model is; the same where these are none."""
+        return {name: value for name, value in given.items() if not self.fields or name not in DERIVED} | self.fields
 
 
 def count_parameters(build: Callable[[], torch.nn.Module]) -> int:

@@ -1,6 +1,7 @@
 """What a sweep has found: the page, the record, and the best config as a YAML that the recipe takes."""
 
 import html
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def write_report(sweep: Sweep, task: type[Task], begun_with: dict[str, Any]) -> 
     title = f"{task.title}: validation {metric} {score.shown(best.value)} by trial {best.number}"
     (folder / PAGE).write_text(page_of(title, parts), encoding="utf-8")
     table = tabulate(rows, headers, disable_numparse=True)
-    command = _command(sweep.comparison, folder / BEST)
+    command = training_command(sweep.comparison, folder / BEST)
     return f"{table}\n\n{answer}\n\nThe page to show is {folder / PAGE}.\nTrain by it: {command}"
 
 
@@ -132,7 +133,7 @@ def _record(sweep: Sweep, importances: dict[str, float]) -> dict[str, Any]:
 
 
 def _answer(sweep: Sweep, score: Score, begun_with: dict[str, Any]) -> str:
-    best, first = sweep.complete[0], sweep.complete[-1]
+    best = sweep.complete[0]
     text = f"The best is trial {best.number}, {score.shown(best.value)}: {shown_values(best.params)}."
     first = next((trial for trial in sweep.complete if trial.number == 0), None)
     if begun_with and first is not None and all(first.params.get(n) == v for n, v in begun_with.items()):
@@ -178,8 +179,9 @@ def _conditions(sweep: Sweep) -> str:
     )
 
 
-def _command(comparison: Comparison, best: Path) -> str:
-    return " ".join(["seqnlp train", comparison.recipe.stem, "--config", str(best), *comparison.flags])
+def training_command(comparison: Comparison, best: Path) -> str:
+    """The command that trains by the best config, for a shell."""
+    return shlex.join(["seqnlp", "train", comparison.recipe.stem, "--config", str(best), *comparison.flags])
 
 
 def _short(name: str) -> str:

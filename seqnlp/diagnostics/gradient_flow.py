@@ -20,7 +20,15 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from .errors import DiagnosticsError
-from .recurrent_layers import Cell, Saturation, find_cells, recurrent_matrices, spectral_radius, watch_cells
+from .recurrent_layers import (
+    Cell,
+    Saturation,
+    find_cells,
+    reads_words,
+    recurrent_matrices,
+    spectral_radius,
+    watch_cells,
+)
 
 
 ROWS_AT_ONCE = 16
@@ -47,7 +55,7 @@ class GradientSeries:
     Attributes:
         name: The layer, e.g. `layer 1`, `layer 1, cell`, `embeddings`.
         norms: At index `d` the Euclidean norm of the gradient of the loss with respect to the layer's state `d` tokens
-            from the loss: the mean over the windows that reach so far.
+            (words, where it reads them) from the loss: the mean over the windows that reach so far.
     """
 
     name: str
@@ -87,6 +95,7 @@ class GradientFlow:
         max_grad_norm: The norm to which gradients are clipped in training, or `None` where it is not known.
         clipped_share: Share of the windows whose gradient is above `max_grad_norm`; `None` where not measured.
         clipped_steps: Share of the steps of its training that were clipped; `None` where that is not known.
+        step: What a step is, by which distances are counted: a token or a word.
     """
 
     loss: str
@@ -97,6 +106,7 @@ class GradientFlow:
     max_grad_norm: float | None = None
     clipped_share: float | None = None
     clipped_steps: float | None = None
+    step: str = "token"
 
     @property
     def lowest(self) -> GradientSeries:
@@ -231,7 +241,8 @@ def measure_gradient_flow(
     was_training = model.training
     model.eval()
     try:
-        for batch in _equal_lengths(windows):
+        # Windows of as many tokens may be of more and fewer words, and would be padded to each other.
+        for batch in _equal_lengths(windows, 1 if reads_words(model) else ROWS_AT_ONCE):
             here = [Cell(cell.layer, cell.module, cell.is_backward) for cell in cells]
             with torch.enable_grad(), watch_cells(model, here):
                 outputs, loss = _run(model, batch, kind, mask_token_id, special_token_ids)
@@ -255,6 +266,7 @@ def measure_gradient_flow(
         _mean_saturation(steps),
         max_grad_norm,
         clipped,
+        step="word" if reads_words(model) else "token",
     )
 
 
@@ -271,14 +283,14 @@ def _check_lengths(windows: list[Window], kind: str) -> None:
         raise DiagnosticsError("There is no text to measure on.")
 
 
-def _equal_lengths(windows: list[Window]) -> Iterator[list[Window]]:
+def _equal_lengths(windows: list[Window], at_once: int) -> Iterator[list[Window]]:
     """Batches of windows of one length: no padding, and every distance means the same in each row."""
     groups = defaultdict(list)
     for window in windows:
         groups[len(window.token_ids), 0 if window.source_ids is None else len(window.source_ids)].append(window)
     for group in groups.values():
-        for start in range(0, len(group), ROWS_AT_ONCE):
-            yield group[start : start + ROWS_AT_ONCE]
+        for start in range(0, len(group), at_once):
+            yield group[start : start + at_once]
 
 
 def _forward(model, batch: list[Window], kind: str):

@@ -99,6 +99,11 @@ def spelled(name: str) -> str:
     return name.replace("_", " ")
 
 
+def reads_words(model: nn.Module) -> bool:
+    """Whether a model makes words of its tokens first, so that its layers take a step for each word."""
+    return getattr(model, "word_reader", None) is not None
+
+
 @dataclass
 class Cell:
     """

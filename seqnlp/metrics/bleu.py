@@ -77,7 +77,7 @@ class BLEU(_TextMetric):
     for BLEU over Moses tokens of text whose punctuation is normalized, as papers gave it before there was sacrebleu.
     The result holds `bleu` in percent and the `signature` that says how it was computed; with `num_resamples`, also
     `interval`, half the width of the 95 % interval over that many samples of the sentences, drawn with replacement
-    (Koehn 2004, W04-3250).
+    (Koehn 2004, W04-3250); one sentence alone has none.
     """
 
     scores = (
@@ -137,7 +137,7 @@ def _score(metric, name: str, predictions, streams: list[list[str]], num_resampl
     metric.num_refs = nums_refs.pop() if len(nums_refs) == 1 else -1  # -1 stands for several, as in sacrebleu
     score = metric._aggregate_and_compute(statistics)
     result = {name: score.score, "signature": str(metric.get_signature())}
-    if num_resamples:
+    if num_resamples and len(statistics) > 1:
         score.estimate_ci([metric._compute_score_from_stats(one) for one in _resampled(statistics, num_resamples)])
         as_json = json.loads(score.format(width=6, signature=result["signature"], is_json=True))
         # sacrebleu leaves the interval out where every sample scores nothing.
@@ -223,7 +223,7 @@ def translation_scores(
         computed["bleu_lowercase_moses"] = BLEU().compute(**settings, lowercase=True, tokenize=moses)
     computed["chrf"] = ChrF().compute(**settings)
     scores: dict[str, Any] = {name: result["chrf" if name == "chrf" else "bleu"] for name, result in computed.items()}
-    scores["intervals"] = {name: result["interval"] for name, result in computed.items()}
+    scores["intervals"] = {name: result["interval"] for name, result in computed.items() if "interval" in result}
     scores["signatures"] = {name: result["signature"] for name, result in computed.items()}
     scores["bleu_by_source_length"] = bleu_by_source_length(sources, predictions, references, tokenizer)
     return scores
@@ -298,8 +298,9 @@ def translation_report(
         "bleu_lowercase_moses": "BLEU, lower case, Moses tokens",
         "chrf": "chrF2",
     }
+    around = {name: f" ± {interval:.2f}" for name, interval in scores["intervals"].items()}
     compared = [
-        [text, f"{scores[name]:.2f} ± {scores['intervals'][name]:.2f}", scores["signatures"][name]]
+        [text, f"{scores[name]:.2f}{around.get(name, '')}", scores["signatures"][name]]
         for name, text in names.items()
         if name in scores
     ]

@@ -1,5 +1,6 @@
 """Accuracy and F1, computed by scikit-learn, and what a classifier got right and wrong as text."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from collections.abc import Sequence
 import datasets
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -55,11 +57,21 @@ class Accuracy(_ClassMetric):
         return {"accuracy": float(accuracy_score(references, predictions))}
 
 
+def f1_of(right: ArrayLike, predicted: ArrayLike, average: str) -> float:
+    """
+    F1 of classes or labels by scikit-learn. One that there is not and that is not predicted has none, and does not
+    count in a mean; where no other is asked for, nothing was missed and nothing made up: 1.
+    """
+    found = float(f1_score(right, predicted, average=average, zero_division=np.nan))
+    return 1.0 if math.isnan(found) else found
+
+
 class F1(_ClassMetric):
     """
     The harmonic mean of precision and recall (van Rijsbergen 1979, chapter 7).
 
     `compute(..., average="binary")`, the default, is that of class 1; `average="macro"` is the mean over the classes.
+    A class that there is not and that is not predicted does not count, see [`f1_of`].
     """
 
     scores = (
@@ -84,7 +96,7 @@ class F1(_ClassMetric):
     )
 
     def _compute(self, predictions, references, average: str = "binary") -> dict[str, float]:
-        return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
+        return {"f1": f1_of(references, predictions, average)}
 
 
 class MatthewsCorrelation(_ClassMetric):

@@ -1,5 +1,6 @@
 """Scores of several labels per text and of numbers, by scikit-learn and SciPy, and what a model got wrong as text."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,15 +10,12 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
     accuracy_score,
-    f1_score,
-    mean_absolute_error,
-    mean_squared_error,
     precision_recall_fscore_support,
 )
 from tabulate import tabulate
 
 from ..digits import significant
-from .classification import F1, CrossEntropy, compared, table_of_classes, without_handles
+from .classification import F1, CrossEntropy, compared, f1_of, table_of_classes, without_handles
 from .score import ONE_EXAMPLE, OfflineMetric, Score
 
 
@@ -59,8 +57,7 @@ class MicroF1(OfflineMetric):
     )
 
     def _compute(self, predictions, references) -> dict[str, float]:
-        found = f1_score(np.array(references), np.array(predictions), average="micro", zero_division=0)
-        return {"micro_f1": float(found)}
+        return {"micro_f1": f1_of(np.array(references), np.array(predictions), "micro")}
 
 
 class SubsetAccuracy(OfflineMetric):
@@ -100,10 +97,9 @@ class SquaredError(_NumberMetric):
     )
 
     def _compute(self, predictions, references) -> dict[str, float]:
-        return {
-            "mse": float(mean_squared_error(references, predictions)),
-            "mae": float(mean_absolute_error(references, predictions)),
-        }
+        # Not by scikit-learn, which refuses what a model that has diverged says.
+        errors = np.array(predictions) - np.array(references)
+        return {"mse": float((errors**2).mean()), "mae": float(np.abs(errors).mean())}
 
 
 class Correlation(_NumberMetric):
@@ -130,6 +126,8 @@ class Correlation(_NumberMetric):
     )
 
     def _compute(self, predictions, references) -> dict[str, float]:
+        if not np.isfinite(predictions).all():
+            return {"pearson": math.nan, "spearman": math.nan}
         if min(np.ptp(predictions), np.ptp(references)) == 0:
             return {"pearson": 0.0, "spearman": 0.0}
         return {
@@ -143,7 +141,9 @@ _loss = next(score for score in CrossEntropy.scores if score.key == "loss")
 SEVERAL_LABELS_SCORES = (
     *MicroF1.scores,
     replace(
-        _macro_f1, definition="mean over the labels of the harmonic mean of precision and recall, 0 if none is right"
+        _macro_f1,
+        definition="mean over the labels, but for those that no text has or is given, of the harmonic mean of "
+        "precision and recall, 0 if none is right",
     ),
     *SubsetAccuracy.scores,
     replace(_loss, definition="mean binary cross-entropy of a label of a text, in nats"),
@@ -172,7 +172,7 @@ def scores_of_labels(predicted: np.ndarray, right: np.ndarray) -> dict[str, floa
     """The same of labels that are given or not, which have no loss."""
     return {
         **MicroF1().compute(predictions=predicted, references=right),
-        "macro_f1": float(f1_score(right, predicted, average="macro", zero_division=0)),
+        "macro_f1": f1_of(right, predicted, "macro"),
         **SubsetAccuracy().compute(predictions=predicted, references=right),
     }
 
@@ -203,9 +203,9 @@ def several_labels_report(
         num_errors: How many texts are shown.
     """
     predicted, right = given_labels(logits), labels.astype(np.int64)
-    columns = precision_recall_fscore_support(right, predicted, average=None, zero_division=0)
+    columns = precision_recall_fscore_support(right, predicted, average=None, zero_division=np.nan)
     of_labels = [
-        [name, *(f"{share:.1%}" for share in shares), f"{number:,}"]
+        [name, *("-" if math.isnan(share) else f"{share:.1%}" for share in shares), f"{number:,}"]  # of nothing
         for name, *shares, number in zip(names, *columns, strict=True)
     ]
     nats = np.logaddexp(0, np.where(right == 1, -logits, logits)).sum(axis=1)

@@ -77,7 +77,7 @@ class Task(FineTuning, Telling):
         loss_unit, score_unit: Of the learning curves.
         own_fields: Fields of configurations that mean something in its models alone.
         pictures: What each picture on the page of a run shows, by the file's name, for those who do not see it.
-        losses_of: Of what the losses of training and validation are, where that is not the same.
+        losses_of: Of what the losses of training and validation are and their units, where that is not the same.
     """
 
     name: ClassVar[str]
@@ -108,7 +108,7 @@ class Task(FineTuning, Telling):
     score_unit: ClassVar[str] = "%"
     own_fields: ClassVar[tuple[str, ...]] = ()
     pictures: ClassVar[Mapping[str, str]] = {}
-    losses_of: ClassVar[tuple[str, str] | None] = None
+    losses_of: ClassVar[tuple[tuple[str, str], tuple[str, str]] | None] = None
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -596,5 +596,8 @@ class Task(FineTuning, Telling):
         units = self.loss_unit, self.score_unit
         shares = [key for key in self.validated if self.score_of(key).is_share]
         epoch = record.kept.get("epoch")
-        plot_learning_curves(record.history, path, title, *units, shares, epoch, self.losses_of, self.loss_name)
+        losses_of = self.losses_of
+        if record.teacher:
+            losses_of = (self.training_args.taught_by(self.loss_unit), ("the data", self.loss_unit))
+        plot_learning_curves(record.history, path, title, *units, shares, epoch, losses_of, self.loss_name)
         self.draw(outcome)

@@ -77,7 +77,7 @@ class Trajectory(Task):
     loss_unit = "mean squared error, normalized"
     score_unit = "normalized"
     own_fields = ("prediction_length",)
-    losses_of = "single steps", "whole forecasts"
+    losses_of = ("single steps", loss_unit), ("whole forecasts", loss_unit)
     targets = "steps"
     compared_with = "the last value, the straight line, the season before and exponential smoothing"
     remarks_on_baselines: Sequence[str] = ()
@@ -158,8 +158,7 @@ class Trajectory(Task):
                 f"data has {count}."
             )
         if config.distribution_output is not None:
-            self.losses_of = "single steps, in nats", "forecasts, squared error"
-            self.loss_unit = "normalized"
+            self.losses_of = ("single steps", "nats, normalized"), ("forecasts", "squared error, normalized")
         return config
 
     def load_processor(self, folder: Path) -> None:

@@ -38,10 +38,11 @@ def plot_examples(
         step: Time between two values.
         step_unit: What it is counted in.
         box: Width and height of the box around paths in the plane.
-        count: Forecasts drawn.
+        count: Forecasts drawn, if there are as many.
         levels: Share that each of the `intervals` is to hold.
     """
-    chosen = np.linspace(0, len(found["past_values"]) - 1, count).round().astype(int)
+    there = len(found["past_values"])
+    chosen = np.linspace(0, there - 1, min(count, there)).round().astype(int)
     past, future = (
         np.where(found[f"{part}_observed_mask"][chosen], found[f"{part}_values"][chosen], np.nan)
         for part in ("past", "future")
@@ -122,7 +123,8 @@ def plot_forecasts(
     bands: dict[float, np.ndarray] | None = None,
 ) -> None:
     """
-    Draw one channel of some series over time: past, true future, predicted future, and the last value carried on.
+    Draw one channel of some series over time: past, true future, predicted future, and the last observed value carried
+    on, 0 where none was observed.
 
     Args:
         past: `(num_series, steps)`, NaN in gaps.
@@ -147,7 +149,8 @@ def plot_forecasts(
         axis.plot(before, seen, ".-", color=GRAY, markersize=3, linewidth=0.8, label="past")
         axis.plot(after, [seen[-1], *came], "o-", color=BLUE, markersize=3, linewidth=1, label="true future")
         axis.plot(after, [seen[-1], *predicted], "x--", color=ORANGE, markersize=4, linewidth=1, label="predicted")
-        axis.axhline(seen[-1], color=GREEN, linestyle=":", linewidth=1.2, label="last value")
+        last = next(iter(seen[~np.isnan(seen)][::-1]), 0.0)
+        axis.axhline(last, color=GREEN, linestyle=":", linewidth=1.2, label="last value")
         axis.axvline(0, color="black", linewidth=0.6)
         axis.set_xlabel(plain(f"time from now ({step_unit})"))
         axis.set_ylabel(plain(value_name))

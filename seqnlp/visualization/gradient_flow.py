@@ -83,7 +83,7 @@ def _draw_all(axis, flows: dict[str, GradientFlow], architectures: list[str]) ->
     for look, (_, name, series) in zip(looks, lines, strict=True):
         axis.plot(
             *_points(series.norms, series.norms[0] or 1.0),
-            label=plain(f"{name} ({series.name}): x {series.factor_per_step:.2f} per token"),
+            label=plain(f"{name} ({series.name}): x {series.factor_per_step:.2f} per {flows[name].step}"),
             markersize=5,
             markevery=max(1, longest // 12),
             linewidth=1.8,
@@ -96,7 +96,8 @@ def _draw_all(axis, flows: dict[str, GradientFlow], architectures: list[str]) ->
     notes = {"fontsize": 9, "color": "0.35", "rotation": 90, "ha": "left", "transform": axis.transAxes}
     axis.text(1.005, 1, "explodes →", va="top", **notes)
     axis.text(1.005, 0, "← vanishes", va="bottom", **notes)
-    axis.set_xlabel("distance from the loss (tokens)")
+    steps = dict.fromkeys(f"{flow.step}s" for flow in flows.values())
+    axis.set_xlabel(f"distance from the loss ({' or '.join(steps)})")
     axis.set_ylabel("norm of the gradient\n(relative to distance 0)")
     axis.grid(alpha=0.3)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -114,7 +115,8 @@ def _draw_layers(axis, name: str, flow: GradientFlow, is_first: bool) -> None:
     axis.set_yscale("log")
     clipped = "" if flow.clipped_steps is None else f"\n{flow.clipped_steps:.0%} of its training steps were clipped"
     axis.set_title(plain(name + clipped), fontsize=11)
-    axis.set_xlabel("distance from the loss (tokens)")
+    axis.set_xlabel(f"distance from the loss ({flow.step}s)")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if is_first:
         axis.set_ylabel("norm of d loss / d h(t)")
     axis.grid(alpha=0.3)

@@ -1,6 +1,6 @@
 """Metrics over time as a picture."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def plot_learning_curves(
     score_unit: str = "%",
     shares: Collection[str] = (),
     kept_epoch: float | None = None,
-    losses_of: tuple[str, str] | None = None,
+    losses_of: Sequence[tuple[str, str]] | None = None,
     loss_name: str = "loss",
 ) -> None:
     """
@@ -40,8 +40,8 @@ def plot_learning_curves(
         shares: Those of the others that lie between 0 and 1 and are drawn in percent, by their names without
             `validation_`.
         kept_epoch: The epoch whose weights were kept; a line marks it.
-        losses_of: Of what the losses of training and validation are, where that is not the same: then each has axes
-            of its own.
+        losses_of: Of what the losses of training and validation are and what each is counted in, where that is not the
+            same: then each has axes of its own.
         loss_name: What the validation loss is called, without `validation_`.
     """
     names = {name for entry in history for name in entry if name.startswith(PREFIX)}
@@ -50,7 +50,7 @@ def plot_learning_curves(
     panels = [(f"loss ({loss_unit})", [*losses[0], *losses[1]])]
     if losses_of:
         parts = zip(("training", "validation"), losses_of, losses, strict=True)
-        panels = [(f"{name} loss of {what}\n({loss_unit})", line) for name, what, line in parts]
+        panels = [(f"{name} loss of {what}\n({unit})", line) for name, (what, unit), line in parts]
     if names:
         looks = zip(names, SCORES, strict=False)
         lines = [(name, name.removeprefix(PREFIX).replace("_", " "), look) for name, look in looks]

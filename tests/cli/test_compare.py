@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 from seqnlp import (
     RecurrentConfig,
     RecurrentForCausalLM,
+    RecurrentForTokenClassification,
     TransformerDecoderConfig,
     TransformerDecoderForCausalLM,
     TransformerDecoderForTimeSeriesPrediction,
@@ -33,7 +34,7 @@ from seqnlp import (
 from seqnlp.cli import compare_runs
 from seqnlp.cli.compare_report import Measure, answer, comparison_rows, measure_of
 from seqnlp.cli.compare_runs import CompareError, launch, overrides_for, read_comparison
-from seqnlp.cli.compare_scores import Scores, summarize
+from seqnlp.cli.compare_scores import Scores, score_of_all, summarize
 from seqnlp.cli.costs import count_flops, unit_read
 from seqnlp.cli.main import app
 from seqnlp.cli.outputs import OutputError
@@ -173,6 +174,18 @@ def test_each_architecture_and_seed_once_with_matched_sizes_table_and_page(quick
     assert len(launched(quick)) == 6  # all there, nothing is run again
     assert compare(quick, "--flags", "--weight_decay 0.5").exit_code == 0
     assert len(launched(quick)) == 12  # other settings, other runs
+
+
+def test_what_follows_from_a_width_is_not_left_as_the_yaml_has_it(quick, without_accelerate):
+    fields = "hidden_size: 40, head_dim: 6, num_attention_heads: 4, num_key_value_heads: 2"
+    quick.write_text(f"recipe: quick\nconfig_overrides: {{{fields}}}\n")
+    assert compare(quick, "--seeds", "1").exit_code == 0
+    out = quick.parent.parent / "out"
+    gru, transformer = (json.loads((out / f"{kind}-1" / "run.json").read_text())["model"]["config"] for kind in KINDS)
+    model = TransformerDecoderForCausalLM(TransformerDecoderConfig(**transformer))
+    count = RecurrentForCausalLM(RecurrentConfig(**gru)).num_parameters()
+    assert model.num_parameters() == pytest.approx(count, rel=0.02)  # as the page says
+    assert (model.config.num_key_value_heads, model.config.head_dim) == (2, model.config.hidden_size // 4)
 
 
 def test_models_that_exist_stand_beside_them_with_sizes_and_flags_of_their_own(quick, without_accelerate):
@@ -315,6 +328,39 @@ def test_memory_is_the_most_of_all_runs_and_that_of_the_gpu_where_there_is_one()
     assert summarize("gru", [{**record, "memory": memory} for memory in held], 4).memory == 200
 
 
+LANGUAGE_MODEL = {
+    "task": "language_modeling",
+    "hyperparameters": {"metric_for_best_model": "loss", "seed": 3},
+    "dataset": {"splits": {"train": {}, "validation": {}, "test": {}}},
+    "model": {"class": "RecurrentForCausalLM", "parameters": 1, "config": {"vocab_size": 9, "hidden_size": 4}},
+    "metrics": {"test": {"loss": 2.0, "perplexity": 7.4, "bits_per_character": 1.5}},
+    "baselines": {"xz": {"test": {"bits_per_character": 2.5}}, "broken": {"test": {"bits_per_character": None}}},
+    "history": [
+        {"step": 1, "epoch": 1, "validation_loss": None, "validation_bits_per_character": None},
+        {"step": 2, "epoch": 2, "validation_loss": 2.5, "validation_bits_per_character": 1.8},
+    ],
+    "seconds": {"training": 1.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("has_other_tokens", "key", "value", "last"), [(False, "loss", 2.0, 2.5), (True, "bits_per_character", 1.5, 1.8)]
+)
+def test_models_with_other_tokens_are_compared_by_what_does_not_depend_on_them(has_other_tokens, key, value, last):
+    found = summarize("gru", [LANGUAGE_MODEL], 4, score_of_all(LANGUAGE_MODEL, has_other_tokens))
+    assert (found.metric, found.values, found.curve_metric) == (key, [value], key)
+    assert found.curves == [[(2, last)]]  # what is no number is no point of a curve
+    assert found.baselines == ({"xz": 2.5} if has_other_tokens else {})
+
+
+@pytest.mark.parametrize("metrics", [{"loss": None, "perplexity": 7.4}, {"perplexity": 7.4}])
+def test_a_run_without_the_score_of_the_others_is_not_compared_by_another_one(metrics):
+    score = score_of_all(LANGUAGE_MODEL, False)
+    diverged = {**LANGUAGE_MODEL, "metrics": {"test": metrics}}
+    with pytest.raises(CompareError, match=r"^gru, seed 3: its run reports no number as test loss, by which all are"):
+        summarize("gru", [LANGUAGE_MODEL, diverged], 4, score)
+
+
 def test_people_read_at_most_seven_columns(quick, without_accelerate):
     assert compare(quick, "--seeds", "1").exit_code == 0
     text = (quick.parent.parent / "out" / "compare.md").read_text()
@@ -332,6 +378,14 @@ def test_operations_by_hand():
     projections = 2 * (4 * 16 * 16 + 3 * 16 * 40) + 16 * vocab  # two layers, and the output matrix
     similarities = 2 * 2 * length * length * 16  # two layers, Q K^T and the weighted sum of V
     assert count_flops(TransformerDecoderForCausalLM, config, length) == 2 * (length * projections + similarities)
+
+
+def test_operations_of_words_are_those_of_a_word_per_token_by_hand():
+    length, fields = 8, {"vocab_size": 50, "hidden_size": 16, "first_continuing_id": 20, "num_labels": 5}
+    config = RecurrentConfig(embedding_size=12, cell_type="lstm", **fields)
+    spelled = 3 * 12 * 12  # a convolution of three pieces
+    products = spelled + 4 * 16 * (12 + 16) + 16 * 5
+    assert count_flops(RecurrentForTokenClassification, config, length) == length * 2 * products
 
 
 @pytest.mark.parametrize(

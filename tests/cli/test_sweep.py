@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from seqnlp.cli import compare_runs
 from seqnlp.cli.main import app
-from seqnlp.cli.sweep_report import best_config
+from seqnlp.cli.sweep_report import best_config, training_command
 from seqnlp.cli.sweep_space import Choice, Interval, SpaceError, divided, read_space, values_now
 from seqnlp.cli.sweep_trials import FOLDER, REASON, Objective, Sweep, SweepError, validations
 from seqnlp.tasks import TASKS
@@ -476,6 +477,13 @@ def test_a_best_config_leaves_what_is_asked_of_the_user(search, quick):
     content = yaml.safe_load(best_config(found, {"learning_rate": 1e-05}))
     assert content["requires"] == {"dataset_name": "a folder"}
     assert content["learning_rate"] == 1e-05
+
+
+def test_the_command_that_trains_by_the_best_is_one_that_a_shell_takes(search, quick):
+    found = search()
+    found.comparison.flags += ["--run_name", "my best", "--max_train_samples", "5"]
+    told = "seqnlp train sentiment_analysis --config out/best.yaml --run_name 'my best' --max_train_samples 5"
+    assert training_command(found.comparison, Path("out/best.yaml")) == told
 
 
 def test_without_optuna_it_says_how_to_get_it(quick, monkeypatch):

@@ -11,6 +11,7 @@ from seqnlp import (
     RecurrentConfig,
     RecurrentForCausalLM,
     RecurrentForSequenceClassification,
+    RecurrentForTokenClassification,
     RecurrentModel,
     RecurrentSeq2SeqConfig,
     RecurrentSeq2SeqForConditionalGeneration,
@@ -104,6 +105,18 @@ def test_the_mean_over_windows_of_several_lengths_is_that_over_those_that_reach_
     together = measure_gradient_flow(model, [long, short]).lowest.norms
     assert together[:2] == pytest.approx([(a + b) / 2 for a, b in zip(*alone, strict=False)])
     assert together[2:] == pytest.approx(alone[0][2:])
+
+
+def test_words_of_windows_of_as_many_tokens_are_not_padded_to_each_other():
+    fields = {"hidden_size": 8, "cell_type": "gru", "num_labels": 3, "first_continuing_id": 10}
+    model = RecurrentForTokenClassification(RecurrentConfig(vocab_size=20, **fields))
+    few, many = Window(torch.tensor([1, 11, 12, 2, 13, 3])), Window(torch.tensor([1, 2, 3, 4, 5, 6]))
+    alone = [measure_gradient_flow(model, [window]).lowest.norms for window in (few, many)]
+    assert [len(norms) for norms in alone] == [3, 6]  # a step for each word
+    together = measure_gradient_flow(model, [few, many])
+    assert together.lowest.norms[:3] == pytest.approx([(a + b) / 2 for a, b in zip(*alone, strict=False)])
+    assert together.lowest.norms[3:] == pytest.approx(alone[1][3:])
+    assert (together.step, measure_gradient_flow(elman(), [Window(torch.arange(3))]).step) == ("word", "token")
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])

@@ -89,8 +89,15 @@ def test_intervals_are_those_of_sacrebleus_command_line(files, metric, arguments
 
 
 def test_nothing_right_has_an_interval_of_nothing():
-    scores = translation_scores(["a b"], ["x"], ["c d e f"], "de")
+    scores = translation_scores(["a b"] * 2, ["x"] * 2, ["c d e f"] * 2, "de")
     assert scores["bleu"] == scores["intervals"]["bleu"] == 0
+
+
+def test_one_sentence_has_no_interval():
+    scores = translation_scores(["A dog."], ["Ein Hund läuft."], ["Ein Hund läuft."], "de")
+    assert (scores["chrf"], scores["intervals"]) == (100.0, {})
+    pairs = [{"source": "A dog.", "target": "Ein Hund läuft."}]
+    assert "±" not in translation_report("test", pairs, ["Ein Hund läuft."], scores)
 
 
 def test_the_scores_hold_lower_cased_bleu_by_the_length_of_the_source():

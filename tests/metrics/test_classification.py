@@ -46,6 +46,9 @@ def test_scores_of_skewed_data_by_hand():
 def test_where_one_class_is_all_there_is_nothing_is_correlated():
     scores = classification_scores(np.eye(2)[[0, 0, 0]], np.array([0, 0, 0]))
     assert (scores["accuracy"], scores["matthews_correlation"], scores["macro_f1"]) == (1.0, 0.0, 1.0)
+    assert scores["f1"] == 1.0  # of class 1: none is missed, none made up
+    made_up = classification_scores(np.eye(2)[[0, 0, 1]], np.array([0, 0, 0]))
+    assert (made_up["f1"], made_up["macro_f1"]) == (0.0, pytest.approx((4 / 5 + 0) / 2))
 
 
 def test_batches_add_up():

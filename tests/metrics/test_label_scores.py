@@ -46,10 +46,22 @@ def test_the_report_of_several_labels():
         ["other", "50.0%", "25.0%"],
     ]
     assert ["joy", "100.0%", "66.7%", "80.0%", "3"] in [line.split() for line in lines]
-    assert ["rage", "0.0%", "0.0%", "0.0%", "0"] in [line.split() for line in lines]
+    assert ["rage", "0.0%", "-", "0.0%", "0"] in [line.split() for line in lines]
     assert "The 2 texts whose labels it was most wrong of" in text
     assert ["joy", "joy,", "rage", "good", "@user"] in [line.split() for line in lines]
     assert text.index("good @user") < text.index("so so")  # 2 ln(4/3) + ln 4 nats, and 2 ln(4/3) + ln 2
+
+
+def test_a_label_that_no_text_has_or_is_given_does_not_count():
+    logits, right = np.array([[9.0, -9.0, -9.0], [9.0, -9.0, -9.0]]), np.array([[1, 0, 0], [1, 1, 0]])
+    scores = several_labels_scores(logits, right)
+    assert scores["macro_f1"] == (1 + 0) / 2  # the second is missed, and there is no third
+    report = several_labels_report(["joy", "fear", "rage"], ["a", "b"], logits, right, {})
+    lines = [line.split() for line in report.splitlines()]
+    assert ["fear", "-", "0.0%", "0.0%", "1"] in lines
+    assert ["rage", "-", "-", "-", "0"] in lines
+    nothing = several_labels_scores(-np.ones((2, 3)), np.zeros((2, 3)))
+    assert (nothing["subset_accuracy"], nothing["micro_f1"], nothing["macro_f1"]) == (1.0, 1.0, 1.0)
 
 
 def test_a_text_that_is_wrong_of_all_its_labels_is_worse_than_one_that_is_surer_of_one():
@@ -70,6 +82,13 @@ def test_numbers_by_hand():
     assert scores["pearson"] == pytest.approx(covariance / spread)
     assert scores["spearman"] == pytest.approx(1 - 6 * (0 + 1 + 1 + 0) / (4 * 15))  # ranks differ by 0, 1, 1, 0
     assert list(scores) == [score.key for score in NUMBER_SCORES]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_what_a_diverged_model_says_is_no_score_and_no_error(number):
+    scores = number_scores(np.array([1.0, number]), np.array([1.0, 2.0]))
+    assert not any(map(math.isfinite, scores.values()))
 
 
 def test_numbers_that_are_all_alike_do_not_rise_with_anything():

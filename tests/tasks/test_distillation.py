@@ -15,7 +15,7 @@ from seqnlp.metrics import classification_scores
 from seqnlp.models.losses import DistillationLoss
 from seqnlp.publishing.card import build_card
 from seqnlp.publishing.recomputation import agrees, evaluate_again
-from seqnlp.tasks import TASKS
+from seqnlp.tasks import TASKS, base
 from seqnlp.tasks.starting.distillation import Answers, Teacher, tell_teacher, varied
 from seqnlp.tasks.starting.starting_model import Source
 from seqnlp.training import ArgumentsError
@@ -145,8 +145,31 @@ def test_a_folder_that_is_named_as_seen_from_here_is_no_more_than_a_local_teache
         assert run.record.teacher == {"name": published, "class": "A", "parameters": 1}
 
 
-def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(folder, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("loss", "weight", "told"),
+    [
+        ("kl", "0.5", ("data and teacher", "nats per example")),
+        ("kl", "1", ("the teacher", "nats per example")),
+        ("mse", "1", ("the teacher", "squared logits")),
+        ("mse", "0.5", ("data and teacher", "nats per example, squared logits")),
+    ],
+)
+def test_of_what_the_loss_of_a_student_is(loss, weight, told):
+    argv = ["--teacher", "x/y", "--distillation_loss", loss, "--distillation_weight", weight]
+    task = TASKS["sentiment_analysis"].from_command_line(argv=argv)
+    assert task.training_args.taught_by(task.loss_unit) == told
+
+
+@pytest.mark.parametrize("task", ["sentiment_analysis", "tagging", "language_modeling", "music_generation"])
+def test_a_teacher_that_is_not_listened_to_is_none(task):
+    with pytest.raises(ArgumentsError, match=r"--distillation_weight 0.* must be above 0 and at most 1"):
+        TASKS[task].from_command_line(argv=["--teacher", "x/y", "--distillation_weight", "0"])
+
+
+def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(folder, tmp_path, capsys, monkeypatch):
     """Its labels are turned over: what it gets right by them it has not learned from its teacher."""
+    drawn = []
+    monkeypatch.setattr(base, "plot_learning_curves", lambda *given: drawn.append(given))
     turned = tmp_path / "turned.jsonl"
     rows = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
     other = {"good": "awful", "awful": "good"}
@@ -164,6 +187,7 @@ def test_a_student_learns_what_its_teacher_says_and_not_what_the_labels_say(fold
     assert "2 texts without labels from" in printed.out + printed.err
     assert "its teacher (BertForSequenceClassification)" in printed.out + printed.err
     assert record["metrics"]["test"]["accuracy"] == 1.0
+    assert (("the teacher", "nats per example"), ("the data", "nats per example")) in drawn[0]  # not on one axis
     teacher = record["teacher"]
     assert teacher["name"] == "<local:teacher>"
     assert teacher["rows_judged"] > len(rows) + 2

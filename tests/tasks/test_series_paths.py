@@ -45,7 +45,7 @@ def test_a_distribution_that_is_right_holds_what_it_says(prepared):
     task, run, data = prepared
     sizes = {"hidden_size": 4, "num_hidden_layers": 1, "prediction_length": 3, "input_size": 1}
     evaluator = uniform(task, **sizes, distribution_output="normal", num_parallel_samples=50)
-    assert task.losses_of == ("single steps, in nats", "forecasts, squared error")
+    assert task.losses_of == (("single steps", "nats, normalized"), ("forecasts", "squared error, normalized"))
     evaluator.run = run
     with torch.no_grad():  # the walk's own deviation of 1
         evaluator.unwrapped_model.distribution_head.bias.fill_(float(np.log(np.expm1(1.0))))

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from seqnlp.diagnostics.gradient_flow import GradientFlow, GradientSeries
 from seqnlp.diagnostics.scaling import PowerLaw
 from seqnlp.tasks import ARCHITECTURES
-from seqnlp.visualization import plot_learning_curves
+from seqnlp.visualization import plot_examples, plot_learning_curves
 from seqnlp.visualization.colors import GRAY, HUES, LOOKS, OTHER, looks_of
 from seqnlp.visualization.comparison import plot_comparison
 from seqnlp.visualization.gradient_flow import plot_gradient_flow
@@ -61,9 +62,9 @@ def test_shares_are_percent_and_the_kept_epoch_is_marked(axes_of):
 
 
 def test_losses_of_two_kinds_have_axes_of_their_own(axes_of):
-    training, validation, _ = axes_of(losses_of=("single steps", "whole forecasts"), loss_unit="normalized")
-    assert training.get_ylabel() == "training loss of single steps\n(normalized)"
-    assert validation.get_ylabel() == "validation loss of whole forecasts\n(normalized)"
+    training, validation, _ = axes_of(losses_of=(("single steps", "nats"), ("whole forecasts", "squared error")))
+    assert training.get_ylabel() == "training loss of single steps\n(nats)"
+    assert validation.get_ylabel() == "validation loss of whole forecasts\n(squared error)"
     assert [list(axis.lines[0].get_ydata()) for axis in (training, validation)] == [[2.0], [1.5, 1.0]]
 
 
@@ -108,3 +109,16 @@ def test_lines_are_as_dark_as_their_colors(monkeypatch):
     for line in lines:
         assert line.get_alpha() is None
         assert 1.05 / (luminance(line.get_color()) + 0.05) >= 3, line.get_color()
+
+
+def test_each_forecast_is_drawn_once_with_its_last_observed_value(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.extend(figure.axes))
+    past = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])[..., None]
+    observed = np.array([[True, True, False], [False, False, False]])[..., None]
+    future = np.ones((2, 2, 1))
+    found = {"past_values": past, "past_observed_mask": observed, "future_values": future, "predictions": future}
+    plot_examples({**found, "future_observed_mask": future > 0}, tmp_path / "a.png", "", ["x"], "m", 1.0, "steps")
+    panels = [axis for axis in drawn if axis.lines]
+    lines = [next(line for line in axis.lines if line.get_label() == "last value") for axis in panels]
+    assert [line.get_ydata()[0] for line in lines] == [2.0, 0.0]

@@ -59,7 +59,7 @@ class DistillationArguments(TrainingArguments):
         2.0, "Temperature of kl, by which the logits of student and teacher are divided.", "training", "(0, inf)"
     )
     distillation_weight: float = flag(
-        0.5, "Share of the teacher in the loss; the rest is the loss on the data.", "training", "[0, 1]"
+        0.5, "Share of the teacher in the loss; the rest is the loss on the data.", "training", "(0, 1]"
     )
 
     def check_teacher(self) -> None:
@@ -75,6 +75,19 @@ class DistillationArguments(TrainingArguments):
     def source_of_teacher(self, trust_remote_code: bool) -> Source:
         """Where the teacher is loaded from."""
         return Source("teacher", self.teacher, self.teacher_revision, trust_remote_code)
+
+    def taught_by(self, unit: str) -> tuple[str, str]:
+        """
+        Of what the loss of a training with a teacher is, and its unit.
+
+        Args:
+            unit: Of the loss on the data.
+        """
+        what = "the teacher" if self.distillation_weight == 1 else "data and teacher"
+        if self.distillation_loss == "kl":
+            return what, unit
+        squares = "squared logits"
+        return what, squares if self.distillation_weight == 1 else f"{unit}, {squares}"
 
     def how(self) -> tuple[str, float, float]:
         """The arguments of a [`seqnlp.models.losses.DistillationLoss`]."""
