@@ -195,7 +195,7 @@ def decoder_after_much(rounds: int, length: int = 4_096, new_tokens: int = 30) -
             for _ in range(new_tokens):
                 for cache, seconds in zip(caches, taken, strict=True):
                     start = time.process_time()
-                    model(token, past_key_values=cache)
+                    model(token, cache=cache)
                     seconds.append(time.process_time() - start)
         if index >= 0:
             for all_times, seconds in zip(times, taken, strict=True):
@@ -218,7 +218,7 @@ def late_against_early(cell_type: str, rounds: int) -> Result:
     caches = {}
     for length in (100, 10_000):
         with torch.no_grad():
-            caches[length] = model(tokens[:, : length - 1], use_cache=True).past_key_values
+            caches[length] = model(tokens[:, : length - 1], use_cache=True).cache
 
     def milliseconds_per_token(length: int) -> float:
         stopwatch = Stopwatch()
@@ -226,7 +226,7 @@ def late_against_early(cell_type: str, rounds: int) -> Result:
             model,
             tokens[:, :length],
             new_tokens,
-            past_key_values=copy.deepcopy(caches[length]),
+            cache=copy.deepcopy(caches[length]),
             streamer=stopwatch,
         )()
         # Not the first, before which generate prepares itself.

@@ -63,7 +63,7 @@ def _run(model: RecurrentModel, inputs: torch.Tensor, mask: torch.Tensor | None,
     own = inputs.clone().requires_grad_()
     with torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
         outputs = model(inputs_embeds=own, attention_mask=mask, use_cache=True)
-    state = outputs.past_key_values.to_torch()
+    state = outputs.cache.to_torch()
     (outputs.last_hidden_state.float().pow(2).sum() + sum(part.float().sum() for part in state)).backward()
     return [outputs.last_hidden_state, *state, own.grad, *(weight.grad for weight in model.parameters())]
 

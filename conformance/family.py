@@ -152,10 +152,10 @@ class FamilyTest(ModelTesterMixin, PipelineTesterMixin, TrainingTesterMixin):
 class RecurrentStates:
     """For the tests of generation with recurrent layers, before the suite's own among the bases."""
 
-    def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
+    def _check_past_key_values_for_generate(self, batch_size, cache, seq_length, config):
         # The suite expects keys and values that grow with the text, or the state of a convolution.
-        assert past_key_values.get_seq_length() == seq_length
-        cache = getattr(past_key_values, "self_attention_cache", past_key_values)
+        assert cache.get_seq_length() == seq_length
+        cache = getattr(cache, "self_attention_cache", cache)
         assert len(cache) == config.num_hidden_layers
         for states in cache:
             assert len(states) == config.number_of_conv_states

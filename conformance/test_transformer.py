@@ -65,9 +65,9 @@ class CellDecoderTest(RecurrentStates, TransformerTest):
         "The suite asks for the weights of the decoder's self-attention, and it has cells instead.",
     )
 
-    def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
+    def _check_past_key_values_for_generate(self, batch_size, cache, seq_length, config):
         cells = self.model_tester.get_config().recurrent_config()  # the suite's has lost what begins with decoder_
-        super()._check_past_key_values_for_generate(batch_size, past_key_values, seq_length, cells)
+        super()._check_past_key_values_for_generate(batch_size, cache, seq_length, cells)
 
     def _check_attentions_for_generate(
         self, batch_size, attentions, prompt_length, output_length, config, decoder_past_key_values

@@ -149,8 +149,8 @@ def write(prompt, temperature=0.8, k=None, seed=0):
     read, cache = torch.tensor([ids]), None
     with torch.no_grad():
         while len(ids) < size(320, 60):
-            out = model(input_ids=read, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
+            out = model(input_ids=read, cache=cache, use_cache=True)
+            cache = out.cache
             logits = out.logits[:, -1] / temperature
             logits = logits if k is None else top_k(logits, k)
             drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)

@@ -263,7 +263,7 @@ class RecurrentStep(_Module):
         mask = attention_mask.narrow(1, attention_mask.shape[1] - length, length)
         cache = RecurrentCache(self.model.config)
         _write_states(cache, state)
-        logits = self.model(input_ids=input_ids, attention_mask=mask, past_key_values=cache).logits
+        logits = self.model(input_ids=input_ids, attention_mask=mask, cache=cache).logits
         return logits, *_states(cache)
 
 
@@ -276,7 +276,7 @@ class TransformerStep(_Module):
         length = past[0].shape[2] + input_ids.shape[1]
         mask = attention_mask.index_select(1, torch.arange(length, device=attention_mask.device))
         cache = _key_values(past)
-        logits = self.model(input_ids=input_ids, attention_mask=mask, past_key_values=cache).logits
+        logits = self.model(input_ids=input_ids, attention_mask=mask, cache=cache).logits
         return logits, *_flat(cache)
 
 
@@ -317,7 +317,7 @@ class RecurrentDecoder(_Module):
             attention_mask=given["attention_mask"],
             decoder_input_ids=given["decoder_input_ids"],
             encoder_outputs=(given.get("encoder_hidden_states"), None),
-            past_key_values=cache,
+            cache=cache,
         )
         feed = read_state(cache.cross_attention_cache, 0)[1:] if config.input_feeding else ()
         return outputs.logits, *_states(cache.self_attention_cache), *feed
@@ -351,7 +351,7 @@ class TransformerDecoder(_Module):
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
             encoder_outputs=(source,),
-            past_key_values=cache,
+            cache=cache,
             **kwargs,
         ).logits
 

@@ -270,8 +270,8 @@ def nats_of_rows(model, batch: dict[str, torch.Tensor], window: int | None = Non
     state, losses = None, []
     pieces = (batch[name].split(window or width, dim=1) for name in ("input_ids", "labels"))
     for input_ids, labels in zip(*pieces, strict=True):
-        outputs = model(input_ids=input_ids, past_key_values=state, use_cache=window is not None)
-        state = outputs.past_key_values if window is not None else None
+        outputs = model(input_ids=input_ids, cache=state, use_cache=window is not None)
+        state = outputs.cache if window is not None else None
         told = torch.nn.functional.cross_entropy(
             outputs.logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none"
         )

@@ -161,7 +161,7 @@ class MultiHeadAttention(nn.Module):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         key_value_states: torch.Tensor | None = None,
         unpadding: Unpadding | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -171,7 +171,7 @@ class MultiHeadAttention(nn.Module):
             hidden_states: What asks, `(B, T, hidden_size)`.
             attention_mask: What `create_causal_mask` or `create_bidirectional_mask` of transformers made.
             position_embeddings: Cosines and sines by which queries and keys are turned, each `(B, T, head_dim)`.
-            past_key_values: Keys and values of earlier tokens; updated in place.
+            cache: Keys and values of earlier tokens; updated in place.
             key_value_states: What is asked, `(B, S, hidden_size)`; `None` for `hidden_states` itself. They may be
                 fewer than `B`, each asked by equally many neighboring rows.
             unpadding: Of a text that attends to itself: `hidden_states` are its valid tokens, `(1, N, hidden_size)`,
@@ -187,12 +187,12 @@ class MultiHeadAttention(nn.Module):
             if position_embeddings is not None:
                 query = rotate(query, *position_embeddings)
                 key = rotate(key, *position_embeddings)
-            if past_key_values is not None:
-                if isinstance(past_key_values, EncoderDecoderCache):
-                    past_key_values = past_key_values.self_attention_cache
-                key, value = past_key_values.update(key, value, self.layer_idx)  # (B, G, S, D)
+            if cache is not None:
+                if isinstance(cache, EncoderDecoderCache):
+                    cache = cache.self_attention_cache
+                key, value = cache.update(key, value, self.layer_idx)  # (B, G, S, D)
         else:
-            key, value = self.encoded_keys_and_values(key_value_states, past_key_values)
+            key, value = self.encoded_keys_and_values(key_value_states, cache)
             # Rows that read one source ask as tokens of a row.
             hidden_states = beside_source(hidden_states, key.shape[0])
             query = self._split_heads(self.q_proj(hidden_states))  # (B, H, T, D)
@@ -222,18 +222,18 @@ class MultiHeadAttention(nn.Module):
         return output, weights
 
     def encoded_keys_and_values(
-        self, key_value_states: torch.Tensor, past_key_values: EncoderDecoderCache | None = None
+        self, key_value_states: torch.Tensor, cache: EncoderDecoderCache | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of an encoder's `(B, S, hidden_size)` states, each `(B, G, S, D)`."""
         # An encoded text does not change while its translation is written: projected once, then read from the cache.
-        if past_key_values is not None and past_key_values.is_updated.get(self.layer_idx):
-            cached = past_key_values.cross_attention_cache.layers[self.layer_idx]
+        if cache is not None and cache.is_updated.get(self.layer_idx):
+            cached = cache.cross_attention_cache.layers[self.layer_idx]
             return cached.keys, cached.values
         key = self._split_heads(self.k_proj(key_value_states))  # (B, G, S, D)
         value = self._split_heads(self.v_proj(key_value_states))  # (B, G, S, D)
-        if past_key_values is not None:
-            key, value = past_key_values.cross_attention_cache.update(key, value, self.layer_idx)
-            past_key_values.is_updated[self.layer_idx] = True
+        if cache is not None:
+            key, value = cache.cross_attention_cache.update(key, value, self.layer_idx)
+            cache.is_updated[self.layer_idx] = True
         return key, value
 
     def _split_heads(self, states: torch.Tensor, unpadding: Unpadding | None = None) -> torch.Tensor:

@@ -85,7 +85,7 @@ class SourceOnce(BeamSearch):
         self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids=None, **model_kwargs
     ):
         # As transformers does, but for the source, unless the caller keeps it in a cache of another kind.
-        if model_kwargs.get("past_key_values") is not None:
+        if model_kwargs.get("cache") is not None:
             return super()._expand_inputs_for_generation(expand_size, is_encoder_decoder, input_ids, **model_kwargs)
         source = {name: model_kwargs.pop(name, None) for name in ("encoder_outputs", "attention_mask")}
         input_ids, model_kwargs = super()._expand_inputs_for_generation(expand_size, False, input_ids, **model_kwargs)

@@ -41,7 +41,7 @@ class CellDecoderLayer(TransformerLayer):
         encoder_attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """
@@ -52,26 +52,24 @@ class CellDecoderLayer(TransformerLayer):
             encoder_attention_mask: What `create_bidirectional_mask` made of the encoder's mask.
             position_ids: Not read: a cell knows the order.
             position_embeddings: Not read.
-            past_key_values: The states after earlier tokens, keys and values of the source; updated in place.
+            cache: The states after earlier tokens, keys and values of the source; updated in place.
 
         Returns:
             `(B, T, hidden_size)`.
         """
 
         def read_text(states):
-            cache = None if past_key_values is None else past_key_values.self_attention_cache
-            before = None if cache is None else read_state(cache, self.layer_idx)
-            kept = 0 if cache is None else num_states_kept(cache)
+            of_text = None if cache is None else cache.self_attention_cache
+            before = None if of_text is None else read_state(of_text, self.layer_idx)
+            kept = 0 if of_text is None else num_states_kept(of_text)
             # Not by a call, which would checkpoint once more within this layer's own checkpoint.
             outputs, after = self.recurrence.forward(states, before, padding, kept)
             for state in after:
-                write_state(cache, self.layer_idx, state)
+                write_state(of_text, self.layer_idx, state)
             return outputs
 
         def attend_to_encoder(states):
-            return self.cross_attn(
-                states, encoder_attention_mask, None, past_key_values, encoder_hidden_states, **kwargs
-            )[0]
+            return self.cross_attn(states, encoder_attention_mask, None, cache, encoder_hidden_states, **kwargs)[0]
 
         hidden_states = self.add(hidden_states, self.recurrence_norm, read_text)
         hidden_states = self.add(hidden_states, self.cross_attn_norm, attend_to_encoder)

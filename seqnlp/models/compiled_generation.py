@@ -59,7 +59,7 @@ class StaticMasks:
         config,
         inputs_embeds: torch.Tensor,
         attention_mask: torch.Tensor | None,
-        past_key_values: Cache,
+        cache: Cache,
         **kwargs,
     ) -> torch.Tensor | dict | None:
         """
@@ -69,7 +69,7 @@ class StaticMasks:
             config: The model's configuration.
             inputs_embeds: `(B, T, 0)`, of which the shape is read.
             attention_mask: `(B, tokens so far)`, 0 at padding, or `None`.
-            past_key_values: Of fixed size.
+            cache: Of fixed size.
 
         Returns:
             For one new token `(B, 1, 1, S)`, true where it looks; for a prompt what transformers makes of it.
@@ -80,15 +80,15 @@ class StaticMasks:
                 config=config,
                 inputs_embeds=inputs_embeds,
                 attention_mask=attention_mask,
-                past_key_values=past_key_values,
+                cache=cache,
                 **kwargs,
             )
-        length = past_key_values.get_max_length()
+        length = cache.get_max_length()
         if attention_mask is not None:  # of all tokens so far, the new one included
             seen = nn.functional.pad(attention_mask.bool(), (0, length - attention_mask.shape[1]))
         else:
             places = torch.arange(length, device=inputs_embeds.device)
-            seen = (places <= past_key_values.get_seq_length()).expand(num_rows, -1)
+            seen = (places <= cache.get_seq_length()).expand(num_rows, -1)
         return seen[:, None, None]
 
 

@@ -69,7 +69,7 @@ class RecurrentConfig(PreTrainedConfig):
             0.5 behind residual blocks.
         tie_word_embeddings: Whether the language model's output matrix is its embedding matrix (Press & Wolf 2017,
             arXiv 1608.05859). Needs `embedding_size == hidden_size`.
-        use_cache: Whether the state after the last token is returned as `past_key_values`.
+        use_cache: Whether the state after the last token is returned as `cache`.
         input_size: Number of channels of a time series, which is then read instead of tokens: there is no token
             embedding. `None` for text.
         prediction_length: Steps that a model of time series predicts unless told otherwise.

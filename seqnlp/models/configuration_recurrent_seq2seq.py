@@ -61,7 +61,7 @@ class RecurrentSeq2SeqConfig(PreTrainedConfig):
             (Szegedy et al. 2016, arXiv 1512.00567, section 7).
         loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
             and return none; `None` for logits as everyone expects.
-        use_cache: Whether the state after the last token is returned as `past_key_values`.
+        use_cache: Whether the state after the last token is returned as `cache`.
         decoder_start_token_id: The token that the decoder reads first; `None` means `bos_token_id`.
 
     Raises:

@@ -56,7 +56,7 @@ class TransformerConfig(PreTrainedConfig):
         tie_word_embeddings: Whether source, target and output share one matrix (section 3.4; Press & Wolf 2017), or
             have one each.
         output_bias: Whether the output matrix adds a bias for each token, as Marian's models do.
-        use_cache: Whether keys, values and states are returned as `past_key_values`.
+        use_cache: Whether keys, values and states are returned as `cache`.
         label_smoothing: Share of each label that the training loss spreads over the vocabulary (section 5.4);
             evaluation has none.
         loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
@@ -69,7 +69,7 @@ class TransformerConfig(PreTrainedConfig):
     """
 
     model_type = "seqnlp_transformer"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["cache"]
     base_model_tp_plan = (
         {f"{part}.embed_tokens": "embedding_rowwise" for part in ("encoder", "decoder")}
         | {f"{part}.{name}": how for part in ("encoder", "decoder") for name, how in LAYER_PLAN.items()}

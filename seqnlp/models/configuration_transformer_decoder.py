@@ -49,7 +49,7 @@ class TransformerDecoderConfig(PreTrainedConfig):
         head_dropout: The same for what a classifier reads.
         initializer_range: Standard deviation of all weights at the start.
         tie_word_embeddings: Whether the output matrix is the embedding matrix (Press & Wolf 2017, arXiv 1608.05859).
-        use_cache: Whether keys and values are returned as `past_key_values`.
+        use_cache: Whether keys and values are returned as `cache`.
         label_smoothing: Share of each label that the training loss spreads over the vocabulary, or over a classifier's
             classes; evaluation has none.
         loss_chunk_size: Compute the training loss for this many tokens at a time, without ever holding all the logits,
@@ -70,7 +70,7 @@ class TransformerDecoderConfig(PreTrainedConfig):
     """
 
     model_type = "seqnlp_transformer_decoder"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["cache"]
     base_model_tp_plan = LAYER_PLAN
     base_model_pp_plan = PIPELINE_PLAN
 

@@ -2,7 +2,7 @@
 
 A model with a head names one of these classes before its family's `PreTrainedModel`, and makes the backbone
 `self.model`, and `self.lm_head` or, by `add_classifier`, `self.score`. What is not in a signature here goes on to the
-backbone: `position_ids`, `past_key_values`, `output_hidden_states` and so on, where it has them.
+backbone: `position_ids`, `cache`, `output_hidden_states` and so on, where it has them.
 
 Shapes: `B` rows, `T` tokens.
 """
@@ -36,6 +36,7 @@ from .losses import (
     next_token_labels,
     token_loss,
 )
+from .pretrained import takes_past_key_values
 from .word_reader import WordReader
 
 
@@ -177,7 +178,7 @@ class SequenceClassifier(Classifier):
         return SequenceClassifierOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.get("past_key_values"),
+            cache=outputs.get("cache"),
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
@@ -354,12 +355,13 @@ class CausalLanguageModel(BeamSearch, LanguageModel):
         """Where there are no labels, the `(B, T, hidden_size)` states that logits are computed from."""
         return hidden_states
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
@@ -376,12 +378,12 @@ class CausalLanguageModel(BeamSearch, LanguageModel):
 
         Returns:
             `loss` and `logits` of shape `(batch_size, sequence_length, vocab_size)` (see
-            [`LanguageModel.loss_and_logits`]), and `past_key_values`.
+            [`LanguageModel.loss_and_logits`]), and `cache`.
         """
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             **kwargs,
@@ -394,7 +396,7 @@ class CausalLanguageModel(BeamSearch, LanguageModel):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
@@ -452,6 +454,7 @@ class ConditionalGeneration(SourceOnce, LanguageModel):
             )
         return shift_right(labels, start, pad)
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
@@ -460,7 +463,7 @@ class ConditionalGeneration(SourceOnce, LanguageModel):
         decoder_input_ids: torch.LongTensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         decoder_inputs_embeds: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
@@ -492,7 +495,7 @@ class ConditionalGeneration(SourceOnce, LanguageModel):
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
             encoder_outputs=encoder_outputs,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             decoder_inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
@@ -503,7 +506,7 @@ class ConditionalGeneration(SourceOnce, LanguageModel):
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             decoder_hidden_states=outputs.decoder_hidden_states,
             decoder_attentions=outputs.decoder_attentions,
             cross_attentions=outputs.cross_attentions,

@@ -14,7 +14,7 @@ from .cells import CELLS, GateProjection
 from .compiled_generation import writes_compiled
 from .configuration_recurrent import RecurrentConfig
 from .heads import CausalLanguageModel, SequenceClassifier, TokenClassifier, pool_tokens
-from .pretrained import BasePreTrainedModel
+from .pretrained import BasePreTrainedModel, takes_past_key_values
 from .recurrence import RECURRENCE_FUNCTIONS, Padding, refuse_packed_texts, token_mask
 from .recurrent_cache import (
     RecurrentCache,
@@ -154,7 +154,7 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, generation_mode, *args) -> None:
         # transformers would hand over a cache that cannot count tokens, which generation from a state needs, and that
         # has no place for what attention keeps.
-        if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
+        if model_kwargs.get("cache") is not None or generation_config.use_cache is False:
             return super()._prepare_cache_for_generation(generation_config, model_kwargs, generation_mode, *args)
         implementation = generation_config.cache_implementation
         if implementation not in (None, "dynamic", "static", "offloaded"):
@@ -163,9 +163,9 @@ class RecurrentPreTrainedModel(BasePreTrainedModel):
                 "small size: leave it out, or use 'static' to compile."
             )
         is_static = implementation == "static" or writes_compiled(self, generation_config, generation_mode)
-        model_kwargs["past_key_values"] = self.create_cache(is_static)
+        model_kwargs["cache"] = self.create_cache(is_static)
         if generation_config.is_assistant:  # what it drafts may be refused
-            model_kwargs["past_key_values"].activate_past_recording()
+            model_kwargs["cache"].activate_past_recording()
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
@@ -181,13 +181,14 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
+    @takes_past_key_values
     @merge_with_config_defaults
     @capture_outputs
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -197,12 +198,12 @@ class RecurrentModel(RecurrentPreTrainedModel):
             input_ids: `(batch_size, sequence_length)`.
             attention_mask: `(batch_size, sequence_length)`, or longer by the tokens already read; 0 at padding, which
                 may stand anywhere. `None` means that every token is valid.
-            past_key_values: The state to start from, e.g. a [`RecurrentCache`]; it is updated in place.
+            cache: The state to start from, e.g. a [`RecurrentCache`]; it is updated in place.
             inputs_embeds: `(batch_size, sequence_length, embedding_size)`, instead of `input_ids`.
             use_cache: Whether to return the final state.
 
         Returns:
-            `last_hidden_state`, `(batch_size, sequence_length, output_size)`, zero at padding, and `past_key_values`.
+            `last_hidden_state`, `(batch_size, sequence_length, output_size)`, zero at padding, and `cache`.
 
         Raises:
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, if the mask has another shape,
@@ -210,28 +211,28 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 a state.
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds)
-        if use_cache and past_key_values is None:
-            past_key_values = self.create_cache()
+        if use_cache and cache is None:
+            cache = self.create_cache()
 
-        mask = token_mask(attention_mask, inputs_embeds, num_tokens_read(past_key_values))
+        mask = token_mask(attention_mask, inputs_embeds, num_tokens_read(cache))
         refuse_packed_texts(kwargs.get("position_ids"), mask)
         padding = Padding.from_mask(mask, self.config.num_directions)
         hidden_states = self._into_stack(self.embedding_dropout(inputs_embeds))
         for layer in self.layers:
-            state = None if past_key_values is None else read_state(past_key_values, layer.layer_idx)
+            state = None if cache is None else read_state(cache, layer.layer_idx)
             if state is not None and self.config.bidirectional:
                 raise ValueError(
                     "A bidirectional net cannot go on from a state: its backward direction starts at the end of the "
                     "text."
                 )
-            num_states = 0 if past_key_values is None else num_states_kept(past_key_values)
+            num_states = 0 if cache is None else num_states_kept(cache)
             hidden_states, states = layer(hidden_states, state, padding, num_states)
             for state in states:
-                write_state(past_key_values, layer.layer_idx, state)
-        if isinstance(past_key_values, RecurrentStates):
-            past_key_values.count(inputs_embeds.shape[1])
+                write_state(cache, layer.layer_idx, state)
+        if isinstance(cache, RecurrentStates):
+            cache.count(inputs_embeds.shape[1])
         hidden_states = self._out_of_stack(hidden_states, padding)
-        return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=past_key_values)
+        return BaseModelOutputWithPast(last_hidden_state=hidden_states, cache=cache)
 
     @classmethod
     def from_torch(

@@ -27,6 +27,7 @@ from .cells import CELLS, State
 from .configuration_recurrent_seq2seq import RecurrentSeq2SeqConfig
 from .heads import ConditionalGeneration
 from .modeling_recurrent import RecurrentPreTrainedModel
+from .pretrained import takes_past_key_values
 from .recurrence import Padding, token_mask
 from .recurrent_cache import AttentionCache, RecurrentSeq2SeqCache, num_tokens_read, read_state, write_state
 from .recurrent_layer import RecurrentLayer, create_dropout
@@ -258,6 +259,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
+    @takes_past_key_values
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -267,7 +269,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
         encoder_hidden_states: torch.FloatTensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
         encoder_final_state: torch.FloatTensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
@@ -278,8 +280,8 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             encoder_hidden_states: `(num_sources, source_length, source_size)`; as many sources as rows, or fewer, each
                 read by equally many neighboring rows.
             encoder_attention_mask: `(num_sources, source_length)`, 0 at padding.
-            encoder_final_state: As in [`RecurrentEncoderOutput`]; not read where `past_key_values` hold a state.
-            past_key_values: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
+            encoder_final_state: As in [`RecurrentEncoderOutput`]; not read where `cache` hold a state.
+            cache: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
             use_cache: Whether to return the final state.
 
         Returns:
@@ -290,11 +292,11 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             ValueError: If there is neither a state nor an encoder's final state to start from, if attention has
                 nothing to look at, or if the cache is of another kind.
         """
-        if use_cache and past_key_values is None:
-            past_key_values = self.create_cache()
-        states = self._first_states(past_key_values, encoder_final_state, inputs_embeds.shape[0])
-        source, feed = self._look_up(past_key_values, encoder_hidden_states, encoder_attention_mask)
-        own_cache = None if past_key_values is None else past_key_values.self_attention_cache
+        if use_cache and cache is None:
+            cache = self.create_cache()
+        states = self._first_states(cache, encoder_final_state, inputs_embeds.shape[0])
+        source, feed = self._look_up(cache, encoder_hidden_states, encoder_attention_mask)
+        own_cache = None if cache is None else cache.self_attention_cache
         padding = Padding.from_mask(token_mask(attention_mask, inputs_embeds, num_tokens_read(own_cache)), 1)
         hidden_states = self.embedding_dropout(inputs_embeds)
 
@@ -303,16 +305,14 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
                 feed = hidden_states.new_zeros(hidden_states.shape[0], self.config.hidden_size)
             outputs, states, vectors, weights, feed = self._step(hidden_states, feed, states, padding, source)
         else:
-            outputs, states, vectors, weights = self._read(
-                hidden_states, states, padding, source, past_key_values is not None
-            )
+            outputs, states, vectors, weights = self._read(hidden_states, states, padding, source, cache is not None)
         for output in outputs:
             hidden_states = self.layer_states(hidden_states, output)
         if weights is not None:
             self.alignment(weights)
-        if past_key_values is not None:
-            self._keep(past_key_values, states, source, feed, inputs_embeds.shape[1])
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=vectors, past_key_values=past_key_values)
+        if cache is not None:
+            self._keep(cache, states, source, feed, inputs_embeds.shape[1])
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=vectors, cache=cache)
 
     def _read(self, hidden_states, states: list[State], padding: Padding | None, source: Source | None, return_state):
         """
@@ -368,7 +368,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
                 isinstance(cache, EncoderDecoderCache) and isinstance(cache.cross_attention_cache, AttentionCache)
             ):
                 raise ValueError(
-                    f"past_key_values is a {type(cache).__name__}, without a place for a recurrent decoder's state: "
+                    f"cache is a {type(cache).__name__}, without a place for a recurrent decoder's state: "
                     "use RecurrentSeq2SeqCache(model.config), or leave it out."
                 )
             states = [read_state(cache.self_attention_cache, index) for index in range(len(self.layers))]
@@ -443,6 +443,7 @@ class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
         """Replace what [`get_input_embeddings`][RecurrentSeq2SeqModel.get_input_embeddings] gives."""
         self.encoder.embed_tokens = value
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
@@ -451,7 +452,7 @@ class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
         decoder_input_ids: torch.LongTensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: ModelOutput | tuple[torch.FloatTensor, ...] | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         decoder_inputs_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
@@ -465,13 +466,13 @@ class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
             decoder_attention_mask: `(batch_size, target_length)`, 0 at padding of the target.
             encoder_outputs: What the encoder returned, instead of `input_ids`; as a tuple, `(last_hidden_state,
                 final_state)`.
-            past_key_values: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
+            cache: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
             inputs_embeds: `(batch_size, source_length, embedding_size)`, instead of `input_ids`.
             decoder_inputs_embeds: `(batch_size, target_length, embedding_size)`, instead of `decoder_input_ids`.
             use_cache: Whether to return the final state.
 
         Returns:
-            `last_hidden_state`, `(batch_size, target_length, hidden_size)`, zero at padding, and `past_key_values`;
+            `last_hidden_state`, `(batch_size, target_length, hidden_size)`, zero at padding, and `cache`;
             with `output_attentions=True` the alignment as `cross_attentions`, one tensor `(batch_size, 1,
             target_length, source_length)`, and no other attentions, since there are none.
 
@@ -492,13 +493,13 @@ class RecurrentSeq2SeqModel(RecurrentSeq2SeqPreTrainedModel):
             encoder_hidden_states=encoder_outputs.last_hidden_state,
             encoder_attention_mask=attention_mask,
             encoder_final_state=encoder_outputs.get("final_state"),
-            past_key_values=past_key_values,
+            cache=cache,
             use_cache=use_cache,
             **kwargs,
         )
         return Seq2SeqModelOutput(
             last_hidden_state=decoder_outputs.last_hidden_state,
-            past_key_values=decoder_outputs.past_key_values,
+            cache=decoder_outputs.cache,
             decoder_hidden_states=decoder_outputs.hidden_states,
             cross_attentions=decoder_outputs.cross_attentions,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
@@ -524,9 +525,9 @@ class RecurrentSeq2SeqForConditionalGeneration(
         self._tied_weights_keys = {"lm_head.weight": f"model.{side}.embed_tokens.weight"}
         self.post_init()
 
-    def _reorder_cache(self, past_key_values: RecurrentSeq2SeqCache, beam_idx: torch.Tensor) -> RecurrentSeq2SeqCache:
-        past_key_values.reorder_beams(beam_idx)
-        return past_key_values
+    def _reorder_cache(self, cache: RecurrentSeq2SeqCache, beam_idx: torch.Tensor) -> RecurrentSeq2SeqCache:
+        cache.reorder_beams(beam_idx)
+        return cache
 
     def transform(self, hidden_states):
         """Dropout."""

@@ -21,7 +21,7 @@ from .configuration_transformer import TransformerConfig
 from .heads import ConditionalGeneration
 from .key_value_cache import GrowingCache, TransformerCache
 from .positions import count_positions
-from .pretrained import AttentionPreTrainedModel
+from .pretrained import AttentionPreTrainedModel, takes_past_key_values
 from .recurrence import Padding, refuse_packed_texts, token_mask
 from .recurrent_cache import RecurrentCache, RecurrentStates, StaticRecurrentCache, num_tokens_read
 from .recurrent_layer import RecurrentLayer
@@ -100,6 +100,7 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
             return CellDecoderLayer(self.config, index)
         return DecoderLayer(self.config, index, has_cross_attention=True)
 
+    @takes_past_key_values
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -109,7 +110,7 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
         position_ids: torch.LongTensor | None = None,
         encoder_hidden_states: torch.FloatTensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
+        cache: EncoderDecoderCache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -122,13 +123,13 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
             encoder_hidden_states: What the encoder gave, `(num_sources, source_length, hidden_size)`; as many sources
                 as rows, or fewer, each read by equally many neighboring rows.
             encoder_attention_mask: `(num_sources, source_length)`, 0 at padding.
-            past_key_values: Keys and values of earlier tokens, or the cells' states after them, and of the source;
+            cache: Keys and values of earlier tokens, or the cells' states after them, and of the source;
                 updated in place.
             inputs_embeds: `(batch_size, target_length, hidden_size)`, instead of `input_ids`.
             use_cache: Whether to return them.
 
         Returns:
-            `last_hidden_state`, `(batch_size, target_length, hidden_size)`, and `past_key_values`.
+            `last_hidden_state`, `(batch_size, target_length, hidden_size)`, and `cache`.
 
         Raises:
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, without a source, if a mask has
@@ -138,16 +139,14 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
         inputs_embeds = self.embed(input_ids, inputs_embeds, prefix="decoder_")
         if encoder_hidden_states is None:
             raise ValueError("The decoder needs encoder_hidden_states: it reads a source.")
-        if past_key_values is not None and not isinstance(past_key_values, EncoderDecoderCache):
+        if cache is not None and not isinstance(cache, EncoderDecoderCache):
             raise ValueError(
-                f"past_key_values of type {type(past_key_values).__name__} has no room for the keys and values of the "
+                f"cache of type {type(cache).__name__} has no room for the keys and values of the "
                 "source: wrap two caches in an EncoderDecoderCache."
             )
-        own_cache = None if past_key_values is None else past_key_values.self_attention_cache
+        own_cache = None if cache is None else cache.self_attention_cache
         check_source_mask(encoder_attention_mask, encoder_hidden_states)
-        source_mask = self._create_source_mask(
-            inputs_embeds, encoder_attention_mask, encoder_hidden_states, past_key_values
-        )
+        source_mask = self._create_source_mask(inputs_embeds, encoder_attention_mask, encoder_hidden_states, cache)
         if self.config.decoder_cell is None:
             seen = create_causal_mask(self.config, inputs_embeds, attention_mask, own_cache, position_ids)
             past_length = 0 if own_cache is None else own_cache.get_seq_length()
@@ -157,9 +156,9 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
             seen = Padding.from_mask(mask, num_directions=1)
             past_length = self._num_read(own_cache)
         position_ids = count_positions(attention_mask, inputs_embeds, past_length, position_ids)
-        if use_cache and past_key_values is None:
-            past_key_values = self.create_cache()
-            own_cache = past_key_values.self_attention_cache
+        if use_cache and cache is None:
+            cache = self.create_cache()
+            own_cache = cache.self_attention_cache
 
         hidden_states = self.run_layers(
             inputs_embeds,
@@ -168,20 +167,18 @@ class TransformerDecoderStack(TransformerStack, TransformerPreTrainedModel):
             encoder_hidden_states,
             encoder_attention_mask=source_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             **kwargs,
         )
         if isinstance(own_cache, RecurrentStates):
             own_cache.count(inputs_embeds.shape[1])
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=hidden_states, past_key_values=past_key_values
-        )
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_states, cache=cache)
 
     def _num_read(self, cache: Cache | None) -> int | torch.Tensor:
         """How many tokens the cells have read, as [`num_tokens_read`] says."""
         if cache is not None and not isinstance(cache, RecurrentStates):
             raise ValueError(
-                f"past_key_values keep the text in a {type(cache).__name__}, and decoder_cell="
+                f"cache keeps the text in a {type(cache).__name__}, and decoder_cell="
                 f"{self.config.decoder_cell!r} has states: give model.create_text_cache(), or leave it out."
             )
         return num_tokens_read(cache)
@@ -223,6 +220,7 @@ class TransformerModel(TransformerPreTrainedModel):
         if self.config.tie_word_embeddings:
             self.decoder.embed_tokens = value
 
+    @takes_past_key_values
     @can_return_tuple
     def forward(
         self,
@@ -233,7 +231,7 @@ class TransformerModel(TransformerPreTrainedModel):
         decoder_attention_mask: torch.Tensor | None = None,
         decoder_position_ids: torch.LongTensor | None = None,
         encoder_outputs: BaseModelOutput | tuple | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         decoder_inputs_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
@@ -247,7 +245,7 @@ class TransformerModel(TransformerPreTrainedModel):
         of [`TransformerDecoderStack.forward`].
 
         Returns:
-            `last_hidden_state` of the decoder, `(batch_size, target_length, hidden_size)`, `past_key_values`,
+            `last_hidden_state` of the decoder, `(batch_size, target_length, hidden_size)`, `cache`,
             `encoder_last_hidden_state`, and what of each layer is asked for.
         """
         if encoder_outputs is None:
@@ -266,14 +264,14 @@ class TransformerModel(TransformerPreTrainedModel):
             position_ids=decoder_position_ids,
             encoder_hidden_states=encoder_outputs.last_hidden_state,
             encoder_attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
             **kwargs,
         )
         return Seq2SeqModelOutput(
             last_hidden_state=decoder_outputs.last_hidden_state,
-            past_key_values=decoder_outputs.past_key_values,
+            cache=decoder_outputs.cache,
             decoder_hidden_states=decoder_outputs.hidden_states,
             decoder_attentions=decoder_outputs.attentions,
             cross_attentions=decoder_outputs.cross_attentions,
@@ -296,9 +294,9 @@ class TransformerForConditionalGeneration(ConditionalGeneration, TransformerPreT
         self.post_init()
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs) -> None:
-        given = model_kwargs.get("past_key_values")
+        given = model_kwargs.get("cache")
         super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
-        cache = model_kwargs.get("past_key_values")
+        cache = model_kwargs.get("cache")
         if self.config.decoder_cell is not None and given is None and cache is not None:
             if not isinstance(cache.self_attention_cache, RecurrentStates):
                 # transformers has made room for keys and values of the text, where the cells have states.
@@ -312,10 +310,10 @@ class TransformerForConditionalGeneration(ConditionalGeneration, TransformerPreT
             return attention_mask
         return super().create_masks_for_generate(attention_mask=attention_mask, **kwargs)
 
-    def _reorder_cache(self, past_key_values: EncoderDecoderCache, beam_idx: torch.Tensor) -> EncoderDecoderCache:
+    def _reorder_cache(self, cache: EncoderDecoderCache, beam_idx: torch.Tensor) -> EncoderDecoderCache:
         # The beams of a text read the same source: its keys and values stay, once for all of them or alike.
-        past_key_values.self_attention_cache.reorder_cache(beam_idx)
-        return past_key_values
+        cache.self_attention_cache.reorder_cache(beam_idx)
+        return cache
 
     def prepare_inputs_for_generation(self, input_ids, decoder_attention_mask=None, **kwargs):
         """As transformers does, and count the positions of a padded beginning before its mask is made square."""

@@ -15,7 +15,7 @@ from .configuration_transformer_decoder import TransformerDecoderConfig
 from .heads import CausalLanguageModel, SequenceClassifier, pool_tokens
 from .key_value_cache import GrowingCache
 from .positions import count_positions
-from .pretrained import AttentionPreTrainedModel
+from .pretrained import AttentionPreTrainedModel, takes_past_key_values
 from .time_series import TimeSeriesPredictionMixin
 from .transformer_layers import DecoderLayer, TransformerStack
 
@@ -45,6 +45,7 @@ class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedMode
         super().__init__(config)
         self.add_layers(lambda index: DecoderLayer(config, index), config.num_hidden_layers)
 
+    @takes_past_key_values
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -52,7 +53,7 @@ class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedMode
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -65,12 +66,12 @@ class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedMode
             position_ids: `(batch_size, sequence_length)`; by default the number of valid tokens before each. Where
                 one is not one more than that before it, and neither mask nor cache is given, another text begins:
                 several share a row and do not see each other.
-            past_key_values: Keys and values of earlier tokens; updated in place.
+            cache: Keys and values of earlier tokens; updated in place.
             inputs_embeds: `(batch_size, sequence_length, hidden_size)`, instead of `input_ids`.
             use_cache: Whether to return keys and values.
 
         Returns:
-            `last_hidden_state`, `(batch_size, sequence_length, hidden_size)`, and `past_key_values`.
+            `last_hidden_state`, `(batch_size, sequence_length, hidden_size)`, and `cache`.
 
         Raises:
             ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or if the mask has another
@@ -78,21 +79,21 @@ class TransformerDecoderModel(TransformerStack, TransformerDecoderPreTrainedMode
         """
         inputs_embeds = self.embed(input_ids, inputs_embeds)
         # Before a cache is made: texts that share a row are told apart where none is given.
-        causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, past_key_values, position_ids)
-        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
+        causal_mask = create_causal_mask(self.config, inputs_embeds, attention_mask, cache, position_ids)
+        past_length = 0 if cache is None else cache.get_seq_length()
         position_ids = count_positions(attention_mask, inputs_embeds, past_length, position_ids)
-        if use_cache and past_key_values is None:
-            past_key_values = self.create_cache()
+        if use_cache and cache is None:
+            cache = self.create_cache()
 
         hidden_states = self.run_layers(
             inputs_embeds,
             position_ids,
             causal_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             **kwargs,
         )
-        return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=past_key_values)
+        return BaseModelOutputWithPast(last_hidden_state=hidden_states, cache=cache)
 
 
 class TransformerDecoderForCausalLM(CausalLanguageModel, TransformerDecoderPreTrainedModel, GenerationMixin):
@@ -107,12 +108,13 @@ class TransformerDecoderForCausalLM(CausalLanguageModel, TransformerDecoderPreTr
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
+    @takes_past_key_values
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
@@ -123,7 +125,7 @@ class TransformerDecoderForCausalLM(CausalLanguageModel, TransformerDecoderPreTr
         return super().forward(
             input_ids,
             attention_mask,
-            past_key_values,
+            cache,
             inputs_embeds,
             labels,
             use_cache,

@@ -3,12 +3,15 @@
 import torch
 from torch import nn
 from transformers import Cache, PreTrainedModel
+from transformers.utils.deprecation import deprecate_kwarg
 
 from .compiled_generation import StaticMasks, fixed_length, writes_compiled
 
 
 # Where torch's own allocator puts what it allocates on a CPU, in bytes.
 ALIGNMENT = 64
+# PEFT's prefixes, among others, still give a cache by its name before transformers 5.24, as its own models take it.
+takes_past_key_values = deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
 
 
 class BasePreTrainedModel(PreTrainedModel):
@@ -22,7 +25,6 @@ class BasePreTrainedModel(PreTrainedModel):
 
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
-    _skip_keys_device_placement = ["past_key_values"]
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
@@ -101,9 +103,9 @@ class AttentionPreTrainedModel(StaticMasks, BasePreTrainedModel):
             self.check_keeps_past()
         # transformers would hand over a cache that copies all it holds for each token, and never a compiled step.
         is_usual = generation_config.cache_implementation in (None, "dynamic") and generation_config.use_cache
-        if not is_usual or model_kwargs.get("past_key_values") is not None:
+        if not is_usual or model_kwargs.get("cache") is not None:
             return super()._prepare_cache_for_generation(
                 generation_config, model_kwargs, generation_mode, batch_size, max_cache_length
             )
         is_compiled = writes_compiled(self, generation_config, generation_mode)
-        model_kwargs["past_key_values"] = self.create_cache(fixed_length(max_cache_length) if is_compiled else None)
+        model_kwargs["cache"] = self.create_cache(fixed_length(max_cache_length) if is_compiled else None)

@@ -50,6 +50,11 @@ class RecurrentStates:
         """Whether a step can be compiled with this cache: where states are replaced rather than copied, it cannot."""
         return self.is_static
 
+    @property
+    def is_linear(self) -> list[bool]:
+        """Not for `generate`, which hands all tokens anew to caches that it takes not to count those they have read."""
+        return [False] * len(self.layers)
+
     def count(self, num_tokens: int) -> None:
         """Note that the states have read `num_tokens` more tokens."""
         self.num_tokens += num_tokens
@@ -270,7 +275,7 @@ def read_state(cache: Cache, layer_idx: int) -> tuple[torch.Tensor, ...] | None:
     layer = cache.layers[layer_idx] if layer_idx < len(cache.layers) else None
     if not isinstance(layer, LinearAttentionCacheLayerMixin):
         raise ValueError(
-            f"past_key_values is a {type(cache).__name__} that keeps keys and values in layer {layer_idx}; a "
+            f"cache is a {type(cache).__name__} that keeps keys and values in layer {layer_idx}; a "
             "recurrent model needs RecurrentCache(model.config) or DynamicCache(config=model.config)."
         )
     states = tuple(layer.recurrent_states.values())

@@ -16,7 +16,7 @@ from transformers.utils import logging
 logger = logging.get_logger(__name__)
 
 
-TRANSFORMERS = "5.23"
+TRANSFORMERS = "5.24"
 _INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
 # Settings of transformers' own models; the layers here would ignore it.
 _NOT_HERE = {

@@ -247,7 +247,7 @@ class TimeSeriesPredictionMixin:
         self.check_keeps_past()
         location, parameters, outputs = self._one_step_ahead(past, observed, use_cache=True, **kwargs)
         following = location[:, -1:], None if parameters is None else parameters[:, -1:]
-        cache = outputs.past_key_values
+        cache = outputs.cache
         mask = has_begun(observed).long()
         mask[:, -1] = 1
         if noise is not None:
@@ -265,7 +265,7 @@ class TimeSeriesPredictionMixin:
                 states = self.model(
                     inputs_embeds=self.input_projection(features.to(self.input_projection.weight.dtype)),
                     attention_mask=mask,
-                    past_key_values=cache,
+                    cache=cache,
                     use_cache=True,
                 ).last_hidden_state
                 following = self._next(steps[-1], states)

@@ -155,7 +155,7 @@ class DecoderLayer(TransformerLayer):
         encoder_attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """
@@ -166,7 +166,7 @@ class DecoderLayer(TransformerLayer):
             encoder_attention_mask: What `create_bidirectional_mask` made of the encoder's mask.
             position_ids: Handed on to self-attention: flash attention reads from it where packed texts begin.
             position_embeddings: Cosines and sines of rotary positions.
-            past_key_values: Keys and values of earlier tokens; updated in place.
+            cache: Keys and values of earlier tokens; updated in place.
 
         Returns:
             `(B, T, hidden_size)`.
@@ -174,14 +174,10 @@ class DecoderLayer(TransformerLayer):
 
         def attend_to_self(states):
             attend = self.self_attn
-            return attend(
-                states, attention_mask, position_embeddings, past_key_values, position_ids=position_ids, **kwargs
-            )[0]
+            return attend(states, attention_mask, position_embeddings, cache, position_ids=position_ids, **kwargs)[0]
 
         def attend_to_encoder(states):
-            return self.cross_attn(
-                states, encoder_attention_mask, None, past_key_values, encoder_hidden_states, **kwargs
-            )[0]
+            return self.cross_attn(states, encoder_attention_mask, None, cache, encoder_hidden_states, **kwargs)[0]
 
         hidden_states = self.add(hidden_states, self.self_attn_norm, attend_to_self)
         if self.cross_attn is not None:

@@ -76,7 +76,7 @@ class TrainingLoop(Evaluator):
         collator: Makes a batch of examples.
         evaluate: Called with this loop; returns validation metrics by name, the same on every process.
         count_targets: Number of targets of a batch that enter its loss.
-        carries_state: Hand the `past_key_values` of a process's previous micro-batch, without their gradient, to the
+        carries_state: Hand the `cache` of a process's previous micro-batch, without their gradient, to the
             next forward, beginning afresh with each epoch: truncated backpropagation through time (Williams & Peng
             1990). Row `i` of a batch must then go on where row `i` of that process's previous batch ended.
         tokenizer: What the data was tokenized by, which a resumed run is checked for; the collator's by default.
@@ -380,16 +380,16 @@ class TrainingLoop(Evaluator):
     def _forward(self, micro: MicroBatch, targets: torch.Tensor) -> torch.Tensor:
         """This micro-batch's share of the step's loss."""
         carries = self.carries_state and micro.is_real
-        carried = {"past_key_values": self._carried, "use_cache": True} if carries else {}
+        carried = {"cache": self._carried, "use_cache": True} if carries else {}
         outputs = self._compiled(**self.loss.read(micro.batch), **carried, **self.loss.told(targets))
         if carries:
-            self._carried = outputs.past_key_values.detach_()
+            self._carried = outputs.cache.detach_()
         return self.loss.share(outputs, micro, targets)
 
     def _restore_carried(self, batch: Batch) -> None:
         """Put the state that a checkpoint held into a cache of the model's own kind, which any forward makes."""
         with torch.no_grad():
-            cache = self.model(**self.loss.read(batch), use_cache=True).past_key_values
+            cache = self.model(**self.loss.read(batch), use_cache=True).cache
         try:
             self._carried = tensors_to_cache(self._carried_tensors, cache)
         except (KeyError, RuntimeError) as error:

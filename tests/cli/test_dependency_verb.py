@@ -187,7 +187,7 @@ def test_equal_states_are_as_large_as_asked_for():
     """Against the caches that the models make."""
     for architecture in ARCHITECTURES:
         model = TaskModel(architecture, DEPENDENCY_TASKS["recall"], sizes_of_state(architecture, 64)).base
-        cache = model(torch.zeros(1, 9, dtype=torch.long), use_cache=True).past_key_values
+        cache = model(torch.zeros(1, 9, dtype=torch.long), use_cache=True).cache
         if architecture == "transformer":
             kept = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
             assert kept == 64 * 9

@@ -105,8 +105,8 @@ def test_carried_state_is_one_long_pass(cell_type):
         batches = list(sampler)
         for batch in batches:
             inputs = collator([windows[place] for place in batch])
-            outputs = model(input_ids=inputs["input_ids"], past_key_values=state, use_cache=True)
-            state = outputs.past_key_values.detach_()
+            outputs = model(input_ids=inputs["input_ids"], cache=state, use_cache=True)
+            state = outputs.cache.detach_()
             logits.append([row[: stop - start] for row, (start, stop) in zip(outputs.logits, batch, strict=True)])
         for index in range(3):
             # All but the last window of a row: there a padded column may stand.

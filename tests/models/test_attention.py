@@ -258,8 +258,8 @@ def test_in_stages_a_single_query_sees_all_that_was_cached():
     module = attention("sdpa").bfloat16()
     whole, _ = module(states)
     cache = DynamicCache()
-    module(states[:, :4], past_key_values=cache)
-    last, weights = module(states[:, 4:], past_key_values=cache)
+    module(states[:, :4], cache=cache)
+    last, weights = module(states[:, 4:], cache=cache)
     assert weights.shape == (2, 4, 1, 5)
     torch.testing.assert_close(last, whole[:, 4:], rtol=0.05, atol=0.02)
 

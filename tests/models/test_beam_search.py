@@ -97,7 +97,7 @@ def test_tokens_and_scores_are_those_of_the_plain_way(name, search, monkeypatch)
     in_the_plain_way(monkeypatch)
     if name in ("transformer", "grouped, rotary"):
         cache = EncoderDecoderCache(DynamicCache(config=model.config), DynamicCache(config=model.config))
-        expected = written(model, inputs, SEARCHES[search], past_key_values=cache)
+        expected = written(model, inputs, SEARCHES[search], cache=cache)
     else:
         expected = written(model, inputs, SEARCHES[search])
     assert torch.equal(found.sequences, expected.sequences)
@@ -123,7 +123,7 @@ def test_a_source_is_projected_and_kept_once_for_all_beams(name):
     attention = None if is_transformer else model.model.decoder.attention
     if attention is not None:
         attention.k_proj.register_forward_hook(note)
-    cache = written(model, inputs, {"num_beams": 4}).past_key_values
+    cache = written(model, inputs, {"num_beams": 4}).cache
     if name == "no attention":
         return
     assert rows == [3] * (2 if is_transformer else 1)  # once a layer, whatever the number of steps
@@ -136,7 +136,7 @@ def test_a_source_is_projected_and_kept_once_for_all_beams(name):
 @pytest.mark.parametrize("change", ["reorder_cache", "batch_select_indices", "batch_repeat_interleave"])
 def test_rows_taken_from_a_cache_of_beams_keep_their_sources(name, change):
     model, inputs = made(TRANSLATORS[name]), ragged()
-    cache = written(model, inputs, {"num_beams": 2, "eos_token_id": None}).past_key_values
+    cache = written(model, inputs, {"num_beams": 2, "eos_token_id": None}).cache
     rows = torch.tensor([5, 0, 3, 2, 1, 4])
     sources = rows // 2
     if change == "batch_repeat_interleave":
@@ -150,16 +150,16 @@ def test_rows_taken_from_a_cache_of_beams_keep_their_sources(name, change):
     for key, tensor in encoded.items():
         encoded[key] = tensor[sources]
     token = torch.full((len(rows), 1), 7)
-    found = model(attention_mask=mask, encoder_outputs=encoded, decoder_input_ids=token, past_key_values=cache).logits
+    found = model(attention_mask=mask, encoder_outputs=encoded, decoder_input_ids=token, cache=cache).logits
 
-    again = written(model, inputs, {"num_beams": 2, "eos_token_id": None}).past_key_values
+    again = written(model, inputs, {"num_beams": 2, "eos_token_id": None}).cache
     plain = model(
         attention_mask=inputs["attention_mask"].repeat_interleave(2, dim=0),
         encoder_outputs=type(encoded)(
             **{key: tensor.repeat_interleave(2, dim=0) for key, tensor in model.get_encoder()(**inputs).items()}
         ),
         decoder_input_ids=torch.full((6, 1), 7),
-        past_key_values=one_source_per_row(again),
+        cache=one_source_per_row(again),
     ).logits
     torch.testing.assert_close(found, plain[rows])
 

@@ -114,7 +114,7 @@ def test_what_is_kept_of_the_text_does_not_grow(decoder_cell):
     model = translator(decoder_cell=decoder_cell, decoder_layers=3)
     ids, mask = ragged_sources()
     for length in (1, 5, 50):
-        cache = model(ids, mask, decoder_input_ids=torch.randint(4, 30, (3, length))).past_key_values
+        cache = model(ids, mask, decoder_input_ids=torch.randint(4, 30, (3, length))).cache
         assert cache.get_seq_length() == length
         shapes = [tuple(state.shape) for states in cache.self_attention_cache for state in states]
         assert shapes == [(3, 1, 16)] * 3
@@ -156,10 +156,10 @@ def test_a_generation_step_compiles_into_one_graph():
         encoded = model.get_encoder()(ids, mask)
         cache = EncoderDecoderCache(model.create_text_cache(is_static=True), DynamicCache())
         assert isinstance(cache.self_attention_cache, StaticRecurrentCache)
-        model(None, mask, encoder_outputs=encoded, decoder_input_ids=target[:, :3], past_key_values=cache)
+        model(None, mask, encoder_outputs=encoded, decoder_input_ids=target[:, :3], cache=cache)
         for position in range(3, 7):
             token = target[:, position : position + 1]
-            logits = step(None, mask, encoder_outputs=encoded, decoder_input_ids=token, past_key_values=cache).logits
+            logits = step(None, mask, encoder_outputs=encoded, decoder_input_ids=token, cache=cache).logits
             torch.testing.assert_close(logits[:, 0], expected[:, position], rtol=1e-4, atol=1e-4)
 
 
@@ -228,7 +228,7 @@ def test_what_cannot_be_is_refused_with_the_reason():
     model = translator()
     ids = torch.randint(4, 30, (2, 5))
     with pytest.raises(ValueError, match="in a DynamicCache, and decoder_cell='ssru' has states: give model"):
-        model(ids, decoder_input_ids=ids, past_key_values=EncoderDecoderCache(DynamicCache(), DynamicCache()))
+        model(ids, decoder_input_ids=ids, cache=EncoderDecoderCache(DynamicCache(), DynamicCache()))
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 4\) does not fit 5 tokens in 2 rows"):
         model(ids, decoder_input_ids=ids, decoder_attention_mask=torch.ones(2, 4))
     shared = torch.tensor([[0, 1, 2, 0, 1]])

@@ -351,7 +351,7 @@ def test_a_stack_of_a_new_cell_reads_both_ways_and_gives_its_states(new_cell, tm
     outputs = model(ids, attention_mask=MASK)
     torch.testing.assert_close(outputs.last_hidden_state, states)
     expected = [torch.stack(tensors) for tensors in zip(*finals, strict=True)]  # as torch gives them
-    torch.testing.assert_close(list(outputs.past_key_values.to_torch()), expected)
+    torch.testing.assert_close(list(outputs.cache.to_torch()), expected)
     with pytest.raises(ValueError, match=f"no recurrent layer of cell_type='{new_cell[0].cell_type}'"):
         model.to_torch()
 

@@ -30,7 +30,7 @@ def test_a_card_computes_what_a_processor_computes(cell_type, monkeypatch):
     expected = model(ids, attention_mask=mask, use_cache=True)
     found = copy.deepcopy(model).cuda()(ids.cuda(), attention_mask=mask.cuda(), use_cache=True)
     torch.testing.assert_close(found.last_hidden_state.cpu(), expected.last_hidden_state, rtol=1e-3, atol=1e-4)
-    for ours, theirs in zip(found.past_key_values.to_torch(), expected.past_key_values.to_torch(), strict=True):
+    for ours, theirs in zip(found.cache.to_torch(), expected.cache.to_torch(), strict=True):
         torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-4)
 
 

@@ -135,18 +135,18 @@ def test_beside_labels_a_cache_is_returned_where_it_is_asked_for(model_class):
     assert model.config.use_cache
     inputs = inputs_of(model_class)
     without = model(**inputs)
-    assert without.past_key_values is None
-    assert model(**inputs, use_cache=False).past_key_values is None
+    assert without.cache is None
+    assert model(**inputs, use_cache=False).cache is None
     asked = model(**inputs, use_cache=True)
     torch.testing.assert_close(asked.loss, without.loss)
-    assert asked.past_key_values.get_seq_length() == 5
+    assert asked.cache.get_seq_length() == 5
     # It is the cache of a decoder that has read the labels, shifted right: the next token goes on from there.
     read = model.prepare_decoder_input_ids_from_labels(inputs["labels"])
     more = torch.tensor([[7], [8]])
     whole = model(inputs["input_ids"], decoder_input_ids=torch.cat([read, more], dim=1))
-    step = model(inputs["input_ids"], decoder_input_ids=more, past_key_values=asked.past_key_values)
+    step = model(inputs["input_ids"], decoder_input_ids=more, cache=asked.cache)
     torch.testing.assert_close(step.logits[:, 0], whole.logits[:, -1])
-    assert whole.past_key_values is not None  # without labels as the config says
+    assert whole.cache is not None  # without labels as the config says
 
 
 @every_classifier
@@ -159,13 +159,13 @@ def test_a_classifier_gives_a_cache_only_where_it_is_asked_for_and_the_mean_loss
     labels = torch.randint(3, shape)
     outputs = model(**inputs, labels=labels)
     assert tuple(outputs.logits.shape) == (*shape, 3)
-    assert outputs.get("past_key_values") is None
+    assert outputs.get("cache") is None
     expected = functional.cross_entropy(outputs.logits.flatten(0, -2), labels.flatten())
     torch.testing.assert_close(outputs.loss, expected)
     halved = model(**inputs, labels=labels, num_items_in_batch=2 * labels.numel()).loss
     torch.testing.assert_close(halved, expected / 2)
     if hasattr(model.config, "use_cache") and "Token" not in model_class.__name__:
-        assert model(**inputs, use_cache=True).past_key_values.get_seq_length() == 5
+        assert model(**inputs, use_cache=True).cache.get_seq_length() == 5
 
 
 def test_pooling_by_hand():
@@ -184,13 +184,13 @@ def test_a_static_cache_is_reset_to_before_the_first_token():
     ids = torch.randint(4, 20, (2, 5))
     cache = StaticRecurrentCache(model.config)
     with torch.no_grad():
-        expected = model(ids, past_key_values=cache).logits
+        expected = model(ids, cache=cache).logits
         addresses = [state.data_ptr() for states in cache for state in states]
         assert (cache.get_seq_length(), cache.get_mask_sizes(3, 0)) == (5, (8, 0))
         cache.reset()
         assert (cache.get_seq_length(), cache.get_mask_sizes(3, 0)) == (0, (3, 0))
         assert all((state == 0).all() for states in cache for state in states)
-        torch.testing.assert_close(model(ids, past_key_values=cache).logits, expected)
+        torch.testing.assert_close(model(ids, cache=cache).logits, expected)
         assert cache.get_seq_length() == 5
         assert [state.data_ptr() for states in cache for state in states] == addresses
 
@@ -203,7 +203,7 @@ def test_the_cache_of_a_translator_is_reset_to_before_the_first_token(is_static)
     with torch.no_grad():
         for length in (4, 4 if is_static else 6):  # another source, of another length where that may be
             ids, target = torch.randint(4, 20, (2, length)), torch.randint(4, 20, (2, 3))
-            logits = model(ids, decoder_input_ids=target, past_key_values=cache).logits
+            logits = model(ids, decoder_input_ids=target, cache=cache).logits
             torch.testing.assert_close(logits, model(ids, decoder_input_ids=target).logits)
             assert cache.get_seq_length() == 3
             cache.reset()

@@ -89,7 +89,7 @@ def test_gradients_flow_through_it_as_through_a_dynamic_cache(model, prompt):
     for cache in (GrowingCache(model.config), DynamicCache(config=model.config)):
         model.zero_grad()
         for token in prompt.split(1, dim=1):
-            logits = model(token, past_key_values=cache, use_cache=True).logits
+            logits = model(token, cache=cache, use_cache=True).logits
         logits.logsumexp(dim=-1).sum().backward()
         gradients.append(model.model.layers[0].self_attn.k_proj.weight.grad.clone())
     assert gradients[0].abs().sum() > 0
@@ -98,24 +98,24 @@ def test_gradients_flow_through_it_as_through_a_dynamic_cache(model, prompt):
 
 @torch.no_grad()
 def test_a_copy_goes_its_own_way(model, prompt):
-    cache = model(prompt, use_cache=True).past_key_values
+    cache = model(prompt, use_cache=True).cache
     assert type(cache) is GrowingCache
-    model(prompt[:, :1], past_key_values=cache)
+    model(prompt[:, :1], cache=cache)
     other = copy.deepcopy(cache)
-    found = model(prompt[:, 1:2], past_key_values=cache).logits
-    model(prompt[:, 2:4], past_key_values=other)
+    found = model(prompt[:, 1:2], cache=cache).logits
+    model(prompt[:, 2:4], cache=other)
     whole = torch.cat([prompt, prompt[:, :2]], dim=1)
     torch.testing.assert_close(found, model(whole).logits[:, -1:])
-    again = model(prompt[:, 4:], past_key_values=cache).logits
+    again = model(prompt[:, 4:], cache=cache).logits
     torch.testing.assert_close(again, model(torch.cat([whole, prompt[:, 4:]], dim=1)).logits[:, -1:])
 
 
 def test_inference_mode_may_end_before_the_text_does(model, prompt):
     with torch.inference_mode():
-        cache = model(prompt, use_cache=True).past_key_values
-        model(prompt[:, :1], past_key_values=cache)
+        cache = model(prompt, use_cache=True).cache
+        model(prompt[:, :1], cache=cache)
     with torch.no_grad():
-        found = model(prompt[:, 1:2], past_key_values=cache).logits
+        found = model(prompt[:, 1:2], cache=cache).logits
         torch.testing.assert_close(found, model(torch.cat([prompt, prompt[:, :2]], dim=1)).logits[:, -1:])
 
 
@@ -130,15 +130,15 @@ def test_texts_are_those_of_a_dynamic_cache(way, model, prompt):
     if way.pop("assistant", False):
         way["assistant_model"] = TransformerDecoderForCausalLM(model.config).double().eval()
     for cache in (None, DynamicCache(config=model.config)):
-        given = {} if cache is None else {"past_key_values": cache}
+        given = {} if cache is None else {"cache": cache}
         texts.append(model.generate(rows, max_new_tokens=12, do_sample=False, **way, **given))
     assert torch.equal(*texts)
 
 
 def test_generation_makes_it_and_goes_on_from_it(model, prompt):
     begun = model.generate(prompt, max_new_tokens=4, do_sample=False, return_dict_in_generate=True)
-    assert type(begun.past_key_values) is GrowingCache
-    went_on = model.generate(begun.sequences, max_new_tokens=5, do_sample=False, past_key_values=begun.past_key_values)
+    assert type(begun.cache) is GrowingCache
+    went_on = model.generate(begun.sequences, max_new_tokens=5, do_sample=False, cache=begun.cache)
     assert torch.equal(went_on, model.generate(prompt, max_new_tokens=9, do_sample=False))
     for way in ({"cache_implementation": "dynamic"}, {"cache_implementation": "static"}, {"use_cache": False}):
         assert torch.equal(went_on, model.generate(prompt, max_new_tokens=9, do_sample=False, **way))
@@ -147,7 +147,7 @@ def test_generation_makes_it_and_goes_on_from_it(model, prompt):
 def test_an_encoder_decoder_keeps_two(prompt):
     config = TransformerConfig(**SIZES, decoder_layers=3, decoder_start_token_id=2, pad_token_id=0)
     model = TransformerForConditionalGeneration(config).eval()
-    cache = model.generate(prompt, max_new_tokens=4, return_dict_in_generate=True).past_key_values
+    cache = model.generate(prompt, max_new_tokens=4, return_dict_in_generate=True).cache
     assert type(cache) is TransformerCache
     assert type(cache.self_attention_cache) is GrowingCache
     assert type(cache.cross_attention_cache) is DynamicCache

@@ -163,11 +163,11 @@ def test_windows_with_a_carried_state_are_the_text_at_once(cell_type, implementa
     whole = model(ids, use_cache=True)
     cache, pieces = None, []
     for window in ids.split(33, dim=1):
-        outputs = model(window, past_key_values=cache, use_cache=True)
-        cache = outputs.past_key_values.detach_()
+        outputs = model(window, cache=cache, use_cache=True)
+        cache = outputs.cache.detach_()
         pieces.append(outputs.last_hidden_state)
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole.last_hidden_state)
-    torch.testing.assert_close(list(cache.to_torch()), list(whole.past_key_values.to_torch()))
+    torch.testing.assert_close(list(cache.to_torch()), list(whole.cache.to_torch()))
 
 
 @every_cell
@@ -213,8 +213,8 @@ def test_in_bf16_a_text_read_token_by_token_is_as_exact_as_at_once(cell_type, by
             whole = model(ids).last_hidden_state[:, -50:]
             outputs, cache = [], None
             for token in ids.split(1, dim=1):
-                step = model(token, past_key_values=cache, use_cache=True)
-                outputs, cache = [*outputs, step.last_hidden_state], step.past_key_values
+                step = model(token, cache=cache, use_cache=True)
+                outputs, cache = [*outputs, step.last_hidden_state], step.cache
     assert whole.dtype == outputs[-1].dtype
     assert all(state.dtype == torch.float32 for state in cache.to_torch())
     errors = [(found - exact).abs().mean().item() for found in (whole, torch.cat(outputs[-50:], dim=1))]

@@ -124,7 +124,7 @@ def test_padding_changes_no_logits(cell_type, pooling):
 def test_last_pooling_reads_the_end_of_each_direction():
     model = RecurrentForSequenceClassification(config_of(bidirectional=True, num_hidden_layers=1)).eval()
     ids, mask = ragged_prompts()
-    (hidden, _) = model.model(ids, attention_mask=mask).past_key_values.to_torch()
+    (hidden, _) = model.model(ids, attention_mask=mask).cache.to_torch()
     expected = model.score(torch.cat([hidden[0], hidden[1]], dim=-1))
     torch.testing.assert_close(model(ids, attention_mask=mask).logits, expected)
 
@@ -196,9 +196,7 @@ def test_generation_goes_on_from_a_state():
     whole = model.generate(ids, attention_mask=mask, max_new_tokens=9)
     begun = model.generate(ids, attention_mask=mask, max_new_tokens=4, return_dict_in_generate=True)
     mask = torch.cat([mask, mask.new_ones(3, begun.sequences.shape[1] - 6)], dim=1)
-    went_on = model.generate(
-        begun.sequences, attention_mask=mask, past_key_values=begun.past_key_values, max_new_tokens=5
-    )
+    went_on = model.generate(begun.sequences, attention_mask=mask, cache=begun.cache, max_new_tokens=5)
     assert torch.equal(whole, went_on)
 
 
@@ -206,10 +204,10 @@ def test_a_dynamic_cache_made_from_the_config_works_and_one_for_keys_and_values_
     model = language_model()
     ids = torch.randint(4, 30, (2, 6))
     cache = DynamicCache(config=model.config)
-    model(ids[:, :4], past_key_values=cache)
-    torch.testing.assert_close(model(ids[:, 4:], past_key_values=cache).logits, model(ids).logits[:, 4:])
+    model(ids[:, :4], cache=cache)
+    torch.testing.assert_close(model(ids[:, 4:], cache=cache).logits, model(ids).logits[:, 4:])
     with pytest.raises(ValueError, match="needs RecurrentCache"):
-        model(ids, past_key_values=DynamicCache())
+        model(ids, cache=DynamicCache())
 
 
 def test_sampling_is_repeatable_and_streams():
@@ -228,7 +226,7 @@ def test_the_state_does_not_grow_with_the_text():
     model = language_model()
     sizes = []
     for length in (10, 1000):
-        cache = model(torch.randint(4, 30, (1, length))).past_key_values
+        cache = model(torch.randint(4, 30, (1, length))).cache
         sizes.append(sum(state.numel() for state in cache.to_torch()))
         assert cache.get_seq_length() == length
     assert sizes[0] == sizes[1] == 2 * 2 * 12
@@ -275,7 +273,7 @@ def test_a_carried_state_survives_gradient_checkpointing():
     model.activation_checkpointing_enable()
     inputs = torch.randn(2, 8, 12)
     cache = RecurrentCache(model.config)
-    pieces = [model(inputs_embeds=half, past_key_values=cache).last_hidden_state for half in inputs.split(4, dim=1)]
+    pieces = [model(inputs_embeds=half, cache=cache).last_hidden_state for half in inputs.split(4, dim=1)]
     torch.testing.assert_close(torch.cat(pieces, 1), model(inputs_embeds=inputs).last_hidden_state)
 
 
@@ -334,9 +332,9 @@ def test_a_generation_step_compiles_into_one_graph():
     cache = StaticRecurrentCache(model.config)
     with torch.no_grad():
         expected = model(ids).logits
-        model(ids[:, :3], past_key_values=cache)
+        model(ids[:, :3], cache=cache)
         for position in range(3, 6):
-            logits = step(ids[:, position : position + 1], past_key_values=cache).logits
+            logits = step(ids[:, position : position + 1], cache=cache).logits
             torch.testing.assert_close(logits[:, 0], expected[:, position])
 
 
@@ -590,7 +588,7 @@ def test_wrong_calls_are_refused_with_the_reason():
     both_ways = RecurrentModel(config_of(bidirectional=True))
     ids = torch.randint(30, (2, 5))
     with pytest.raises(ValueError, match="cannot go on from a state"):
-        both_ways(ids, past_key_values=both_ways(ids).past_key_values)
+        both_ways(ids, cache=both_ways(ids).cache)
     model = RecurrentModel(config_of())
     with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
         model()
@@ -599,10 +597,10 @@ def test_wrong_calls_are_refused_with_the_reason():
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 7\) does not fit 5 tokens in 2 rows"):
         model(ids, attention_mask=torch.ones(2, 7))
     for length in (5, 10):  # of these tokens, or of those read before too
-        cache = model(ids).past_key_values
-        model(ids, attention_mask=torch.ones(2, length), past_key_values=cache)
+        cache = model(ids).cache
+        model(ids, attention_mask=torch.ones(2, length), cache=cache)
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 16\) does not fit 5 tokens in 2 rows"):
-        model(ids, attention_mask=torch.ones(2, 16), past_key_values=cache)
+        model(ids, attention_mask=torch.ones(2, 16), cache=cache)
     with pytest.raises(ValueError, match="recurrence_implementation='fast'"):
         model.set_recurrence_implementation("fast")
 

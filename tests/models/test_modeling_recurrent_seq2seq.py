@@ -143,12 +143,12 @@ def test_a_target_read_in_pieces_equals_the_target_read_at_once(cell_type, decod
             attention_mask=inputs["attention_mask"],
             decoder_input_ids=inputs["decoder_input_ids"][:, start:stop],
             decoder_attention_mask=inputs["decoder_attention_mask"][:, :stop],
-            past_key_values=cache,
+            cache=cache,
         )
         pieces.append(outputs.logits)
         assert cache.get_seq_length() == stop
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole.logits)
-    for states, expected in zip(cache.self_attention_cache, whole.past_key_values.self_attention_cache, strict=True):
+    for states, expected in zip(cache.self_attention_cache, whole.cache.self_attention_cache, strict=True):
         torch.testing.assert_close(states, expected)
 
 
@@ -179,7 +179,7 @@ def test_padding_of_source_and_target_changes_nothing(cell_type, decoder):
             torch.testing.assert_close(alignment[row, 0, target_mask[row]][:, mask[row]], expected[0, 0])
     assert (outputs.encoder_last_hidden_state[~mask] == 0).all()
     assert (model.model(sources, mask, targets, target_mask).last_hidden_state[~target_mask] == 0).all()
-    for states in outputs.past_key_values.self_attention_cache:
+    for states in outputs.cache.self_attention_cache:
         torch.testing.assert_close(states, tuple(state[:1].expand_as(state) for state in states))
 
 
@@ -237,7 +237,7 @@ def test_generation_samples_repeatably_and_goes_on_from_a_state(decoder):
         attention_mask=mask,
         decoder_input_ids=begun.sequences,
         decoder_attention_mask=torch.ones_like(begun.sequences),
-        past_key_values=begun.past_key_values,
+        cache=begun.cache,
         max_new_tokens=5,
     )
     assert torch.equal(whole, went_on)
@@ -291,7 +291,7 @@ def test_generate_takes_the_encoder_outputs_and_gives_the_alignment():
 def test_the_cache_is_repeated_selected_and_reset_but_not_cropped():
     model = translator("additive, fed")
     inputs = inputs_of()
-    cache = model(**inputs).past_key_values
+    cache = model(**inputs).cache
     keys, feed = (state.clone() for state in cache.cross_attention_cache.layers[0].recurrent_states.values())
     assert (keys.shape, feed.shape, len(cache)) == ((3, 6, 12), (3, 12), 2)
     cache.batch_repeat_interleave(2)
@@ -303,7 +303,7 @@ def test_the_cache_is_repeated_selected_and_reset_but_not_cropped():
     cache.reset()
     assert cache.get_seq_length() == 0
     other = inputs_of()
-    torch.testing.assert_close(model(**other, past_key_values=cache).logits, model(**other).logits)
+    torch.testing.assert_close(model(**other, cache=cache).logits, model(**other).logits)
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -406,7 +406,7 @@ def test_the_loss_is_the_cross_entropy_of_the_labels():
     logits = model(ids, attention_mask=mask, decoder_input_ids=decoder_input_ids).logits
     outputs = model(ids, attention_mask=mask, labels=labels)
     torch.testing.assert_close(outputs.logits, logits)
-    assert outputs.past_key_values is None
+    assert outputs.cache is None
 
     log_probabilities = logits.log_softmax(-1)[labels != -100]
     likelihoods = log_probabilities.gather(1, labels[labels != -100].unsqueeze(1)).squeeze(1)
@@ -481,10 +481,10 @@ def test_a_generation_step_compiles_into_one_graph():
         expected = model(**inputs, decoder_input_ids=decoder_ids).logits
         inputs["encoder_outputs"] = model.get_encoder()(inputs.pop("input_ids"), inputs["attention_mask"])
         cache = RecurrentSeq2SeqCache(model.config, is_static=True)
-        model(**inputs, decoder_input_ids=decoder_ids[:, :3], past_key_values=cache)
+        model(**inputs, decoder_input_ids=decoder_ids[:, :3], cache=cache)
         for position in range(3, 7):
             ids = decoder_ids[:, position : position + 1]
-            logits = step(**inputs, decoder_input_ids=ids, past_key_values=cache).logits
+            logits = step(**inputs, decoder_input_ids=ids, cache=cache).logits
             torch.testing.assert_close(logits[:, 0], expected[:, position])
 
 
@@ -585,7 +585,7 @@ def test_wrong_calls_are_refused_with_the_reason():
     with pytest.raises(ValueError, match="encoder_outputs has no final_state"):
         model(encoder_outputs=(torch.randn(2, 5, 24).double(),), decoder_input_ids=ids)
     with pytest.raises(ValueError, match="a DynamicCache, without a place for"):
-        model(ids, decoder_input_ids=ids, past_key_values=DynamicCache())
+        model(ids, decoder_input_ids=ids, cache=DynamicCache())
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 3\) does not fit 5 tokens in 2 rows"):
         model(ids, attention_mask=torch.ones(2, 3), decoder_input_ids=ids)
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 1\) does not fit a source of shape \(2, 5\)"):

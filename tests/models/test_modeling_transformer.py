@@ -244,7 +244,7 @@ def test_generation_goes_on_from_a_cache():
         ids,
         decoder_input_ids=begun.sequences,
         decoder_attention_mask=torch.ones_like(begun.sequences),  # tells transformers what the cache covers
-        past_key_values=begun.past_key_values,
+        cache=begun.cache,
         max_new_tokens=5,
         **settings,
     )
@@ -386,8 +386,8 @@ def test_wrong_calls_are_refused_with_the_reason():
         model(ids, decoder_input_ids=ids, decoder_attention_mask=torch.ones(2, 6))
     with pytest.raises(ValueError, match=r"attention_mask of shape \(2, 4\) does not fit 5 tokens in 2 rows"):
         model.encoder(ids, attention_mask=torch.ones(2, 4), position_ids=torch.arange(5)[None])
-    with pytest.raises(ValueError, match="past_key_values of type DynamicCache has no room"):
-        model(ids, decoder_input_ids=ids, past_key_values=DynamicCache())
+    with pytest.raises(ValueError, match="cache of type DynamicCache has no room"):
+        model(ids, decoder_input_ids=ids, cache=DynamicCache())
     unknown = TransformerForConditionalGeneration(config_of(pad_token_id=None))
     with pytest.raises(ValueError, match="pad_token_id=None: set both"):
         unknown(ids, labels=ids)

@@ -136,7 +136,7 @@ def test_logits_in_pieces_through_either_cache_equal_those_at_once(variant):
     expected = model(ids, attention_mask=mask).logits[mask.bool()]
     for cache in (DynamicCache(config=model.config), StaticCache(config=model.config, max_cache_len=10)):
         pieces = [
-            model(ids[:, start:end], attention_mask=mask[:, :end], past_key_values=cache).logits
+            model(ids[:, start:end], attention_mask=mask[:, :end], cache=cache).logits
             for start, end in ((0, 3), (3, 5), (5, 6))
         ]
         torch.testing.assert_close(torch.cat(pieces, 1)[mask.bool()], expected, rtol=1e-4, atol=1e-4)
@@ -169,11 +169,11 @@ def test_masks_that_do_not_fit_are_refused():
     model = language_model()
     ids = torch.randint(4, 30, (1, 5))
     with torch.no_grad():
-        cache = model(ids[:, :3]).past_key_values
+        cache = model(ids[:, :3]).cache
         for length in (2, 6):
             with pytest.raises(ValueError, match=rf"attention_mask of shape \(1, {length}\) does not fit 2 tokens"):
-                model(ids[:, 3:], attention_mask=torch.ones(1, length), past_key_values=cache)
-        goes_on = model(ids[:, 3:], attention_mask=torch.ones(1, 5), past_key_values=cache).logits
+                model(ids[:, 3:], attention_mask=torch.ones(1, length), cache=cache)
+        goes_on = model(ids[:, 3:], attention_mask=torch.ones(1, 5), cache=cache).logits
         torch.testing.assert_close(goes_on, model(ids).logits[:, 3:], rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"attention_mask of shape \(1, 7\) does not fit 5 tokens in 1 rows: it must"):
         model(ids, attention_mask=torch.ones(1, 7))
@@ -198,7 +198,7 @@ def test_generation_goes_on_from_a_cache_and_streams():
     went_on = model.generate(
         begun.sequences,
         attention_mask=mask,
-        past_key_values=begun.past_key_values,
+        cache=begun.cache,
         max_new_tokens=5,
         do_sample=False,
     )

@@ -50,7 +50,7 @@ def test_outputs_states_and_gradients_equal_torch_run_on_each_row_alone(
 
     ours = inputs.clone().requires_grad_()
     outputs = model(inputs_embeds=ours, attention_mask=None if MASKS[padding] is None else mask)
-    states = outputs.past_key_values.to_torch()
+    states = outputs.cache.to_torch()
     output_weights, state_weights = torch.randn_like(outputs.last_hidden_state), torch.randn_like(states[0])
     loss = (outputs.last_hidden_state * output_weights)[mask.bool()].sum() + sum(
         (s * state_weights).sum() for s in states
@@ -105,11 +105,11 @@ def test_a_text_read_in_pieces_equals_the_text_read_at_once(cell_type, implement
     whole = model(inputs_embeds=inputs, attention_mask=mask)
     cache = RecurrentCache(model.config)
     pieces = [
-        model(inputs_embeds=inputs[:, a:b], attention_mask=mask[:, a:b], past_key_values=cache).last_hidden_state
+        model(inputs_embeds=inputs[:, a:b], attention_mask=mask[:, a:b], cache=cache).last_hidden_state
         for a, b in ((0, 3), (3, 4), (4, 10))
     ]
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole.last_hidden_state)
-    for state, expected in zip(cache.to_torch(), whole.past_key_values.to_torch(), strict=True):
+    for state, expected in zip(cache.to_torch(), whole.cache.to_torch(), strict=True):
         torch.testing.assert_close(state, expected)
     assert cache.get_seq_length() == 10
 
@@ -123,14 +123,14 @@ def test_a_row_without_a_valid_token_keeps_the_initial_state(cell_type, implemen
     inputs = torch.randn(2, 4, 5, dtype=torch.double, requires_grad=True)
     outputs = model(inputs_embeds=inputs, attention_mask=mask)
     assert (outputs.last_hidden_state[0] == 0).all()
-    assert all((state[:, 0] == 0).all() for state in outputs.past_key_values.to_torch())
+    assert all((state[:, 0] == 0).all() for state in outputs.cache.to_torch())
     outputs.last_hidden_state.sum().backward()
     assert inputs.grad.isfinite().all()
 
     if not bidirectional:  # and the state it was given, if it was given one
-        cache = model(inputs_embeds=torch.randn(2, 3, 5, dtype=torch.double)).past_key_values
+        cache = model(inputs_embeds=torch.randn(2, 3, 5, dtype=torch.double)).cache
         before = [state.clone() for state in cache.to_torch()]
-        model(inputs_embeds=inputs, attention_mask=mask, past_key_values=cache)
+        model(inputs_embeds=inputs, attention_mask=mask, cache=cache)
         for state, expected in zip(cache.to_torch(), before, strict=True):
             torch.testing.assert_close(state[:, 0], expected[:, 0])
 
@@ -199,7 +199,7 @@ def test_states_of_blocks_under_bf16_autocast_are_float32_whichever_way_they_are
     ids = torch.randint(30, (3, 20))
     mask = torch.ones_like(ids)
     mask[0, 12:] = 0
-    exact = model(ids, attention_mask=mask).past_key_values.to_torch()
+    exact = model(ids, attention_mask=mask).cache.to_torch()
     for implementation in ("eager", "fused"):
         model.set_recurrence_implementation(implementation)
         for lengths in ((20,), (19, 1), (1, 19), (1,) * 20):
@@ -207,7 +207,7 @@ def test_states_of_blocks_under_bf16_autocast_are_float32_whichever_way_they_are
             for piece in ids.split(lengths, dim=1):
                 end += piece.shape[1]
                 with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                    outputs = model(piece, attention_mask=mask[:, :end], past_key_values=cache).last_hidden_state
+                    outputs = model(piece, attention_mask=mask[:, :end], cache=cache).last_hidden_state
                 assert outputs.dtype == torch.bfloat16
                 assert {state.dtype for states in cache for state in states} == {torch.float32}
             for state, expected in zip(cache.to_torch(), exact, strict=True):
@@ -221,8 +221,8 @@ def test_half_precision_weights_with_padding(cell_type, dtype):
     model = RecurrentModel.from_torch(module, vocab_size=20)
     inputs, mask = torch.randn(4, 20, 16), torch.ones(4, 20, dtype=torch.long)
     mask[0, 12:] = 0
-    exact = model(inputs_embeds=inputs, attention_mask=mask).past_key_values.to_torch()
-    half = model.to(dtype)(inputs_embeds=inputs.to(dtype), attention_mask=mask).past_key_values.to_torch()
+    exact = model(inputs_embeds=inputs, attention_mask=mask).cache.to_torch()
+    half = model.to(dtype)(inputs_embeds=inputs.to(dtype), attention_mask=mask).cache.to_torch()
     for state, expected in zip(half, exact, strict=True):
         torch.testing.assert_close(state.float(), expected, rtol=0, atol=0.05)
 
@@ -404,18 +404,18 @@ def test_a_recording_cache_goes_back_to_the_state_before_the_last_tokens(cell_ty
     cache = RecurrentCache(model.config)
     cache.activate_past_recording()
     with torch.no_grad():
-        whole = model(ids, attention_mask=mask, past_key_values=cache)
+        whole = model(ids, attention_mask=mask, cache=cache)
         torch.testing.assert_close(whole.last_hidden_state, model(ids, attention_mask=mask).last_hidden_state)
         for removed, length in ((7, 83), (0, 83), (57, 26)):
             cache.crop(-removed)
-            shortened = model(ids[:, :length], attention_mask=mask[:, :length], use_cache=True).past_key_values
+            shortened = model(ids[:, :length], attention_mask=mask[:, :length], use_cache=True).cache
             assert cache.get_seq_length() == length
             for ours, theirs in zip(cache.to_torch(), shortened.to_torch(), strict=True):
                 torch.testing.assert_close(ours, theirs)
         with pytest.raises(ValueError, match="can be taken back by 0 tokens, not by 1"):
             cache.crop(-1)
         cache.batch_select_indices(torch.tensor([1]))
-        model(ids[1:, 26:29], attention_mask=mask[1:, :29], past_key_values=cache)
+        model(ids[1:, 26:29], attention_mask=mask[1:, :29], cache=cache)
         cache.crop(-3)
         torch.testing.assert_close(cache.to_torch()[0], shortened.to_torch()[0][:, 1:])
         cache.reset()
@@ -429,11 +429,11 @@ def test_rows_that_change_places_take_their_earlier_states_with_them(cell_type):
     ids, cache = torch.randint(9, (2, 8)), RecurrentCache(model.config)
     cache.activate_past_recording()
     with torch.no_grad():
-        model(ids[:, :5], past_key_values=cache)
+        model(ids[:, :5], cache=cache)
         cache.reorder_cache(torch.tensor([1, 0]))
-        model(ids[[1, 0], 5:], past_key_values=cache)
+        model(ids[[1, 0], 5:], cache=cache)
         cache.crop(-4)  # to before the rows changed places
-        shortened = model(ids[[1, 0], :4], use_cache=True).past_key_values
+        shortened = model(ids[[1, 0], :4], use_cache=True).cache
     for ours, theirs in zip(cache.to_torch(), shortened.to_torch(), strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -449,7 +449,7 @@ def test_a_net_that_reads_both_ways_reads_a_text_at_once_though_states_are_recor
     ids, cache = torch.randint(9, (2, 7)), RecurrentCache(model.config)
     cache.activate_past_recording()
     with torch.no_grad():
-        outputs = model(ids, past_key_values=cache).last_hidden_state
+        outputs = model(ids, cache=cache).last_hidden_state
         torch.testing.assert_close(outputs, model(ids, use_cache=False).last_hidden_state)
     with pytest.raises(ValueError, match="can be taken back by 0 tokens, not by 1"):
         cache.crop(-1)
@@ -462,7 +462,7 @@ def test_a_static_cache_cannot_record():
 
 def test_cache_repeats_selects_resets_and_refuses_to_crop():
     model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4))
-    cache = model(torch.randint(9, (3, 5))).past_key_values
+    cache = model(torch.randint(9, (3, 5))).cache
     hidden = cache.to_torch()[0].clone()
     cache.batch_repeat_interleave(2)
     assert torch.equal(cache.to_torch()[0], hidden.repeat_interleave(2, dim=1))
@@ -475,24 +475,24 @@ def test_cache_repeats_selects_resets_and_refuses_to_crop():
     cache.reset()
     assert cache.get_seq_length() == 0
     ids = torch.randint(9, (3, 5))
-    torch.testing.assert_close(model(ids, past_key_values=cache).last_hidden_state, model(ids).last_hidden_state)
+    torch.testing.assert_close(model(ids, cache=cache).last_hidden_state, model(ids).last_hidden_state)
 
 
 def test_state_carries_gradients_until_it_is_detached():
     model = RecurrentModel(RecurrentConfig(vocab_size=9, hidden_size=4)).train()
     first = torch.randn(2, 3, 4, requires_grad=True)
     cache = RecurrentCache(model.config)
-    model(inputs_embeds=first, past_key_values=cache)
-    model(inputs_embeds=torch.randn(2, 3, 4), past_key_values=cache).last_hidden_state.sum().backward()
+    model(inputs_embeds=first, cache=cache)
+    model(inputs_embeds=torch.randn(2, 3, 4), cache=cache).last_hidden_state.sum().backward()
     assert first.grad.abs().sum() > 0
     cache = RecurrentCache(model.config)
-    model(inputs_embeds=first, past_key_values=cache)
+    model(inputs_embeds=first, cache=cache)
     assert not any(state.requires_grad for state in cache.detach_().to_torch())
 
 
 def test_padding_is_moved_between_devices_as_accelerate_moves_tensors():
     padding = Padding.from_mask(torch.tensor(MASKS["left"]), num_directions=2)
-    moved = send_to_device(padding, "meta", skip_keys=["past_key_values"])
+    moved = send_to_device(padding, "meta", skip_keys=["cache"])
     assert moved.mask.is_meta
     assert moved.lengths.is_meta
     assert all(order is None or all(part.is_meta for part in order) for order in moved.orders)

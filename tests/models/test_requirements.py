@@ -19,7 +19,7 @@ def test_an_older_transformers_is_named_in_one_line(monkeypatch):
     with pytest.raises(ImportError) as raised:
         runpy.run_path(requirements.__file__)
     assert str(raised.value) == (
-        'This model needs transformers 5.23 or newer, and 5.9.2 is installed: pip install -U "transformers>=5.23"'
+        'This model needs transformers 5.24 or newer, and 5.9.2 is installed: pip install -U "transformers>=5.24"'
     )
 
 

@@ -76,7 +76,7 @@ def test_padding_changes_nothing(place, bidirectional):
     together = model(padded, attention_mask=mask, use_cache=True)
     torch.testing.assert_close(together.last_hidden_state[0, positions], alone.last_hidden_state[0])
     assert (together.last_hidden_state[mask == 0] == 0).all()
-    for ours, theirs in zip(together.past_key_values, alone.past_key_values, strict=True):
+    for ours, theirs in zip(together.cache, alone.cache, strict=True):
         for tensor, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(tensor[:1], other)
 
@@ -86,13 +86,13 @@ def test_a_text_read_in_parts_is_the_text(cell_type):
     model = randomized(RecurrentModel(config_of(cell_type=cell_type)))
     ids = torch.randint(1, 20, (2, 9))
     cache = RecurrentCache(model.config)
-    parts = [model(part, past_key_values=cache).last_hidden_state for part in ids.split([1, 4, 1, 3], dim=1)]
+    parts = [model(part, cache=cache).last_hidden_state for part in ids.split([1, 4, 1, 3], dim=1)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids).last_hidden_state)
     cache = RecurrentCache(model.config)
     cache.activate_past_recording()
-    model(ids, past_key_values=cache)
+    model(ids, cache=cache)
     cache.crop(-4)
-    again = model(ids[:, 5:], past_key_values=cache).last_hidden_state
+    again = model(ids[:, 5:], cache=cache).last_hidden_state
     torch.testing.assert_close(again, model(ids).last_hidden_state[:, 5:])
 
 
@@ -153,7 +153,7 @@ def test_what_has_no_block_to_stand_in_is_refused():
 @pytest.mark.parametrize("cell_type", ["mingru", "lstm"])
 def test_what_a_convolution_has_read_is_no_state_of_the_cells(cell_type):
     model = randomized(RecurrentModel(config_of(cell_type=cell_type)))
-    cache = model(torch.randint(20, (4, 5))).past_key_values
+    cache = model(torch.randint(20, (4, 5))).cache
     states = cache.to_torch()
     assert len(states) == len(CELLS[cell_type].states)
     for index, state in enumerate(states):
@@ -173,7 +173,7 @@ def test_an_encoder_of_blocks_is_the_recurrent_model_of_blocks(cell_type):
     mask = torch.ones_like(ids)
     mask[0, :4] = mask[1, 2] = 0
     outputs, cache = encoder(ids, mask), model.create_cache()
-    expected = model(ids, mask, past_key_values=cache)
+    expected = model(ids, mask, cache=cache)
     torch.testing.assert_close(outputs.last_hidden_state, expected.last_hidden_state)
     for layer in range(2):
         *states, read_last = cache.layers[layer].recurrent_states.values()

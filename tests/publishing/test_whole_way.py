@@ -248,6 +248,6 @@ def test_every_family_loads_where_seqnlp_is_not(published, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("This model needs transformers 5.23 or newer, and 5.1.0 is installed: pip install")
+    assert lines[0].startswith("This model needs transformers 5.24 or newer, and 5.1.0 is installed: pip install")
     assert {line for line in lines if line.startswith("loaded ")} == {f"loaded alice/{f.model}" for f in FAMILIES}
     assert "[{'generated_text': 'The" in done.stdout  # by the example of a card

@@ -116,9 +116,9 @@ class GenerationTesterMixin:
             for state in states:
                 assert tuple(state.shape[:2]) == (batch_size, read)
         if use_cache:
-            self._check_past_key_values_for_generate(batch_size, output.past_key_values, length - 1, config)
+            self._check_past_key_values_for_generate(batch_size, output.cache, length - 1, config)
         else:
-            assert output.past_key_values is None
+            assert output.cache is None
 
     def test_greedy_generate(self):
         self._check_strategy(use_cache=False, do_sample=False)
@@ -199,10 +199,10 @@ class GenerationTesterMixin:
             if mask_name in inputs:
                 new = begun.sequences.shape[1] - inputs[mask_name].shape[1]
                 inputs[mask_name] = torch.nn.functional.pad(inputs[mask_name], (0, new), value=1)
-            continued = model.generate(**inputs, past_key_values=begun.past_key_values, max_new_tokens=1, **settings)
+            continued = model.generate(**inputs, cache=begun.cache, max_new_tokens=1, **settings)
             continued.scores = begun.scores + continued.scores
             self.assert_same_generation(whole, continued)
-            self._check_caches_are_equal(whole.past_key_values, continued.past_key_values)
+            self._check_caches_are_equal(whole.cache, continued.cache)
 
     def test_generate_continue_from_inputs_embeds(self):
         for model, inputs in self._models(decoder_only=True):
@@ -212,12 +212,10 @@ class GenerationTesterMixin:
             whole = model.generate(inputs_embeds=embeds, max_new_tokens=4, **settings)
             begun = model.generate(inputs_embeds=embeds, max_new_tokens=3, **settings)
             embeds = torch.cat([embeds, embed(begun.sequences)], dim=1)
-            continued = model.generate(
-                inputs_embeds=embeds, past_key_values=begun.past_key_values, max_new_tokens=1, **settings
-            )
+            continued = model.generate(inputs_embeds=embeds, cache=begun.cache, max_new_tokens=1, **settings)
             together = torch.cat([begun.sequences, continued.sequences], dim=1)
             assert whole.sequences.tolist() == together.tolist()
-            self._check_caches_are_equal(whole.past_key_values, continued.past_key_values)
+            self._check_caches_are_equal(whole.cache, continued.cache)
 
     def test_generate_can_restart_from_cache_and_new_tokens_only(self):
         for model, inputs in self._models(decoder_only=True):
@@ -230,12 +228,12 @@ class GenerationTesterMixin:
             restarted = model.generate(
                 begun.sequences[:, -1:],
                 attention_mask=mask,
-                past_key_values=copy.deepcopy(begun.past_key_values),
+                cache=copy.deepcopy(begun.cache),
                 max_new_tokens=2,
                 **settings,
             )
             assert whole.sequences[:, -2:].tolist() == restarted.sequences[:, -2:].tolist()
-            self._check_caches_are_equal(whole.past_key_values, restarted.past_key_values)
+            self._check_caches_are_equal(whole.cache, restarted.cache)
 
     def test_left_padding_compatibility(self):
         for model, inputs in self._models(decoder_only=True):
@@ -284,9 +282,7 @@ class GenerationTesterMixin:
             outputs = model(**{**inputs, "use_cache": True})
             read = inputs["decoder_input_ids" if config.is_encoder_decoder else "input_ids"]
             text_config = config.get_text_config(decoder=True)
-            self._check_past_key_values_for_generate(
-                *read.shape[:1], outputs.past_key_values, read.shape[1], text_config
-            )
+            self._check_past_key_values_for_generate(*read.shape[:1], outputs.cache, read.shape[1], text_config)
 
     @parameterized.expand([("ids", False, torch.float32), ("ids_half", False, torch.float16), ("embeds", True, None)])
     def test_generate_with_static_cache(self, name, from_embeds, dtype):
@@ -299,9 +295,9 @@ class GenerationTesterMixin:
                 inputs["inputs_embeds"] = model.get_input_embeddings()(inputs.pop("input_ids"))
             settings = {"max_new_tokens": 10, "return_dict_in_generate": True, "output_scores": True, **ENDLESS}
             static = model.generate(**inputs, cache_implementation="static", **settings)
-            assert isinstance(static.past_key_values, StaticCache)
+            assert isinstance(static.cache, StaticCache)
             self._check_past_key_values_for_generate(
-                static.sequences.shape[0], static.past_key_values, length, model.config.get_text_config(decoder=True)
+                static.sequences.shape[0], static.cache, length, model.config.get_text_config(decoder=True)
             )
             self.assert_same_generation(static, model.generate(**inputs, **settings))
 
@@ -320,7 +316,7 @@ class GenerationTesterMixin:
 
             eager = [model.generate(**half, **settings) for half in halves]
             for output in eager:
-                cache = self._decoder_cache(output.past_key_values)
+                cache = self._decoder_cache(output.cache)
                 assert isinstance(cache, DynamicCache)
                 assert not cache.is_compileable
             assert not hasattr(model, "_compiled_call")
@@ -330,7 +326,7 @@ class GenerationTesterMixin:
             with torch.compiler.set_stance("fail_on_recompile"):
                 compiled += [model.generate(**halves[1], **settings)]
             for output, expected in zip(compiled, eager, strict=True):
-                cache = self._decoder_cache(output.past_key_values)
+                cache = self._decoder_cache(output.cache)
                 assert not isinstance(cache, DynamicCache)
                 assert cache.is_compileable
                 self.assert_same_generation(output, expected)
@@ -355,9 +351,9 @@ class GenerationTesterMixin:
     def _decoder_cache(cache):
         return cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
 
-    def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
-        assert isinstance(past_key_values, Cache)
-        cache = self._decoder_cache(past_key_values)
+    def _check_past_key_values_for_generate(self, batch_size, cache, seq_length, config):
+        assert isinstance(cache, Cache)
+        cache = self._decoder_cache(cache)
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         assert len(cache) == config.num_hidden_layers
