@@ -10,8 +10,9 @@ from .compiled_generation import StaticMasks, fixed_length, writes_compiled
 
 # Where torch's own allocator puts what it allocates on a CPU, in bytes.
 ALIGNMENT = 64
-# PEFT's prefixes, among others, still give a cache by its name before transformers 5.24, as its own models take it.
-takes_past_key_values = deprecate_kwarg("past_key_values", "5.40.0", new_name="cache")
+# PEFT's prefixes, among others, still give a cache by its name before transformers 5.24, whose own models take it too.
+# Of two caches, as PEFT 0.21 and `generate` give them together, those read one, and the prefix would be lost.
+takes_past_key_values = deprecate_kwarg("past_key_values", "5.40.0", new_name="cache", raise_if_both_names=True)
 
 
 class BasePreTrainedModel(PreTrainedModel):

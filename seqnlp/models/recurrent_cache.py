@@ -52,7 +52,7 @@ class RecurrentStates:
 
     @property
     def is_linear(self) -> list[bool]:
-        """Not for `generate`, which hands all tokens anew to caches that it takes not to count those they have read."""
+        """False for each layer: to a cache of such layers alone `generate` would hand all tokens anew, read or not."""
         return [False] * len(self.layers)
 
     def count(self, num_tokens: int) -> None:

@@ -36,7 +36,7 @@ from .fingerprint import check_optimizer, describe_setup, differences, in_words
 from .integrity import WEIGHTS, find_damage
 from .kept_elsewhere import keep_state
 from .optimization import create_average, create_optimizer, create_scheduler, go_to_step, settings_of, take_settings
-from .parameters import freeze
+from .parameters import freeze, freeze_unsaved
 from .progress import BestModel, Clock, Meter, Place
 from .run import Run
 from .sharding import join_tied_embeddings, let_shards_generate
@@ -119,6 +119,7 @@ class TrainingLoop(Evaluator):
         else:
             self.batches = SizedBatches(train_dataset, batch_sampler, collator, accelerator, arguments)
         self.steps_per_epoch = self.batches.steps_per_epoch
+        freeze_unsaved(model)
         if arguments.freeze:
             count = sum(parameter.numel() for parameter in model.parameters())
             run.tell(f"Frozen: {freeze(model, arguments.freeze):,} of {count:,} parameters.")

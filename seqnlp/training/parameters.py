@@ -42,6 +42,19 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
 
 
+def freeze_unsaved(model: nn.Module) -> None:
+    """
+    Let weights that a model of transformers leaves out of its file keep their values, so that what is trained is
+    saved: they are filled in anew when it is loaded, as the sinusoids of Marian are.
+    """
+    unsaved = set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+    named = list(model.named_parameters(remove_duplicate=False))
+    saved = {id(parameter) for name, parameter in named if name not in unsaved}
+    for name, parameter in named:
+        if name in unsaved and id(parameter) not in saved:
+            parameter.requires_grad_(False)
+
+
 def prefixes(name: str) -> list[str]:
     """The names of the modules in which a weight lies, from the outermost on, and its own."""
     parts = name.split(".")

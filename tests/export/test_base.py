@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, inject_adapter_in_model
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_exported_is_told_in_one_line(model, monkeypatch):
     with pytest.raises(ExportError, match="num_hidden_layers=2"):
         create_export(deep, "weight_sum")
     adapted = TransformerDecoderForCausalLM(TransformerDecoderConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1))
-    adapted.add_adapter(LoraConfig(r=2, target_modules="all-linear"))
+    inject_adapter_in_model(LoraConfig(r=2, target_modules="all-linear"), adapted)
     with pytest.raises(ExportError, match=r"has adapters of PEFT .* export what merge_and_unload\(\) gives"):
         create_export(adapted, "weight_sum")
     with pytest.raises(ExportError, match=r"torch\.bfloat16: load it"):

@@ -1,5 +1,6 @@
 """The models among the tools of others: LoRA by PEFT, sharding, tensor and pipeline parallelism, serving."""
 
+import copy
 import os
 
 import pytest
@@ -9,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from transformers import AttentionInterface
+from transformers import AttentionInterface, GenerationMixin
 from transformers.distributed import DistributedConfig
 
 from seqnlp import (
@@ -101,6 +102,23 @@ def train(model, batch, steps=5, lr=1e-2):
         optimizer.zero_grad()
         losses.append(loss.detach())
     return torch.stack(losses)
+
+
+@pytest.mark.parametrize("model_class", [each for each in CONFIGURATIONS if issubclass(each, GenerationMixin)])
+def test_a_cache_is_taken_by_the_name_that_it_had(model_class):
+    """PEFT gives one by it, and a model passes over a name that it does not know."""
+    model, ids = create_model(model_class).eval(), batch_of(model_class)["input_ids"]
+    source = {"input_ids": ids} if model.config.is_encoder_decoder else {}
+    text = "decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"
+    with torch.no_grad():
+        cache = model(**source, **{text: ids[:, :4]}, use_cache=True).cache
+        same = copy.deepcopy(cache)
+        expected = model(**source, **{text: ids[:, 4:]}, cache=cache).logits
+        with pytest.warns(FutureWarning, match="`past_key_values` is deprecated"):
+            found = model(**source, **{text: ids[:, 4:]}, past_key_values=same).logits
+    assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match="Both `past_key_values` and `cache` are set"):
+        model(**source, **{text: ids[:, 4:]}, past_key_values=same, cache=cache)
 
 
 @pytest.mark.parametrize("model_class", CONFIGURATIONS)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny_runs import make_loop, weights
+from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from seqnlp import (
@@ -15,7 +16,7 @@ from seqnlp import (
     TransformerForConditionalGeneration,
 )
 from seqnlp.training import ArgumentsError, TrainingArguments, create_optimizer
-from seqnlp.training.parameters import depths, freeze, hidden_matrices
+from seqnlp.training.parameters import depths, freeze, freeze_unsaved, hidden_matrices
 
 
 SIZES = {"vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 3}
@@ -123,3 +124,13 @@ def test_what_is_frozen_stays_and_the_rest_learns_and_resumes_to_the_bit(tmp_pat
     _, again = make_loop(tmp_path / "two", **flags, resume_from_checkpoint=str(checkpoint))
     again.train()
     assert all(torch.equal(after[name], weight) for name, weight in weights(again).items())
+
+
+def test_what_a_model_does_not_save_is_not_trained():
+    """A weight that is saved by another name is."""
+    model = nn.ModuleDict({"positions": nn.Embedding(3, 2), "head": nn.Linear(2, 3), "tokens": nn.Embedding(3, 2)})
+    model.head.weight = model.tokens.weight
+    model._keys_to_ignore_on_save = {"positions.weight", "head.weight", "not_there.weight"}
+    freeze_unsaved(model)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"head.weight", "head.bias"}
