@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.cli.serving.completion import CompletionHandler
 
-from ..demo.writers import text_after
+from ..demo.writers import end_tokens, text_after
 from ..training.integrity import named
 
 
@@ -148,10 +148,9 @@ class Text(StoppingCriteria):
             stopping_criteria=StoppingCriteriaList([self]),
         )
         new = found[0, len(self.ids) :].tolist()
-        end = self.how.eos_token_id if self.how.eos_token_id is not None else model.generation_config.eos_token_id
         self._read(new, is_whole=True)
         self.num_tokens = len(new)
-        if new and new[-1] in (end if isinstance(end, list) else [end]):
+        if new and new[-1] in (end_tokens(self.how) or end_tokens(model.generation_config)):
             self.finish = "stop"
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    GenerationConfig,
     PreTrainedTokenizerBase,
     StoppingCriteria,
     StoppingCriteriaList,
@@ -74,7 +75,7 @@ class TextWriter(Answerer):
         probabilities = self._probabilities(ids + new)[len(ids) - 1 :].tolist()
         texts = self.tokens_of(new)
         answer.tokens = [Scored(*pair) for pair in zip(texts, probabilities, strict=True)]
-        answer.end = "end" if new and new[-1] in self._ends() else "length"
+        answer.end = "end" if new and new[-1] in end_tokens(self.model.generation_config) else "length"
         self.finish(answer)
         yield answer
 
@@ -118,12 +119,9 @@ class TextWriter(Answerer):
             temperature = self.usual_options().temperature if beams == 1 else 0.0
         how = {"num_beams": beams, "do_sample": temperature > 0}
         how |= {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
-        suppressed = [token for token in self.tokenizer.all_special_ids if token not in self._ends()]
+        ends = end_tokens(self.model.generation_config)
+        suppressed = [token for token in self.tokenizer.all_special_ids if token not in ends]
         return {**how, **({"suppress_tokens": suppressed} if suppressed else {})}
-
-    def _ends(self) -> list[int]:
-        end = self.model.generation_config.eos_token_id
-        return end if isinstance(end, list) else [] if end is None else [end]
 
     def _candidates(self, ids: list[int]) -> list[Scored]:
         with torch.no_grad():
@@ -172,6 +170,12 @@ def text_after(tokenizer: PreTrainedTokenizerBase, ids: list[int], new: list[int
     """The text of new tokens behind those of a prompt, with the space before them where some tokenizers decode one."""
     head, whole = (tokenizer.decode(part, skip_special_tokens=True) for part in (ids, ids + new))
     return whole[len(head) :] if whole.startswith(head) else tokenizer.decode(new, skip_special_tokens=True)
+
+
+def end_tokens(config: GenerationConfig) -> list[int]:
+    """The tokens of which each ends a text; none where `eos_token_id` is `None`."""
+    end = config.eos_token_id
+    return end if isinstance(end, list) else [] if end is None else [end]
 
 
 class _Tokens(BaseStreamer):

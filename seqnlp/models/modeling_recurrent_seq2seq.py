@@ -280,7 +280,7 @@ class RecurrentSeq2SeqDecoder(RecurrentSeq2SeqPreTrainedModel):
             encoder_hidden_states: `(num_sources, source_length, source_size)`; as many sources as rows, or fewer, each
                 read by equally many neighboring rows.
             encoder_attention_mask: `(num_sources, source_length)`, 0 at padding.
-            encoder_final_state: As in [`RecurrentEncoderOutput`]; not read where `cache` hold a state.
+            encoder_final_state: As in [`RecurrentEncoderOutput`]; not read where `cache` holds a state.
             cache: The state to go on from, a [`RecurrentSeq2SeqCache`]; it is updated in place.
             use_cache: Whether to return the final state.
 

@@ -348,8 +348,7 @@ class Task(FineTuning, Telling):
         Raises:
             ArgumentsError: For a field that does not exist, a value that does not fit, and too few positions.
         """
-        kind = self.model_class
-        if kind is not None and issubclass(kind, LanguageModel) and "vocab_size" in fields:
+        if issubclass(self.model_class or object, LanguageModel) and "vocab_size" in fields:
             # A card fills itself with products of more rows; 512 is what its speed was measured with.
             at_least = 512 if torch.cuda.is_available() else 64
             fields.setdefault("loss_chunk_size", labels_per_chunk(fields["vocab_size"], at_least))
@@ -591,13 +590,11 @@ class Task(FineTuning, Telling):
             outcome.run.record.baselines.setdefault(name, {}).update(scores)
 
     def _draw(self, outcome: Outcome) -> None:
-        title = f"{self.title}, {self.architecture}"
         record, path = outcome.run.record, outcome.file(CURVES)
-        units = self.loss_unit, self.score_unit
+        title, units = f"{self.title}, {self.architecture}", (self.loss_unit, self.score_unit)
         shares = [key for key in self.validated if self.score_of(key).is_share]
         epoch = record.kept.get("epoch")
-        losses_of = self.losses_of
-        if record.teacher:
-            losses_of = (self.training_args.taught_by(self.loss_unit), ("the data", self.loss_unit))
+        taught = record.teacher and (self.training_args.taught_by(self.loss_unit), ("the data", self.loss_unit))
+        losses_of = taught or self.losses_of
         plot_learning_curves(record.history, path, title, *units, shares, epoch, losses_of, self.loss_name)
         self.draw(outcome)

@@ -76,7 +76,7 @@ class TrainingLoop(Evaluator):
         collator: Makes a batch of examples.
         evaluate: Called with this loop; returns validation metrics by name, the same on every process.
         count_targets: Number of targets of a batch that enter its loss.
-        carries_state: Hand the `cache` of a process's previous micro-batch, without their gradient, to the
+        carries_state: Hand the `cache` of a process's previous micro-batch, without its gradient, to the
             next forward, beginning afresh with each epoch: truncated backpropagation through time (Williams & Peng
             1990). Row `i` of a batch must then go on where row `i` of that process's previous batch ended.
         tokenizer: What the data was tokenized by, which a resumed run is checked for; the collator's by default.
