@@ -307,7 +307,7 @@ def translation_report(
     headers = ["source", "reference", "translation"]
     parts = [
         f"{split.capitalize()}: {len(pairs):,} sentences",
-        tabulate(compared, headers=["score", "%", "signature"]),
+        tabulate(compared, headers=["score", "%", "signature"], disable_numparse=True),
         tabulate(examples, headers=headers, tablefmt="grid", maxcolwidths=36, disable_numparse=True),
     ]
     return "\n\n".join(parts)

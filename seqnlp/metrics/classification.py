@@ -214,7 +214,9 @@ def classification_report(
         count = f"{len(shown)} errors" if len(shown) > 1 else "one error"
         parts += [
             f"The {count} it was surest of",
-            tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
+            tabulate(
+                shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80], disable_numparse=True
+            ),
         ]
     return "\n\n".join(parts)
 
@@ -242,7 +244,7 @@ def _confusions(class_names: Sequence[str], predicted: np.ndarray, labels: np.nd
         counts = confusion_matrix(labels, predicted, labels=range(len(class_names))).tolist()
         matrix = [[name, *row] for name, row in zip(class_names, counts, strict=True)]
         heading = "Confusion matrix (rows: true class, columns: predicted class)"
-        return [heading, tabulate(matrix, headers=["", *class_names])]
+        return [heading, tabulate(matrix, headers=["", *class_names], disable_numparse=[0])]  # a class may be "1.0"
     wrong = predicted != labels
     pairs = Counter(zip(labels[wrong].tolist(), predicted[wrong].tolist(), strict=True)).most_common(MOST_PAIRS)
     rows = [(class_names[right], class_names[found], f"{count:,}") for (right, found), count in pairs]

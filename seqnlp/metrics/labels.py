@@ -218,7 +218,7 @@ def several_labels_report(
         compared(scores, SEVERAL_LABELS_SCORES),
         *table_of_classes("Labels", of_labels, columns[-1]),
         f"The {len(shown)} texts whose labels it was most wrong of",
-        tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[20, 20, 70]),
+        tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[20, 20, 70], disable_numparse=True),
     ]
     return "\n\n".join(parts)
 
@@ -260,7 +260,7 @@ def number_report(
         f"{significant(right.mean())}",
         compared(scores, NUMBER_SCORES),
         f"The {len(shown)} largest errors",
-        tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80]),
+        tabulate(shown, headers=["true", "predicted", "text"], maxcolwidths=[None, None, 80], disable_numparse=True),
     ]
     return "\n\n".join(parts)
 

@@ -200,7 +200,11 @@ def tagging_report(
         f"{sum(map(len, right)):,} words in {len(right):,} sentences",
         tabulate(compared, headers=["model", *(score.name for score in keys)], disable_numparse=True),
         of_what,
-        tabulate(_by_type(predicted, right, scheme), headers=["", "precision", "recall", "F1", "number"]),
+        tabulate(
+            _by_type(predicted, right, scheme),
+            headers=["", "precision", "recall", "F1", "number"],
+            disable_numparse=True,
+        ),
         f"The {len(pairs)} most frequent confusions, with the first word of each",
         tabulate(pairs, headers=["right", "predicted", "words", "e.g."], disable_numparse=True),
     ]

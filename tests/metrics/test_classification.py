@@ -82,6 +82,19 @@ def test_report_shows_the_surest_errors_first_and_masks_handles():
     assert ["sad", "1", "2"] in [line.split() for line in report.splitlines()]
 
 
+def test_names_and_texts_that_look_like_numbers_stand_as_they_are():
+    logits = np.array([[0.0, 9.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])
+    texts = ["1e3", "007", "2.50", "4"]  # the first two are wrong
+    scores = {"ours": {"accuracy": 0.5, "f1": 0.5}}
+    report = classification_report(["1.0", "2.00"], texts, logits, np.array([0, 0, 0, 1]), scores)
+    lines = [line.split() for line in report.splitlines()]
+    assert ["1.0", "2.00"] in lines
+    assert ["1.0", "1", "2"] in lines
+    assert ["2.00", "0", "1"] in lines
+    assert ["1.0", "2.00", "(100.0%)", "1e3"] in lines
+    assert ["1.0", "2.00", "(73.1%)", "007"] in lines
+
+
 def test_a_report_of_many_classes_shows_the_most_frequent_ones_and_no_matrix():
     names, labels = [f"class {number}" for number in range(300)], np.array([*range(300), *[7] * 3, *[250] * 2])
     predicted = labels.copy()

@@ -96,6 +96,17 @@ def test_numbers_that_are_all_alike_do_not_rise_with_anything():
     assert scores == {"mse": pytest.approx(2 / 3), "mae": pytest.approx(2 / 3), "pearson": 0.0, "spearman": 0.0}
 
 
+def test_labels_and_texts_that_look_like_numbers_stand_as_they_are():
+    logits, right = np.array([[-3.0, 3.0], [-3.0, 4.0]]), np.array([[1, 0], [1, 0]])
+    report = several_labels_report(["1.0", "2.00"], ["1e3", "007"], logits, right, {})
+    lines = [line.split() for line in report.splitlines()]
+    assert ["1.0", "2.00", "1e3"] in lines
+    assert ["1.0", "2.00", "007"] in lines
+    errors = number_report(["1e3", "007"], np.array([1.0, 2.0]), np.array([2.0, 2.0]), {}).splitlines()
+    assert ["2", "1", "1e3"] in [line.split() for line in errors]
+    assert ["2", "2", "007"] in [line.split() for line in errors]
+
+
 def test_the_report_of_numbers():
     predicted, right = np.array([[4.5], [1.0]]), np.array([2.0, 1.5])
     table = {"lstm": number_scores(predicted, right)}
