@@ -84,9 +84,17 @@ def score_of_all(record: dict[str, Any], has_other_tokens: bool) -> Score | None
     Args:
         record: Of a run.
         has_other_tokens: Whether there are such models.
+
+    Raises:
+        CompareError: If nothing that the task measures ranks them.
     """
     task = TASKS[record["task"]]
-    if has_other_tokens and task.compared_by:
+    if has_other_tokens and task.compared_by is not None:
+        if not task.compared_by:
+            raise CompareError(
+                f"--models: nothing that {task.name} measures ranks models which read other tokens: each predicts "
+                "tokens of its own. Compare them by a task that they are fine-tuned for."
+            )
         return task.score_of(task.compared_by)
     return task.chosen_score(record, reported_split(record))
 

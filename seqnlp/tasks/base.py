@@ -70,7 +70,7 @@ class Task(FineTuning, Telling):
         model_classes: The class of a recurrent model and of a Transformer.
         scores: Every number that it may report.
         validated: Keys of those that each validation gives: by one the best model is kept, by loss or else the first.
-        compared_by: Key of the one that ranks models which read other tokens, where the one that chose weights cannot.
+        compared_by: Key of the one that ranks models which read other tokens, where the chosen one cannot; "": none.
         written: The "splits" of what models write by themselves, each with why it may not be judged here.
         published: What others reported of a dataset, by its name and configuration, with who did.
         loss_name: Key of the score that is the loss of training too.

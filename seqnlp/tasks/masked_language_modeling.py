@@ -81,6 +81,7 @@ class MaskedLanguageModeling(Task):
     model_classes = {TRANSFORMER: TransformerEncoderForMaskedLM}
     scores = MASKED_LANGUAGE_MODELING_SCORES
     validated = ("loss", "accuracy")
+    compared_by = ""
     loss_unit = "nats per hidden token"
     targets = "hidden tokens"
     compared_with = "the frequencies of the tokens"

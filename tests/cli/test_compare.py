@@ -353,6 +353,13 @@ def test_models_with_other_tokens_are_compared_by_what_does_not_depend_on_them(h
     assert found.baselines == ({"xz": 2.5} if has_other_tokens else {})
 
 
+def test_masked_language_models_with_other_tokens_are_not_ranked():
+    record = {**LANGUAGE_MODEL, "task": "masked_language_modeling"}
+    assert score_of_all(record, False).key == "loss"
+    with pytest.raises(CompareError, match=r"^--models: nothing that masked_language_modeling measures ranks models"):
+        score_of_all(record, True)
+
+
 @pytest.mark.parametrize("metrics", [{"loss": None, "perplexity": 7.4}, {"perplexity": 7.4}])
 def test_a_run_without_the_score_of_the_others_is_not_compared_by_another_one(metrics):
     score = score_of_all(LANGUAGE_MODEL, False)
