@@ -100,7 +100,7 @@ def normalize_key(key: str) -> str:
     mode = MODES.get(found.group(3).lower()[:3]) if found else None
     if mode is None:
         raise DataError(
-            f"{key!r} is no key: write a note from A to G, perhaps # or b, and perhaps a mode "
+            f"{key[:60]!r} is no key: write a note from A to G, perhaps # or b, and perhaps a mode "
             f"({', '.join(dict.fromkeys(MODES.values()))}), e.g. D, Gmaj, Emin or Ador; or none."
         )
     return found.group(1) + found.group(2) + mode
@@ -116,7 +116,7 @@ def normalize_metre(metre: str) -> str:
     metre = {"C": "4/4", "C|": "2/2"}.get(metre.strip(), metre.strip())
     found = _METRE.match(metre)
     if not found or int(found.group(1)) == 0 or int(found.group(2)) not in (1, 2, 4, 8, 16, 32):
-        raise DataError(f"{metre!r} is no metre: write a fraction such as 6/8 or 4/4.")
+        raise DataError(f"{metre[:60]!r} is no metre: write a fraction such as 6/8 or 4/4.")
     return f"{int(found.group(1))}/{int(found.group(2))}"
 
 

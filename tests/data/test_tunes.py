@@ -129,6 +129,10 @@ def test_prompts():
         prompt_for("H", "6/8")
     with pytest.raises(DataError, match="'waltz' is no metre: write a fraction"):
         prompt_for("D", "waltz")
+    for given in (("D" * 999, "6/8"), ("D", "6" * 999), ("D", "6/8", [], "1" * 999)):
+        with pytest.raises(DataError) as raised:
+            prompt_for(*given)
+        assert len(str(raised.value)) < 300
     with pytest.raises(DataError, match="--key D: give --metre too"):
         prompt_for("D", None)
     assert normalize_metre("C") == "4/4"
