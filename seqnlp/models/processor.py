@@ -1,4 +1,4 @@
-"""What this processor can do, where it decides which of two ways to compute the same is faster."""
+"""What this processor can do, where it decides which of two ways computes the same, or is faster."""
 
 from functools import cache
 
@@ -13,3 +13,12 @@ def has_tiles() -> bool:
     order of the tiles gain.
     """
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+@cache
+def has_bfloat16_kernels() -> bool:
+    """
+    Whether oneDNN has recurrent layers in bfloat16 for it, which takes AVX-512. Autocast hands an LSTM to oneDNN all
+    the same, and torch raises an error where it has none.
+    """
+    return not torch.backends.mkldnn.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()

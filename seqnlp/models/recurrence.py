@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from .backpropagation_through_time import BackpropagationThroughTime, Packing
 from .cells import LinearCell, RecurrentCell, State
-from .processor import has_tiles
+from .processor import has_bfloat16_kernels, has_tiles
 from .projections import autocast_dtype
 
 
@@ -272,24 +272,28 @@ def _fold_map(module: nn.Module, size: int, like: torch.Tensor) -> FoldedProject
 def _run_fused(cell, inputs, state, padding, reverse, return_state):
     if isinstance(cell, LinearCell):
         run = linear_recurrence
-    elif _is_faster_packed(cell, inputs, padding):
+    elif _runs_packed(cell, inputs, padding):
         run = _run_packed
     else:
         run = eager_recurrence if cell.kernel is None else _run_kernel
     return run(cell, inputs, state, padding, reverse, return_state)
 
 
-def _is_faster_packed(cell: RecurrentCell, inputs: torch.Tensor, padding: Padding | None) -> bool:
-    """Whether the cell can run packed, and skipping the padding saves more than torch's kernel gains at the rest."""
+def _runs_packed(cell: RecurrentCell, inputs: torch.Tensor, padding: Padding | None) -> bool:
+    """
+    Whether the cell can run packed, and skipping the padding saves more than torch's kernel gains at the rest, or this
+    processor has no such kernel: under autocast there is an error then, and else torch's own loop rounds every state.
+    """
     dtype = cell.input_proj.weight.dtype
     is_on_cpu = inputs.device.type == "cpu" and dtype in (torch.float32, torch.float64, torch.bfloat16)
     if cell.forward_packed is None or not is_on_cpu:
         return False
-    if cell.kernel is None:
+    is_narrow = _product_dtype(dtype) == torch.bfloat16
+    if cell.kernel is None or (is_narrow and not has_bfloat16_kernels()):
         return True
     num_padding = 0 if padding is None else padding.mask.numel() - int(padding.lengths.sum())
     saved = num_padding / inputs.shape[1] * cell.hidden_size * (cell.input_size + cell.hidden_size)
-    in_tiles = has_tiles() and _product_dtype(dtype) == torch.bfloat16
+    in_tiles = has_tiles() and is_narrow
     return saved >= (cell.worth_packing_in_tiles if in_tiles else cell.worth_packing)[torch.is_grad_enabled()]
 
 

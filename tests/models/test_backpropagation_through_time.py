@@ -23,7 +23,7 @@ every_cell = pytest.mark.parametrize(("cell_type", "act"), [*((name, "tanh") for
 
 @pytest.fixture(autouse=True)
 def always_packed(monkeypatch):
-    monkeypatch.setattr(recurrence, "_is_faster_packed", lambda *args: True)
+    monkeypatch.setattr(recurrence, "_runs_packed", lambda *args: True)
 
 
 def make(cell_type, act="tanh", dtype=torch.double, mask=None):
@@ -140,7 +140,7 @@ def test_a_checkpointed_model_gives_the_same_gradients(cell_type):
 
 def test_where_the_packed_loop_is_chosen(monkeypatch):
     monkeypatch.undo()
-    is_packed = recurrence._is_faster_packed
+    is_packed = recurrence._runs_packed
     half = Padding.from_mask((torch.arange(64) < torch.linspace(1, 64, 32).unsqueeze(1)).long(), 1)
     inputs = torch.empty(32, 64, 256)
     cells = {name: cell_class(256, 256) for name, cell_class in PACKED.items()}
@@ -159,11 +159,12 @@ def test_where_the_packed_loop_is_chosen(monkeypatch):
 def test_products_in_tiles_are_packed_for_more_padding(tiles, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(recurrence, "has_tiles", lambda: tiles)
+    monkeypatch.setattr(recurrence, "has_bfloat16_kernels", lambda: True)
     cell, inputs = CELLS["lstm"](256, 256), torch.empty(32, 64, 256)
 
     def is_packed(share):
         mask = torch.arange(64) < torch.full((32, 1), round(64 * (1 - share))).index_fill(0, torch.tensor([0]), 64)
-        return recurrence._is_faster_packed(cell, inputs, Padding.from_mask(mask.long(), 1))
+        return recurrence._runs_packed(cell, inputs, Padding.from_mask(mask.long(), 1))
 
     for narrow in (False, True):  # a third of 32 x 256 x 512 multiplications saved, then nearly all
         with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
@@ -171,3 +172,16 @@ def test_products_in_tiles_are_packed_for_more_padding(tiles, monkeypatch):
             assert is_packed(0.9)
             with torch.no_grad():
                 assert is_packed(0.9) == (not (tiles and narrow))
+
+
+@pytest.mark.parametrize("has_kernels", [False, True])
+def test_bfloat16_is_packed_where_the_processor_has_no_kernel_for_it(has_kernels, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(recurrence, "has_bfloat16_kernels", lambda: has_kernels)
+    cell, inputs = CELLS["lstm"](8, 8), torch.empty(2, 3, 8)
+    with torch.no_grad():
+        assert not recurrence._runs_packed(cell, inputs, None)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert recurrence._runs_packed(cell, inputs, None) == (not has_kernels)
+        assert recurrence._runs_packed(cell.bfloat16(), inputs.bfloat16(), None) == (not has_kernels)
+        assert not recurrence._runs_packed(cell.to("meta"), inputs.to("meta"), None)

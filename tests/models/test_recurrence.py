@@ -8,8 +8,9 @@ from accelerate.utils import send_to_device
 from torch import nn
 
 from seqnlp import RecurrentCache, RecurrentConfig, RecurrentModel, StaticRecurrentCache
-from seqnlp.models import recurrent_cache
+from seqnlp.models import recurrence, recurrent_cache
 from seqnlp.models.cells import CELLS
+from seqnlp.models.processor import has_bfloat16_kernels
 from seqnlp.models.recurrence import Padding, token_mask
 
 
@@ -22,6 +23,9 @@ MASKS = {
 }
 
 every_cell = pytest.mark.parametrize("cell_type", ["elman", "gru", "lstm"])
+needs_bfloat16_kernels = pytest.mark.skipif(
+    not has_bfloat16_kernels(), reason="no AVX-512: autocast's LSTM has no kernel"
+)
 both_implementations = pytest.mark.parametrize("implementation", ["eager", "fused"])
 
 
@@ -176,8 +180,10 @@ def test_a_mask_has_a_row_per_text_and_may_begin_before_the_tokens_that_are_read
     assert token_mask(mask, embeds).tolist() == [[2, 3, 4, 5, 6], [9, 10, 11, 12, 13]]
 
 
+@pytest.mark.parametrize("has_kernels", [False, pytest.param(True, marks=needs_bfloat16_kernels)])
 @every_cell
-def test_both_implementations_under_bf16_autocast_agree(cell_type):
+def test_both_implementations_under_bf16_autocast_agree(cell_type, has_kernels, monkeypatch):
+    monkeypatch.setattr(recurrence, "has_bfloat16_kernels", lambda: has_kernels)
     module = TORCH_CLASSES[cell_type](16, 32, batch_first=True)
     model = RecurrentModel.from_torch(module, vocab_size=20)
     inputs = torch.randn(4, 20, 16)
