@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ctranslate2
 import numpy as np
 import onnxruntime
 import torch
@@ -21,6 +20,7 @@ from benchmarks.speed_tables import EXPORTED, RUNTIMES, write_readme
 from benchmarks.timing import Action, Contest, alternate, ratio_of_pairs, seconds_of
 from seqnlp.cli.models import load_model
 from seqnlp.export import Check, ExportError, create_export
+from seqnlp.export.ctranslate2 import load_ctranslate2
 from seqnlp.metrics import BLEU
 from seqnlp.publishing.recomputation import task_of
 from seqnlp.tasks.translation import longest_translation
@@ -55,13 +55,14 @@ def exported_to_ctranslate2(
     """The runtime with one thread, and its vocabulary."""
     exporter = create_export(model, "ctranslate2", processor=tokenizer, quantization=quantization)
     checked(exporter.save(folder))
+    ctranslate2 = load_ctranslate2()
     kind = ctranslate2.Translator if model.config.is_encoder_decoder else ctranslate2.Generator
     return kind(folder, device="cpu", inter_threads=1, intra_threads=1), exporter.vocabulary(tokenizer)
 
 
 def writing(runtime: Any, tokens: list[list[str]], new_tokens: int) -> Action:
     """Write a fixed number of tokens greedily."""
-    if isinstance(runtime, ctranslate2.Translator):
+    if isinstance(runtime, load_ctranslate2().Translator):
         options = {"beam_size": 1, "max_decoding_length": new_tokens, "end_token": []}
         return lambda: runtime.translate_batch(tokens, **options)
     options = {"max_length": new_tokens, "end_token": [], "include_prompt_in_result": False}

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from ..export.base import MANIFEST, TARGET_TOKENIZER, ExportError
-from ..export.ctranslate2 import CTranslate2Export
+from ..export.ctranslate2 import CTranslate2Export, load_ctranslate2
 from ..extras import install
 from ..tasks.file_translation import TranslatedLine
 
@@ -47,10 +47,8 @@ class CTranslate2Engine:
     ):
         if importlib.util.find_spec("ctranslate2") is None:
             raise ExportError(f"{folder} is an export for CTranslate2: {install(CTranslate2Export.extra)} to run it.")
-        import ctranslate2
-
         try:
-            self.translator = ctranslate2.Translator(
+            self.translator = load_ctranslate2().Translator(
                 str(folder), device="auto", inter_threads=1, intra_threads=torch.get_num_threads()
             )
         except RuntimeError as error:

@@ -1,6 +1,10 @@
 """The target `ctranslate2`: translators and language models for CTranslate2, a fast runtime without torch."""
 
+import os
+import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from tokenizers import Tokenizer
@@ -17,6 +21,19 @@ from .positions import position_table
 TRANSLATOR, GENERATOR = "TransformerForConditionalGeneration", "TransformerDecoderForCausalLM"
 LIMITS = {None: 1e-3, "int8": 0.1}
 """By how much a token's log-probability may differ: in float32 at most, in int8 in the mean."""
+
+
+def load_ctranslate2() -> ModuleType:
+    """
+    The package, told to multiply int8 by MKL on x86 processors without VNNI. There oneDNN, which it takes on AMD's,
+    sums pairs of products in 16 bits, which large ones saturate, and log-probabilities go wrong by tenths of a nat
+    (oneDNN's developer guide, "Nuances of int8 computations"). `CT2_USE_MKL` overrides it.
+    """
+    can = torch.cpu.get_capabilities()
+    has_vnni = can.get("avx512_vnni") or can.get("avx_vnni")
+    if can.get("architecture") == "x86_64" and sys.platform == "linux" and not has_vnni:  # its wheels have MKL there
+        os.environ.setdefault("CT2_USE_MKL", "1")
+    return import_module("ctranslate2")
 
 
 class CTranslate2Export(Export):
@@ -47,7 +64,7 @@ class CTranslate2Export(Export):
 
     def write(self, folder: Path) -> None:
         """`model.bin`, the vocabulary and the tokenizer, which needs nothing but the package `tokenizers`."""
-        from ctranslate2 import specs
+        specs = load_ctranslate2().specs
 
         if self._is_translator:
             spec = specs.TransformerSpec(self._encoder_spec(), self._decoder_spec())
@@ -156,8 +173,7 @@ class CTranslate2Export(Export):
 
     def verify(self, folder: Path) -> list[Check]:
         """The log-probability of each token of random texts, and the tokens that are written greedily."""
-        import ctranslate2
-
+        ctranslate2 = load_ctranslate2()
         kind = ctranslate2.Translator if self._is_translator else ctranslate2.Generator
         runtime = kind(str(folder), device="cpu", inter_threads=1, intra_threads=torch.get_num_threads())
         longest = self.config.max_position_embeddings - 1  # the start token has a position too

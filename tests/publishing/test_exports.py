@@ -1,6 +1,5 @@
 """A model goes up with its exports; what runs them is on the card."""
 
-import ctranslate2
 import pytest
 import torch
 from finished_run import write_run
@@ -10,6 +9,7 @@ from typer.testing import CliRunner
 
 from seqnlp import TransformerDecoderConfig, TransformerDecoderForCausalLM
 from seqnlp.cli.main import app
+from seqnlp.export.ctranslate2 import load_ctranslate2
 from seqnlp.publishing import PublishingError, build_bundle, publish, verify
 from seqnlp.tokenization import train_tokenizer
 
@@ -43,7 +43,7 @@ def test_exports_go_up_in_folders_and_run(hub, in_process, run, tmp_path):
     native = AutoModelForCausalLM.from_pretrained(f"{folder}/transformers")
     assert type(native).__name__ == "LlamaForCausalLM"
     assert native.generate(**ids, max_new_tokens=9, do_sample=False).tolist() == written
-    generator = ctranslate2.Generator(f"{folder}/ctranslate2")
+    generator = load_ctranslate2().Generator(f"{folder}/ctranslate2")
     tokens = tokenizer.convert_ids_to_tokens(ids["input_ids"][0])
     found = generator.generate_batch([tokens], max_length=len(written[0]), end_token=[])[0].sequences_ids[0]
     assert found[: len(written[0])] == written[0]
