@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -264,8 +265,8 @@ def options(name: str) -> str:
 
 def _arguments_told(docstring: str) -> dict[str, str]:
     """The part `Args` of a docstring, by name."""
-    block = re.search(r"Args:\n(.*?)(?:\n\s*\n|\Z)", docstring, re.DOTALL).group(1)
-    names = r"^ {8}(\w+(?:, \w+)*): "
+    block = re.search(r"Args:\n(.*?)(?:\n\s*\n|\Z)", inspect.cleandoc(docstring), re.DOTALL).group(1)
+    names = r"^ {4}(\w+(?:, \w+)*): "
     _, *found = re.split(names, block, flags=re.MULTILINE)
     entries = zip(found[::2], found[1::2], strict=True)
     return {name: plain_references(" ".join(text.split())) for joint, text in entries for name in joint.split(", ")}

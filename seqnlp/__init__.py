@@ -5,19 +5,20 @@ does. The classes, torch, and the pipeline `seqnlp-translation` are imported whe
 here, or by an Auto class or a pipeline that reads the configuration of one of our models.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 
 try:
-    from transformers.models.auto import auto_mappings
-except FileNotFoundError as error:
-    if error.filename is not None:
-        raise
-    # No file, but the working folder, which transformers asks for.
+    os.getcwd()
+except FileNotFoundError:
+    # NumPy, transformers and Python itself ask for it, and say it each in another way.
     message = "the folder that this was started in is gone. Start it in one that is there."
     raise FileNotFoundError(message) from None
+
+from transformers.models.auto import auto_mappings
 
 
 if TYPE_CHECKING:

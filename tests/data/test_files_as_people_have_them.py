@@ -208,7 +208,7 @@ def test_a_text_of_which_nothing_can_be_seen_is_empty(write, blank):
     [
         ("x" * 300 + ".txt", "File name too long"),
         ("~nobody-of-this-name/a.txt", "home directory"),
-        ("a\0.txt", "null byte"),
+        ("a\0.txt", "embedded null"),
     ],
 )
 def test_a_name_that_the_system_does_not_take(name, reason):
