@@ -74,7 +74,7 @@ def _distance(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> float:
         (one.detach().float() - other.detach().float()).abs().max() / other.float().abs().max().clamp(min=1e-6)
         for one, other in zip(ours, theirs, strict=True)
     ]
-    return float(torch.stack(shares).max())
+    return float(torch.stack(shares).max().detach())
 
 
 def fused_recurrence(setting: Setting) -> Iterator[Row]:

@@ -32,7 +32,7 @@ from .integrity import WEIGHTS, WriteError, full_disk_behind, is_full_disk, weig
 from .kept_elsewhere import keep_results
 from .optimizers import OPTIMIZERS
 from .output_folder import RECORD, OutputFolder, folder_for
-from .precision import choose_precision
+from .precision import choose_precision, precision_remark
 from .run_record import RunRecord, peak_memory
 from .stopping import EndOnSignals, RunStopped, follow_launcher
 from .threads import choose_threads
@@ -341,6 +341,8 @@ def start_run(task: str, architecture: str, training: TrainingArguments, *others
     )
     record.add_arguments(training, *others)
     run = Run(accelerator, record, output_dir, training, {name: role_of(field) for name, field in fields.items()})
+    if remark := precision_remark(training.mixed_precision, on_cpu):
+        run.tell(remark)
     if training.validation_log:
         log = ValidationLog(training.validation_log)
         run.on_main_process(lambda: log.begin(run.folder.is_resumed(training.resume_from_checkpoint)))

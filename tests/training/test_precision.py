@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqnlp.training import ArgumentsError, TrainingArguments, start_run
-from seqnlp.training.precision import choose_precision
+from seqnlp.training.precision import choose_precision, precision_remark
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,28 @@ def test_auto_on_a_gpu(hardware, bf16, expected):
 @pytest.mark.parametrize("asked", ["no", "bf16"])
 def test_what_is_asked_for_is_taken(asked):
     assert choose_precision(asked, on_cpu=True) == asked
+
+
+def test_that_bf16_is_emulated_is_said(hardware):
+    hardware(can=["avx512_vnni"], cuda=True, bf16=True)
+    assert precision_remark("bf16", on_cpu=True).startswith("This processor has neither AMX nor AVX512-BF16: bf16 is")
+    assert [precision_remark(name, on_cpu=True) for name in ("no", "fp16")] == ["", ""]
+    assert precision_remark("bf16", on_cpu=False) == ""
+    hardware(can=["avx512_bf16"], cuda=True, bf16=False)
+    assert precision_remark("bf16", on_cpu=True) == ""
+    assert precision_remark("bf16", on_cpu=False).startswith("This GPU does not multiply bfloat16: bf16 is emulated")
+    hardware()  # an accelerator of another make
+    assert precision_remark("bf16", on_cpu=False) == ""
+
+
+def test_a_run_says_it(hardware, tmp_path, capsys):
+    arguments = {"report_to": "none", "mixed_precision": "bf16"}
+    hardware()
+    start_run("x", "gru", TrainingArguments(output_dir=str(tmp_path / "a"), **arguments))
+    assert "bf16 is emulated" in capsys.readouterr().out
+    hardware(can=["amx_bf16"])
+    start_run("x", "gru", TrainingArguments(output_dir=str(tmp_path / "b"), **arguments))
+    assert "emulated" not in capsys.readouterr().out
 
 
 def test_fp16_needs_a_gpu():
