@@ -1,6 +1,7 @@
 """Recipes in processes that begin with everything imported, so that one can be killed and started many times."""
 
 import os
+import pickle
 import runpy
 import socket
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import datasets
 from clean_processes import CLEAN
+from torch.utils.data import DataLoader
+
+from seqnlp.training import batches
 
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +73,12 @@ class ForkedRun:
         assert codes == [0] * len(codes), Path(self.log).read_text()[-5000:]
 
 
+def loader_for_any_system(dataset, **settings):
+    """Where processes are not forked (macOS, Windows, Python 3.14 on), all that a worker needs is sent to it."""
+    pickle.dumps((dataset, settings["collate_fn"], settings["worker_init_fn"]))
+    return DataLoader(dataset, **settings)
+
+
 def run(recipe, arguments, number, processes, port, log, errors, cache, temporary):
     """What each process does."""
     for stream, path in ((1, log), (2, errors)):
@@ -84,5 +94,6 @@ def run(recipe, arguments, number, processes, port, log, errors, cache, temporar
         ranks = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
         os.environ |= {name: str(value) for name, value in ranks.items()}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    batches.DataLoader = loader_for_any_system
     sys.argv = [f"recipes/{recipe}.py", *arguments]
     runpy.run_path(sys.argv[0], run_name="__main__")
