@@ -76,12 +76,9 @@ def verify(
     elif result.code:
         ran = "its code was run" if trust_remote_code else "its code was not run"
         typer.echo(f"{ran[0].upper() + ran[1:]}: {', '.join(result.code)}")
-    typer.echo(
-        "\n"
-        + tabulate(
-            result.checks, headers=["check", "outcome", ""], maxcolwidths=[None, None, 80], disable_numparse=True
-        )
-    )
+    headers = ["check", "outcome", ""]
+    table = tabulate(result.checks, headers=headers, maxcolwidths=[None, None, 80], disable_numparse=True)
+    typer.echo(f"\n{table}")
     open_questions = [check for check in result.checks if check.outcome == "not checked"]
     if open_questions:
         typer.echo(f"\nNot checked: {'; '.join(f'{check.name} ({check.detail})' for check in open_questions)}")
