@@ -35,7 +35,7 @@ def choose_precision(asked: str, on_cpu: bool) -> str:
         allowed = [name for name in allowed if not (on_cpu and name == "fp16")]
         if not allowed:
             raise ArgumentsError(f"--mixed_precision auto: {where}, which a CPU cannot do; choose bf16 or no there.")
-        fast = _fast_on_cpu() if on_cpu else _fast_on_gpu()
+        fast = fast_on_cpu() if on_cpu else _fast_on_gpu()
         return next((name for name in fast if name in allowed), allowed[0])
     if asked not in allowed:
         raise ArgumentsError(
@@ -49,13 +49,14 @@ def choose_precision(asked: str, on_cpu: bool) -> str:
 def precision_remark(precision: str, on_cpu: bool) -> str:
     """What a user should know of a precision on this hardware; nothing where it is made for it."""
     is_known = on_cpu or torch.cuda.is_available()  # of accelerators of other makes nothing can be said
-    if precision != "bf16" or not is_known or "bf16" in (_fast_on_cpu() if on_cpu else _fast_on_gpu()):
+    if precision != "bf16" or not is_known or "bf16" in (fast_on_cpu() if on_cpu else _fast_on_gpu()):
         return ""
     hardware = "This processor has neither AMX nor AVX512-BF16" if on_cpu else "This GPU does not multiply bfloat16"
     return f"{hardware}: bf16 is emulated, and slower than float32. --mixed_precision auto takes what it is made for."
 
 
-def _fast_on_cpu() -> tuple[str, ...]:
+def fast_on_cpu() -> tuple[str, ...]:
+    """The precisions that this processor multiplies by instructions of their own, the fastest first."""
     can = torch.cpu.get_capabilities()
     return ("bf16", "no") if can.get("amx_bf16") or can.get("avx512_bf16") else ("no",)
 
