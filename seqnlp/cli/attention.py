@@ -1,6 +1,5 @@
 """`seqnlp attention`: where a model looks, head by head, as a page and as pictures."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -149,7 +148,7 @@ def _part_read(encoded: BatchEncoding, text: str, tokenizer: PreTrainedTokenizer
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(os.path.expanduser(path)).convert("RGB")
+        return Image.open(path).convert("RGB")
     except FileNotFoundError as error:
         raise DiagnosticsError(f"there is no image {str(path)!r}.") from error
     except (UnidentifiedImageError, OSError) as error:

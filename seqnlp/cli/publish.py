@@ -1,5 +1,6 @@
 """`seqnlp publish`: upload a finished run to the Hub."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from .models import load_model
 
 
 def publish(
-    output_dir: Annotated[str, typer.Argument(metavar="FOLDER", help="The output folder of a finished run.")],
+    output_dir: Annotated[Path, typer.Argument(metavar="FOLDER", help="The output folder of a finished run.")],
     name: Annotated[
         str | None,
         typer.Argument(
@@ -80,7 +81,7 @@ def publish(
     )
     _tell(done, dry_run)
     if space:
-        named = load_model(output_dir)
+        named = load_model(str(output_dir))
         answerer = answerer_for(named)
         examples, remark = examples_of(named, answerer, of_public_data=True)
         if remark:

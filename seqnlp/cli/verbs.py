@@ -1,9 +1,12 @@
 """The verbs of `seqnlp`, each imported when it is used: to list them, what they say of themselves is read alone."""
 
 import ast
+import functools
 import inspect
+import os
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,21 @@ class GroupedCommand(TyperCommand):
                     formatter.write_dl(records)
 
 
+def home_opened(function: Callable) -> Callable:
+    """The function of a verb, for which a path's `~` is the home folder: no shell opens that of `--output=~/x`."""
+
+    def opened(value: Any) -> Any:
+        if isinstance(value, list):
+            return [opened(item) for item in value]
+        return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+
+    @functools.wraps(function)
+    def verb(**values):
+        return function(**{name: opened(value) for name, value in values.items()})
+
+    return verb
+
+
 def _first_sentence(documentation: str) -> str:
     """What a list says of a verb; click cuts it off at the width of the terminal where no one gives it."""
     first = " ".join(documentation.split("\n\n")[0].split())
@@ -97,10 +115,12 @@ class Verb(TyperCommand):
         module = import_module(f".{self.file}", __package__)
         if (transformers := sys.modules.get("transformers")) is not None:
             transformers.utils.logging.disable_progress_bar()
-        function, own = getattr(module, self.function), vars(module).get("app")
+        function, own = home_opened(getattr(module, self.function)), vars(module).get("app")
         program = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         program.callback()(lambda: None)
-        if own is not None and own.registered_callback.callback is function:
+        if own is not None and own.registered_callback.callback is function.__wrapped__:
+            for part in own.registered_commands:
+                part.callback = home_opened(part.callback)
             program.add_typer(own, name=self.name, help=self.help)
         else:
             settings = {"cls": GroupedCommand, "context_settings": self.settings, "help": self.help}

@@ -77,6 +77,7 @@ class TextModelArguments(ModelArguments):
         None,
         "A file of word vectors (word2vec, GloVe or fastText, text or binary) with which the embeddings begin.",
         "model source",
+        is_path=True,
     )
 
     def tokenizer_settings(self) -> dict:

@@ -9,7 +9,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..models.requirements import Range
 from .errors import ArgumentsError, in_one_line
-from .flags import check_values, fields_of, flag, flags_with
+from .flags import check_values, fields_of, flag, flags_with, open_home
 from .optimizers import OPTIMIZERS, WITHOUT_WARMUP, Schedule, momenta, rates
 
 
@@ -18,7 +18,11 @@ class TrainingArguments:
     """How the model is trained; the names are those of the transformers examples."""
 
     output_dir: str | None = flag(
-        None, "Where the results go; outputs/RECIPE-ARCHITECTURE if not given.", "harmless", of_one_run=True
+        None,
+        "Where the results go; outputs/RECIPE-ARCHITECTURE if not given.",
+        "harmless",
+        of_one_run=True,
+        is_path=True,
     )
     overwrite_output_dir: bool = flag(
         False,
@@ -133,7 +137,11 @@ class TrainingArguments:
     )
     save_total_limit: int = flag(2, "Checkpoints kept, besides the best model.", "harmless", "[1, inf)")
     resume_from_checkpoint: str | None = flag(
-        None, "A checkpoint's folder, or 'latest' for the newest in output_dir.", "harmless", of_one_run=True
+        None,
+        "A checkpoint's folder, or 'latest' for the newest in output_dir.",
+        "harmless",
+        of_one_run=True,
+        is_path=True,
     )
     resume_with_changes: bool = flag(
         False, "Resume even where arguments, data, tokenizer or model are not those of the checkpoint.", "harmless"
@@ -151,7 +159,7 @@ class TrainingArguments:
         "harmless",
     )
     validation_log: str | None = flag(
-        None, "File that gets a line of JSON for each validation, as soon as it is done.", "harmless"
+        None, "File that gets a line of JSON for each validation, as soon as it is done.", "harmless", is_path=True
     )
     log_attention: bool = flag(
         False, "Draw the attention in one row of the validation data, at each validation, on TensorBoard.", "harmless"
@@ -181,6 +189,7 @@ class TrainingArguments:
 
     def __post_init__(self):
         check_values(self)
+        open_home(self)
         if self.optimizer not in OPTIMIZERS:
             raise ArgumentsError(f"--optimizer {self.optimizer}: there is {', '.join(OPTIMIZERS)}.")
         OPTIMIZERS[self.optimizer].check(self)

@@ -5,7 +5,8 @@ A field's `metadata` holds `help`, `role` (see [`ROLES`]) and, for a number, `ra
 notation, such as `[0, 1)`. From the role follow what a resumed run is compared by, what a record hides and what
 `verify` asks again. `fixed_by` names what settles the flag where it is not trained anew: an existing `model` or
 `tokenizer`. A flag that `may_be_empty` means something where an empty word is given. One that is `of_one_run` is given
-to each of several runs that are alike by whoever starts them.
+to each of several runs that are alike by whoever starts them. One that `is_path` names a file or folder, whose `~` is
+the home folder.
 
 A constant of any module that lists flags by their names ends in `_FLAGS`.
 """
@@ -136,6 +137,20 @@ def check_values(arguments: Any) -> None:
             continue
         if not isinstance(value, int | float) or value not in Range(interval):
             raise ArgumentsError(f"--{name} {value} must be {Range(interval)}.")
+
+
+def open_home(arguments: Any) -> None:
+    """
+    Put the home folder in the place of a `~` with which a path begins: no shell does so in a YAML, nor in
+    `--output_dir=~/x`, and a folder of the name `~` is a trap.
+
+    Args:
+        arguments: An instance of a dataclass of flags; those that are paths are changed.
+    """
+    for name, field in fields_of(type(arguments)).items():
+        value = getattr(arguments, name)
+        if field.metadata.get("is_path") and value:
+            setattr(arguments, name, os.path.expanduser(value))
 
 
 def public_value(value: Any, field: dataclasses.Field | None = None) -> Any:

@@ -4,6 +4,7 @@ import argparse
 import copy
 import dataclasses
 import difflib
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from transformers.hf_argparser import string_to_bool
 
 from ..inert import no_text_in
 from .errors import ArgumentsError, in_one_line
-from .flags import GROUPS, check_values, fields_of, role_of, without_flags
+from .flags import GROUPS, check_values, fields_of, open_home, role_of, without_flags
 from .yaml_files import read_yaml, value_of, write_yaml
 
 
@@ -151,6 +152,7 @@ def parse_arguments(
         *parsed, _, unknown = parser.parse_args_into_dataclasses(from_yaml + argv, return_remaining_strings=True)
         for arguments in parsed:
             check_values(arguments)
+            open_home(arguments)
     except ArgumentsError as error:
         flag = re.match(r"--\w+", str(error))
         source = parser.source_of(flag.group()) if flag else ""
@@ -183,7 +185,7 @@ def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
             continue
         if not path or path.startswith("--"):
             raise ArgumentsError("--config needs the name of a YAML file.")
-    return path, rest
+    return os.path.expanduser(path) if path else None, rest
 
 
 def _yaml_to_arguments(path: str, fields: Mapping[str, dataclasses.Field], recipe: str, given: set[str]) -> list[str]:

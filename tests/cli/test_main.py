@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from typer.main import get_command
 
 from seqnlp.cli import main as command
-from seqnlp.cli.verbs import GROUPS
+from seqnlp.cli.verbs import GROUPS, home_opened
 from seqnlp.data import DataError
 
 
@@ -140,3 +141,28 @@ def test_no_flag_in_a_help_is_broken_behind_its_dashes(verb):
     loaded = get_command(command.app).commands[verb].load()
     said = loaded.get_help(typer.Context(loaded, info_name=verb, terminal_width=80))
     assert not re.findall(r"--$", said, re.MULTILINE)
+
+
+def test_a_path_that_begins_with_a_tilde_is_below_the_home_folder(seqnlp, tmp_path, monkeypatch):
+    """Of verbs and of verbs of verbs, in a list of paths too; the shell opens no `--folder=~/mine`."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "runs").mkdir(parents=True)
+    (tmp_path / "home" / "a.txt").touch()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    status, out, error = seqnlp("recipes", "copy", "translation", "--folder=~/mine")
+    assert (status, error) == (0, "")
+    assert (tmp_path / "home" / "mine" / "translation.py").is_file()
+    assert f"{tmp_path}/home/mine/translation.py" in out
+    assert seqnlp("list", "~/runs")[0] == 0
+    assert f"There is no folder {tmp_path}/home/lost" in seqnlp("list", "~/lost")[2]
+    assert f"{tmp_path}/home/none': name" in seqnlp("publish", "~/none", "--dry_run")[2]
+    assert os.listdir() == []
+
+
+def test_every_path_of_a_list_is_opened():
+    def verb(files, name, number=3):
+        return files, name, number
+
+    files = [Path("~/a"), Path("b")]
+    assert home_opened(verb)(files=files, name="~/a") == ([Path.home() / "a", Path("b")], "~/a", 3)

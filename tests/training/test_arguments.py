@@ -247,6 +247,19 @@ def test_no_path_of_the_machine_is_published(tmp_path, monkeypatch):
     )
 
 
+def test_a_path_that_begins_with_a_tilde_is_below_the_home_folder(tmp_path, monkeypatch):
+    """Which no shell says of a YAML, nor of `--output_dir=~/x`: a folder of the name ~ would be made."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run.yaml").write_text("output_dir: ~/runs/a\ninit_embeddings: ~/words.vec\ntext_column: ~/no path\n")
+    data, model, training = parse("--config=~/run.yaml", "--validation_log", "~/log.jsonl")
+    assert (training.output_dir, training.validation_log) == (f"{tmp_path}/runs/a", f"{tmp_path}/log.jsonl")
+    assert (model.init_embeddings, data.text_column) == (f"{tmp_path}/words.vec", "~/no path")
+    assert parse("--config", "~/run.yaml", "--output_dir=~")[2].output_dir == str(tmp_path)
+    assert parse("--resume_from_checkpoint=~/c")[2].resume_from_checkpoint == f"{tmp_path}/c"
+    assert parse("--output_dir", "~nobody-of-this-name/a")[2].output_dir == "~nobody-of-this-name/a"
+    assert TrainingArguments(output_dir="~/runs/b").output_dir == f"{tmp_path}/runs/b"
+
+
 def test_a_config_stops_where_a_flag_that_it_leaves_to_the_user_is_missing(yaml_file):
     path = yaml_file("recipe: sentiment_analysis\nrequires: {dataset_name or train_file: a folder with two columns}\n")
     with pytest.raises(ArgumentsError, match="leaves a flag to you: add --dataset_name a folder with two columns"):
