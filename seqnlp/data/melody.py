@@ -100,9 +100,11 @@ class Melody(NamedTuple):
 _ENDLESS_METRE = re.compile(r"M:\s*(0*[1-9]\d{2,}\s*/\s*\d+)")
 """One of a hundred beats or more, over which music21 computes for minutes."""
 MOST_UNITS_OF_A_BAR = 300
-"""Of the unit of length. For what a bar holds beyond its metre music21 seeks a metre, for minutes too."""
+"""Of the unit of length, or of quarters where that is longer. For what a bar holds beyond its metre music21 seeks a
+metre, for minutes too."""
 MOST_BARS = 500
 """Over a thousand, music21 computes for half a minute: for each it goes through all that are before it."""
+_UNIT = re.compile(r"(?m)(?:^|\[)L:\s*(\d{1,9})(?:\s*/\s*(\d{1,9}))?")
 _LENGTH = re.compile(r"[A-Ga-gxz][,']*(\d*)(/*)(\d*)")
 
 
@@ -124,16 +126,9 @@ class ReadTune:
     def __init__(self, abc: str):
         self.abc = abc
         self.bars: list[Bar] = []
-        self.bar_length, self.problem = 0.0, ""
-        if metre := _ENDLESS_METRE.search(abc):
-            self.problem = f"the metre {metre.group(1)[:20]} has too many beats"
-            return
-        as_written = _bars_as_written(abc)
-        if len(as_written) > MOST_BARS:
-            self.problem = f"it has more than {MOST_BARS} bars"
-            return
-        if any(_units_in(bar) > MOST_UNITS_OF_A_BAR for bar in as_written):
-            self.problem = f"a bar is longer than {MOST_UNITS_OF_A_BAR} of its units of length"
+        self.bar_length, self.problem = 0.0, _takes_minutes(abc)
+        if self.problem:
+            self.melody = None
             return
         written = _with_long_signs(abc)
         try:
@@ -155,7 +150,10 @@ class ReadTune:
 
     @cached_property
     def melody(self) -> Melody | None:
-        """What sounds, each section played once; `None` if music21 cannot parse the tune once it is spelled out."""
+        """
+        What sounds, each section played once; `None` if music21 cannot parse the tune once it is spelled out, or would
+        take minutes for it.
+        """
         spelled, ties = _spelled(self.abc)
         try:
             with _listening():
@@ -208,6 +206,19 @@ def _bars_of(part: Any) -> tuple[list[Bar], float]:
 
 def _bars_as_written(abc: str) -> list[str]:
     return "\n".join(line for line in abc.splitlines() if not _LINE_FIELD.match(line)).split("|")
+
+
+def _takes_minutes(abc: str) -> str:
+    """What of a tune music21 would compute over for minutes or hours; empty if nothing."""
+    if metre := _ENDLESS_METRE.search(abc):
+        return f"the metre {metre.group(1)[:20]} has too many beats"
+    as_written = _bars_as_written(abc)
+    if len(as_written) > MOST_BARS:
+        return f"it has more than {MOST_BARS} bars"
+    quarters = max([1.0, *(4 * int(number) / max(1, int(divisor or 1)) for number, divisor in _UNIT.findall(abc))])
+    if any(_units_in(bar) * quarters > MOST_UNITS_OF_A_BAR for bar in as_written):
+        return f"a bar is longer than {MOST_UNITS_OF_A_BAR} of its units of length" + " or quarters" * (quarters > 1)
+    return ""
 
 
 def _units_in(bar: str) -> float:

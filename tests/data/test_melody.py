@@ -67,6 +67,25 @@ def test_what_is_no_note_stays_as_it_is():
 def test_a_bar_for_which_music21_would_seek_a_metre_for_minutes_is_refused_at_once(notes, is_refused):
     tune = ReadTune(f"X:1\nT:{'a' * 400}\nM:4/4\nL:1/8\nK:C\n{notes}\n")
     assert tune.problem == ("a bar is longer than 300 of its units of length" if is_refused else "")
+    assert (tune.melody is None) == is_refused  # and nothing that sounds is sought either
+
+
+@pytest.mark.parametrize(
+    ("unit", "notes", "is_refused"),
+    [
+        ("L:1/8", "A150|B|", False),  # 75 quarters
+        ("L: 2/1", "A150|B|", True),  # 1,200 quarters
+        ("L:1/1", "A74|B|", False),  # 296
+        ("L:1/1", "A76|B|", True),
+        ("L:1/8", "A150|[L:4/1]B|", True),
+        ("L:1/8\nT:L:400/1", "A150|B|", False),  # a title
+        ("L:1/0", "A76|B|", True),
+    ],
+)
+def test_a_bar_of_long_units_counts_in_quarters(unit, notes, is_refused):
+    tune = ReadTune(f"X:1\nM:4/4\n{unit}\nK:C\n{notes}\n")
+    told = "a bar is longer than 300 of its units of length or quarters"
+    assert (tune.problem == told, tune.melody is None) == (is_refused, is_refused)
 
 
 def test_a_tune_of_more_bars_than_music21_reads_in_seconds_is_refused_at_once():
