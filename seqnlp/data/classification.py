@@ -225,13 +225,13 @@ def label_names(part: Dataset, column: str, where: str, remarks: list[str]) -> l
     if whole:
         first = next(label for kind, label in known if kind is float)
         remarks.append(
-            f"{where}: {whole:,} labels are written with a point, such as {first}, and read as whole numbers, such as "
-            f"{known[float, first][1]}."
+            f"{where}: labels written with a point, such as {first}, read as whole numbers, such as "
+            f"{known[float, first][1]}: {whole:,}."
         )
     if stripped:
-        remarks.append(f"{where}: {stripped:,} labels had white space around them, which is dropped.")
+        remarks.append(f"{where}: labels with white space around them, which is dropped: {stripped:,}.")
     if composed:
-        remarks.append(f"{where}: {composed:,} labels had accents written as marks of their own, and are read in NFC.")
+        remarks.append(f"{where}: labels with accents written as marks of their own, read in NFC: {composed:,}.")
     return names
 
 

@@ -83,7 +83,7 @@ class SeveralLabels(OneClass):
             found.append(tuple(dict.fromkeys(names)))
             twice += len(names) != len(found[-1])
         if twice:
-            remarks.append(f"{place}: {twice:,} texts have a label more than once, which counts once.")
+            remarks.append(f"{place}: texts with a label more than once, which counts once: {twice:,}.")
         return found
 
     def _lists(self, part: Dataset, column: str, where: str) -> list[list[str]]:
@@ -145,8 +145,8 @@ class SeveralLabels(OneClass):
             if missing:
                 texts = sum(count[label] for label in missing)
                 remarks.append(
-                    f"The split {split!r} has {texts:,} labels that no training text has ({listed(missing)}): no "
-                    "model can find them, and they count as missed."
+                    f"The split {split!r}: labels that no training text has ({listed(missing)}): {texts:,}. No model "
+                    "can find them, and they count as missed."
                 )
                 names = list(dict.fromkeys([*names, *missing]))
         ids = {label: number for number, label in enumerate(names)}

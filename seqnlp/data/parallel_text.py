@@ -205,7 +205,7 @@ def _pairs(
         sides[side] = [unicodedata.normalize("NFC", texts[row]) for row in kept]
         apart += sum(texts[row] != read for row, read in zip(kept, sides[side], strict=True))
     if apart:
-        remarks.append(f"{where}: {apart:,} sentences had accents written as marks of their own, and are read in NFC.")
+        remarks.append(f"{where}: sentences with accents written as marks of their own, read in NFC: {apart:,}.")
     same = sum(source == target for source, target in zip(*sides.values(), strict=True))
     if same > len(kept) / 2:
         remarks.append(f"{where}: {same:,} of {len(kept):,} pairs are the same on both sides.")

@@ -291,9 +291,9 @@ def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
             words = words.str.replace(",", ".")
         marks = int(words.isna().sum() - column.isna().sum())
         if marks:
-            remarks.append(f"{where}: {marks:,} cells hold a word for a missing number and are gaps.")
+            remarks.append(f"{where}: cells with a word for a missing number, read as gaps: {marks:,}.")
         if signs := int(column.astype(str).str.contains(MINUS).sum()):
-            remarks.append(f"{where}: {signs:,} cells have the sign U+2212, which is read as minus.")
+            remarks.append(f"{where}: cells with the sign U+2212, read as minus: {signs:,}.")
         column = words
     try:
         values = column.astype("float64")
@@ -304,7 +304,7 @@ def _numbers(column: pd.Series, where: str, remarks: list[str]) -> pd.Series:
             "units and without marks between thousands."
         ) from error
     if endless := int(np.isinf(values).sum()):
-        remarks.append(f"{where}: {endless:,} cells are infinite, and gaps.")
+        remarks.append(f"{where}: infinite cells, read as gaps: {endless:,}.")
     return values.where(np.isfinite(values))
 
 
@@ -340,12 +340,12 @@ def _with_times(table: pd.DataFrame, arguments: SeriesArguments, where: str, rem
         if blank.all():
             raise DataError(f"{where}, column {column!r}: it is blank. Name another by --{kind}_column.")
         if blank.any():
-            remarks.append(f"{where}, column {column!r}: {int(blank.sum()):,} rows without a {kind} are left out.")
+            remarks.append(f"{where}, column {column!r}: rows without a {kind}, left out: {int(blank.sum()):,}.")
             table = table[~blank].infer_objects()
     if series is not None and pd.api.types.is_string_dtype(table[series]):
         names = table[series].str.strip()
         if stripped := int((names != table[series]).sum()):
-            remarks.append(f"{where}, column {series!r}: {stripped:,} names had white space around them: dropped.")
+            remarks.append(f"{where}, column {series!r}: names with white space around them, dropped: {stripped:,}.")
         table = table.assign(**{series: names})
     if time is None:
         return table
@@ -354,7 +354,7 @@ def _with_times(table: pd.DataFrame, arguments: SeriesArguments, where: str, rem
     steps = times.diff() if series is None else table.groupby(series)[time].diff()
     before = int((steps < steps * 0).sum())
     if before and (steps > steps * 0).any():  # else they stand in order, the first or the last on top
-        remarks.append(f"{where}, column {time!r}: {before:,} rows stand behind a later one; all are sorted by time.")
+        remarks.append(f"{where}, column {time!r}: rows behind a later one: {before:,}; all are sorted by time.")
     table = table.sort_values(time, kind="stable")
     repeated = table.duplicated([time] if series is None else [series, time], keep=False)
     if repeated.mean() > 0.5:
@@ -366,7 +366,7 @@ def _with_times(table: pd.DataFrame, arguments: SeriesArguments, where: str, rem
     if repeated.any():
         done = "averaged" if arguments.frequency else "kept in their order"
         remarks.append(
-            f"{where}, column {time!r}: {int(repeated.sum()):,} rows share their time with another: {done}."
+            f"{where}, column {time!r}: rows that share their time with another, {done}: {int(repeated.sum()):,}."
         )
     if arguments.frequency is None and pd.api.types.is_datetime64_any_dtype(table[time]):
         steps = (table[time] if series is None else table.groupby(series)[time]).diff()

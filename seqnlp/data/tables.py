@@ -382,13 +382,13 @@ def _read_delimited(file: str, text: str, delimiter: str, words: Collection[str]
         remarks.append(f"{name}: {blank:,} of {in_file:,} rows have blank cells alone and are left out.")
     if repeated:
         remarks.append(
-            f"{name}: {len(repeated):,} rows repeat the names of the columns and are left out (first in line "
+            f"{name}: rows that repeat the names of the columns, left out: {len(repeated):,} (first in line "
             f"{repeated[0]})."
         )
     if spaced := sum(column.spaced for column in columns if delimiter != "\t"):
         remarks.append(
-            f"{name}: {spaced:,} cells begin with a space and a quote; such quotes are characters, and do not mark a "
-            "cell."
+            f"{name}: cells that begin with a space and a quote: {spaced:,}; such quotes are characters, and do not "
+            "mark a cell."
         )
     named = zip(_column_names(header, columns), columns, strict=True)
     typed = {name: column.typed(as_words=name in words) for name, column in named if name is not None}

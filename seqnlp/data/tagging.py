@@ -88,7 +88,7 @@ def _annotated(part: Dataset, where: str, remarks: list[str]) -> Dataset:
         for name, rows in found.columns.items():
             columns.setdefault(name, []).extend(rows)
         counts.update(found.counts)
-    remarks += [f"{where}: {count:,} {what} are left out." for what, count in counts.items()]
+    remarks += [f"{where}: {what}, left out: {count:,}." for what, count in counts.items()]
     features = Features({name: List(Value("string")) for name in columns})
     return Dataset.from_dict(columns, features)
 
@@ -224,8 +224,8 @@ def _encode(
         if missing:
             words = sum(count[label] for label in missing)
             remarks.append(
-                f"The split {split!r} has {words:,} words with labels that no training word has ({listed(missing)}): "
-                "no model can find them, and they count as wrong."
+                f"The split {split!r}: words with labels that no training word has ({listed(missing)}): {words:,}. No "
+                "model can find them, and they count as wrong."
             )
             names += sorted(set(missing) - set(names))
     ids = {label: number for number, label in enumerate(names)}

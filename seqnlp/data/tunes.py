@@ -335,8 +335,8 @@ def load_tunes(arguments: TuneArguments) -> LoadedData:
             raise DataError(f"Dataset {source.name!r}, split {split!r}: of its {number} tunes {why}.")
         if cut:
             read.remarks.append(
-                f"The split {split!r}: {cut:,} tunes seem to go on behind a blank line, which ends a tune: that is "
-                "left out."
+                f"The split {split!r}: tunes that seem to go on behind a blank line: {cut:,}. It ends a tune, and "
+                "what follows is left out."
             )
         for count, why in ((others, "are no single plain melody"), (copies, "have the notes of another tune")):
             if count:

@@ -370,7 +370,9 @@ class SeriesPanel(Panel):
         rows = rows.reshape(-1, len(channels))
         words = [cell for row in given for cell in row if isinstance(cell, str) and cell.strip()]
         words = [word for word in words if np.isnan(_number(word))]
-        told = [f"{len(words):,} cells hold no number, e.g. {printable(words[0], 20)}, and are gaps."] if words else []
+        told = []
+        if words:
+            told.append(f"Cells without a number, e.g. {printable(words[0], 20)}, read as gaps: {len(words):,}.")
         return Series(rows[~np.isnan(rows).all(axis=1)], channels, told)
 
     def show(self, answer: SeriesAnswer) -> list[Any]:

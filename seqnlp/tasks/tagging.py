@@ -254,8 +254,8 @@ class Tagging(Task):
             if lost:
                 fate = "do not enter training" if split == "train" else "count as wrong"
                 remarks.append(
-                    f"The split {split!r}: {lost:,} words are behind the first {processor.model_max_length:,} tokens "
-                    f"of their sentence (--max_length), or have no token; they {fate}."
+                    f"The split {split!r}: words behind the first {processor.model_max_length:,} tokens of their "
+                    f"sentence (--max_length), or without a token: {lost:,}; they {fate}."
                 )
         collator = DataCollatorForTokenClassification(processor)
         data = PreparedData(loaded, processor, examples, collator, counts=counts, remarks=remarks)

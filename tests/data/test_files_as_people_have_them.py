@@ -73,7 +73,11 @@ def refusal(read):
 def test_a_table_whatever_stands_on_top_or_between(write, content):
     rows, remarks = read_file(write("a.csv", content))
     assert list(rows) == [{"text": "a", "n": 1}, {"text": "b", "n": 2}]
-    said = ["repeat the names of the columns and are left out (first in line 3)"] if content.count("text") > 1 else []
+    said = (
+        ["rows that repeat the names of the columns, left out: 1 (first in line 3)"]
+        if content.count("text") > 1
+        else []
+    )
     said += ["separated by semicolons"] if ";" in content else []
     assert all(part in remark for part, remark in zip(said, remarks, strict=True))
 
@@ -90,7 +94,7 @@ def test_quotes_behind_a_space_are_said_to_be_characters(write):
     rows, remarks = read_file(write("a.csv", 'n, text\n1, "so"\n2, no\n'))
     assert rows["text"][:] == [' "so"', " no"]
     assert remarks == [
-        "a.csv: 1 cells begin with a space and a quote; such quotes are characters, and do not mark a cell."
+        "a.csv: cells that begin with a space and a quote: 1; such quotes are characters, and do not mark a cell."
     ]
 
 
@@ -362,7 +366,7 @@ def test_rows_are_sorted_by_time_and_it_is_said(write):
     table = pd.DataFrame({"t": DAYS, "y": VALUES}).iloc[[1, 0, *range(2, 40)]]
     values, _, remarks = series_of(write, table, time_column="t")
     assert np.array_equal(values[:, 0], VALUES)
-    assert remarks == ["1 rows stand behind a later one; all are sorted by time."]
+    assert remarks == ["rows behind a later one: 1; all are sorted by time."]
     assert series_of(write, table.iloc[::-1].sort_values("t", ascending=False), time_column="t")[2] == []
 
 
@@ -371,18 +375,18 @@ def test_a_word_for_a_missing_time_is_no_time(write, word):
     table = pd.DataFrame({"t": [word, *DAYS[1:].dt.strftime("%Y-%m-%d")], "y": VALUES})
     values, _, remarks = series_of(write, table, time_column="t")
     assert np.array_equal(values[:, 0], VALUES[1:])
-    assert remarks == ["1 rows without a time are left out."]
+    assert remarks == ["rows without a time, left out: 1."]
 
 
 def test_names_of_series_and_numbers_without_an_end(write):
     table = pd.DataFrame({"who": ["a", "a "] * 20, "y": VALUES})
     values, _, remarks = series_of(write, table, series_column="who")
     assert np.array_equal(values[:, 0], VALUES)
-    assert remarks == ["20 names had white space around them: dropped."]
+    assert remarks == ["names with white space around them, dropped: 20."]
     rows = "".join(f'{{"y": {"Infinity" if number == 3 else number}}}\n' for number in range(40))
     loaded = load_series(SeriesArguments(dataset_name=write("s.jsonl", rows), context_length=4, prediction_length=2))
     assert np.flatnonzero(np.isnan(loaded.splits["train"]["values"][0])).tolist() == [3]
-    assert "1 cells are infinite, and gaps." in loaded.remarks[0]
+    assert "infinite cells, read as gaps: 1." in loaded.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -442,7 +446,7 @@ def test_fields_on_top_of_a_file_hold_for_its_tunes(write):
     assert [normalize_tune(tune)["text"][:11] for tune in tunes] == ["M:6/8\nL:1/4", "M:6/8\nL:1/8"]
     going_on = "".join(f"X:{n}\nT:t{n}\nM:4/4\nK:C\n{'ABcd' * (n + 1)}|\n\nefga|\n\n" for n in range(60))
     remarks = load_tunes(TuneArguments(train_file=write("a.abc", going_on))).remarks
-    assert sum(int(line.split(": ")[1].split()[0]) for line in remarks) == 60
+    assert sum(int(line.split(": ")[2].split(".")[0]) for line in remarks) == 60
     assert all("seem to go on behind a blank line" in line for line in remarks)
 
 

@@ -111,7 +111,7 @@ def test_deep_grays_stay_grays(folder, name, kind, most, white):
     assert image.mode == "L"
     np.testing.assert_array_equal(np.asarray(image), np.round(ramp.astype(float) * (255 / white)))
     assert loaded.remarks[0] == (
-        f"12 images have deep grays, from 0 to {ramp.max():g}: they are brought to 8 bits, with white at {white}."
+        f"images with deep grays, from 0 to {ramp.max():g}: 12. They are brought to 8 bits, with white at {white}."
     )
 
 

@@ -39,9 +39,9 @@ def test_lists_of_labels(tmp_path):
     assert train["label"] == [[0, 2], [], [1, 2]]
     assert loaded.splits["test"]["label"] == [[2, 3]]
     said = "\n".join(loaded.remarks)
-    assert "column 'label': 1 texts have a label more than once, which counts once." in said
+    assert "column 'label': texts with a label more than once, which counts once: 1." in said
     assert "The split 'train': 1 of 3 texts have no label." in said
-    assert "'test' has 1 labels that no training text has (new): no model can find them" in said
+    assert "'test': labels that no training text has (new): 1. No model can find them" in said
     assert "The split 'train' has no text with new." in said
     assert "The split 'test' has no text with angry, glad." in said
 

@@ -65,8 +65,8 @@ def test_accents_are_read_in_one_way_as_models_write_them(parallel):
         f"größte {row}" for row in range(40)
     }
     assert loaded.remarks == [
-        "Dataset '<local:train.en>', split 'train': 40 sentences had accents written as marks of their own, and are "
-        "read in NFC."
+        "Dataset '<local:train.en>', split 'train': sentences with accents written as marks of their own, read in "
+        "NFC: 40."
     ]
 
 

@@ -197,9 +197,9 @@ def test_rows_without_a_time_or_a_series_and_repeated_times_are_counted(tmp_path
         table_of(tmp_path, t=days, w=who, v=range(0, 40, 2)), time_column="t", series_column="w", frequency="D"
     )
     assert [remark.split("column ")[1] for remark in loaded.remarks] == [
-        "'t': 1 rows without a time are left out.",
-        "'w': 1 rows without a series are left out.",
-        "'t': 4 rows share their time with another: averaged.",
+        "'t': rows without a time, left out: 1.",
+        "'w': rows without a series, left out: 1.",
+        "'t': rows that share their time with another, averaged: 4.",
     ]
     values = whole(loaded)[:, 0]
     assert values[:3].tolist() == [0, 2, 4]
@@ -219,7 +219,7 @@ def test_gaps_have_many_names_and_commas_may_be_points(tmp_path):
         "t.csv: its columns are separated by semicolons, not by commas.",
         "column 'n' counts the rows and is left out; name it in --columns to keep it.",
         "commas are read as decimal points.",
-        "1 cells hold a word for a missing number and are gaps.",
+        "cells with a word for a missing number, read as gaps: 1.",
     ]
     assert load(path, columns=["n"]).details["channels"] == ["n"]
     path.write_text('a\n"1,234"\n"5,678"\n')  # one and a bit, or a thousand?
@@ -251,9 +251,9 @@ def test_the_sign_of_typeset_tables_is_minus(tmp_path):
     loaded = load(path)
     np.testing.assert_array_equal(whole(loaded), [[0.5, 1]] * 19 + [[-1e-5, np.nan]])
     assert [remark.split("column ")[-1] for remark in loaded.remarks] == [
-        "'a': 1 cells have the sign U+2212, which is read as minus.",
-        "'b': 1 cells hold a word for a missing number and are gaps.",
-        "'b': 1 cells have the sign U+2212, which is read as minus.",
+        "'a': cells with the sign U+2212, read as minus: 1.",
+        "'b': cells with a word for a missing number, read as gaps: 1.",
+        "'b': cells with the sign U+2212, read as minus: 1.",
     ]
 
 

@@ -91,7 +91,7 @@ def test_a_treebank_in_files_of_a_folder(tmp_path):
     assert labels_of(loaded.splits["train"]) == ["AUX", "PRON", "PROPN", "PUNCT"]
     assert names(loaded.splits["test"]) == [["PRON", "AUX", "PROPN"], ["PUNCT", None]]
     said = " ".join(loaded.remarks)
-    assert "split 'train': 1 ranges of multiword tokens are left out" in said
+    assert "split 'train': ranges of multiword tokens, left out: 1" in said
     assert "1 of 5 words have no label; they are read, and not scored" in said
     other = load(tmp_path, {}, label_column="xpos")
     assert labels_of(other.splits["train"]) == [".", "NNP", "PRP", "VBP"]
@@ -128,7 +128,7 @@ def test_numbers_and_words_as_labels_and_what_held_out_words_alone_have(tmp_path
     assert labels_of(loaded.splits["train"]) == ["2", "9", "10", "77"]
     assert names(loaded.splits["validation"]) == [["10", "77"]]
     said = " ".join(loaded.remarks)
-    assert "'validation' has 1 words with labels that no training word has (77): no model can find them" in said
+    assert "'validation': words with labels that no training word has (77): 1. No model can find them" in said
     assert "1 of 2 sentences have no labels and are left out" in said
 
 

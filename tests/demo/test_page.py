@@ -159,7 +159,7 @@ def test_a_row_of_another_width_and_a_word_among_numbers_are_told(ask):
     answer = asked(build_page(ask("series")))
     for rows in ([[1.0], [2.0]], [[1.0, 2.0, 3.0]], [[1.0, 2.0], [3.0]]):
         assert "cells: give one for each of" in answer(rows)[-1][-1]
-    assert "1 cells hold no number, e.g. 1,5, and are gaps." in answer([["1,5", 2.0], [3.0, 4.0]])[-1][-1]
+    assert "Cells without a number, e.g. 1,5, read as gaps: 1." in answer([["1,5", 2.0], [3.0, 4.0]])[-1][-1]
 
 
 def test_a_file_of_an_image_is_read_as_the_terminal_reads_it(ask, tmp_path):
