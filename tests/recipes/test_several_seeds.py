@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from conftest import ROOT, TWO_PROCESSES
 from safetensors.torch import load_file
 
 
+ROOT = Path(__file__).parents[2]
 SMALL = ["--config_overrides", "hidden_size=16", "--num_train_epochs", "3", "--per_device_train_batch_size", "8"]
 SMALL += ["--report_to", "none", "--num_threads", "1"]
 RECIPE = "sentiment_analysis"
@@ -48,10 +49,10 @@ def test_each_seed_is_the_run_of_that_seed_alone(launch, reviews, tmp_path):
 def test_two_processes_train_each_seed_together(launch, reviews, tmp_path):
     flags = ["--dataset_name", reviews, *SMALL]
     out, alone = tmp_path / "out", tmp_path / "alone"
-    result = launch.run(RECIPE, *flags, "--seeds", "5,6", "--output_dir", out, launcher=TWO_PROCESSES)
+    result = launch.run(RECIPE, *flags, "--seeds", "5,6", "--output_dir", out, launcher=launch.two_processes)
     assert result.returncode == 0, result.stderr
     assert [json.loads((out / f"seed-{seed}" / "run.json").read_text())["num_processes"] for seed in (5, 6)] == [2, 2]
-    result = launch.run(RECIPE, *flags, "--seed", 6, "--output_dir", alone, launcher=TWO_PROCESSES)
+    result = launch.run(RECIPE, *flags, "--seed", 6, "--output_dir", alone, launcher=launch.two_processes)
     assert result.returncode == 0, result.stderr
     assert same(out / "seed-6", alone)
 
