@@ -115,16 +115,16 @@ class Verb(TyperCommand):
         module = import_module(f".{self.file}", __package__)
         if (transformers := sys.modules.get("transformers")) is not None:
             transformers.utils.logging.disable_progress_bar()
-        function, own = home_opened(getattr(module, self.function)), vars(module).get("app")
+        function, own = getattr(module, self.function), vars(module).get("app")
         program = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         program.callback()(lambda: None)
-        if own is not None and own.registered_callback.callback is function.__wrapped__:
+        if own is not None and own.registered_callback.callback is function:
             for part in own.registered_commands:
-                part.callback = home_opened(part.callback)
+                part.callback = home_opened(inspect.unwrap(part.callback))  # once, however often it is loaded
             program.add_typer(own, name=self.name, help=self.help)
         else:
             settings = {"cls": GroupedCommand, "context_settings": self.settings, "help": self.help}
-            program.command(self.name, **settings)(function)
+            program.command(self.name, **settings)(home_opened(function))
         verb = typer.main.get_command(program).commands[self.name]
         for part in getattr(verb, "commands", {}).values():
             part.short_help = _first_sentence(part.help)

@@ -144,10 +144,9 @@ def test_no_flag_in_a_help_is_broken_behind_its_dashes(verb):
 
 
 def test_a_path_that_begins_with_a_tilde_is_below_the_home_folder(seqnlp, tmp_path, monkeypatch):
-    """Of verbs and of verbs of verbs, in a list of paths too; the shell opens no `--folder=~/mine`."""
+    """Of verbs and of verbs of verbs; the shell opens no `--folder=~/mine`."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home" / "runs").mkdir(parents=True)
-    (tmp_path / "home" / "a.txt").touch()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     status, out, error = seqnlp("recipes", "copy", "translation", "--folder=~/mine")
