@@ -48,11 +48,16 @@ def choose_precision(asked: str, on_cpu: bool) -> str:
 
 def precision_remark(precision: str, on_cpu: bool) -> str:
     """What a user should know of a precision on this hardware; nothing where it is made for it."""
-    is_known = on_cpu or torch.cuda.is_available()  # of accelerators of other makes nothing can be said
-    if precision != "bf16" or not is_known or "bf16" in (fast_on_cpu() if on_cpu else _fast_on_gpu()):
+    if precision != "bf16" or not emulates_bf16(on_cpu):
         return ""
     hardware = "This processor has neither AMX nor AVX512-BF16" if on_cpu else "This GPU does not multiply bfloat16"
     return f"{hardware}: bf16 is emulated, and slower than float32. --mixed_precision auto takes what it is made for."
+
+
+def emulates_bf16(on_cpu: bool) -> bool:
+    """Whether this hardware multiplies bfloat16 by a detour; of accelerators that are not CUDA's nothing is known."""
+    is_known = on_cpu or torch.cuda.is_available()
+    return is_known and "bf16" not in (fast_on_cpu() if on_cpu else _fast_on_gpu())
 
 
 def fast_on_cpu() -> tuple[str, ...]:
