@@ -2,6 +2,7 @@
 
 import ast
 from collections import deque
+from functools import cached_property
 from pathlib import Path
 
 
@@ -24,9 +25,17 @@ class ImportGraph:
         self.root = root
         paths = [path for folder in (PACKAGE, TESTS) for path in sorted((root / folder).rglob("*.py"))]
         self.trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+        self.of_package = {path for path in paths if path.is_relative_to(root / PACKAGE)}
+        self.imports = {path: _imports(tree) for path, tree in self.trees.items() if path.name == "__init__.py"}
         self.imported = {path: self._files_imported_by(path) for path in paths}
 
-    def distances(self, test: Path) -> dict[Path, int]:
+    @cached_property
+    def distances(self) -> dict[Path, dict[Path, int]]:
+        """Those of [`ImportGraph.distances_of`], by test."""
+        tests = [path for path in self.trees if path not in self.of_package and path.name.startswith("test_")]
+        return {test: self.distances_of(test) for test in tests}
+
+    def distances_of(self, test: Path) -> dict[Path, int]:
         """By file of the package how many imports it is away from a test; what helps the test counts as part of it."""
         helpers = [test, *(path / "conftest.py" for path in test.parents if path / "conftest.py" in self.trees)]
         found = dict.fromkeys(helpers, 0)
@@ -34,11 +43,11 @@ class ImportGraph:
         while queue:
             path = queue.popleft()
             for other in self.imported[path]:
-                step = int(other.is_relative_to(self.root / PACKAGE))
+                step = int(other in self.of_package)
                 if found[path] + step < found.get(other, len(self.trees)):
                     found[other] = found[path] + step
                     queue.append(other)
-        return {path: distance for path, distance in found.items() if path.is_relative_to(self.root / PACKAGE)}
+        return {path: distance for path, distance in found.items() if path in self.of_package}
 
     def _files_imported_by(self, path: Path) -> set[Path]:
         found = set()
@@ -68,12 +77,20 @@ class ImportGraph:
         module = self._module(path, node.module or "", node.level)
         if module is None or module.name != "__init__.py":
             return module
-        for other in ast.walk(self.trees[module]):
-            if isinstance(other, ast.ImportFrom):
-                for alias in other.names:
-                    if name == (alias.asname or alias.name):
-                        return self._definition(module, other, alias.name) or module
+        if name in self.imports[module]:
+            other, original = self.imports[module][name]
+            return self._definition(module, other, original) or module
         return module
+
+
+def _imports(tree: ast.Module) -> dict[str, tuple[ast.ImportFrom, str]]:
+    """By name that a file takes from another: where it does so, and what the name is there; the first of several."""
+    found: dict[str, tuple[ast.ImportFrom, str]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                found.setdefault(alias.asname or alias.name, (node, alias.name))
+    return found
 
 
 def nearest_tests(graph: ImportGraph, source: Path) -> list[Path]:
@@ -87,10 +104,8 @@ def nearest_tests(graph: ImportGraph, source: Path) -> list[Path]:
     """
     folder = graph.root / TESTS / source.parent.relative_to(PACKAGE)
     ranked = []
-    for test in graph.trees:
-        if not (test.is_relative_to(graph.root / TESTS) and test.name.startswith("test_")):
-            continue
-        distance = graph.distances(test).get(graph.root / source, FARTHEST + 1)
+    for test, distances in graph.distances.items():
+        distance = distances.get(graph.root / source, FARTHEST + 1)
         is_neighbor = test.parent == folder
         is_namesake = is_neighbor and source.stem in test.stem
         if distance <= FARTHEST or is_namesake:

@@ -10,7 +10,7 @@ from accelerate.commands.launch import launch_command, launch_command_parser
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from ..training.stopping import SIGNALS
+from ..signals import SIGNALS
 
 
 def launch(words: list[str]) -> int:

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteriaList
 from transformers.utils import logging
 
+from ..signals import SIGNALS
 from .arguments import ArgumentsError, TrainingArguments
 from .bar import ProgressBar
 from .batches import Batch, Collator, MicroBatch, SizedBatches, StreamedBatches, count_rows
@@ -41,7 +42,7 @@ from .progress import BestModel, Clock, Meter, Place
 from .run import Run
 from .sharding import join_tied_embeddings, let_shards_generate
 from .step_loss import StepLoss
-from .stopping import SIGNALS, Heartbeats, RunStopped, StopSignals, shared_store
+from .stopping import Heartbeats, RunStopped, StopSignals, shared_store
 
 
 logger = logging.get_logger(__name__)

@@ -16,9 +16,10 @@ from tiny_runs import DATA, entries, make_loop, weights
 from transformers import StoppingCriteria
 
 from seqnlp import RecurrentConfig, RecurrentForCausalLM
+from seqnlp.signals import SIGNALS
 from seqnlp.training import CheckpointFolder, run_recipe, stopping
 from seqnlp.training.evaluation import logits_and_labels
-from seqnlp.training.stopping import SIGNALS, RunStopped, StopSignals, follow_launcher
+from seqnlp.training.stopping import RunStopped, StopSignals, follow_launcher
 
 
 SETTINGS = {"checkpointing_steps": "9", "max_train_steps": 18}
