@@ -133,7 +133,7 @@ def test_a_checkpointed_model_gives_the_same_gradients(cell_type):
     model(ids, attention_mask=mask, use_cache=False).last_hidden_state.sum().backward()
     expected = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     model(ids, attention_mask=mask, use_cache=False).last_hidden_state.sum().backward()
     torch.testing.assert_close([parameter.grad for parameter in model.parameters()], expected)
 

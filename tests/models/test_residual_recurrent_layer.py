@@ -119,7 +119,7 @@ def test_it_saves_loads_and_trains_in_every_head(tmp_path):
         (RecurrentForSequenceClassification(config_of(bidirectional=True)), {"labels": torch.tensor([0, 1, 0])}),
     ]
     for model, labels in models:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
         model.train()(ids, attention_mask=mask, **labels).loss.backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
         model.eval().save_pretrained(tmp_path)

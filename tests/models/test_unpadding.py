@@ -49,7 +49,7 @@ def test_valid_tokens_have_the_states_and_gradients_of_the_rectangle(parts, chec
     torch.manual_seed(0)
     model = TransformerEncoderModel(TransformerEncoderConfig(**PLAIN, **parts)).train()
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     weight = torch.randn(4, 6, 8)
 
     def run(model):
