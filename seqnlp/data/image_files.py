@@ -57,11 +57,13 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
                 moving += _has_another(image)
     if clear:
         remarks.append(
-            f"images that are transparent in part: {clear:,}. The colors below are read, as pipelines do; lay them on "
-            "a background where that is not what they show."
+            f"Dataset {name!r}: images that are transparent in part: {clear:,}. The colors below are read, as "
+            "pipelines do; lay them on a background where that is not what they show."
         )
     if moving:
-        remarks.append(f"images with more than one frame or page, of which the first is read: {moving:,}.")
+        remarks.append(
+            f"Dataset {name!r}: images with more than one frame or page, of which the first is read: {moving:,}."
+        )
     if not deep:
         return prepared
     if least < 0:
@@ -70,8 +72,8 @@ def looked_at(prepared: dict[str, Dataset], name: str, remarks: list[str]) -> di
     shades = round(most * 255 / white) - round(least * 255 / white) + 1
     few = f" Only {shades} of 256 shades are left: spread the grays before." if shades < FEW_SHADES else ""
     remarks.append(
-        f"images with deep grays, from {least:g} to {most:g}: {deep:,}. They are brought to 8 bits, with white at "
-        f"{white:g}.{few}"
+        f"Dataset {name!r}: images with deep grays, from {least:g} to {most:g}: {deep:,}. They are brought to 8 bits, "
+        f"with white at {white:g}.{few}"
     )
 
     def convert(rows: dict[str, list]) -> dict[str, list]:

@@ -96,7 +96,8 @@ def test_of_several_frames_the_first_is_read(pets):
     (pets / "test" / "a" / "0.png").unlink()
     loaded = load(pets)
     np.testing.assert_allclose(colors_of(loaded), CORNERS, atol=1)
-    assert "images with more than one frame or page, of which the first is read: 1." in loaded.remarks
+    told = f"Dataset '<local:{pets.name}>': images with more than one frame or page, of which the first is read: 1."
+    assert told in loaded.remarks
 
 
 def test_transparency_is_dropped_as_a_pipeline_drops_it(pets):
@@ -107,7 +108,7 @@ def test_transparency_is_dropped_as_a_pipeline_drops_it(pets):
     clear.save(name)
     loaded = load(pets)
     assert loaded.remarks[0].startswith(
-        "images that are transparent in part: 1. The colors below are read, as pipelines do;"
+        f"Dataset '<local:{pets.name}>': images that are transparent in part: 1. The colors below are read, as "
     )
     np.testing.assert_array_equal(colors_of(loaded), CORNERS)
     np.testing.assert_array_equal(np.asarray(load_image(str(name)))[::7, ::7], CORNERS)

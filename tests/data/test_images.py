@@ -106,12 +106,14 @@ def folder(tmp_path):
 )
 def test_deep_grays_stay_grays(folder, name, kind, most, white):
     ramp = np.linspace(0, most, 256).reshape(16, 16).astype(kind)
-    loaded = load(folder(name, lambda number: Image.fromarray(ramp)))
+    images = folder(name, lambda number: Image.fromarray(ramp))
+    loaded = load(images)
     image = loaded.splits["train"][0]["image"]
     assert image.mode == "L"
     np.testing.assert_array_equal(np.asarray(image), np.round(ramp.astype(float) * (255 / white)))
     assert loaded.remarks[0] == (
-        f"images with deep grays, from 0 to {ramp.max():g}: 12. They are brought to 8 bits, with white at {white}."
+        f"Dataset '<local:{images.name}>': images with deep grays, from 0 to {ramp.max():g}: 12. They are brought "
+        f"to 8 bits, with white at {white}."
     )
 
 
