@@ -12,7 +12,7 @@ from ..tasks import TASKS, Task, is_sample
 from ..tasks.reporting.results import plain_name
 from ..training import ModelEvaluator
 from ..training.flags import role_of
-from ..training.precision import fast_on_cpu
+from ..training.precision import emulates_bf16
 
 
 Scores = dict[str, dict[str, Any]]
@@ -44,7 +44,7 @@ def evaluate_again(record: dict[str, Any], folder: Path, dataset: str | None = N
         data = task.prepare(loaded, task.load_processor(folder), splits)
         _same_examples(record, {"dataset": {**described, **data.details}}, splits)
         # As the run did it; but bfloat16 emulated takes sixty times as long, and float32 is no further from the run.
-        is_bf16 = task.training_args.mixed_precision == "bf16" and "bf16" in fast_on_cpu()
+        is_bf16 = task.training_args.mixed_precision == "bf16" and not emulates_bf16(on_cpu=True)
         evaluator = ModelEvaluator(model, min(task.training_args.per_device_eval_batch_size, LARGEST_BATCH))
         with torch.autocast("cpu", torch.bfloat16) if is_bf16 else contextlib.nullcontext():
             return task.evaluate(evaluator, data, [*splits, *(set(record["metrics"]) & set(task.written))])

@@ -35,7 +35,7 @@ def choose_precision(asked: str, on_cpu: bool) -> str:
         allowed = [name for name in allowed if not (on_cpu and name == "fp16")]
         if not allowed:
             raise ArgumentsError(f"--mixed_precision auto: {where}, which a CPU cannot do; choose bf16 or no there.")
-        fast = fast_on_cpu() if on_cpu else _fast_on_gpu()
+        fast = _fast_on_cpu() if on_cpu else _fast_on_gpu()
         return next((name for name in fast if name in allowed), allowed[0])
     if asked not in allowed:
         raise ArgumentsError(
@@ -57,10 +57,10 @@ def precision_remark(precision: str, on_cpu: bool) -> str:
 def emulates_bf16(on_cpu: bool) -> bool:
     """Whether this hardware multiplies bfloat16 by a detour; of accelerators that are not CUDA's nothing is known."""
     is_known = on_cpu or torch.cuda.is_available()
-    return is_known and "bf16" not in (fast_on_cpu() if on_cpu else _fast_on_gpu())
+    return is_known and "bf16" not in (_fast_on_cpu() if on_cpu else _fast_on_gpu())
 
 
-def fast_on_cpu() -> tuple[str, ...]:
+def _fast_on_cpu() -> tuple[str, ...]:
     """The precisions that this processor multiplies by instructions of their own, the fastest first."""
     can = torch.cpu.get_capabilities()
     return ("bf16", "no") if can.get("amx_bf16") or can.get("avx512_bf16") else ("no",)

@@ -49,7 +49,7 @@ from seqnlp.data import (
     load_texts,
 )
 from seqnlp.metrics import classification_scores
-from seqnlp.publishing import PublishingError, build_bundle, recomputation, tag_of, verify
+from seqnlp.publishing import PublishingError, build_bundle, tag_of, verify
 from seqnlp.publishing.recomputation import UncheckableError, agrees, evaluate_again, task_of
 from seqnlp.tokenization import train_tokenizer
 
@@ -351,10 +351,11 @@ def test_numbers_are_computed_again_in_the_run_s_precision_where_the_processor_h
     for precision, loss in losses.items():
         told = {"architecture": "lstm", "dataset_name": "<local:films>", "mixed_precision": precision}
         write_run(run, model=model, metrics={"test": {"loss": loss}}, dataset=loaded.describe(), hyperparameters=told)
-        for fast in (("bf16", "no"), ("no",)):
-            monkeypatch.setattr(recomputation, "fast_on_cpu", lambda fast=fast: fast)
+        for has_bf16 in (True, False):
+            can = {"avx512_bf16": has_bf16}
+            monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: can)
             again = evaluate_again(json.loads((run / "run.json").read_text()), run, str(films))
-            in_its_own = loss if precision in fast else losses["no"]  # emulated bfloat16 would take far longer
+            in_its_own = loss if has_bf16 else losses["no"]  # emulated bfloat16 would take far longer
             assert again["test"]["loss"] == pytest.approx(in_its_own, abs=1e-6)
 
 
