@@ -113,12 +113,12 @@ class CheckpointFolder:
         def prepare() -> None:
             self.root.mkdir(parents=True, exist_ok=True)
             ours = _ours(self.root)
-            for path in ours:
-                if not goes_on or path.name.startswith("tmp-"):
-                    shutil.rmtree(path)
             foreign = [path for path in self.root.iterdir() if NAMES.fullmatch(path.name) and path not in ours]
             if foreign:
                 raise FileExistsError(f"{foreign[0].name} is there already, and is no checkpoint of seqnlp")
+            for path in ours:
+                if not goes_on or path.name.startswith("tmp-"):
+                    shutil.rmtree(path)
             (self.root / UNFINISHED).touch()
 
         try:

@@ -186,6 +186,16 @@ def test_a_folder_with_a_checkpoints_name_that_is_none_stops_the_run(tmp_path):
     assert (foreign / "pytorch_model.bin").read_text() == "mine"
 
 
+def test_it_removes_no_checkpoint_of_a_run_before_that_stops_so(tmp_path):
+    finish(tmp_path, max_train_steps=1, checkpointing_steps="1")
+    (tmp_path / "checkpoints" / "step-00000007").mkdir()
+    (tmp_path / "checkpoints" / "step-00000007" / "pytorch_model.bin").write_text("mine")
+    kept = {path for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match="step-00000007 is there already"):
+        finish(tmp_path, overwrite_output_dir=True)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} >= kept
+
+
 def test_a_finished_model_is_not_replaced_unasked(tmp_path):
     finish(tmp_path)
     before = weights_hash(tmp_path)
