@@ -220,15 +220,19 @@ def _emulates_bf16(groups: Groups) -> bool:
 
 class _InFloat32(TorchFunctionMode):
     """
-    Takes float32 for what a function of torch turns into bfloat16.
+    Takes float32 for what is turned into bfloat16.
 
-    `torch.optim.Muon` has no argument for the format of its iterations.
+    `torch.optim.Muon` has no argument for the format of its iterations, and turns its matrices into bfloat16 by
+    `bfloat16` up to torch 2.14, by `to` from 2.15 on.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.Tensor.bfloat16:
-            return args[0].to(torch.float32, copy=True)  # a copy, as the other is: it is divided in place
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        is_narrowed = func is torch.Tensor.bfloat16 or (
+            func is torch.Tensor.to and any(value is torch.bfloat16 for value in (*args, *kwargs.values()))
+        )
+        # A copy, as the narrowed one is: it is divided in place.
+        return args[0].to(torch.float32, copy=True) if is_narrowed else func(*args, **kwargs)
 
 
 class ScheduleFree(OptimizerKind):
