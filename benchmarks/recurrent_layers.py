@@ -65,6 +65,7 @@ def recurrent_layer() -> Iterator[Contest]:
                 peer_name=PACKED,
                 ours=products_alone(module.weight_ih_l0.shape[0], lengths),
                 peer=packed(module, inputs, lengths),
+                product_type=dtype,
                 calls=2,
                 remarks="step by step, as many rows as there are texts left",
             )

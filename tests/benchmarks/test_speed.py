@@ -132,6 +132,17 @@ def test_a_peer_that_is_not_installed_stops_no_other(monkeypatch, capsys):
     assert "another (seq2seq)" in shown
 
 
+@pytest.mark.parametrize("can", [["avx2"], ["avx2", "avx512_bf16"]])
+def test_what_the_processor_emulates_is_not_measured(monkeypatch, capsys, can):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(can, True))
+    contests = [Contest("a", "b", spend(1), spend(1), product_type=dtype) for dtype in ("float32", "bfloat16")]
+    measured = list(speed.Benchmark("both", lambda: iter(contests)).run(rounds=5))
+
+    assert len(measured) == len(can)
+    told = "a: not measured, this processor emulates bfloat16"
+    assert (told in capsys.readouterr().err) is (len(can) == 1)
+
+
 def test_the_readme_holds_what_the_files_say(tmp_path, monkeypatch):
     copy = tmp_path / "README.md"
     copy.write_text(tables.README.read_text(encoding="utf-8"), encoding="utf-8")
