@@ -1,12 +1,15 @@
 """What is launched has the last word, and its exit code is the launcher's."""
 
+import ast
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from seqnlp.cli import launching
 from seqnlp.cli.launching import launch
 
 
@@ -26,6 +29,12 @@ def launched(monkeypatch, tmp_path, capfd):
         return code, capfd.readouterr().err
 
     return run
+
+
+def test_what_trains_is_imported_by_the_launched_process_alone():
+    """The launcher stood still for as long before, for models and the training loop, of which it uses nothing."""
+    nodes = ast.walk(ast.parse(Path(launching.__file__).read_text(encoding="utf-8")))
+    assert {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level} == {"signals"}
 
 
 @pytest.mark.parametrize("flags", [ONE, TWO], ids=["one process", "two"])
