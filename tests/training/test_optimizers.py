@@ -107,7 +107,9 @@ def test_a_step_of_muon_by_hand(digits):
     for _ in range(5):
         values = [3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5 for x in values]
     assert all(0.5 < value < 1.5 for value in values)
-    torch.testing.assert_close(moved, scale * torch.diag(torch.tensor(values)), rtol=0, atol=digits * scale)
+    expected = scale * torch.diag(torch.tensor(values))
+    torch.testing.assert_close(moved, expected, rtol=0, atol=digits * scale)
+    assert torch.allclose(moved, expected, rtol=0, atol=1e-5 * scale) is (digits == 1e-5)  # torch's own, where it can
     torch.testing.assert_close(bias, torch.tensor([0.9, 1.1]))  # by AdamW: the first step is the learning rate
 
 
