@@ -183,16 +183,21 @@ def test_checkpoints_are_pruned_and_the_best_model_is_kept(tmp_path):
 
 def test_early_stopping(tmp_path):
     scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])
-    _, loop = make_loop(
-        tmp_path,
-        evaluate=lambda loop: {"accuracy": next(scores)},
-        num_train_epochs=5,
-        metric_for_best_model="accuracy",
-        early_stopping_patience=2,
-    )
+    settings = {"num_train_epochs": 5, "metric_for_best_model": "accuracy", "early_stopping_patience": 2}
+    _, loop = make_loop(tmp_path, evaluate=lambda loop: {"accuracy": next(scores)}, **settings)
     loop.train()
     assert loop.step == 4 * loop.steps_per_epoch
     assert loop.best.step == 2 * loop.steps_per_epoch
+
+    # Ended between its last step and its results, it has no more to train.
+    again = iter([0.9])
+    _, resumed = make_loop(
+        tmp_path, evaluate=lambda loop: {"accuracy": next(again)}, resume_from_checkpoint="latest", **settings
+    )
+    resumed.train()
+    assert (resumed.step, resumed.best.step) == (loop.step, loop.best.step)
+    assert list(again) == [0.9]
+    assert all(torch.equal(tensor, weights(loop)[name]) for name, tensor in weights(resumed).items())
 
 
 @pytest.mark.parametrize(("limit", "share"), [(1e-9, 1.0), (1e9, 0.0), (0.0, None)])
