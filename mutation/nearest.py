@@ -2,7 +2,6 @@
 
 import ast
 from collections import deque
-from functools import cached_property
 from pathlib import Path
 
 
@@ -26,16 +25,14 @@ class ImportGraph:
         paths = [path for folder in (PACKAGE, TESTS) for path in sorted((root / folder).rglob("*.py"))]
         self.trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
         self.of_package = {path for path in paths if path.is_relative_to(root / PACKAGE)}
-        self.imports = {path: _imports(tree) for path, tree in self.trees.items() if path.name == "__init__.py"}
+        self.reexported = {
+            path: _names_imported_by(tree) for path, tree in self.trees.items() if path.name == "__init__.py"
+        }
         self.imported = {path: self._files_imported_by(path) for path in paths}
+        tests = [path for path in paths if path not in self.of_package and path.name.startswith("test_")]
+        self.distances = {test: self._distances_from(test) for test in tests}
 
-    @cached_property
-    def distances(self) -> dict[Path, dict[Path, int]]:
-        """Those of [`ImportGraph.distances_of`], by test."""
-        tests = [path for path in self.trees if path not in self.of_package and path.name.startswith("test_")]
-        return {test: self.distances_of(test) for test in tests}
-
-    def distances_of(self, test: Path) -> dict[Path, int]:
+    def _distances_from(self, test: Path) -> dict[Path, int]:
         """By file of the package how many imports it is away from a test; what helps the test counts as part of it."""
         helpers = [test, *(path / "conftest.py" for path in test.parents if path / "conftest.py" in self.trees)]
         found = dict.fromkeys(helpers, 0)
@@ -77,13 +74,13 @@ class ImportGraph:
         module = self._module(path, node.module or "", node.level)
         if module is None or module.name != "__init__.py":
             return module
-        if name in self.imports[module]:
-            other, original = self.imports[module][name]
+        if name in self.reexported[module]:
+            other, original = self.reexported[module][name]
             return self._definition(module, other, original) or module
         return module
 
 
-def _imports(tree: ast.Module) -> dict[str, tuple[ast.ImportFrom, str]]:
+def _names_imported_by(tree: ast.Module) -> dict[str, tuple[ast.ImportFrom, str]]:
     """By name that a file takes from another: where it does so, and what the name is there; the first of several."""
     found: dict[str, tuple[ast.ImportFrom, str]] = {}
     for node in ast.walk(tree):

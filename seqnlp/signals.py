@@ -1,4 +1,4 @@
-"""What tells a run to end. It imports nothing: what starts a run need not wait for torch to hand them on."""
+"""What tells a run to end. It imports no library: what starts a run need not wait for torch."""
 
 import signal
 

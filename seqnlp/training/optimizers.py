@@ -209,13 +209,10 @@ class MuonWithAdamW(torch.optim.Optimizer):
             # Those of now: a checkpoint, or what shards the model, has put others in their place.
             part.param_groups = [group for group in self.param_groups if group["is_hidden"] is is_hidden]
             part.state = self.state
-            with _InFloat32() if is_hidden and _emulates_bf16(part.param_groups) else nullcontext():
+            on_cpu = part.param_groups[0]["params"][0].device.type == "cpu"
+            with _InFloat32() if is_hidden and emulates_bf16(on_cpu) else nullcontext():
                 part.step()
         return loss
-
-
-def _emulates_bf16(groups: Groups) -> bool:
-    return emulates_bf16(groups[0]["params"][0].device.type == "cpu")
 
 
 class _InFloat32(TorchFunctionMode):

@@ -108,7 +108,8 @@ def test_transparency_is_dropped_as_a_pipeline_drops_it(pets):
     clear.save(name)
     loaded = load(pets)
     assert loaded.remarks[0].startswith(
-        f"Dataset '<local:{pets.name}>': images that are transparent in part: 1. The colors below are read, as "
+        f"Dataset '<local:{pets.name}>': images that are transparent in part: 1. "
+        "The colors below are read, as pipelines do;"
     )
     np.testing.assert_array_equal(colors_of(loaded), CORNERS)
     np.testing.assert_array_equal(np.asarray(load_image(str(name)))[::7, ::7], CORNERS)
